@@ -1,0 +1,23 @@
+// Bundles the programs into dist/: the CLI and the worker that its threads run, with the chunker's WebAssembly beside them.
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)));
+mkdirSync('dist', { recursive: true });
+for (const name of readdirSync('dist')) if (name.startsWith('chunk-')) rmSync(`dist/${name}`);
+await build({
+  entryPoints: { holdfast: 'src/cli/main.ts', worker: 'src/worker.ts' },
+  outdir: 'dist',
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  splitting: true,
+  chunkNames: 'chunk-[hash]',
+  sourcemap: 'linked',
+  packages: 'external',
+  logLevel: 'warning',
+});
+copyFileSync('src/chunker/chunker.wasm', 'dist/chunker.wasm');
+chmodSync('dist/holdfast.js', 0o755);
