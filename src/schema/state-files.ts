@@ -1,0 +1,53 @@
+// The small JSON files of a datastore. docs/format.md, section 9.
+import { Type, type Static } from 'typebox';
+
+const Hex16 = Type.String({ pattern: '^[0-9a-f]{32}$' });
+const Names = Type.Array(Type.String());
+
+export const DatastoreConfig = Type.Object({
+  format: Type.Integer(),
+  store: Hex16,
+  created: Type.String(),
+  features: Type.Object({ compatible: Names, readOnlyCompatible: Names, incompatible: Names }),
+  chunk: Type.Object({ averageBytes: Type.Integer() }),
+});
+export type DatastoreConfig = Static<typeof DatastoreConfig>;
+
+export const HolderRecord = Type.Object({
+  epoch: Type.Integer({ minimum: 0 }),
+  pid: Type.Integer(),
+  host: Type.String(),
+  started: Type.String(),
+});
+export type HolderRecord = Static<typeof HolderRecord>;
+
+export const GroupState = Type.Object({
+  format: Type.Literal(1),
+  owner: Type.String({ maxLength: 128 }),
+  lastSequence: Type.Integer({ minimum: 0 }),
+  lastTime: Type.Integer({ minimum: 0 }),
+});
+export type GroupState = Static<typeof GroupState>;
+
+export const SessionRecord = Type.Object({
+  format: Type.Literal(1),
+  session: Hex16,
+  kind: Type.Literal('backup'),
+  ns: Type.String(),
+  group: Type.String(),
+  owner: Type.String(),
+  space: Type.Integer({ minimum: 0 }),
+  opened: Type.String(),
+  openedClockMs: Type.Integer({ minimum: 0 }),
+});
+export type SessionRecord = Static<typeof SessionRecord>;
+
+export const Quarantine = Type.Object({
+  copies: Type.Array(
+    Type.Object({ id: Type.String({ pattern: '^[0-9a-f]{64}$' }), space: Type.Integer(), pack: Hex16, offset: Type.Integer() }),
+  ),
+});
+export type Quarantine = Static<typeof Quarantine>;
+
+export const StoreClockState = Type.Object({ elapsedMs: Type.Integer({ minimum: 0 }) });
+export type StoreClockState = Static<typeof StoreClockState>;

@@ -1,0 +1,48 @@
+// Small files that are either wholly the old or wholly the new one, also after a power cut.
+import { type FileHandle, open, readFile, rename, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { systemCode } from './errors.ts';
+
+/** Writes, syncs, renames, syncs the directory. What fails leaves the old file in place. */
+export async function writeFileAtomic(path: string, content: string): Promise<void> {
+  const temporary = `${path}.tmp`;
+  await writeSynced(temporary, content);
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined);
+    throw error;
+  }
+  await syncDirectory(dirname(path));
+}
+
+/** Writes a file and syncs it, without renaming anything. */
+export async function writeSynced(path: string, content: string): Promise<void> {
+  const file = await open(path, 'w', 0o640);
+  try {
+    await file.writeFile(content);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Makes the names in a directory durable. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory: FileHandle = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** The text of a file, or undefined when there is none. */
+export async function readIfPresent(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,27 @@
+// JSON with a schema: parsed, checked, and refused with a message that says where it is wrong.
+import type { Static, TSchema } from 'typebox';
+import { Value } from 'typebox/value';
+
+export class JsonShapeError extends Error {}
+
+/** Parses text and checks it. @throws JsonShapeError that names the first wrong member. */
+export function parseJson<Schema extends TSchema>(text: string, schema: Schema): Static<Schema> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new JsonShapeError(`it is not JSON: ${(error as Error).message}`);
+  }
+  if (Value.Check(schema, value)) return value as Static<Schema>;
+  const [first] = Value.Errors(schema, value);
+  throw new JsonShapeError(`member ${first?.instancePath || '/'} ${first?.message ?? 'is wrong'}`);
+}
+
+/** Canonical JSON: members sorted by name, no white space. */
+export function canonicalJson(value: unknown): string {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  const members = Object.entries(value as Record<string, unknown>).filter(([, member]) => member !== undefined);
+  members.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${members.map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`).join(',')}}`;
+}

@@ -1,0 +1,139 @@
+// N worker threads behind one typed call: `pool.call(thread, method, argument)`. Each thread handles one call at a time, in order;
+// errors of the catalogue cross the thread boundary with code and data.
+import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { type ErrorCode, ERROR_CODES, HoldfastError } from './errors.ts';
+
+interface Request {
+  readonly call: number;
+  readonly method: string;
+  readonly argument: unknown;
+}
+
+interface PlainError {
+  readonly code: string | undefined;
+  readonly message: string;
+  readonly data: Record<string, unknown>;
+  readonly stack: string | undefined;
+  readonly cause: PlainError | undefined;
+}
+
+type Reply = { readonly call: number } & ({ readonly result: unknown } | { readonly error: PlainError });
+type Message = Reply | { readonly event: string; readonly argument: unknown };
+
+/** Methods that a worker answers, each from one argument to one result. */
+export type Handlers = Record<string, (argument: never) => unknown>;
+
+interface Pending {
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+}
+
+export class WorkerPool {
+  readonly size: number;
+  readonly #workers: Worker[];
+  readonly #pending = new Map<number, Pending>();
+  readonly #onEvent: (event: string, argument: unknown) => void;
+  #nextCall = 1;
+  #closing = false;
+  #failure: Error | undefined;
+
+  private constructor(workers: Worker[], onEvent: (event: string, argument: unknown) => void) {
+    this.size = workers.length;
+    this.#workers = workers;
+    this.#onEvent = onEvent;
+    for (const worker of workers) {
+      worker.on('message', (message: Message) => this.#receive(message));
+      worker.on('error', (error) => this.#fail(error));
+      worker.on('exit', (code) => this.#fail(new Error(`a worker thread ended with code ${code}`)));
+    }
+  }
+
+  /** Starts `size` threads of the program at `entry`. `onEvent` receives what workers announce with `announce`. */
+  static start(entry: URL, size: number, onEvent: (event: string, argument: unknown) => void = () => {}): WorkerPool {
+    const workers = Array.from({ length: size }, () => new Worker(entry, { stdout: false, stderr: false }));
+    return new WorkerPool(workers, onEvent);
+  }
+
+  /** Runs a method in one thread. */
+  call<Result>(thread: number, method: string, argument: unknown, transfer: ArrayBuffer[] = []): Promise<Result> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const call = this.#nextCall++;
+    return new Promise<Result>((resolve, reject) => {
+      this.#pending.set(call, { resolve: resolve as (result: unknown) => void, reject });
+      (this.#workers[thread] as Worker).postMessage({ call, method, argument } satisfies Request, transfer);
+    });
+  }
+
+  /** Runs a method in every thread; the first failure is thrown once all have ended. */
+  async all<Result>(method: string, argument: unknown): Promise<Result[]> {
+    const outcomes = await Promise.allSettled(this.#workers.map((_, thread) => this.call<Result>(thread, method, argument)));
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Awaited<Result>>).value) as Result[];
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  #receive(message: Message): void {
+    if ('event' in message) return this.#onEvent(message.event, message.argument);
+    const pending = this.#pending.get(message.call);
+    this.#pending.delete(message.call);
+    if ('error' in message) pending?.reject(reviveError(message.error));
+    else pending?.resolve(message.result);
+  }
+
+  #fail(error: Error): void {
+    if (this.#closing) return;
+    this.#failure = error;
+    for (const pending of this.#pending.values()) pending.reject(error);
+    this.#pending.clear();
+  }
+}
+
+/** The other end: answers calls with `handlers`, one after the other. Call once in a worker's entry file. */
+export function serveCalls(handlers: Handlers): void {
+  if (isMainThread || parentPort === null) throw new Error('serveCalls runs in a worker thread');
+  const port = parentPort;
+  let turn: Promise<void> = Promise.resolve();
+  port.on('message', (request: Request) => {
+    turn = turn.then(async () => {
+      try {
+        const handler = handlers[request.method];
+        if (handler === undefined) throw new Error(`no method ${request.method}`);
+        const result: unknown = await handler(request.argument as never);
+        port.postMessage({ call: request.call, result } satisfies Reply);
+      } catch (error) {
+        port.postMessage({ call: request.call, error: plainError(error) } satisfies Reply);
+      }
+    });
+  });
+}
+
+/** Tells the pool's owner something that nobody asked for. */
+export function announce(event: string, argument: unknown): void {
+  parentPort?.postMessage({ event, argument } satisfies Message);
+}
+
+function plainError(error: unknown): PlainError {
+  const known = error instanceof HoldfastError;
+  const plain = error instanceof Error ? error : new Error(String(error));
+  return {
+    code: known ? error.code : undefined,
+    message: plain.message,
+    data: known ? { ...error.data } : {},
+    stack: plain.stack,
+    cause: plain.cause === undefined ? undefined : plainError(plain.cause),
+  };
+}
+
+function reviveError(plain: PlainError): Error {
+  const cause = plain.cause === undefined ? undefined : reviveError(plain.cause);
+  if (plain.code !== undefined && plain.code in ERROR_CODES) {
+    return new HoldfastError(plain.code as ErrorCode, plain.message, { cause, data: plain.data });
+  }
+  const error = new Error(plain.message, { cause });
+  if (plain.stack !== undefined) error.stack = plain.stack;
+  return error;
+}
