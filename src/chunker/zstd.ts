@@ -1,0 +1,36 @@
+// zstd with one context per thread, into and out of buffers that the caller owns (a new context per chunk costs a third).
+import { createRequire } from 'node:module';
+
+const binding = createRequire(import.meta.url)('zstd-napi/binding.js') as typeof import('zstd-napi/binding.js');
+
+/** Levels that a user may choose; 1 is the knee of speed against size. */
+export const ZSTD_LEVELS = { lowest: 1, default: 1, highest: 19 } as const;
+
+/** Most bytes that `length` bytes can take when compressed. */
+export function compressBound(length: number): number {
+  return binding.compressBound(length);
+}
+
+/** One thread's compressor of a fixed level. */
+export class Compressor {
+  readonly #context = new binding.CCtx();
+
+  constructor(level: number) {
+    this.#context.setParameter(binding.CParameter.compressionLevel, level);
+  }
+
+  /** Compresses `source` into `target` (at least `compressBound` bytes); returns the bytes written. */
+  compress(target: Uint8Array, source: Uint8Array): number {
+    return this.#context.compress2(target, source);
+  }
+}
+
+/** One thread's decompressor. */
+export class Decompressor {
+  readonly #context = new binding.DCtx();
+
+  /** Decompresses one frame into `target`; returns the bytes written. Throws when the frame is bad or larger than `target`. */
+  decompress(target: Uint8Array, source: Uint8Array): number {
+    return this.#context.decompress(target, source);
+  }
+}
