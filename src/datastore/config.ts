@@ -1,0 +1,87 @@
+// datastore.json: what a directory is. Creating one, and refusing what is not ours, newer, or not readable by this version.
+import { randomBytes } from 'node:crypto';
+import { mkdir, readdir } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import { DatastoreConfig } from '../schema/state-files.ts';
+import { readIfPresent, syncDirectory, writeFileAtomic } from '../util/atomic-file.ts';
+import { HoldfastError, systemCode } from '../util/errors.ts';
+import { JsonShapeError, parseJson } from '../util/json-file.ts';
+import { Layout } from './layout.ts';
+import { createLockFile } from './lock.ts';
+
+export const FORMAT = 1;
+/** Feature names that this version knows. */
+const KNOWN = { incompatible: ['draft-1'], readOnlyCompatible: [] as string[] };
+
+/** Average chunk sizes that a datastore may be created with. */
+export const AVERAGE_CHUNK_BYTES = [64 * 1024, 256 * 1024] as const;
+
+/** Creates an empty datastore in a directory that is empty or does not exist. @throws `exists`. */
+export async function createDatastore(root: string, averageBytes: number): Promise<DatastoreConfig> {
+  const layout = new Layout(resolve(root));
+  try {
+    await mkdir(layout.root, { recursive: true, mode: 0o750 });
+    if ((await readdir(layout.root)).some((name) => name !== 'lost+found')) {
+      throw new HoldfastError('exists', `${layout.root} is not empty; a datastore is created in an empty directory`);
+    }
+    for (const path of [layout.packs, layout.condemned, layout.index, layout.sessions, layout.snapshots]) await mkdir(path, { mode: 0o750 });
+    createLockFile(layout.lockDb);
+    createLockFile(layout.readersDb);
+    const config: DatastoreConfig = {
+      format: FORMAT,
+      store: randomBytes(16).toString('hex'),
+      created: new Date().toISOString(),
+      features: { compatible: [], readOnlyCompatible: [], incompatible: ['draft-1'] },
+      chunk: { averageBytes },
+    };
+    // Last, because a directory with this file is a datastore.
+    await writeFileAtomic(layout.config, `${JSON.stringify(config, undefined, 1)}\n`);
+    await syncDirectory(dirname(layout.root));
+    return config;
+  } catch (error) {
+    throw describeRootError(layout.root, error);
+  }
+}
+
+/**
+ * Reads and checks what a directory is.
+ * @throws `datastore-foreign` when it is no datastore, `datastore-newer` when this version must not open it (for writing).
+ */
+export async function readConfig(layout: Layout, forWriting: boolean): Promise<DatastoreConfig> {
+  let text: string | undefined;
+  try {
+    text = await readIfPresent(layout.config);
+  } catch (error) {
+    throw describeRootError(layout.root, error);
+  }
+  if (text === undefined) {
+    throw new HoldfastError('datastore-foreign', `${layout.root} is not a Holdfast datastore (no datastore.json); create one with: holdfast datastore create --repository ${layout.root}`);
+  }
+  let config: DatastoreConfig;
+  try {
+    config = parseJson(text, DatastoreConfig);
+  } catch (error) {
+    if (!(error instanceof JsonShapeError)) throw error;
+    throw new HoldfastError('datastore-foreign', `${layout.config} is not the description of a Holdfast datastore: ${error.message}; if this is one, put the original file back`, { cause: error });
+  }
+  const unknown = config.features.incompatible.filter((name) => !KNOWN.incompatible.includes(name));
+  if (config.format !== FORMAT || unknown.length > 0) {
+    throw new HoldfastError('datastore-newer', `${layout.root} has format ${config.format} with features this version does not know (${unknown.join(', ') || 'none named'}); use a newer Holdfast`);
+  }
+  const writeUnknown = config.features.readOnlyCompatible.filter((name) => !KNOWN.readOnlyCompatible.includes(name));
+  if (forWriting && writeUnknown.length > 0) {
+    throw new HoldfastError('datastore-newer', `this version can only read ${layout.root}: it has ${writeUnknown.join(', ')}; use a newer Holdfast to write`);
+  }
+  return config;
+}
+
+/** Turns what the file system says of the datastore's directory into an error that says what to do. */
+export function describeRootError(root: string, error: unknown): unknown {
+  const code = systemCode(error);
+  if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') {
+    return new HoldfastError('datastore-read-only', `${root} cannot be written by this user (${code}); remount it writable, or check owner and mode`, { cause: error });
+  }
+  if (code === 'ENOTDIR') return new HoldfastError('datastore-foreign', `${root} is not a directory`, { cause: error });
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new HoldfastError('disk-full', `the file system of ${root} is full; free space first`, { cause: error });
+  return error;
+}

@@ -1,0 +1,339 @@
+// A datastore as its one holder sees it: opened with recovery, it gives out sessions, commits them, and changes snapshots.
+// Order of everything durable: session file, packs, high-water marks, manifest; the reverse when something goes (docs/design.md).
+import { randomBytes, randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { PLAIN_SPACE } from '../chunker/object.ts';
+import type { Manifest } from '../schema/manifest.ts';
+import type { GroupName, Namespace } from '../schema/names.ts';
+import { type DatastoreConfig, HolderRecord, type SessionRecord } from '../schema/state-files.ts';
+import { readIfPresent, syncDirectory, writeFileAtomic } from '../util/atomic-file.ts';
+import { DurableDirectories } from '../util/durable-directories.ts';
+import { HoldfastError } from '../util/errors.ts';
+import { JsonShapeError, parseJson } from '../util/json-file.ts';
+import { SharedBuffers } from '../util/shared-buffers.ts';
+import type { WorkerPool } from '../util/worker-pool.ts';
+import { describeRootError, readConfig } from './config.ts';
+import { loadIndex } from './index/load-index.ts';
+import type { ObjectIndex } from './index/object-index.ts';
+import { Layout } from './layout.ts';
+import { type HeldLock, tryHold } from './lock.ts';
+import { IndexLocator, ObjectSource } from './object-source.ts';
+import { emptyCondemned } from './packs/condemned.ts';
+import { PackReader } from './packs/pack-reader.ts';
+import type { PackTable } from './packs/pack-table.ts';
+import { recoverPacks } from './packs/recover-packs.ts';
+import { QuarantineList } from './quarantine.ts';
+import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
+import { findLeftovers, type Leftovers } from './sessions/leftovers.ts';
+import { readSessionFiles, removeSessionFiles, UNFINISHED_LIFETIME_MS, writeSessionFile } from './sessions/session-files.ts';
+import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
+import { StoreClock } from './store-clock.ts';
+import type { StoreThreadInit } from './store-thread.ts';
+
+/** The snapshot on disk is written anew when this share of the entries is not in it (or it is missing). */
+const SNAPSHOT_STALE_SHARE = 1 / 16;
+
+export interface SessionRequest {
+  readonly ns: Namespace;
+  readonly group: GroupName;
+  readonly owner: string;
+  readonly compressionLevel: number;
+}
+
+export class HeldDatastore {
+  readonly config: DatastoreConfig;
+  /** What the user should know about what was found at open. */
+  readonly warnings: readonly string[];
+  readonly #layout: Layout;
+  readonly #lock: HeldLock;
+  readonly #shared: SharedBuffers;
+  readonly #pool: WorkerPool;
+  readonly #context: SessionContext;
+  readonly #index: ObjectIndex;
+  readonly #groups: GroupStore;
+  readonly #clock: StoreClock;
+  readonly #quarantine: QuarantineList;
+  readonly #unfinished: SessionRecord[];
+  readonly #leftovers: Leftovers;
+  #entriesInSnapshot: number;
+
+  private constructor(parts: {
+    config: DatastoreConfig;
+    warnings: string[];
+    layout: Layout;
+    lock: HeldLock;
+    shared: SharedBuffers;
+    pool: WorkerPool;
+    context: SessionContext;
+    clock: StoreClock;
+    unfinished: SessionRecord[];
+    leftovers: Leftovers;
+    entriesInSnapshot: number;
+  }) {
+    this.config = parts.config;
+    this.warnings = parts.warnings;
+    this.#layout = parts.layout;
+    this.#lock = parts.lock;
+    this.#shared = parts.shared;
+    this.#pool = parts.pool;
+    this.#context = parts.context;
+    this.#index = parts.context.locator.index;
+    this.#groups = parts.context.groups;
+    this.#quarantine = parts.context.quarantine;
+    this.#clock = parts.clock;
+    this.#unfinished = parts.unfinished;
+    this.#leftovers = parts.leftovers;
+    this.#entriesInSnapshot = parts.entriesInSnapshot;
+  }
+
+  /**
+   * Opens a datastore for writing: takes the lock, raises the epoch, recovers what an unclean stop left, joins the pool's threads.
+   * @throws `datastore-locked`, `datastore-foreign`, `datastore-newer`, `datastore-read-only`.
+   */
+  static async open(root: string, pool: WorkerPool): Promise<HeldDatastore> {
+    const layout = new Layout(resolve(root));
+    const config = await readConfig(layout, true);
+    const lock = tryHold(layout);
+    if (lock === undefined) throw await lockedError(layout);
+    const shared = new SharedBuffers(`holdfast-${randomUUID()}`);
+    try {
+      return await HeldDatastore.#openLocked(layout, config, lock, shared, pool);
+    } catch (error) {
+      shared.close();
+      lock.release();
+      throw describeRootError(layout.root, error);
+    }
+  }
+
+  static async #openLocked(layout: Layout, config: DatastoreConfig, lock: HeldLock, shared: SharedBuffers, pool: WorkerPool): Promise<HeldDatastore> {
+    const epoch = await raiseEpoch(layout);
+    // Names that an earlier process made but did not live to sync.
+    for (const path of [layout.packs, layout.condemned, layout.sessions]) await syncDirectory(path);
+    const storeId = Buffer.from(config.store, 'hex');
+    const { index, packs, entriesBeyondSnapshot, warnings } = loadIndex(layout, storeId, shared);
+    const entriesInSnapshot = index.count - entriesBeyondSnapshot;
+    const recovery = await recoverPacks(layout, packs, index, { storeId, epoch });
+    await emptyCondemned(layout);
+    const quarantine = await QuarantineList.load(layout, index, packs);
+    const locator = new IndexLocator(index, packs, (entry) => quarantine.add(entry));
+    const source = new ObjectSource(locator, new PackReader(layout, packs));
+    const directories = new DurableDirectories(layout.root);
+    const groups = new GroupStore(layout, directories);
+    const clock = await StoreClock.start(layout.clock);
+    const unfinished = await unfinishedSessions(layout, groups, clock);
+    const leftovers = findLeftovers(layout, new Set(unfinished.map((record) => record.session)), packs, locator, source);
+    await joinThreads(pool, shared, { root: layout.root, storeId: config.store, epoch, packs: packs.buffer });
+    const context: SessionContext = { layout, pool, groups, locator, source, packs, quarantine, storeId: config.store, groupTurns: new Map() };
+    return new HeldDatastore({
+      config,
+      warnings: [...warnings, ...recovery.warnings],
+      layout,
+      lock,
+      shared,
+      pool,
+      context,
+      clock,
+      unfinished,
+      leftovers,
+      entriesInSnapshot,
+    });
+  }
+
+  /** Threads report copies that they found bad through the pool's events. */
+  noteQuarantined(entry: number): void {
+    this.#quarantine.add(entry);
+  }
+
+  get groups(): GroupStore {
+    return this.#groups;
+  }
+
+  get index(): ObjectIndex {
+    return this.#index;
+  }
+
+  get packs(): PackTable {
+    return this.#context.packs;
+  }
+
+  get source(): ObjectSource {
+    return this.#context.source;
+  }
+
+  /** Sessions that ended without commit and still have leftovers for a retry. */
+  get unfinishedSessions(): readonly SessionRecord[] {
+    return this.#unfinished;
+  }
+
+  /**
+   * Opens a backup session for a group.
+   * @throws `not-owner` when the group belongs to somebody else.
+   */
+  async openSession(request: SessionRequest): Promise<BackupSession> {
+    const state = await this.#groups.state(request.ns, request.group);
+    if (state !== undefined && state.owner !== request.owner) {
+      throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
+    }
+    const record: SessionRecord = {
+      format: 1,
+      session: randomBytes(16).toString('hex'),
+      kind: 'backup',
+      ns: request.ns,
+      group: request.group,
+      owner: request.owner,
+      space: PLAIN_SPACE,
+      opened: new Date().toISOString(),
+      openedClockMs: this.#clock.elapsedMs,
+    };
+    await writeSessionFile(this.#layout, record);
+    const adopted = this.#unfinished.filter((other) => other.ns === record.ns && other.group === record.group && other.owner === record.owner);
+    const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
+    return await BackupSession.open(this.#context, record, {
+      compressionLevel: request.compressionLevel,
+      ownerManifests: await this.#manifestsOf(request.owner),
+      adopted,
+      leftovers,
+      onEnded: (committed) => this.#sessionEnded(record, committed ? adopted : [], committed),
+    });
+  }
+
+  /**
+   * Removes a snapshot; its removal is durable when this returns.
+   * @throws `not-found`, `protected`.
+   */
+  async forget(name: SnapshotName): Promise<void> {
+    let manifest: Manifest | undefined;
+    try {
+      manifest = await this.#groups.manifest(name);
+    } catch (error) {
+      // A manifest that cannot be read protects nothing any more; forgetting it is the way out.
+      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
+    }
+    if (manifest?.server.protected) {
+      throw new HoldfastError('protected', `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`);
+    }
+    await this.#groups.remove(name);
+  }
+
+  /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`. */
+  async updateSnapshot(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
+    const manifest = await this.#groups.manifest(name);
+    if (manifest === undefined) throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
+    const server = { ...manifest.server, ...change };
+    await this.#groups.rewrite(name, { client: manifest.client, server });
+    return { ...manifest, server };
+  }
+
+  /** Closes everything; writes the index snapshot when it has become stale. Returns the bytes by which that file grew. */
+  async close(): Promise<{ indexGrowthBytes: number }> {
+    try {
+      await this.#quarantine.flush();
+      const growth = await this.#refreshSnapshot();
+      await this.#clock.stop();
+      return { indexGrowthBytes: growth };
+    } finally {
+      this.#context.source.packs.close();
+      this.#shared.close();
+      this.#lock.release();
+    }
+  }
+
+  async #refreshSnapshot(): Promise<number> {
+    const beyond = this.#index.count - this.#entriesInSnapshot;
+    if (beyond === 0 || beyond < this.#index.count * SNAPSHOT_STALE_SHARE) return 0;
+    const before = this.#entriesInSnapshot * 48;
+    const length = await this.#pool.call<number>(0, 'store.writeIndexSnapshot', undefined);
+    this.#entriesInSnapshot = this.#index.count;
+    return Math.max(0, length - before);
+  }
+
+  /** The manifests that the owner has now; they are read only when a session needs its whole scope. */
+  async #manifestsOf(owner: string): Promise<string[]> {
+    const paths: string[] = [];
+    for (const ns of await this.#groups.namespaces()) {
+      for (const group of await this.#groups.groups(ns)) {
+        if ((await this.#groups.state(ns, group))?.owner !== owner) continue;
+        for (const time of await this.#groups.times(ns, group)) paths.push(this.#groups.manifestPath({ ns, group, time }));
+      }
+    }
+    return paths;
+  }
+
+  #sessionEnded(record: SessionRecord, ended: readonly SessionRecord[], committed: boolean): void {
+    for (const other of ended) {
+      this.#unfinished.splice(this.#unfinished.indexOf(other), 1);
+      this.#leftovers.delete(other.session);
+    }
+    if (committed) return;
+    this.#unfinished.push(record);
+    const { locator, source, packs } = this.#context;
+    const found = findLeftovers(this.#layout, new Set([record.session]), packs, locator, source).get(record.session);
+    if (found !== undefined) this.#leftovers.set(record.session, found);
+  }
+}
+
+/** Sends every thread of the pool what it needs to see the store. */
+export async function joinThreads(pool: WorkerPool, shared: SharedBuffers, init: Omit<StoreThreadInit, 'shared'>): Promise<void> {
+  // Threads listen to the channel before the snapshot is taken, so that no buffer falls between the two.
+  await pool.all('store.listen', shared.channelName);
+  await pool.all('store.join', { ...init, shared: shared.snapshot() } satisfies StoreThreadInit);
+}
+
+async function raiseEpoch(layout: Layout): Promise<number> {
+  const text = await readIfPresent(layout.holder);
+  let last = 0;
+  try {
+    if (text !== undefined) last = parseJson(text, HolderRecord).epoch;
+  } catch (error) {
+    if (!(error instanceof JsonShapeError)) throw error;
+    throw new HoldfastError('datastore-damaged', `${layout.holder} is damaged (${error.message}); restore it, or write {"epoch":N,"pid":0,"host":"","started":""} with N above every epoch used`, { cause: error });
+  }
+  const record: HolderRecord = { epoch: last + 1, pid: process.pid, host: hostname(), started: new Date().toISOString() };
+  await writeFileAtomic(layout.holder, `${JSON.stringify(record)}\n`);
+  return record.epoch;
+}
+
+async function lockedError(layout: Layout): Promise<HoldfastError> {
+  const text = await readIfPresent(layout.holder).catch(() => undefined);
+  let holder = 'another process';
+  try {
+    if (text !== undefined) {
+      const record = parseJson(text, HolderRecord);
+      holder = `process ${record.pid} on ${record.host} (since ${record.started})`;
+    }
+  } catch {
+    // The lock itself is what counts; who has it is only for the message.
+  }
+  return new HoldfastError('datastore-locked', `${layout.root} is in use by ${holder}; wait until it ends, or stop it: the lock goes with the process`, {
+    data: { holder },
+  });
+}
+
+/** Sessions with a file and without a manifest; files of committed and of expired ones are removed. */
+async function unfinishedSessions(layout: Layout, groups: GroupStore, clock: StoreClock): Promise<SessionRecord[]> {
+  const unfinished: SessionRecord[] = [];
+  const ended: string[] = [];
+  for (const record of await readSessionFiles(layout)) {
+    const expired = clock.elapsedMs - record.openedClockMs > UNFINISHED_LIFETIME_MS;
+    if (expired || (await hasManifest(groups, record))) ended.push(record.session);
+    else unfinished.push(record);
+  }
+  await removeSessionFiles(layout, ended);
+  return unfinished;
+}
+
+async function hasManifest(groups: GroupStore, record: SessionRecord): Promise<boolean> {
+  const ns = record.ns as Namespace;
+  const group = record.group as GroupName;
+  for (const time of (await groups.times(ns, group)).reverse()) {
+    try {
+      if ((await groups.manifest({ ns, group, time }))?.server.session === record.session) return true;
+    } catch (error) {
+      // Which session made it is unknown, so this one stays unfinished: that keeps more, never less.
+      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
+    }
+  }
+  return false;
+}
+

@@ -1,0 +1,107 @@
+// Fills the in-memory index from what is on disk: the snapshot where it holds, else footers; a pack whose footer is bad is scanned.
+import { closeSync, openSync, readdirSync } from 'node:fs';
+import { Kind } from '../../chunker/object.ts';
+import type { SharedBuffers } from '../../util/shared-buffers.ts';
+import type { Layout } from '../layout.ts';
+import { readTableEntry, TABLE_ENTRY_BYTES, type TableEntry } from '../packs/pack-format.ts';
+import { readPackHeader, readSealedPack, scanRecords } from '../packs/pack-scan.ts';
+import { PackTable } from '../packs/pack-table.ts';
+import { FLAG_DATA } from './index-entry.ts';
+import { ObjectIndex } from './object-index.ts';
+import { IndexSnapshot } from './snapshot-reader.ts';
+
+export interface LoadedIndex {
+  readonly index: ObjectIndex;
+  readonly packs: PackTable;
+  /** Entries that the snapshot on disk did not have. */
+  readonly entriesBeyondSnapshot: number;
+  /** The snapshot whose entries were left on disk; its pack table is the start of `packs`. */
+  readonly snapshot: IndexSnapshot | undefined;
+  /** What a user should know: packs that are damaged or not ours. */
+  readonly warnings: readonly string[];
+}
+
+/** The ids of the packs in `packs/`, by what they are. */
+export function listPacks(layout: Layout): { sealed: Buffer[]; open: Buffer[] } {
+  const ids = (suffix: string): Buffer[] =>
+    names.filter((name) => new RegExp(`^[0-9a-f]{32}${suffix}$`).test(name)).map((name) => Buffer.from(name.slice(0, 32), 'hex'));
+  const names = readdirSync(layout.packs).sort();
+  return { sealed: ids('\\.pack'), open: ids('\\.open') };
+}
+
+/**
+ * Loads all sealed packs. Open ones are the caller's: a holder copies them out, a reader scans them.
+ * `leaveOnDisk` decides from the snapshot's number of entries whether they stay there, for a command that looks up few.
+ */
+export function loadIndex(layout: Layout, storeId: Buffer, shared: SharedBuffers, leaveOnDisk: (entries: number) => boolean = () => false): LoadedIndex {
+  const sealed = listPacks(layout).sealed;
+  const snapshot = IndexSnapshot.open(layout, storeId);
+  const stays = snapshot !== undefined && leaveOnDisk(snapshot.head.entryCount);
+  try {
+    return loadFrom(layout, storeId, shared, sealed, snapshot, stays) ?? (loadFrom(layout, storeId, shared, sealed, undefined, false) as LoadedIndex);
+  } finally {
+    if (!stays) snapshot?.close();
+  }
+}
+
+/** Undefined when the snapshot turns out to be damaged. */
+function loadFrom(
+  layout: Layout,
+  storeId: Buffer,
+  shared: SharedBuffers,
+  sealed: Buffer[],
+  snapshot: IndexSnapshot | undefined,
+  stays: boolean,
+): LoadedIndex | undefined {
+  const packs = new PackTable();
+  const index = ObjectIndex.create(shared, stays ? 0 : (snapshot?.head.entryCount ?? 0));
+  const warnings: string[] = [];
+  const named = new Set<string>();
+  for (const pack of snapshot?.head.packs ?? []) {
+    named.add(pack.packId.toString('hex'));
+    packs.addSealed(pack.packId, pack.kind, pack.fileLength);
+  }
+  if (snapshot !== undefined && !stays) {
+    const whole = snapshot.forEach((bytes, at) => {
+      index.insert(bytes.readUInt32LE(at + 32), bytes, bytes.readUInt32LE(at + 36), bytes.readUInt32LE(at + 40), bytes.readUInt32LE(at + 44), at);
+    });
+    if (!whole) return undefined;
+  }
+  const covered = index.count;
+  for (const packId of sealed) {
+    if (!named.has(packId.toString('hex'))) loadSealed(layout, storeId, packId, index, packs, warnings);
+  }
+  return { index, packs, entriesBeyondSnapshot: index.count - covered, warnings, snapshot: stays ? snapshot : undefined };
+}
+
+function loadSealed(layout: Layout, storeId: Buffer, packId: Buffer, index: ObjectIndex, packs: PackTable, warnings: string[]): void {
+  const path = layout.sealedPack(packId);
+  const fd = openSync(path, 'r');
+  try {
+    const whole = readSealedPack(fd);
+    const header = whole?.header ?? readPackHeader(fd);
+    if (header === undefined || !header.packId.equals(packId)) {
+      warnings.push(`${path} is not a pack, or its header is damaged: ignored; objects that only it held will be reported as missing`);
+      return;
+    }
+    if (!header.storeId.equals(storeId)) {
+      warnings.push(`${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`);
+      return;
+    }
+    if (whole === undefined) warnings.push(`${path} is truncated or its footer is damaged: what it still holds was found by a scan`);
+    const pack = packs.addSealed(packId, header.kind, whole?.fileLength ?? 0x7fffffff);
+    const entries = whole === undefined ? scanRecords(fd, header) : tableEntries(whole.table);
+    for (const entry of entries) insertEntry(index, pack, entry);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The entries of a footer or checkpoint table. */
+export function* tableEntries(table: Buffer): Generator<TableEntry> {
+  for (let at = 0; at < table.length; at += TABLE_ENTRY_BYTES) yield readTableEntry(table, at);
+}
+
+export function insertEntry(index: ObjectIndex, pack: number, entry: TableEntry): number {
+  return index.insert(entry.space, entry.id, pack, entry.offset, entry.length | (entry.kind === Kind.data ? FLAG_DATA : 0));
+}

@@ -1,0 +1,26 @@
+// Dropped packs: moved to `condemned/`, where a reader that still needs one finds it, and deleted when no reader is left (rule G5).
+import { readdir, rename, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncDirectory } from '../../util/atomic-file.ts';
+import type { Layout } from '../layout.ts';
+import { tryExcludeReaders } from '../lock.ts';
+
+/** Takes a pack file out of `packs/`. */
+export async function dropPack(layout: Layout, path: string, packId: Buffer): Promise<void> {
+  await rename(path, layout.condemnedPack(packId));
+  await syncDirectory(layout.condemned);
+  await syncDirectory(layout.packs);
+}
+
+/** Deletes what was dropped, unless a reader is there. Only the holder calls this. */
+export async function emptyCondemned(layout: Layout): Promise<void> {
+  const names = await readdir(layout.condemned);
+  if (names.length === 0) return;
+  const exclusion = tryExcludeReaders(layout);
+  if (exclusion === undefined) return;
+  try {
+    for (const name of names) await unlink(join(layout.condemned, name));
+  } finally {
+    exclusion.release();
+  }
+}

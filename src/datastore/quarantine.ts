@@ -1,0 +1,64 @@
+// Copies of objects that failed two reads: remembered over restarts, counted as unknown until a good copy is stored.
+// `since` lets a commit see what was found bad while its session ran (rule S5).
+import { Quarantine } from '../schema/state-files.ts';
+import { readIfPresent, writeFileAtomic } from '../util/atomic-file.ts';
+import { parseJson } from '../util/json-file.ts';
+import type { ObjectIndex } from './index/object-index.ts';
+import type { Layout } from './layout.ts';
+import type { PackTable } from './packs/pack-table.ts';
+
+export class QuarantineList {
+  readonly #layout: Layout;
+  readonly #index: ObjectIndex;
+  readonly #packs: PackTable;
+  readonly #copies: Quarantine['copies'] = [];
+  #writing: Promise<void> = Promise.resolve();
+  #failure: unknown;
+
+  private constructor(layout: Layout, index: ObjectIndex, packs: PackTable) {
+    this.#layout = layout;
+    this.#index = index;
+    this.#packs = packs;
+  }
+
+  /** Reads the list and marks the copies in the index. Copies whose pack is gone are forgotten. */
+  static async load(layout: Layout, index: ObjectIndex, packs: PackTable): Promise<QuarantineList> {
+    const list = new QuarantineList(layout, index, packs);
+    const text = await readIfPresent(layout.quarantine);
+    for (const copy of text === undefined ? [] : parseJson(text, Quarantine).copies) {
+      const id = Buffer.from(copy.id, 'hex');
+      for (let entry = index.first(copy.space, id); entry >= 0; entry = index.next()) {
+        if (index.offset(entry) !== copy.offset || packs.packId(index.pack(entry)).toString('hex') !== copy.pack) continue;
+        index.quarantine(entry);
+        list.#copies.push(copy);
+        break;
+      }
+    }
+    return list;
+  }
+
+  /** How many copies were quarantined so far: a mark for `hasGrownSince`. */
+  get count(): number {
+    return this.#copies.length;
+  }
+
+  /** Notes a copy that a thread has just quarantined; it is durable after `flush`. */
+  add(entry: number): void {
+    this.#copies.push({
+      id: this.#index.id(entry).toString('hex'),
+      space: this.#index.space(entry),
+      pack: this.#packs.packId(this.#index.pack(entry)).toString('hex'),
+      offset: this.#index.offset(entry),
+    });
+    const text = `${JSON.stringify({ copies: this.#copies } satisfies Quarantine)}\n`;
+    this.#writing = this.#writing.then(() => writeFileAtomic(this.#layout.quarantine, text)).catch((error: unknown) => {
+      this.#failure = error;
+    });
+  }
+
+  /** Waits until the list on disk is current. */
+  async flush(): Promise<void> {
+    await this.#writing;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+}

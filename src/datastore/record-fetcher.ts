@@ -1,0 +1,82 @@
+// Reads many records at once for a restore: records that lie close together in a pack come with one direct read into the arena.
+import type { Area } from '../util/arena.ts';
+import { HoldfastError } from '../util/errors.ts';
+import type { ObjectId, StoredObject } from '../chunker/object.ts';
+import type { ObjectSource } from './object-source.ts';
+
+/** Most bytes of one read; it bounds the buffer, and larger reads are not faster. */
+const RUN_BYTES = 2 * 1024 * 1024;
+/** A gap this small is cheaper to read over than to skip with a second read. */
+const GAP_BYTES = 64 * 1024;
+/** A direct read begins and ends at block boundaries. */
+const SLACK_BYTES = 8192;
+
+interface Place {
+  readonly pack: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+export class RecordFetcher {
+  readonly #source: ObjectSource;
+  readonly #space: number;
+  readonly #buffer: Area;
+
+  /** `buffer` is an area of `RecordFetcher.bufferBytes` in the thread's arena. */
+  constructor(source: ObjectSource, space: number, buffer: Area) {
+    this.#source = source;
+    this.#space = space;
+    this.#buffer = buffer;
+  }
+
+  static readonly bufferBytes = RUN_BYTES + SLACK_BYTES;
+
+  get(id: ObjectId): StoredObject {
+    return this.#source.get(this.#space, id);
+  }
+
+  fetch(ids: readonly Uint8Array[], deliver: (place: number, record: Uint8Array | undefined) => void): void {
+    const places = ids.map((id) => this.#locate(id));
+    for (let first = 0; first < places.length; ) {
+      const start = places[first];
+      if (start === undefined || start.length > RUN_BYTES) {
+        deliver(first++, undefined);
+        continue;
+      }
+      let last = first + 1;
+      let end = start.offset + start.length;
+      for (let next = places[last]; next !== undefined && continuesRun(start, end, next); next = places[last]) {
+        end = next.offset + next.length;
+        last++;
+      }
+      const shift = this.#read(start.pack, start.offset, end - start.offset);
+      for (; first < last; first++) {
+        const place = places[first] as Place;
+        const at = (shift ?? 0) + place.offset - start.offset;
+        deliver(first, shift === undefined ? undefined : this.#buffer.bytes.subarray(at, at + place.length));
+      }
+    }
+  }
+
+  #locate(id: Uint8Array): Place | undefined {
+    const { locator } = this.#source;
+    const entry = locator.copies(this.#space, id)[0];
+    if (entry === undefined) return undefined;
+    return { pack: locator.pack(entry), offset: locator.offset(entry), length: locator.length(entry) };
+  }
+
+  /** Where the range begins in the buffer; undefined when it cannot be read. */
+  #read(pack: number, offset: number, length: number): number | undefined {
+    try {
+      return this.#source.packs.readRange(pack, offset, length, this.#buffer.bytes);
+    } catch (error) {
+      // The caller then reads each object with all its copies, and says which one is lost.
+      if (error instanceof HoldfastError) return undefined;
+      throw error;
+    }
+  }
+}
+
+function continuesRun(start: Place, end: number, next: Place): boolean {
+  return next.pack === start.pack && next.offset >= end && next.offset - end <= GAP_BYTES && next.offset + next.length - start.offset <= RUN_BYTES;
+}

@@ -1,0 +1,313 @@
+// A backup session in the main thread: opened with a fixed scope, written through by all threads of the pool, and ended by commit,
+// suspension (what it stored stays for a retry) or abort. Rules D4 to D8 and S1 to S5.
+import { parseId, type ObjectId, type StoredObject } from '../../chunker/object.ts';
+import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
+import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../schema/names.ts';
+import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
+import { type DamagedRange, damagedRanges } from '../damage.ts';
+import type { Layout } from '../layout.ts';
+import type { IndexLocator, ObjectSource } from '../object-source.ts';
+import { PackState, type PackTable } from '../packs/pack-table.ts';
+import type { QuarantineList } from '../quarantine.ts';
+import type { GroupStore, SnapshotName } from '../snapshots/group-store.ts';
+import { labelTime } from '../snapshots/label-time.ts';
+import { removeSessionFiles } from './session-files.ts';
+import { SessionMarks } from './session-marks.ts';
+import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
+
+/** What sessions share: the store's parts and one turn per group for commits. */
+export interface SessionContext {
+  readonly layout: Layout;
+  readonly pool: WorkerPool;
+  readonly groups: GroupStore;
+  readonly locator: IndexLocator;
+  readonly source: ObjectSource;
+  readonly packs: PackTable;
+  readonly quarantine: QuarantineList;
+  readonly storeId: string;
+  /** Per group path the end of the last commit: commits of one group follow each other. */
+  readonly groupTurns: Map<string, Promise<unknown>>;
+}
+
+/** A snapshot that a client may build on. */
+export interface BaseSnapshot {
+  readonly name: string;
+  readonly sequence: number;
+  readonly archives: readonly Archive[];
+  /** Ranges that have no good copy: to be read again although nothing changed. */
+  readonly damaged: readonly DamagedRange[];
+}
+
+export interface CommitResult {
+  readonly name: SnapshotName;
+  readonly manifest: Manifest;
+  /** Bytes that packs and manifest of this session take on disk. */
+  readonly bytesStored: number;
+  readonly warnings: readonly string[];
+}
+
+interface OpenOptions {
+  readonly compressionLevel: number;
+  readonly ownerManifests: readonly string[];
+  readonly adopted: readonly SessionRecord[];
+  readonly leftovers: readonly Uint32Array[];
+  /** Called once when the session is over; `committed` false when what it stored stays for a retry. */
+  readonly onEnded: (committed: boolean) => void;
+}
+
+/** Rounds of syncing and checking again before a commit gives up: other sessions may keep appending to a pack it relies on. */
+const MAX_SYNC_ROUNDS = 100;
+
+export class BackupSession {
+  readonly id: string;
+  /** The group's newest two snapshots, newest first; an undamaged one before a damaged one (rule S5). */
+  readonly bases: readonly BaseSnapshot[];
+  readonly #context: SessionContext;
+  readonly #record: SessionRecord;
+  readonly #options: OpenOptions;
+  readonly #marks: SessionMarks;
+  readonly #quarantinedAtOpen: number;
+  #counters: SinkCounters = { objectsNew: 0, objectsReused: 0, bytesNew: 0, bytesStored: 0 };
+  #ended = false;
+
+  private constructor(context: SessionContext, record: SessionRecord, options: OpenOptions, marks: SessionMarks, bases: BaseSnapshot[]) {
+    this.id = record.session;
+    this.bases = bases;
+    this.#context = context;
+    this.#record = record;
+    this.#options = options;
+    this.#marks = marks;
+    this.#quarantinedAtOpen = context.quarantine.count;
+  }
+
+  /** Opens the session in every thread. Its file is durable already. */
+  static async open(context: SessionContext, record: SessionRecord, options: OpenOptions): Promise<BackupSession> {
+    const ns = record.ns as Namespace;
+    const group = record.group as GroupName;
+    const newest: Manifest[] = [];
+    for (const time of (await context.groups.times(ns, group)).reverse()) {
+      const manifest = await readableManifest(context.groups, { ns, group, time });
+      if (manifest !== undefined && manifest.server.space === record.space) newest.push(manifest);
+      if (newest.length === 2) break;
+    }
+    const bases = newest.map((manifest) => baseOf(context, manifest));
+    bases.sort((a, b) => Number(a.damaged.length > 0) - Number(b.damaged.length > 0));
+    const marks = new SessionMarks();
+    for (const entry of options.leftovers.flatMap((entries) => [...entries])) {
+      marks.markScope(entry);
+      marks.relyOn(context.locator.pack(entry), context.locator.offset(entry) + context.locator.length(entry));
+    }
+    const session = new BackupSession(context, record, options, marks, bases);
+    await context.pool.all('store.openSession', {
+      sessionId: record.session,
+      space: record.space,
+      marks: marks.buffers,
+      scopeRoots: newest.flatMap((manifest) => manifest.client.archives.map((archive) => archive.root)),
+      scopeManifests: options.ownerManifests,
+      compressionLevel: options.compressionLevel,
+    } satisfies SessionDescriptor);
+    return session;
+  }
+
+  /** Objects of earlier, unfinished sessions that this one continues from. */
+  get adoptedObjects(): number {
+    return this.#options.leftovers.reduce((sum, entries) => sum + entries.length, 0);
+  }
+
+  /** Stores one object through the pool's first thread. */
+  async put(kind: number, refs: Uint8Array, payload: Uint8Array): Promise<ObjectId> {
+    const id = await this.#context.pool.call<Uint8Array>(0, 'store.put', { session: this.id, kind, refs, payload });
+    return Buffer.from(id) as ObjectId;
+  }
+
+  /** Reads an object of the scope. @throws `object-missing` outside of it. */
+  async get(id: ObjectId): Promise<StoredObject> {
+    return await this.#context.pool.call<StoredObject>(0, 'store.get', { session: this.id, id });
+  }
+
+  /** What the session stored so far. */
+  async counters(): Promise<Readonly<SinkCounters>> {
+    for (const fresh of await this.#context.pool.all<SinkCounters>('store.takeCounters', this.id)) {
+      this.#counters.objectsNew += fresh.objectsNew;
+      this.#counters.objectsReused += fresh.objectsReused;
+      this.#counters.bytesNew += fresh.bytesNew;
+      this.#counters.bytesStored += fresh.bytesStored;
+    }
+    return this.#counters;
+  }
+
+  /**
+   * Makes the snapshot: everything it relies on durable, then the manifest. Repeated after success it returns the same snapshot (rule D7).
+   * `wantedTime` is the label that the user asked for, in Unix seconds.
+   * @throws `pack-condemned` when a pack it relies on failed, `object-damaged` with `ranges` when something it names turned out bad
+   * meanwhile (heal those and commit again).
+   */
+  async commit(client: ClientPart, wantedTime: number | undefined, signal: AbortSignal): Promise<CommitResult> {
+    const key = this.#context.groups.groupPath(this.#ns, this.#group);
+    const before = this.#context.groupTurns.get(key) ?? Promise.resolve();
+    const turn = before.catch(() => undefined).then(() => this.#commitInTurn(client, wantedTime, signal));
+    this.#context.groupTurns.set(key, turn);
+    return await turn;
+  }
+
+  /** Ends without a snapshot; what was stored stays for a retry of this group. */
+  async suspend(): Promise<void> {
+    if (this.#ended) return;
+    try {
+      await this.#context.pool.all('store.seal', this.id);
+    } finally {
+      await this.#end(false);
+    }
+  }
+
+  get #ns(): Namespace {
+    return this.#record.ns as Namespace;
+  }
+
+  get #group(): GroupName {
+    return this.#record.group as GroupName;
+  }
+
+  async #commitInTurn(client: ClientPart, wantedTime: number | undefined, signal: AbortSignal): Promise<CommitResult> {
+    const { groups } = this.#context;
+    const existing = await this.#committedAlready();
+    if (existing !== undefined) return existing;
+    this.#requireRoots(client.archives);
+    await this.#context.pool.all('store.seal', this.id);
+    await this.#syncRelied();
+    this.#refuseFreshDamage(client.archives);
+    signal.throwIfAborted();
+
+    const state = await groups.state(this.#ns, this.#group);
+    const { time, suspect, warning } = labelTime(Math.floor(Date.now() / 1000), wantedTime, state?.lastTime);
+    if (time > MAX_TIME) throw new HoldfastError('too-many', `group ${this.#group} has no label left after ${formatTime(state?.lastTime ?? 0)}`);
+    const marks: GroupState = { format: 1, owner: this.#record.owner, lastSequence: (state?.lastSequence ?? 0) + 1, lastTime: time };
+    await groups.writeState(this.#ns, this.#group, { ...state, ...marks });
+
+    const name = { ns: this.#ns, group: this.#group, time };
+    const manifest = this.#manifest(client, marks, suspect);
+    const prepared = await groups.prepare(name, manifest);
+    try {
+      // Between the first round and here another session may have failed a pack, or a copy may have been found bad.
+      await this.#syncRelied();
+      this.#refuseFreshDamage(client.archives);
+      prepared.publish();
+      await prepared.sync();
+    } catch (error) {
+      await prepared.withdraw();
+      throw error;
+    }
+    const bytesStored = (await this.counters()).bytesStored + Buffer.byteLength(JSON.stringify(manifest, undefined, 1));
+    await removeSessionFiles(this.#context.layout, [this.id, ...this.#options.adopted.map((record) => record.session)]);
+    await this.#end(true);
+    return { name, manifest, bytesStored, warnings: warning === undefined ? [] : [warning] };
+  }
+
+  #manifest(client: ClientPart, state: GroupState, suspectClock: boolean): Manifest {
+    const server = {
+      sequence: state.lastSequence,
+      time: state.lastTime,
+      suspectClock,
+      session: this.id,
+      space: this.#record.space,
+      owner: this.#record.owner,
+      origin: { store: this.#context.storeId, sequence: state.lastSequence },
+      protected: false,
+      notes: '',
+      damaged: false,
+    };
+    return { format: 1, client, server, digest: '' };
+  }
+
+  async #committedAlready(): Promise<CommitResult | undefined> {
+    if (!this.#ended) return undefined;
+    for (const time of (await this.#context.groups.times(this.#ns, this.#group)).reverse()) {
+      const name = { ns: this.#ns, group: this.#group, time };
+      const manifest = await readableManifest(this.#context.groups, name);
+      if (manifest?.server.session === this.id) return { name, manifest, bytesStored: 0, warnings: [] };
+    }
+    throw new HoldfastError('aborted', `session ${this.id} is over and made no snapshot`);
+  }
+
+  /** Roots must be in scope or put by this session, like every ref. */
+  #requireRoots(archives: readonly Archive[]): void {
+    const { index } = this.#context.locator;
+    for (const archive of archives) {
+      const id = parseId(archive.root) as ObjectId;
+      let known = false;
+      for (let entry = index.first(this.#record.space, id); entry >= 0 && !known; entry = index.next()) {
+        known = (this.#marks.isPut(entry) || this.#marks.isInScope(entry)) && this.#context.locator.isReadable(entry);
+      }
+      if (!known) throw new HoldfastError('out-of-scope', `the root of ${archive.name} was neither put in this session nor is in its scope`);
+    }
+  }
+
+  /** Syncs what the session relies on until nothing of it is volatile (rules D4, D5). */
+  async #syncRelied(): Promise<void> {
+    for (let round = 0; round < MAX_SYNC_ROUNDS; round++) {
+      const unsynced = this.#volatilePacks();
+      if (unsynced.length === 0) return;
+      await this.#context.pool.all('store.barrier', unsynced);
+    }
+    throw new HoldfastError('timed-out', 'packs that this backup shares with other running sessions do not become durable; run it again');
+  }
+
+  #volatilePacks(): number[] {
+    const { packs } = this.#context;
+    const unsynced: number[] = [];
+    for (const { pack, end } of this.#marks.relied(packs.count)) {
+      if (packs.state(pack) === PackState.condemned) {
+        throw new HoldfastError('pack-condemned', `pack ${packs.packId(pack).toString('hex')}, which this backup relies on, could not be written; check the disk and run the backup again`);
+      }
+      if (!packs.isDurable(pack, end)) unsynced.push(pack);
+    }
+    return unsynced;
+  }
+
+  #refuseFreshDamage(archives: readonly Archive[]): void {
+    if (this.#context.quarantine.count === this.#quarantinedAtOpen) return;
+    const ranges = archives.flatMap((archive) => damagedRanges(this.#damageSource, archive));
+    if (ranges.length === 0) return;
+    throw new HoldfastError('object-damaged', `objects that this backup reuses were found damaged while it ran; their ranges must be read again`, {
+      data: { ranges },
+    });
+  }
+
+  get #damageSource(): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
+    return damageSource(this.#context, this.#record.space);
+  }
+
+  async #end(committed: boolean): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#context.pool.all('store.closeSession', this.id);
+    this.#options.onEnded(committed);
+  }
+}
+
+function damageSource(context: SessionContext, space: number): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
+  return {
+    isReadable: (id) => context.locator.readable(space, id) >= 0,
+    read: (id) => context.source.get(space, id),
+  };
+}
+
+function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
+  const { client, server } = manifest;
+  const source = damageSource(context, server.space);
+  const damaged = context.quarantine.count === 0 ? [] : client.archives.flatMap((archive) => damagedRanges(source, archive));
+  return { name: `${client.backup}/${formatTime(server.time)}`, sequence: server.sequence, archives: client.archives, damaged };
+}
+
+async function readableManifest(groups: GroupStore, name: SnapshotName): Promise<Manifest | undefined> {
+  try {
+    return await groups.manifest(name);
+  } catch (error) {
+    // The snapshot is reported by list and restore; as a base it does not serve.
+    if (error instanceof HoldfastError && error.code === 'manifest-altered') return undefined;
+    throw error;
+  }
+}
+

@@ -1,0 +1,245 @@
+// One thread's hand in a session: puts objects, answers what is known, reads what the session may read. Every ref of an object
+// must be in scope or put by this session when it is put (rule S4); a put that hits marks and relies like a new one.
+import { ID_BYTES, Kind, MAX_OBJECT_BYTES, type ObjectId, type StoredObject } from '../../chunker/object.ts';
+import { encodeRecord, recordBound } from '../../chunker/record.ts';
+import { Compressor } from '../../chunker/zstd.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { FLAG_DATA } from '../index/index-entry.ts';
+import type { Layout } from '../layout.ts';
+import { eachRef, type IndexLocator, missing, type ObjectSource } from '../object-source.ts';
+import { PackKind } from '../packs/pack-format.ts';
+import type { PackTable } from '../packs/pack-table.ts';
+import { PackWriter } from '../packs/pack-writer.ts';
+import type { WriteBuffers } from '../packs/write-buffers.ts';
+import { readRoots } from '../snapshots/manifest-file.ts';
+import { SessionMarks, type SessionMarksBuffers } from './session-marks.ts';
+
+/** What every thread is told when a session opens; structured-cloneable. */
+export interface SessionDescriptor {
+  readonly sessionId: string;
+  readonly space: number;
+  readonly marks: SessionMarksBuffers;
+  /** Roots of the group's newest two snapshots, in hexadecimal. */
+  readonly scopeRoots: readonly string[];
+  /** The manifests that the owner had when the session opened; their roots belong to the scope too. */
+  readonly scopeManifests: readonly string[];
+  readonly compressionLevel: number;
+}
+
+/** What a thread needs to write for any session. */
+export interface SinkEnvironment {
+  readonly layout: Layout;
+  readonly packs: PackTable;
+  readonly locator: IndexLocator;
+  readonly source: ObjectSource;
+  readonly buffers: WriteBuffers;
+  /** The thread's whole memory, in which data objects lie when they are put. */
+  readonly memory: Uint8Array;
+  readonly epoch: number;
+  readonly storeId: Buffer;
+}
+
+export interface SinkCounters {
+  objectsNew: number;
+  objectsReused: number;
+  /** Plain bytes of new objects. */
+  bytesNew: number;
+  /** Bytes of packs that were sealed. */
+  bytesStored: number;
+}
+
+const zeroCounters = (): SinkCounters => ({ objectsNew: 0, objectsReused: 0, bytesNew: 0, bytesStored: 0 });
+
+const NO_REFS = new Uint8Array(0);
+
+export class SessionSink {
+  readonly #env: SinkEnvironment;
+  readonly #descriptor: SessionDescriptor;
+  readonly #marks: SessionMarks;
+  readonly #compressor: Compressor;
+  readonly #writers = new Map<number, PackWriter>();
+  #counters: SinkCounters = zeroCounters();
+  #scopeComplete = false;
+
+  constructor(env: SinkEnvironment, descriptor: SessionDescriptor) {
+    this.#env = env;
+    this.#descriptor = descriptor;
+    this.#marks = new SessionMarks(descriptor.marks);
+    this.#compressor = new Compressor(descriptor.compressionLevel);
+    for (const root of descriptor.scopeRoots) this.#markScope(Buffer.from(root, 'hex') as ObjectId);
+  }
+
+  /** Counters since the last call. */
+  takeCounters(): SinkCounters {
+    const counters = this.#counters;
+    this.#counters = zeroCounters();
+    return counters;
+  }
+
+  /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash). */
+  putData(offset: number, length: number): ObjectId {
+    const id = this.#env.source.hasher.dataId(this.#env.memory, offset, length);
+    if (!this.#hit(id)) this.#store(Kind.data, id, NO_REFS, this.#env.memory.subarray(offset, offset + length));
+    return id;
+  }
+
+  /**
+   * Puts any object.
+   * @throws `out-of-scope` when a ref is neither in scope nor put by this session, `too-large` past 16 MiB + 64 KiB.
+   */
+  put(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
+    if (refs.length + payload.length > MAX_OBJECT_BYTES) {
+      throw new HoldfastError('too-large', `an object of ${refs.length + payload.length} bytes is over the limit of ${MAX_OBJECT_BYTES}`);
+    }
+    for (let at = 0; at < refs.length; at += ID_BYTES) this.#requireKnown(refs, at);
+    const id = this.#env.source.hasher.id(kind, refs, payload);
+    if (!this.#hit(id)) this.#store(kind, id, refs, payload);
+    return id;
+  }
+
+  /** Which of the ids are in scope or put by this session, and still readable. */
+  have(ids: readonly ObjectId[]): boolean[] {
+    return ids.map((id) => this.#isKnown(id, 0));
+  }
+
+  /** Reads an object in scope. What it names becomes part of the scope that is known so far. */
+  get(id: ObjectId): StoredObject {
+    if (!this.#isKnown(id, 0)) throw missing(id);
+    const object = this.#env.source.get(this.#descriptor.space, id);
+    for (const ref of eachRef(object.refs)) this.#markScope(ref);
+    return object;
+  }
+
+  /** Makes everything this thread appended to these packs durable. */
+  barrier(packs: ReadonlySet<number>): void {
+    for (const writer of this.#writers.values()) if (packs.has(writer.pack)) writer.barrier();
+  }
+
+  /** Lets other threads read what was put here. */
+  flush(): void {
+    for (const writer of this.#writers.values()) writer.flush();
+  }
+
+  /** Seals all packs of the session in this thread; the next put starts new ones. */
+  seal(): void {
+    for (const [kind, writer] of this.#writers) {
+      this.#writers.delete(kind);
+      this.#finish(writer);
+    }
+  }
+
+  /** Lets go of everything without writing: the session failed. */
+  close(): void {
+    for (const writer of this.#writers.values()) {
+      writer.close();
+      this.#env.buffers.give(writer.buffer);
+    }
+    this.#writers.clear();
+  }
+
+  #hit(id: ObjectId): boolean {
+    const { locator } = this.#env;
+    const entry = locator.reliable(this.#descriptor.space, id);
+    if (entry < 0) return false;
+    this.#marks.markPut(entry, locator.pack(entry), locator.offset(entry) + locator.length(entry));
+    this.#counters.objectsReused++;
+    return true;
+  }
+
+  #store(kind: number, id: ObjectId, refs: Uint8Array, payload: Uint8Array): void {
+    const isData = kind === Kind.data;
+    const writer = this.#writer(isData ? PackKind.data : PackKind.metadata);
+    const { space } = this.#descriptor;
+    const { offset, length } = writer.append(space, id, kind, recordBound(refs.length, payload.length), (target) =>
+      encodeRecord(target, { kind, id, refs, payload }, this.#compressor),
+    );
+    const entry = this.#env.locator.index.insert(space, id, writer.pack, offset, length | (isData ? FLAG_DATA : 0));
+    this.#marks.markPut(entry, writer.pack, offset + length);
+    this.#counters.objectsNew++;
+    this.#counters.bytesNew += payload.length;
+  }
+
+  #writer(kind: number): PackWriter {
+    const open = this.#writers.get(kind);
+    if (open !== undefined && !open.isFull) return open;
+    if (open !== undefined) {
+      this.#writers.delete(kind);
+      this.#finish(open);
+    }
+    const buffer = this.#env.buffers.take(kind === PackKind.data);
+    try {
+      const { epoch, storeId } = this.#env;
+      const sessionId = Buffer.from(this.#descriptor.sessionId, 'hex');
+      const writer = new PackWriter(this.#env.layout, this.#env.packs, { kind, sessionId, epoch, storeId }, buffer);
+      this.#writers.set(kind, writer);
+      return writer;
+    } catch (error) {
+      this.#env.buffers.give(buffer);
+      throw error;
+    }
+  }
+
+  #finish(writer: PackWriter): void {
+    try {
+      writer.seal();
+      this.#counters.bytesStored += writer.end;
+    } finally {
+      this.#env.buffers.give(writer.buffer);
+    }
+  }
+
+  #requireKnown(refs: Uint8Array, at: number): void {
+    if (this.#isKnown(refs, at)) return;
+    const hex = Buffer.from(refs.subarray(at, at + ID_BYTES)).toString('hex');
+    throw new HoldfastError('out-of-scope', `object ${hex.slice(0, 16)}… is named but was neither put in this session nor is in its scope`, {
+      data: { id: hex },
+    });
+  }
+
+  #isKnown(ids: Uint8Array, at: number): boolean {
+    if (this.#isMarked(ids, at)) return true;
+    if (this.#scopeComplete) return false;
+    // The scope is the closure of fixed roots; it is discovered as it is read, and in full before anything is refused.
+    this.#completeScope();
+    return this.#isMarked(ids, at);
+  }
+
+  #isMarked(ids: Uint8Array, at: number): boolean {
+    const { locator } = this.#env;
+    const { index } = locator;
+    for (let entry = index.first(this.#descriptor.space, ids, at); entry >= 0; entry = index.next()) {
+      if ((this.#marks.isPut(entry) || this.#marks.isInScope(entry)) && locator.isReadable(entry)) return true;
+    }
+    return false;
+  }
+
+  #markScope(id: ObjectId): void {
+    const { index } = this.#env.locator;
+    for (let entry = index.first(this.#descriptor.space, id); entry >= 0; entry = index.next()) this.#marks.markScope(entry);
+  }
+
+  /** What an object of the scope names; nothing when it is damaged, for then its subtree is not in scope. */
+  #refsOf(id: ObjectId): Iterable<ObjectId> {
+    try {
+      return eachRef(this.#env.source.get(this.#descriptor.space, id).refs);
+    } catch (error) {
+      if (error instanceof HoldfastError && ['object-damaged', 'object-missing'].includes(error.code)) return [];
+      throw error;
+    }
+  }
+
+  #completeScope(): void {
+    this.#scopeComplete = true;
+    const owned = this.#descriptor.scopeManifests.flatMap((path) => readRoots(path, this.#descriptor.space));
+    const pending = [...this.#descriptor.scopeRoots, ...owned].map((root) => Buffer.from(root, 'hex') as ObjectId);
+    const visited = new Set<string>();
+    for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+      this.#markScope(id);
+      const { locator } = this.#env;
+      const entry = locator.readable(this.#descriptor.space, id);
+      if (entry < 0 || locator.isData(entry) || visited.has(id.toString('latin1'))) continue;
+      visited.add(id.toString('latin1'));
+      pending.push(...this.#refsOf(id));
+    }
+  }
+}

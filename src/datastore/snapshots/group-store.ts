@@ -1,0 +1,157 @@
+// Groups and their snapshots as directories: listing, high-water marks, reading manifests, and the durable writing and removing of one.
+// The order of a group is its sequence numbers; the directory name is only the label.
+import { readdir, rmdir, unlink } from 'node:fs/promises';
+import { renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Manifest } from '../../schema/manifest.ts';
+import { formatTime, GROUP_TYPES, type GroupName, type Namespace, parseGroup, parseNamespace, parseTime } from '../../schema/names.ts';
+import { GroupState } from '../../schema/state-files.ts';
+import { readIfPresent, syncDirectory, writeFileAtomic, writeSynced } from '../../util/atomic-file.ts';
+import type { DurableDirectories } from '../../util/durable-directories.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { parseJson } from '../../util/json-file.ts';
+import type { Layout } from '../layout.ts';
+import { encodeManifest, readManifest } from './manifest-file.ts';
+
+/** A snapshot by its place: namespace, group and label in Unix seconds. */
+export interface SnapshotName {
+  readonly ns: Namespace;
+  readonly group: GroupName;
+  readonly time: number;
+}
+
+/** `vm/101/2026-11-20T02:00:00Z`. */
+export function snapshotLabel(name: SnapshotName): string {
+  return `${name.group}/${formatTime(name.time)}`;
+}
+
+export class GroupStore {
+  readonly #layout: Layout;
+  readonly #directories: DurableDirectories;
+
+  constructor(layout: Layout, directories: DurableDirectories) {
+    this.#layout = layout;
+    this.#directories = directories;
+  }
+
+  groupPath(ns: Namespace, group: GroupName): string {
+    const parts = ns === '' ? [] : ns.split('/').flatMap((part) => ['ns', part]);
+    return join(this.#layout.snapshots, ...parts, ...group.split('/'));
+  }
+
+  manifestPath(name: SnapshotName): string {
+    return join(this.groupPath(name.ns, name.group), formatTime(name.time), 'manifest.json');
+  }
+
+  /** The labels of a group's snapshots, oldest label first. A directory without a manifest is not a snapshot. */
+  async times(ns: Namespace, group: GroupName): Promise<number[]> {
+    const names = await readdirIfPresent(this.groupPath(ns, group));
+    return names.filter((name) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name)).map(parseTime).sort((a, b) => a - b);
+  }
+
+  /** The manifest of a snapshot, undefined when there is none. @throws `manifest-altered`. */
+  async manifest(name: SnapshotName): Promise<Manifest | undefined> {
+    return await readManifest(this.manifestPath(name));
+  }
+
+  /** All groups of a namespace, in the order of their names. */
+  async groups(ns: Namespace): Promise<GroupName[]> {
+    const base = dirname(dirname(this.groupPath(ns, 'vm/x' as GroupName)));
+    const found: GroupName[] = [];
+    for (const type of GROUP_TYPES) {
+      for (const id of (await readdirIfPresent(join(base, type))).sort()) found.push(parseGroup(`${type}/${id}`));
+    }
+    return found;
+  }
+
+  /** The root namespace and all below it. */
+  async namespaces(under: Namespace = '' as Namespace): Promise<Namespace[]> {
+    const base = join(dirname(dirname(this.groupPath(under, 'vm/x' as GroupName))), 'ns');
+    const found = [under];
+    for (const part of (await readdirIfPresent(base)).sort()) {
+      found.push(...(await this.namespaces(parseNamespace(under === '' ? part : `${under}/${part}`))));
+    }
+    return found;
+  }
+
+  /** The group's owner and high-water marks, undefined for a new group. */
+  async state(ns: Namespace, group: GroupName): Promise<GroupState | undefined> {
+    const text = await readIfPresent(join(this.groupPath(ns, group), 'group.json'));
+    return text === undefined ? undefined : parseJson(text, GroupState);
+  }
+
+  /** Makes the group's marks durable. They never go back (rule D8). */
+  async writeState(ns: Namespace, group: GroupName, state: GroupState): Promise<void> {
+    const path = this.groupPath(ns, group);
+    await this.#directories.create(path);
+    await writeFileAtomic(join(path, 'group.json'), `${JSON.stringify(state)}\n`);
+    await this.#directories.sync(path);
+  }
+
+  /** Prepares a manifest: written and synced, not yet visible. */
+  async prepare(name: SnapshotName, manifest: Pick<Manifest, 'client' | 'server'>): Promise<PreparedManifest> {
+    const path = this.manifestPath(name);
+    await this.#directories.create(dirname(path));
+    await writeSynced(`${path}.tmp`, encodeManifest(manifest.client, manifest.server));
+    return new PreparedManifest(path, this.#directories);
+  }
+
+  /** Writes the server part of a manifest that exists. */
+  async rewrite(name: SnapshotName, manifest: Pick<Manifest, 'client' | 'server'>): Promise<void> {
+    await writeFileAtomic(this.manifestPath(name), encodeManifest(manifest.client, manifest.server));
+  }
+
+  /** Removes a snapshot. When this returns, the removal is durable. */
+  async remove(name: SnapshotName): Promise<void> {
+    const path = this.manifestPath(name);
+    const directory = dirname(path);
+    try {
+      await unlink(path);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+      throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
+    }
+    await syncDirectory(directory);
+    await unlink(`${path}.tmp`).catch(() => undefined);
+    this.#directories.forget(directory);
+    // The empty directory is only tidiness: without a manifest it is not a snapshot.
+    await rmdir(directory).catch(() => undefined);
+  }
+}
+
+/** A manifest that needs only its rename. */
+export class PreparedManifest {
+  readonly path: string;
+  readonly #directories: DurableDirectories;
+
+  constructor(path: string, directories: DurableDirectories) {
+    this.path = path;
+    this.#directories = directories;
+  }
+
+  /** The commit point. Synchronous, so that nothing comes between the last check and the rename. */
+  publish(): void {
+    renameSync(`${this.path}.tmp`, this.path);
+  }
+
+  /** Makes the rename durable, with every ancestor. */
+  async sync(): Promise<void> {
+    await this.#directories.sync(dirname(this.path));
+  }
+
+  /** Takes back what was prepared or published; best effort, for a commit that failed. */
+  async withdraw(): Promise<void> {
+    for (const path of [this.path, `${this.path}.tmp`]) await unlink(path).catch(() => undefined);
+    this.#directories.forget(dirname(this.path));
+    await rmdir(dirname(this.path)).catch(() => undefined);
+  }
+}
+
+async function readdirIfPresent(path: string): Promise<string[]> {
+  try {
+    return await readdir(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}

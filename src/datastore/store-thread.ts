@@ -1,0 +1,87 @@
+// A worker thread's view of an open datastore: the shared index and pack table, its own reader, write buffers and the sinks of the
+// sessions that write through it. The handlers are what the datastore's main thread calls.
+import type { ObjectId } from '../chunker/object.ts';
+import type { Arena } from '../util/arena.ts';
+import { HoldfastError } from '../util/errors.ts';
+import { SharedBuffers } from '../util/shared-buffers.ts';
+import type { Handlers } from '../util/worker-pool.ts';
+import { ObjectIndex } from './index/object-index.ts';
+import { writeIndexSnapshot } from './index/snapshot-writer.ts';
+import { Layout } from './layout.ts';
+import { IndexLocator, ObjectSource } from './object-source.ts';
+import { PackReader } from './packs/pack-reader.ts';
+import { PackTable } from './packs/pack-table.ts';
+import { WriteBuffers } from './packs/write-buffers.ts';
+import { type SessionDescriptor, SessionSink, type SinkEnvironment } from './sessions/session-sink.ts';
+
+/** What a thread is given when it joins an open datastore. */
+export interface StoreThreadInit {
+  readonly root: string;
+  readonly storeId: string;
+  readonly epoch: number;
+  readonly packs: SharedArrayBuffer;
+  readonly shared: Map<string, SharedArrayBuffer>;
+}
+
+export class StoreThread {
+  readonly #env: SinkEnvironment;
+  readonly #shared: SharedBuffers;
+  readonly #sinks = new Map<string, SessionSink>();
+
+  /** `shared` was created in this thread before `init` was made; `report` hears of newly quarantined entries. */
+  constructor(init: StoreThreadInit, shared: SharedBuffers, arena: Arena, buffers: WriteBuffers, report: (entry: number) => void) {
+    shared.adopt(init.shared);
+    this.#shared = shared;
+    const layout = new Layout(init.root);
+    const packs = new PackTable(init.packs);
+    const locator = new IndexLocator(ObjectIndex.attach(shared), packs, report);
+    const source = new ObjectSource(locator, new PackReader(layout, packs));
+    const storeId = Buffer.from(init.storeId, 'hex');
+    this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId };
+  }
+
+  /** The thread's hand in an open session. */
+  sink(sessionId: string): SessionSink {
+    const sink = this.#sinks.get(sessionId);
+    if (sink === undefined) throw new HoldfastError('aborted', `session ${sessionId} is not open`);
+    return sink;
+  }
+
+  /** Reads objects without a session: restore, list, check. */
+  get source(): ObjectSource {
+    return this.#env.source;
+  }
+
+  close(): void {
+    for (const sink of this.#sinks.values()) sink.close();
+    this.#sinks.clear();
+    this.#env.source.packs.close();
+  }
+
+  handlers(): Handlers {
+    return {
+      'store.openSession': (descriptor: SessionDescriptor) => {
+        this.#shared.drain();
+        this.#sinks.set(descriptor.sessionId, new SessionSink(this.#env, descriptor));
+      },
+      'store.put': ({ session, kind, refs, payload }: { session: string; kind: number; refs: Uint8Array; payload: Uint8Array }) =>
+        this.sink(session).put(kind, refs, payload),
+      'store.get': ({ session, id }: { session: string; id: Uint8Array }) => this.sink(session).get(Buffer.from(id) as ObjectId),
+      'store.have': ({ session, ids }: { session: string; ids: Uint8Array[] }) =>
+        this.sink(session).have(ids.map((id) => Buffer.from(id) as ObjectId)),
+      'store.read': ({ space, id }: { space: number; id: Uint8Array }) => this.source.get(space, Buffer.from(id) as ObjectId),
+      'store.takeCounters': (session: string) => this.sink(session).takeCounters(),
+      'store.flush': (session: string) => this.sink(session).flush(),
+      'store.seal': (session: string) => this.sink(session).seal(),
+      'store.barrier': (packs: number[]) => {
+        const wanted = new Set(packs);
+        for (const sink of this.#sinks.values()) sink.barrier(wanted);
+      },
+      'store.closeSession': (session: string) => {
+        this.#sinks.get(session)?.close();
+        this.#sinks.delete(session);
+      },
+      'store.writeIndexSnapshot': () => writeIndexSnapshot(this.#env.layout, this.#env.storeId, this.#env.locator.index, this.#env.packs),
+    };
+  }
+}
