@@ -1,0 +1,127 @@
+// A worker thread's part in backup and restore: pages to cut, streams to cut, samples to compare, ranges to restore. It knows sinks and
+// fetchers, not the datastore behind them.
+import { createCutter, type Cutter } from '../chunker/cutter.ts';
+import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-parameters.ts';
+import type { ObjectId } from '../chunker/object.ts';
+import type { Area, Arena } from '../util/arena.ts';
+import type { Handlers } from '../util/worker-pool.ts';
+import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
+import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
+import { StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
+import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
+import { PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
+import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
+import { openDiskReader } from './sources/reader.ts';
+import type { DiskReader, SourceLocator } from './sources/source.ts';
+
+/** The largest piece that any parameters allow: four times the largest average of a datastore. */
+export const MAX_PIECE_BYTES = 1024 * 1024;
+const ZERO_BYTES = 1024 * 1024;
+
+/** A range to restore: a page, or pieces that the caller has looked up. */
+export interface RestoreWork {
+  readonly space: number;
+  readonly offset: number;
+  readonly length: number;
+  readonly page: Uint8Array | undefined;
+  readonly pieces: readonly RestorePiece[] | undefined;
+  /** Where the bytes go; undefined returns them. */
+  readonly target: FileTargetLocator | undefined;
+}
+
+/** What the thread needs from whoever has the objects. */
+export interface ThreadObjects {
+  sink(sessionId: string): ObjectSink;
+  fetcher(space: number): ObjectFetcher;
+}
+
+export class AgentThread {
+  readonly #objects: ThreadObjects;
+  readonly #cutter: Cutter;
+  readonly #pages: PageCutter;
+  readonly #streams: StreamCutter;
+  readonly #restorer: PieceRestorer;
+  readonly #zeros: Area;
+  #reader: { locator: string; reader: DiskReader } | undefined;
+  #target: { locator: string; target: FileTarget } | undefined;
+
+  /** Takes its areas from the arena; backup and restore use the same ones, for a thread does one thing at a time. */
+  constructor(objects: ThreadObjects, arena: Arena) {
+    this.#objects = objects;
+    this.#cutter = createCutter(arena.memory);
+    const window = arena.allocate(AgentThread.#windowBytes);
+    this.#pages = new PageCutter(this.#cutter, window);
+    this.#streams = new StreamCutter(this.#cutter, window);
+    this.#restorer = new PieceRestorer(arena.bytes, window);
+    this.#zeros = arena.allocate(ZERO_BYTES);
+  }
+
+  static readonly #windowBytes = Math.max(PageCutter.windowBytes(MAX_PIECE_BYTES), PieceRestorer.outputBytes(MAX_PIECE_BYTES));
+
+  /** Bytes of arena that a thread's areas take. */
+  static readonly arenaBytes = AgentThread.#windowBytes + ZERO_BYTES + 2 * 4096;
+
+  handlers(): Handlers {
+    return {
+      'backup.openDisk': async ({ locator, cut }: { locator: SourceLocator; cut: DiskCutParameters }) => {
+        this.#cutter.setDisk(cut);
+        await this.#disk(locator);
+      },
+      'backup.page': async ({ session, locator, work }: { session: string; locator: SourceLocator; work: PageWork }): Promise<PageResult> =>
+        await this.#pages.run(work, await this.#disk(locator), this.#objects.sink(session)),
+      'backup.sample': async ({ session, locator, work }: { session: string; locator: SourceLocator; work: SampleWork }): Promise<SampleResult> =>
+        await comparePiece(work, await this.#disk(locator), this.#objects.sink(session)),
+      'backup.closeDisk': async () => await this.#closeDisk(),
+      'backup.openStream': (cut: StreamCutParameters) => {
+        this.#cutter.setStream(cut);
+        this.#streams.start();
+      },
+      'backup.streamBytes': ({ session, bytes, final }: { session: string; bytes: Uint8Array; final: boolean }): StreamPiece[] =>
+        this.#streams.take(bytes, final, this.#objects.sink(session)),
+      'restore.range': (work: RestoreWork): ArrayBuffer | undefined => this.#restore(work),
+      'restore.closeTarget': () => this.#closeTarget(),
+    };
+  }
+
+  async #disk(locator: SourceLocator): Promise<DiskReader> {
+    const name = JSON.stringify(locator);
+    if (this.#reader?.locator !== name) {
+      await this.#closeDisk();
+      this.#reader = { locator: name, reader: await openDiskReader(locator) };
+    }
+    return this.#reader.reader;
+  }
+
+  async #closeDisk(): Promise<void> {
+    const reader = this.#reader?.reader;
+    this.#reader = undefined;
+    await reader?.close();
+  }
+
+  #restore(work: RestoreWork): ArrayBuffer | undefined {
+    const fetcher = this.#objects.fetcher(work.space);
+    const pieces = work.pieces ?? PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
+    if (work.target === undefined) {
+      const buffer = new BufferTarget(work.offset, work.length);
+      this.#restorer.run(pieces, work.offset, fetcher, buffer);
+      return buffer.buffer;
+    }
+    this.#restorer.run(pieces, work.offset, fetcher, this.#fileTarget(work.target));
+    return undefined;
+  }
+
+  #fileTarget(locator: FileTargetLocator): RangeTarget {
+    const name = JSON.stringify(locator);
+    if (this.#target?.locator !== name) {
+      this.#closeTarget();
+      this.#target = { locator: name, target: new FileTarget(locator, this.#zeros) };
+    }
+    return this.#target.target;
+  }
+
+  #closeTarget(): void {
+    const target = this.#target?.target;
+    this.#target = undefined;
+    target?.close();
+  }
+}

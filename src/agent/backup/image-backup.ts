@@ -1,0 +1,128 @@
+// Backs up one disk image: pages go to the worker threads, their ids come back in order into lists. With a base and a change map only
+// touched pages are worked on; all others are named as they are.
+import { diskCutParameters } from '../../chunker/cut-parameters.ts';
+import { ListBuilder } from '../../chunker/list.ts';
+import { Kind, type ObjectId, PAGE_BYTES, parseId } from '../../chunker/object.ts';
+import type { Archive } from '../../schema/manifest.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
+import { inOrder } from '../in-order.ts';
+import type { DiskSource, Range } from '../sources/source.ts';
+import { type BasePage, basePages } from './base-pages.ts';
+import { RangeCursor } from './change-map.ts';
+import type { PageResult, PageWork } from './page-cutter.ts';
+import { SamplePlan } from './sample-plan.ts';
+import type { SampleResult } from './sample-piece.ts';
+import type { Session } from './session.ts';
+
+export interface ImageWork {
+  readonly name: string;
+  readonly source: DiskSource;
+  readonly averageBytes: number;
+  /** The same image in the base snapshot and what changed since; absent for a full read. */
+  readonly incremental: { readonly base: Archive; readonly changed: readonly Range[] } | undefined;
+  readonly onProgress: (bytesDone: number) => void;
+  readonly signal: AbortSignal;
+}
+
+export interface ImageResult {
+  readonly archive: Archive;
+  readonly bytesRead: number;
+  readonly bytesSampled: number;
+}
+
+/** The change map said "unchanged" of a range that did change. */
+export class ChangeMapLie extends Error {
+  readonly range: Range;
+
+  constructor(range: Range) {
+    super(`the disk differs at byte ${range.offset} although the change map does not name it`);
+    this.range = range;
+  }
+}
+
+/**
+ * @throws ChangeMapLie when a sample of what should be unchanged differs: read the image in full then.
+ */
+export async function backupImage(pool: WorkerPool, session: Session, work: ImageWork): Promise<ImageResult> {
+  const { source, signal } = work;
+  const cut = diskCutParameters(work.averageBytes);
+  const lists = new ListBuilder(Kind.page, (kind, refs, payload) => session.put(kind, refs, payload));
+  const sums = { bytesRead: 0, bytesSampled: 0 };
+  const pages = planPages(session, work);
+  await pool.all('backup.openDisk', { locator: source.locator, cut });
+  try {
+    await inOrder(
+      pool.size,
+      pages,
+      async (page, thread) => {
+        signal.throwIfAborted();
+        if (page.sample !== undefined) {
+          const sample = await pool.call<SampleResult>(thread, 'backup.sample', { session: session.id, locator: source.locator, work: page.sample });
+          sums.bytesSampled += sample.bytesRead;
+          if (sample.lie !== undefined) throw new ChangeMapLie(sample.lie);
+        }
+        if (page.work === undefined) return page.id;
+        const result = await pool.call<PageResult>(thread, 'backup.page', { session: session.id, locator: source.locator, work: page.work });
+        sums.bytesRead += result.bytesRead;
+        return result.page === undefined ? undefined : (Buffer.from(result.page) as ObjectId);
+      },
+      async (page, id) => {
+        await lists.add({ length: page.length, id });
+        work.onProgress(page.offset + page.length);
+      },
+    );
+  } finally {
+    await pool.all('backup.closeDisk', undefined);
+  }
+  const root = await lists.finish();
+  await source.checkUnchanged();
+  return {
+    archive: { name: work.name, kind: 'image', sizeBytes: source.sizeBytes, root: root.toString('hex'), chunker: { ...cut } },
+    ...sums,
+  };
+}
+
+interface PlannedPage {
+  readonly offset: number;
+  readonly length: number;
+  /** Undefined: `id` holds already. */
+  readonly work: PageWork | undefined;
+  readonly id: ObjectId | undefined;
+  readonly sample: ReturnType<SamplePlan['of']>;
+}
+
+async function* planPages(session: Session, work: ImageWork): AsyncGenerator<PlannedPage> {
+  const { source, incremental } = work;
+  const base = incremental === undefined ? undefined : basePages(parseId(incremental.base.root) as ObjectId, (id) => session.get(id));
+  const changes = new RangeCursor(incremental?.changed ?? []);
+  const zeros = new RangeCursor(incremental === undefined ? source.zeroRanges(work.signal) : []);
+  const samples = incremental === undefined ? undefined : new SamplePlan(Math.min(source.sizeBytes, incremental.base.sizeBytes), work.averageBytes);
+  try {
+    for (let offset = 0; offset < source.sizeBytes; offset += PAGE_BYTES) {
+      const length = Math.min(PAGE_BYTES, source.sizeBytes - offset);
+      const old = await nextPage(base);
+      if (old === undefined || old.length !== length) {
+        // Beyond the base, or where the disk ends at another place than it did: read as if nothing were known.
+        yield fullPage(offset, length, await zeros.within(offset, length));
+        continue;
+      }
+      const changed = await changes.within(offset, length);
+      const sample = samples?.of({ offset, length, page: old.id, changed });
+      const page = changed.length === 0 ? undefined : { offset, length, zeros: [], base: { page: old.id, changed } };
+      yield { offset, length, work: page, id: old.id, sample };
+    }
+  } finally {
+    await zeros.close();
+    await base?.return(undefined);
+  }
+}
+
+function fullPage(offset: number, length: number, zeros: readonly Range[]): PlannedPage {
+  const isZero = zeros.length === 1 && zeros[0]?.offset === 0 && zeros[0].length === length;
+  return { offset, length, work: isZero ? undefined : { offset, length, zeros, base: undefined }, id: undefined, sample: undefined };
+}
+
+async function nextPage(pages: AsyncGenerator<BasePage> | undefined): Promise<BasePage | undefined> {
+  const next = await pages?.next();
+  return next === undefined || next.done === true ? undefined : next.value;
+}

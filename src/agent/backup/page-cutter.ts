@@ -1,0 +1,191 @@
+// Backs up one page of an image in a worker: reads it in windows into the arena, cuts, puts the pieces, puts the page. With a change
+// map only what changed is read: unchanged pieces are taken over from the page before, and cutting stops where it meets them again.
+
+import type { Cutter } from '../../chunker/cutter.ts';
+import { ID_BYTES, Kind, type ObjectId, PAGE_BYTES } from '../../chunker/object.ts';
+import { PageBuilder, parsePage } from '../../chunker/page.ts';
+import type { Area } from '../../util/arena.ts';
+import type { ObjectSink } from '../object-sink.ts';
+import type { DiskReader, Range } from '../sources/source.ts';
+
+/** Read steps: large ones keep system calls rare, a small one after a change keeps reads close to what changed. */
+const WINDOW_BYTES = 1024 * 1024;
+const CHANGE_STEP_BYTES = 16 * 1024;
+const BLOCK_BYTES = 4096;
+/** Room before the window: the hash of a data object borrows 4 bytes before it. */
+const HEADROOM_BYTES = 4096;
+/** How far beyond its end a cut decision looks: the four blocks that make a hole. */
+const LOOKAHEAD_BYTES = 4 * 4096;
+
+export interface PageWork {
+  /** Place of the page in the image, in bytes. */
+  readonly offset: number;
+  readonly length: number;
+  /** Page-local ranges that the source knows to be zeros. */
+  readonly zeros: readonly Range[];
+  /** The page of the base snapshot (undefined: it was zeros) and what changed since, page-local; absent for a full read. */
+  readonly base: { readonly page: ObjectId | undefined; readonly changed: readonly Range[] } | undefined;
+}
+
+export interface PageResult {
+  /** Undefined when the whole page is zeros. */
+  readonly page: ObjectId | undefined;
+  readonly bytesRead: number;
+}
+
+/** What is known of a page before it is read. */
+interface Known {
+  /** Ranges of whole blocks that are zeros, ascending. */
+  readonly zeros: readonly Range[];
+  /** Pieces of the base page that may be taken over, by their offset. */
+  readonly pieces: ReadonlyMap<number, { readonly length: number; readonly id: Uint8Array }>;
+}
+
+export class PageCutter {
+  readonly #cutter: Cutter;
+  readonly #window: Area;
+  readonly #builder = new PageBuilder();
+
+  /** `window` is an area of the cutter's memory with room for `windowBytes(maxBytes)`. */
+  constructor(cutter: Cutter, window: Area) {
+    this.#cutter = cutter;
+    this.#window = window;
+  }
+
+  /** Bytes that the window needs for pieces of at most `maxBytes`. */
+  static windowBytes(maxBytes: number): number {
+    return HEADROOM_BYTES + WINDOW_BYTES + maxBytes + LOOKAHEAD_BYTES;
+  }
+
+  /** Backs up one page. A page that is wholly zero has no object. */
+  async run(work: PageWork, reader: DiskReader, sink: ObjectSink): Promise<PageResult> {
+    const known = whatIsKnown(work, sink);
+    const step = work.base === undefined ? WINDOW_BYTES : CHANGE_STEP_BYTES;
+    const { bytes, pointer } = this.#window;
+    this.#builder.clear();
+    let hasData = false;
+    let bytesRead = 0;
+    let afterHole = false;
+    // The window holds page bytes [position, position + held), beginning at `start`.
+    let position = 0;
+    let start = HEADROOM_BYTES;
+    let held = 0;
+    const advance = (length: number): void => {
+      position += length;
+      held = Math.max(0, held - length);
+      start = held === 0 ? HEADROOM_BYTES : start + length;
+    };
+    while (position < work.length) {
+      const zeros = zerosAt(known.zeros, position);
+      if (zeros >= LOOKAHEAD_BYTES || (zeros > 0 && (afterHole || position + zeros === work.length))) {
+        this.#builder.addHole(zeros);
+        afterHole = true;
+        advance(zeros);
+        continue;
+      }
+      const old = known.pieces.get(position);
+      if (old !== undefined) {
+        this.#builder.addData(old.length, old.id);
+        hasData = true;
+        afterHole = false;
+        advance(old.length);
+        continue;
+      }
+      const piece: number =
+        held === 0 ? 0 : this.#cutter.nextDisk(pointer + start, held, position + held === work.length, afterHole);
+      if (piece === 0) {
+        if (start + held + step > bytes.length) {
+          bytes.copyWithin(HEADROOM_BYTES, start, start + held);
+          start = HEADROOM_BYTES;
+        }
+        const at = position + held;
+        const length = readLength(known.zeros, at, Math.min(step, work.length - at));
+        const pending = reader.readInto(work.offset + at, bytes.subarray(start + held, start + held + length));
+        if (pending !== undefined) await pending;
+        held += length;
+        bytesRead += length;
+        continue;
+      }
+      const pieceBytes = Math.abs(piece);
+      afterHole = piece < 0;
+      if (afterHole) {
+        this.#builder.addHole(pieceBytes);
+      } else {
+        this.#builder.addData(pieceBytes, sink.putData(pointer + start, pieceBytes));
+        hasData = true;
+      }
+      advance(pieceBytes);
+    }
+    if (!hasData) return { page: undefined, bytesRead };
+    const { refs, payload } = this.#builder.finish();
+    return { page: sink.put(Kind.page, refs, payload), bytesRead };
+  }
+}
+
+function whatIsKnown(work: PageWork, sink: ObjectSink): Known {
+  const pieces = new Map<number, { length: number; id: Uint8Array }>();
+  if (work.base === undefined) return { zeros: work.zeros.flatMap((range) => wholeBlocks(range, work.length)), pieces };
+  const { page, changed } = work.base;
+  const holes: Range[] = [];
+  if (page === undefined) {
+    holes.push({ offset: 0, length: work.length });
+  } else {
+    const { refs, payload } = sink.get(page);
+    for (const piece of parsePage(payload, refs.length / ID_BYTES)) {
+      // The last page of a disk that grew or shrank has pieces that no longer end where they did.
+      if (piece.offset + piece.length > work.length) continue;
+      if (piece.ref < 0) holes.push(piece);
+      else if (!isTouched(piece, changed))
+        pieces.set(piece.offset, {
+          length: piece.length,
+          id: refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES),
+        });
+    }
+  }
+  return { zeros: without(holes, changed).flatMap((range) => wholeBlocks(range, work.length)), pieces };
+}
+
+/** Whether a change reaches a piece, or the bytes behind it on which its end depends. */
+function isTouched(piece: Range, changed: readonly Range[]): boolean {
+  const end = Math.min(piece.offset + piece.length + LOOKAHEAD_BYTES, PAGE_BYTES);
+  return changed.some((range) => range.offset < end && range.offset + range.length > piece.offset);
+}
+
+/** `ranges` less `holes`; both ascending. */
+function without(ranges: readonly Range[], holes: readonly Range[]): Range[] {
+  const left: Range[] = [];
+  for (const range of ranges) {
+    let at = range.offset;
+    const end = range.offset + range.length;
+    for (const hole of holes) {
+      const from = Math.max(at, hole.offset);
+      const to = Math.min(end, hole.offset + hole.length);
+      if (from >= to) continue;
+      if (from > at) left.push({ offset: at, length: from - at });
+      at = to;
+    }
+    if (at < end) left.push({ offset: at, length: end - at });
+  }
+  return left;
+}
+
+/** The whole blocks inside a range; the page's end counts as the end of a block. */
+function wholeBlocks(range: Range, pageLength: number): Range[] {
+  const from = Math.ceil(range.offset / BLOCK_BYTES) * BLOCK_BYTES;
+  const end = range.offset + range.length;
+  const to = end >= pageLength ? pageLength : Math.floor(end / BLOCK_BYTES) * BLOCK_BYTES;
+  return to > from ? [{ offset: from, length: to - from }] : [];
+}
+
+/** How many bytes from `position` on are known to be zeros. */
+function zerosAt(zeros: readonly Range[], position: number): number {
+  const range = zeros.find((known) => known.offset <= position && position < known.offset + known.length);
+  return range === undefined ? 0 : range.offset + range.length - position;
+}
+
+/** How much to read at once: not far into a range that is known to be zeros. */
+function readLength(zeros: readonly Range[], at: number, wanted: number): number {
+  const range = zeros.find((known) => known.offset + known.length > at);
+  if (range === undefined || range.offset >= at + wanted) return wanted;
+  return Math.min(wanted, Math.max(range.offset - at, LOOKAHEAD_BYTES));
+}

@@ -1,0 +1,54 @@
+// After a backup: one random chunk of each disk is read back through the real restore path. A backup that cannot be read is none.
+import { parseList } from '../../chunker/list.ts';
+import { ID_BYTES, Kind, type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
+import { parsePage } from '../../chunker/page.ts';
+import type { Manifest } from '../../schema/manifest.ts';
+import { formatTime } from '../../schema/names.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
+import type { RestoreWork } from '../agent-thread.ts';
+
+/** Holes have nothing to read: so many tries to hit a chunk before the disk counts as empty. */
+const TRIES = 8;
+
+/** @throws `object-damaged` or `object-missing` when a chunk does not come back. */
+export async function readBackOne(pool: WorkerPool, manifest: Manifest): Promise<void> {
+  const { space } = manifest.server;
+  for (const archive of manifest.client.archives) {
+    if (archive.kind === 'blob') continue;
+    try {
+      for (let attempt = 0; attempt < TRIES; attempt++) {
+        const chunk = await randomChunk(parseId(archive.root) as ObjectId, (id) => pool.call<StoredObject>(0, 'store.read', { space, id }));
+        if (chunk === undefined) continue;
+        const work: RestoreWork = { space, offset: 0, length: chunk.length, page: undefined, pieces: [chunk], target: undefined };
+        await pool.call(0, 'restore.range', work);
+        break;
+      }
+    } catch (cause) {
+      if (!(cause instanceof HoldfastError)) throw cause;
+      const label = `${manifest.client.backup}/${formatTime(manifest.server.time)}`;
+      throw new HoldfastError(cause.code, `snapshot ${label} was made, but a chunk of ${archive.name} does not read back: ${cause.message}; check the disk and back up again`, { cause });
+    }
+  }
+}
+
+/** Descends from a root by random choices; undefined where a hole was hit. */
+async function randomChunk(root: ObjectId, get: (id: ObjectId) => Promise<StoredObject>): Promise<{ length: number; id: Uint8Array } | undefined> {
+  for (let id = root; ; ) {
+    const object = await get(id);
+    if (object.kind === Kind.page) {
+      const piece = pick(parsePage(object.payload, object.refs.length / ID_BYTES));
+      if (piece === undefined || piece.ref < 0) return undefined;
+      return { length: piece.length, id: object.refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES) };
+    }
+    const list = parseList(object.payload, object.refs);
+    const entry = pick(list.entries);
+    if (entry?.id === undefined) return undefined;
+    if (list.childKind === Kind.data) return { length: entry.length, id: entry.id };
+    id = entry.id;
+  }
+}
+
+function pick<Item>(items: readonly Item[]): Item | undefined {
+  return items[Math.floor(Math.random() * items.length)];
+}

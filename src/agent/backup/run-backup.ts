@@ -1,0 +1,184 @@
+// A backup, as a list of steps: open the sources, open a session, store each archive, commit, read one chunk per disk back.
+import type { Readable } from 'node:stream';
+import { diskCutParameters } from '../../chunker/cut-parameters.ts';
+import type { Archive, ClientPart, Statistics } from '../../schema/manifest.ts';
+import { canonicalJson } from '../../util/json-file.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
+import { openDiskSource } from '../sources/open-source.ts';
+import type { DiskSource, Range } from '../sources/source.ts';
+import { backupBlob } from './blob-backup.ts';
+import { type ChangeMap, joinRanges } from './change-map.ts';
+import { backupImage, ChangeMapLie } from './image-backup.ts';
+import { readBackOne } from './read-back.ts';
+import type { Base, Committed, Session } from './session.ts';
+import { backupStream } from './stream-backup.ts';
+
+/** One archive to store: `path` is `-` for standard input. */
+export interface ArchiveSpec {
+  readonly name: string;
+  readonly kind: 'image' | 'blob';
+  readonly path: string;
+}
+
+export interface BackupRequest {
+  readonly group: string;
+  readonly archives: readonly ArchiveSpec[];
+  readonly changeMap: ChangeMap | undefined;
+  /** Label that the user asked for, in Unix seconds. */
+  readonly time: number | undefined;
+  readonly averageBytes: number;
+  readonly stdin: Readable;
+  readonly signal: AbortSignal;
+  readonly onProgress: (archive: string, bytesDone: number, bytesTotal: number | undefined) => void;
+  readonly warn: (message: string) => void;
+}
+
+export interface BackupResult {
+  readonly committed: Committed;
+  readonly statistics: Statistics;
+  /** Objects that an unfinished earlier backup of this group had stored already. */
+  readonly objectsAdopted: number;
+}
+
+/**
+ * Runs a backup. On any failure no snapshot is visible, and what was stored stays for a retry.
+ * `openSession` is called once all sources are open, so that a missing disk costs nothing.
+ */
+export async function runBackup(request: BackupRequest, pool: WorkerPool, openSession: () => Promise<Session>): Promise<BackupResult> {
+  const started = performance.now();
+  const disks = await openDisks(request);
+  try {
+    const session = await openSession();
+    try {
+      const stored = await storeArchives(request, pool, session, disks);
+      const committed = await commit(request, pool, session, disks, stored, started);
+      await readBackOne(pool, committed.manifest);
+      return { committed, statistics: committed.manifest.client.statistics, objectsAdopted: session.adoptedObjects };
+    } finally {
+      await session.suspend();
+    }
+  } finally {
+    for (const disk of disks.values()) await disk.close();
+  }
+}
+
+async function openDisks(request: BackupRequest): Promise<Map<string, DiskSource>> {
+  const disks = new Map<string, DiskSource>();
+  try {
+    for (const spec of request.archives) {
+      if (spec.kind === 'image' && spec.path !== '-') disks.set(spec.name, await openDiskSource(spec.path, { signal: request.signal }));
+    }
+    return disks;
+  } catch (error) {
+    for (const disk of disks.values()) await disk.close();
+    throw error;
+  }
+}
+
+interface Stored {
+  readonly archives: Archive[];
+  bytesRead: number;
+  bytesSampled: number;
+}
+
+async function storeArchives(request: BackupRequest, pool: WorkerPool, session: Session, disks: ReadonlyMap<string, DiskSource>): Promise<Stored> {
+  const stored: Stored = { archives: [], bytesRead: 0, bytesSampled: 0 };
+  for (const spec of request.archives) {
+    request.signal.throwIfAborted();
+    const result = await storeArchive(request, pool, session, spec, disks.get(spec.name));
+    stored.archives.push(result.archive);
+    stored.bytesRead += result.bytesRead;
+    stored.bytesSampled += result.bytesSampled ?? 0;
+  }
+  return stored;
+}
+
+async function storeArchive(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  spec: ArchiveSpec,
+  disk: DiskSource | undefined,
+): Promise<{ archive: Archive; bytesRead: number; bytesSampled?: number }> {
+  const { averageBytes, signal } = request;
+  if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
+  const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
+  if (disk === undefined) return await backupStream(pool, session, { name: spec.name, stream: request.stdin, averageBytes, onProgress, signal });
+  const work = { name: spec.name, source: disk, averageBytes, onProgress, signal };
+  const incremental = request.changeMap === undefined ? undefined : incrementalOf(request.changeMap, session.bases, spec.name, averageBytes, request.warn);
+  try {
+    return await backupImage(pool, session, { ...work, incremental });
+  } catch (error) {
+    if (!(error instanceof ChangeMapLie)) throw error;
+    request.warn(`${spec.name}: ${error.message}; the change map is wrong, so the whole disk is read`);
+    return await backupImage(pool, session, { ...work, incremental: undefined });
+  }
+}
+
+/** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */
+function incrementalOf(
+  map: ChangeMap,
+  bases: readonly Base[],
+  name: string,
+  averageBytes: number,
+  warn: (message: string) => void,
+): { base: Archive; changed: readonly Range[] } | undefined {
+  const changed = map.disks.get(name);
+  const base = bases.find((candidate) => candidate.name === map.base);
+  const archive = base?.archives.find((candidate) => candidate.name === name);
+  let why: string | undefined;
+  if (changed === undefined) why = 'the change map does not name this disk';
+  else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
+  else if (archive?.kind !== 'image') why = `${map.base} has no image ${name}`;
+  else if (canonicalJson(archive.chunker) !== canonicalJson(diskCutParameters(averageBytes))) why = `${map.base} was cut with other parameters`;
+  if (why !== undefined) {
+    warn(`${name}: read in full, for ${why}`);
+    return undefined;
+  }
+  const damaged = (base as Base).damaged.filter((range) => range.archive === name);
+  return { base: archive as Archive, changed: joinRanges([...(changed as readonly Range[]), ...damaged]) };
+}
+
+/** Commits; when something that was reused turned out damaged meanwhile, reads the disks in full, once, and commits again. */
+async function commit(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  disks: ReadonlyMap<string, DiskSource>,
+  stored: Stored,
+  started: number,
+): Promise<Committed> {
+  try {
+    return await session.commit(await clientPart(request, session, stored, started), request.time, request.signal);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'object-damaged') throw error;
+    request.warn(`${error.message}: the disks are read in full`);
+    const again = await storeArchives({ ...request, changeMap: undefined }, pool, session, disks);
+    again.bytesRead += stored.bytesRead;
+    again.bytesSampled += stored.bytesSampled;
+    return await session.commit(await clientPart(request, session, again, started), request.time, request.signal);
+  }
+}
+
+async function clientPart(request: BackupRequest, session: Session, stored: Stored, started: number): Promise<ClientPart> {
+  const { objectsNew, objectsReused, bytesNew } = await session.counters();
+  const bytesLogical = stored.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0);
+  const base = session.bases.find((candidate) => candidate.name === request.changeMap?.base) ?? session.bases[0];
+  return {
+    backup: request.group,
+    clientTime: new Date().toISOString(),
+    archives: stored.archives,
+    base: base === undefined ? null : { snapshot: base.name, sequence: base.sequence },
+    key: null,
+    statistics: {
+      bytesLogical,
+      bytesRead: stored.bytesRead,
+      bytesSampled: stored.bytesSampled,
+      bytesNew,
+      objectsNew,
+      objectsReused,
+      durationMs: Math.round(performance.now() - started),
+    },
+  };
+}

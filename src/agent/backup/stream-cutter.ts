@@ -1,0 +1,54 @@
+// Cuts a stream in a worker: bytes arrive in any portions, pieces leave in order, the unfinished one is kept in the window.
+import type { ObjectId } from '../../chunker/object.ts';
+import type { Cutter } from '../../chunker/cutter.ts';
+import type { Area } from '../../util/arena.ts';
+import type { ObjectSink } from '../object-sink.ts';
+
+const HEADROOM_BYTES = 4096;
+
+export interface StreamPiece {
+  readonly length: number;
+  /** Undefined for a piece of zeros. */
+  readonly id: ObjectId | undefined;
+}
+
+export class StreamCutter {
+  readonly #cutter: Cutter;
+  readonly #window: Area;
+  #start = HEADROOM_BYTES;
+  #held = 0;
+
+  constructor(cutter: Cutter, window: Area) {
+    this.#cutter = cutter;
+    this.#window = window;
+  }
+
+  start(): void {
+    this.#start = HEADROOM_BYTES;
+    this.#held = 0;
+  }
+
+  /** Takes the next portion and returns the pieces that it finishes; with `final`, all. */
+  take(portion: Uint8Array, final: boolean, sink: ObjectSink): StreamPiece[] {
+    const pieces: StreamPiece[] = [];
+    const { bytes, pointer } = this.#window;
+    for (let taken = 0; ; ) {
+      const isLast = final && taken === portion.length;
+      const length = this.#held === 0 ? 0 : this.#cutter.nextStream(pointer + this.#start, this.#held, isLast);
+      if (length > 0) {
+        const at = pointer + this.#start;
+        pieces.push({ length, id: this.#cutter.isZero(at, length) ? undefined : sink.putData(at, length) });
+        this.#start += length;
+        this.#held -= length;
+        continue;
+      }
+      if (taken === portion.length) return pieces;
+      bytes.copyWithin(HEADROOM_BYTES, this.#start, this.#start + this.#held);
+      this.#start = HEADROOM_BYTES;
+      const room = Math.min(portion.length - taken, bytes.length - HEADROOM_BYTES - this.#held);
+      bytes.set(portion.subarray(taken, taken + room), HEADROOM_BYTES + this.#held);
+      this.#held += room;
+      taken += room;
+    }
+  }
+}

@@ -1,0 +1,26 @@
+// The one object in which a local and a remote backup differ: what a worker puts records into and reads them from.
+import type { ObjectId, StoredObject } from '../chunker/object.ts';
+
+/** One thread's hand in an open session. */
+export interface ObjectSink {
+  /**
+   * Puts the data object that lies in the thread's arena at `offset`. The 4 bytes before it are borrowed while it is hashed, and
+   * must belong to the arena.
+   */
+  putData(offset: number, length: number): ObjectId;
+  /** Puts any object. @throws `out-of-scope` when it names an object that the session does not know. */
+  put(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId;
+  /** Reads an object that the session may read. */
+  get(id: ObjectId): StoredObject;
+}
+
+/** One thread's way to stored objects, for a restore. */
+export interface ObjectFetcher {
+  /** Reads and checks an object. @throws `object-missing`, `object-damaged`. */
+  get(id: ObjectId): StoredObject;
+  /**
+   * Reads the records of data objects, neighbours in one go, and hands each to `deliver` with its place among `ids`, in order. The
+   * record is valid during the call only and is not checked; undefined stands for one that cannot be read in this way: use `get`.
+   */
+  fetch(ids: readonly Uint8Array[], deliver: (place: number, record: Uint8Array | undefined) => void): void;
+}

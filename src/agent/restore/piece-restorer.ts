@@ -1,0 +1,112 @@
+// Restores the pieces of one range in a worker: records in, decoded and checked in the arena, runs of data out to the target.
+import { parsePage } from '../../chunker/page.ts';
+import { ID_BYTES, type ObjectId } from '../../chunker/object.ts';
+import { IdHasher } from '../../chunker/object-id.ts';
+import { decodePayload } from '../../chunker/record.ts';
+import { Decompressor } from '../../chunker/zstd.ts';
+import type { Area } from '../../util/arena.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { ObjectFetcher } from '../object-sink.ts';
+import type { RangeTarget } from './target.ts';
+
+/** Data is handed to the target in runs of about this size: small enough to stay in the cache. */
+const RUN_BYTES = 1024 * 1024;
+const HEADROOM_BYTES = 4096;
+
+export interface RestorePiece {
+  readonly length: number;
+  /** Undefined for a hole. */
+  readonly id: Uint8Array | undefined;
+}
+
+export class PieceRestorer {
+  readonly #memory: Uint8Array;
+  readonly #output: Area;
+  readonly #hasher = new IdHasher();
+  readonly #decompressor = new Decompressor();
+
+  /** `memory` is the whole arena, `output` an area of it with room for `outputBytes(maxBytes)`. */
+  constructor(memory: Uint8Array, output: Area) {
+    this.#memory = memory;
+    this.#output = output;
+  }
+
+  static outputBytes(maxBytes: number): number {
+    return HEADROOM_BYTES + RUN_BYTES + maxBytes;
+  }
+
+  /** The pieces of a page. @throws `object-missing`, `object-damaged`. */
+  static piecesOf(fetcher: ObjectFetcher, page: ObjectId): RestorePiece[] {
+    const { refs, payload } = fetcher.get(page);
+    return parsePage(payload, refs.length / ID_BYTES).map((piece) => ({
+      length: piece.length,
+      id: piece.ref < 0 ? undefined : refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES),
+    }));
+  }
+
+  /** Writes the pieces to `target` from `offset` on. Every byte was checked against its object's id. */
+  run(pieces: readonly RestorePiece[], offset: number, fetcher: ObjectFetcher, target: RangeTarget): void {
+    const data = pieces.filter((piece) => piece.id !== undefined);
+    const ids = data.map((piece) => piece.id as Uint8Array);
+    const { bytes, pointer } = this.#output;
+    let next = 0;
+    let position = offset;
+    let runStart = offset;
+    let held = 0;
+    const flush = (): void => {
+      if (held > 0) target.write(runStart, bytes.subarray(HEADROOM_BYTES, HEADROOM_BYTES + held));
+      held = 0;
+    };
+    const passHoles = (): void => {
+      for (let piece = pieces[next]; piece !== undefined && piece.id === undefined; piece = pieces[++next]) {
+        flush();
+        target.hole(position, piece.length);
+        position += piece.length;
+      }
+    };
+    fetcher.fetch(ids, (place, record) => {
+      passHoles();
+      const piece = data[place] as RestorePiece;
+      next++;
+      if (piece.length > bytes.length - HEADROOM_BYTES - RUN_BYTES) {
+        // Larger than any piece this version cuts: it does not fit beside a run.
+        flush();
+        target.write(position, this.#read(piece, fetcher));
+        position += piece.length;
+        return;
+      }
+      if (held >= RUN_BYTES) flush();
+      if (held === 0) runStart = position;
+      this.#decode(pointer + HEADROOM_BYTES + held, piece, record, fetcher);
+      held += piece.length;
+      position += piece.length;
+    });
+    flush();
+    passHoles();
+  }
+
+  #decode(at: number, piece: RestorePiece, record: Uint8Array | undefined, fetcher: ObjectFetcher): void {
+    const place = this.#memory.subarray(at, at + piece.length);
+    if (record !== undefined && this.#decodes(place, at, piece.length, record, piece.id as Uint8Array)) return;
+    place.set(this.#read(piece, fetcher));
+  }
+
+  /** Slow and thorough: every copy, each read twice. */
+  #read(piece: RestorePiece, fetcher: ObjectFetcher): Uint8Array {
+    const { payload } = fetcher.get(piece.id as ObjectId);
+    if (payload.length !== piece.length) {
+      throw new HoldfastError('object-damaged', `an object has ${payload.length} bytes where its page says ${piece.length}`);
+    }
+    return payload;
+  }
+
+  #decodes(place: Uint8Array, at: number, length: number, record: Uint8Array, id: Uint8Array): boolean {
+    try {
+      if (decodePayload(record, place, this.#decompressor) !== length) return false;
+    } catch (error) {
+      if (error instanceof HoldfastError) return false;
+      throw error;
+    }
+    return this.#hasher.dataId(this.#memory, at, length).equals(id);
+  }
+}

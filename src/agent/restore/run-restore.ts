@@ -1,0 +1,232 @@
+// A restore: walk the tree, give ranges to the worker threads, which write files in place; a pipe gets them in order.
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, open, stat, unlink } from 'node:fs/promises';
+import type { Writable } from 'node:stream';
+import { parseList } from '../../chunker/list.ts';
+import { Kind, type ObjectId, PAGE_BYTES, parseId, type StoredObject } from '../../chunker/object.ts';
+import type { Archive } from '../../schema/manifest.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
+import type { RestoreWork } from '../agent-thread.ts';
+import { inOrder } from '../in-order.ts';
+import { blockDeviceBytes } from '../sources/file-size.ts';
+import type { RestorePiece } from './piece-restorer.ts';
+import { type FileTargetLocator, targetError } from './target.ts';
+
+export interface RestoreRequest {
+  readonly archive: Archive;
+  readonly space: number;
+  /** A path, or `-` for `stdout`. */
+  readonly target: string;
+  /** Write over what is there. */
+  readonly overwrite: boolean;
+  readonly stdout: Writable;
+  readonly signal: AbortSignal;
+  readonly onProgress: (bytesDone: number, bytesTotal: number) => void;
+}
+
+/** Reads metadata objects for the walk. */
+export type GetObject = (space: number, id: ObjectId) => Promise<StoredObject>;
+
+/** Entries of a stream's list that make one piece of work. */
+const PIECES_PER_RANGE = 128;
+
+/**
+ * Restores one archive. Every byte is checked against its object's id. A target file that this made is removed again on failure.
+ * @throws `target-unfit` when the target is too small or not empty, `object-missing`, `object-damaged`, `target-failed`.
+ */
+export async function runRestore(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<void> {
+  if (request.target === '-') return await restoreToPipe(request, pool, get);
+  const target = await prepareTarget(request);
+  try {
+    await restoreRanges(request, pool, get, target.locator, async () => {});
+    await pool.all('restore.closeTarget', undefined);
+    await target.finish();
+  } catch (error) {
+    await pool.all('restore.closeTarget', undefined);
+    await target.discard();
+    throw error;
+  }
+}
+
+async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<void> {
+  const { stdout } = request;
+  let failure: unknown;
+  const onError = (error: Error): void => {
+    failure = targetError('standard output', error);
+  };
+  stdout.on('error', onError);
+  try {
+    await restoreRanges(request, pool, get, undefined, async (bytes) => {
+      await new Promise<void>((resolve, reject) => {
+        stdout.write(bytes, (error) => (error ? reject(targetError('standard output', error)) : resolve()));
+      });
+      if (failure !== undefined) throw failure;
+    });
+  } finally {
+    stdout.off('error', onError);
+  }
+}
+
+async function restoreRanges(
+  request: RestoreRequest,
+  pool: WorkerPool,
+  get: GetObject,
+  target: FileTargetLocator | undefined,
+  take: (bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
+  const { archive, space, signal, onProgress } = request;
+  let bytesDone = 0;
+  await inOrder(
+    pool.size,
+    rangesOf(archive, (id) => get(space, id)),
+    async (range, thread) => {
+      signal.throwIfAborted();
+      const work: RestoreWork = { space, target, ...range };
+      return await pool.call<ArrayBuffer | undefined>(thread, 'restore.range', work);
+    },
+    async (range, buffer) => {
+      if (buffer !== undefined) await take(new Uint8Array(buffer));
+      bytesDone += range.length;
+      onProgress(bytesDone, archive.sizeBytes);
+    },
+  );
+  if (bytesDone !== archive.sizeBytes) {
+    throw new HoldfastError('object-damaged', `${archive.name} holds ${bytesDone} bytes where its manifest says ${archive.sizeBytes}`);
+  }
+}
+
+interface RestoreRange {
+  readonly offset: number;
+  readonly length: number;
+  readonly page: Uint8Array | undefined;
+  readonly pieces: readonly RestorePiece[] | undefined;
+}
+
+/** The ranges of an archive in order: pages of an image, runs of pieces of a stream, the one piece of a blob. */
+async function* rangesOf(archive: Archive, get: (id: ObjectId) => Promise<StoredObject>): AsyncGenerator<RestoreRange> {
+  const root = parseId(archive.root) as ObjectId;
+  if (archive.kind === 'blob') {
+    if (archive.sizeBytes > 0) yield { offset: 0, length: archive.sizeBytes, page: undefined, pieces: [{ length: archive.sizeBytes, id: root }] };
+    return;
+  }
+  yield* rangesOfList(root, 0, get);
+}
+
+async function* rangesOfList(id: ObjectId, start: number, get: (id: ObjectId) => Promise<StoredObject>): AsyncGenerator<RestoreRange> {
+  const { payload, refs } = await get(id);
+  const list = parseList(payload, refs);
+  let offset = start;
+  if (list.childKind === Kind.data) {
+    for (let first = 0; first < list.entries.length; first += PIECES_PER_RANGE) {
+      const pieces = list.entries.slice(first, first + PIECES_PER_RANGE);
+      const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      yield { offset, length, page: undefined, pieces };
+      offset += length;
+    }
+    return;
+  }
+  for (const entry of list.entries) {
+    if (entry.id === undefined) yield* holeRanges(offset, entry.length);
+    else if (list.childKind === Kind.list) yield* rangesOfList(entry.id, offset, get);
+    else yield { offset, length: entry.length, page: entry.id, pieces: undefined };
+    offset += entry.length;
+  }
+}
+
+function* holeRanges(start: number, length: number): Generator<RestoreRange> {
+  for (let done = 0; done < length; done += PAGE_BYTES) {
+    const part = Math.min(PAGE_BYTES, length - done);
+    yield { offset: start + done, length: part, page: undefined, pieces: [{ length: part, id: undefined }] };
+  }
+}
+
+interface PreparedTarget {
+  readonly locator: FileTargetLocator;
+  finish(): Promise<void>;
+  discard(): Promise<void>;
+}
+
+async function prepareTarget(request: RestoreRequest): Promise<PreparedTarget> {
+  const { target, archive } = request;
+  const before = await statIfPresent(target);
+  if (before === undefined || before.isFile()) return await prepareFile(request, before);
+  if (before.isBlockDevice()) return await prepareDevice(request, before);
+  throw new HoldfastError('target-unfit', `${target} is neither a file nor a block device; restore ${archive.name} to a path that does not exist yet`);
+}
+
+async function prepareFile(request: RestoreRequest, before: Stats | undefined): Promise<PreparedTarget> {
+  const { target, archive, overwrite } = request;
+  if (before !== undefined && before.size > 0 && !overwrite) {
+    throw new HoldfastError('target-unfit', `${target} exists and is not empty (${before.size} bytes); name another file, or give --overwrite to replace it`);
+  }
+  const file = await openTarget(target, constants.O_RDWR | (before === undefined ? constants.O_CREAT | constants.O_EXCL : 0));
+  const discard = async (): Promise<void> => {
+    await file.close();
+    if (before === undefined) await unlink(target).catch(() => undefined);
+  };
+  try {
+    // First to nothing, so that what was there before cannot show through holes.
+    await file.truncate(0);
+    await file.truncate(archive.sizeBytes);
+  } catch (error) {
+    await discard();
+    throw targetError(target, error);
+  }
+  return { locator: { path: target, holesAreThere: true }, finish: () => syncAndClose(file, target), discard };
+}
+
+async function prepareDevice(request: RestoreRequest, before: Stats): Promise<PreparedTarget> {
+  const { target, archive, overwrite } = request;
+  const sizeBytes = blockDeviceBytes(before.rdev, target);
+  if (sizeBytes < archive.sizeBytes) {
+    throw new HoldfastError('target-unfit', `${target} has ${sizeBytes} bytes, ${archive.name} needs ${archive.sizeBytes}; take a larger device`);
+  }
+  const file = await openTarget(target, constants.O_RDWR | constants.O_EXCL);
+  const discard = async (): Promise<void> => await file.close();
+  if (!overwrite && !(await looksEmpty(file, sizeBytes))) {
+    await discard();
+    throw new HoldfastError('target-unfit', `${target} holds data; give --overwrite to replace it`);
+  }
+  return { locator: { path: target, holesAreThere: false }, finish: () => syncAndClose(file, target), discard };
+}
+
+/** Partition tables and superblocks stand at the start or the end of a device. */
+async function looksEmpty(file: FileHandle, sizeBytes: number): Promise<boolean> {
+  const bytes = Buffer.alloc(1024 * 1024);
+  for (const at of [0, Math.max(0, sizeBytes - bytes.length)]) {
+    const { bytesRead } = await file.read(bytes, 0, bytes.length, at);
+    if (bytes.subarray(0, bytesRead).some((byte) => byte !== 0)) return false;
+  }
+  return true;
+}
+
+async function openTarget(path: string, flags: number): Promise<FileHandle> {
+  try {
+    return await open(path, flags, 0o640);
+  } catch (error) {
+    if (systemCode(error) === 'EBUSY') {
+      throw new HoldfastError('target-unfit', `${path} is in use (mounted, or part of another device); free it first`, { cause: error });
+    }
+    throw targetError(path, error);
+  }
+}
+
+async function syncAndClose(file: FileHandle, path: string): Promise<void> {
+  try {
+    await file.datasync();
+  } catch (error) {
+    throw targetError(path, error);
+  } finally {
+    await file.close();
+  }
+}
+
+async function statIfPresent(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw targetError(path, error);
+  }
+}
