@@ -1,0 +1,110 @@
+// holdfast datastore create | status | unlock
+import type { Command } from 'commander';
+import { readdir, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { AVERAGE_CHUNK_BYTES, createDatastore } from '../../datastore/config.ts';
+import { Layout } from '../../datastore/layout.ts';
+import { tryHold } from '../../datastore/lock.ts';
+import { ReadDatastore } from '../../datastore/read-datastore.ts';
+import { readConfig } from '../../datastore/config.ts';
+import { readIfPresent } from '../../util/atomic-file.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { formatBytes, pairs, print } from '../output.ts';
+import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
+
+/** Index memory per byte of unique data: 59 bytes an object, objects of 1.2 times the average. */
+const INDEX_BYTES_PER_OBJECT = 59;
+const TERABYTE = 1e12;
+
+export function addDatastoreCommands(program: Command): void {
+  const datastore = program.command('datastore').description('create a datastore, or look at one');
+  datastore
+    .command('create')
+    .description('make an empty directory a datastore')
+    .option('--chunk-average <SIZE>', '64K, or 256K for stores past some 20 TB', '64K')
+    .action(async (options: { chunkAverage: string }, command: Command) => await create(options, command.optsWithGlobals()));
+  datastore
+    .command('status')
+    .description('what a datastore holds')
+    .action(async (_, command: Command) => await status(command.optsWithGlobals()));
+  datastore
+    .command('unlock')
+    .description('say who holds the datastore; a lock never outlives its process')
+    .action(async (_, command: Command) => await unlock(command.optsWithGlobals()));
+}
+
+async function create(options: { chunkAverage: string }, common: CommonOptions): Promise<void> {
+  const root = resolve(repositoryPath(common));
+  const averageBytes = AVERAGE_CHUNK_BYTES.find((bytes) => options.chunkAverage.toUpperCase().replace(/I?B?$/, '') === `${bytes / 1024}K`);
+  if (averageBytes === undefined) {
+    throw new HoldfastError('bad-argument', `--chunk-average takes 64K or 256K, not ${JSON.stringify(options.chunkAverage)}`);
+  }
+  const config = await createDatastore(root, averageBytes);
+  const indexBytes = Math.round((TERABYTE / (averageBytes * 1.2)) * INDEX_BYTES_PER_OBJECT);
+  print(common.outputFormat, { repository: root, store: config.store, averageChunkBytes: averageBytes, indexBytesPerTerabyte: indexBytes }, (value) =>
+    pairs([
+      ['datastore', value.repository],
+      ['id', value.store],
+      ['average chunk', formatBytes(value.averageChunkBytes)],
+      ['memory', `${formatBytes(value.indexBytesPerTerabyte)} for the index per TB of unique data`],
+    ]),
+  );
+}
+
+async function status(common: CommonOptions): Promise<void> {
+  const value = await withReadDatastore(repositoryPath(common), async (store) => ({
+    repository: store.layout.root,
+    store: store.config.store,
+    created: store.config.created,
+    averageChunkBytes: store.config.chunk.averageBytes,
+    ...(await contentOf(store)),
+    ...(await packsOf(store.layout)),
+    unfinishedSessions: (await readdir(store.layout.sessions)).filter((name) => name.endsWith('.json')).length,
+  }));
+  print(common.outputFormat, value, (shown) =>
+    pairs([
+      ['datastore', shown.repository],
+      ['id', shown.store],
+      ['created', shown.created],
+      ['average chunk', formatBytes(shown.averageChunkBytes)],
+      ['namespaces', String(shown.namespaces)],
+      ['groups', String(shown.groups)],
+      ['snapshots', String(shown.snapshots)],
+      ['packs', `${shown.packs} (${formatBytes(shown.packBytes)})`],
+      ['unfinished sessions', String(shown.unfinishedSessions)],
+    ]),
+  );
+}
+
+async function contentOf(store: ReadDatastore): Promise<{ namespaces: number; groups: number; snapshots: number }> {
+  const namespaces = await store.groups.namespaces();
+  let groups = 0;
+  let snapshots = 0;
+  for (const ns of namespaces) {
+    for (const group of await store.groups.groups(ns)) {
+      groups++;
+      snapshots += (await store.groups.times(ns, group)).length;
+    }
+  }
+  return { namespaces: namespaces.length, groups, snapshots };
+}
+
+async function packsOf(layout: Layout): Promise<{ packs: number; packBytes: number }> {
+  const names = await readdir(layout.packs);
+  let packBytes = 0;
+  // A pack may be renamed while this looks.
+  for (const name of names) packBytes += (await stat(join(layout.packs, name)).catch(() => ({ size: 0 }))).size;
+  return { packs: names.length, packBytes };
+}
+
+async function unlock(common: CommonOptions): Promise<void> {
+  const layout = new Layout(resolve(repositoryPath(common)));
+  await readConfig(layout, false);
+  const lock = tryHold(layout);
+  if (lock === undefined) {
+    const holder = (await readIfPresent(layout.holder)) ?? 'unknown';
+    throw new HoldfastError('datastore-locked', `${layout.root} is held by a running process: ${holder.trim()}; stop that process, its lock goes with it`);
+  }
+  lock.release();
+  print(common.outputFormat, { repository: layout.root, held: false }, () => `${layout.root} is not held by anybody; nothing to do`);
+}

@@ -1,0 +1,90 @@
+// What every command needs to begin: where the repository is, how to print, and the worker threads of this process.
+import { availableParallelism } from 'node:os';
+import { HeldDatastore } from '../datastore/held-datastore.ts';
+import { ReadDatastore } from '../datastore/read-datastore.ts';
+import { type Namespace, parseNamespace } from '../schema/names.ts';
+import { HoldfastError } from '../util/errors.ts';
+import { WorkerPool } from '../util/worker-pool.ts';
+
+/** The user of a local datastore: whoever may write to its directory. */
+export const LOCAL_OWNER = 'root@pam';
+
+const MAX_WORKERS = 64;
+
+export interface CommonOptions {
+  readonly repository?: string;
+  readonly ns?: string;
+  readonly outputFormat: OutputFormat;
+  readonly workers?: string;
+}
+
+export type OutputFormat = 'text' | 'json' | 'json-pretty';
+
+/** The datastore's directory from the option or the environment. @throws `bad-argument` without either. */
+export function repositoryPath(options: CommonOptions): string {
+  const path = options.repository ?? process.env['HOLDFAST_REPOSITORY'];
+  if (path === undefined || path === '') {
+    throw new HoldfastError('bad-argument', 'which datastore? Give --repository DIR, or set HOLDFAST_REPOSITORY');
+  }
+  return path;
+}
+
+export function namespaceOf(options: CommonOptions): Namespace {
+  return parseNamespace(options.ns ?? '');
+}
+
+/** Threads to use: --workers, else one per processor. */
+export function workerCount(options: CommonOptions): number {
+  if (options.workers === undefined) return Math.min(MAX_WORKERS, availableParallelism());
+  const count = Number(options.workers);
+  if (!Number.isInteger(count) || count < 1 || count > MAX_WORKERS) {
+    throw new HoldfastError('bad-argument', `--workers takes a whole number from 1 to ${MAX_WORKERS}, not ${JSON.stringify(options.workers)}`);
+  }
+  return count;
+}
+
+/** Runs `use` with the datastore held for writing, and closes everything after it. */
+export async function withHeldDatastore<Result>(
+  root: string,
+  workers: number,
+  use: (store: HeldDatastore, pool: WorkerPool) => Promise<Result>,
+): Promise<{ result: Result; indexGrowthBytes: number }> {
+  let store: HeldDatastore | undefined;
+  const pool = startPool(workers, (entry) => store?.noteQuarantined(entry));
+  try {
+    store = await HeldDatastore.open(root, pool);
+    for (const warning of store.warnings) warn(warning);
+    let result: Result;
+    try {
+      result = await use(store, pool);
+    } catch (error) {
+      // The first error is the one to show; closing still releases lock and threads.
+      await store.close().catch(() => undefined);
+      throw error;
+    }
+    return { result, ...(await store.close()) };
+  } finally {
+    await pool.close();
+  }
+}
+
+/** Runs `use` with the datastore open for reading. */
+export async function withReadDatastore<Result>(root: string, use: (store: ReadDatastore) => Promise<Result>): Promise<Result> {
+  const store = await ReadDatastore.open(root);
+  try {
+    return await use(store);
+  } finally {
+    store.close();
+  }
+}
+
+export function startPool(workers: number, onQuarantined: (entry: number) => void): WorkerPool {
+  return WorkerPool.start(new URL('worker.js', import.meta.url), workers, (event, argument) => {
+    if (event === 'store.quarantined') onQuarantined(argument as number);
+  });
+}
+
+/** Warnings go to standard error, so that JSON on standard output stays whole. */
+export function warn(message: string): void {
+  process.stderr.write(`warning: ${message}\n`);
+}
