@@ -40,7 +40,9 @@ const handlers: Handlers = {
   },
   'store.join': (init: StoreThreadInit) => {
     store?.close();
-    store = new StoreThread(init, shared as SharedBuffers, arena, writeBuffers, (entry) => announce('store.quarantined', entry));
+    store = new StoreThread(init, shared as SharedBuffers, arena, writeBuffers, (entry) =>
+      announce('store.quarantined', entry),
+    );
     Object.assign(handlers, store.handlers());
   },
 };

@@ -1,7 +1,8 @@
 // A worker thread's part in backup and restore: pages to cut, streams to cut, samples to compare, ranges to restore. It knows sinks and
 // fetchers, not the datastore behind them.
-import { createCutter, type Cutter } from '../chunker/cutter.ts';
+
 import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-parameters.ts';
+import { type Cutter, createCutter } from '../chunker/cutter.ts';
 import type { ObjectId } from '../chunker/object.ts';
 import type { Area, Arena } from '../util/arena.ts';
 import type { Handlers } from '../util/worker-pool.ts';
@@ -56,7 +57,10 @@ export class AgentThread {
     this.#zeros = arena.allocate(ZERO_BYTES);
   }
 
-  static readonly #windowBytes = Math.max(PageCutter.windowBytes(MAX_PIECE_BYTES), PieceRestorer.outputBytes(MAX_PIECE_BYTES));
+  static readonly #windowBytes = Math.max(
+    PageCutter.windowBytes(MAX_PIECE_BYTES),
+    PieceRestorer.outputBytes(MAX_PIECE_BYTES),
+  );
 
   /** Bytes of arena that a thread's areas take. */
   static readonly arenaBytes = AgentThread.#windowBytes + ZERO_BYTES + 2 * 4096;
@@ -65,19 +69,41 @@ export class AgentThread {
     return {
       'backup.openDisk': async ({ locator, cut }: { locator: SourceLocator; cut: DiskCutParameters }) => {
         this.#cutter.setDisk(cut);
+        this.#pages.setMaxPiece(cut.maxBytes);
         await this.#disk(locator);
       },
-      'backup.page': async ({ session, locator, work }: { session: string; locator: SourceLocator; work: PageWork }): Promise<PageResult> =>
-        await this.#pages.run(work, await this.#disk(locator), this.#objects.sink(session)),
-      'backup.sample': async ({ session, locator, work }: { session: string; locator: SourceLocator; work: SampleWork }): Promise<SampleResult> =>
-        await comparePiece(work, await this.#disk(locator), this.#objects.sink(session)),
+      'backup.page': async ({
+        session,
+        locator,
+        work,
+      }: {
+        session: string;
+        locator: SourceLocator;
+        work: PageWork;
+      }): Promise<PageResult> => await this.#pages.run(work, await this.#disk(locator), this.#objects.sink(session)),
+      'backup.sample': async ({
+        session,
+        locator,
+        work,
+      }: {
+        session: string;
+        locator: SourceLocator;
+        work: SampleWork;
+      }): Promise<SampleResult> => await comparePiece(work, await this.#disk(locator), this.#objects.sink(session)),
       'backup.closeDisk': async () => await this.#closeDisk(),
       'backup.openStream': (cut: StreamCutParameters) => {
         this.#cutter.setStream(cut);
         this.#streams.start();
       },
-      'backup.streamBytes': ({ session, bytes, final }: { session: string; bytes: Uint8Array; final: boolean }): StreamPiece[] =>
-        this.#streams.take(bytes, final, this.#objects.sink(session)),
+      'backup.streamBytes': ({
+        session,
+        bytes,
+        final,
+      }: {
+        session: string;
+        bytes: Uint8Array;
+        final: boolean;
+      }): StreamPiece[] => this.#streams.take(bytes, final, this.#objects.sink(session)),
       'restore.range': (work: RestoreWork): ArrayBuffer | undefined => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
     };

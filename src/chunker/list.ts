@@ -49,7 +49,8 @@ export function parseList(payload: Uint8Array, refs: Uint8Array): List {
     const word = view.getBigUint64(HEADER_BYTES + place * 8, true);
     const length = Number(word & ~HOLE);
     if (length === 0 || !Number.isSafeInteger(length)) throw malformed('impossible length');
-    const id = (word & HOLE) === 0n ? (Buffer.from(refs.subarray(ref * ID_BYTES, ++ref * ID_BYTES)) as ObjectId) : undefined;
+    const id =
+      (word & HOLE) === 0n ? (Buffer.from(refs.subarray(ref * ID_BYTES, ++ref * ID_BYTES)) as ObjectId) : undefined;
     entries.push({ length, id });
   }
   if (ref * ID_BYTES !== refs.length) throw malformed('refs and entries do not match');

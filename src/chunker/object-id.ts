@@ -3,7 +3,9 @@ import { createRequire } from 'node:module';
 import type { Blake3Hasher as Hasher } from '@napi-rs/blake-hash';
 import { ID_BYTES, Kind, type ObjectId } from './object.ts';
 
-const { Blake3Hasher, blake3 } = createRequire(import.meta.url)('@napi-rs/blake-hash') as typeof import('@napi-rs/blake-hash');
+const { Blake3Hasher, blake3 } = createRequire(import.meta.url)(
+  '@napi-rs/blake-hash',
+) as typeof import('@napi-rs/blake-hash');
 
 const DOMAIN = 'holdfast object id v1\0';
 
@@ -61,7 +63,10 @@ export class IdHasher {
 /** The first 16 bytes of BLAKE3, keyed when a key is given: checksums and macs of the format. */
 export function shortHash(bytes: Uint8Array, key?: Uint8Array): Buffer {
   if (key === undefined) return blake3(bytes as Buffer).subarray(0, 16);
-  return Blake3Hasher.newKeyed(key as Buffer).update(bytes as Buffer).digestBuffer().subarray(0, 16);
+  return Blake3Hasher.newKeyed(key as Buffer)
+    .update(bytes as Buffer)
+    .digestBuffer()
+    .subarray(0, 16);
 }
 
 /** BLAKE3 of some bytes as hexadecimal text. */

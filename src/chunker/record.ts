@@ -114,9 +114,11 @@ export function recordRefs(record: Uint8Array, header: RecordHeader): Uint8Array
  */
 export function decodePayload(record: Uint8Array, target: Uint8Array, decompressor: Decompressor): number {
   const header = readRecordHeader(record);
-  if (header === undefined || header.recordLength > record.length) throw damaged(record, 'its header is not a record header');
+  if (header === undefined || header.recordLength > record.length)
+    throw damaged(record, 'its header is not a record header');
   if (header.crypt !== 0) throw damaged(record, 'it is encrypted, which this version cannot read');
-  if (header.rawLength > target.length) throw damaged(record, `it holds ${header.rawLength} bytes where ${target.length} were expected`);
+  if (header.rawLength > target.length)
+    throw damaged(record, `it holds ${header.rawLength} bytes where ${target.length} were expected`);
   const at = RECORD_HEADER_BYTES + (header.baseCount + header.refCount) * ID_BYTES;
   const stored = record.subarray(at, at + header.storedLength);
   if (header.codec === Codec.raw) {
@@ -156,5 +158,8 @@ export function openRecord(
 
 function damaged(record: Uint8Array, why: string, cause?: unknown): HoldfastError {
   const id = record.length >= RECORD_HEADER_BYTES ? recordId(record).toString('hex') : 'unknown';
-  return new HoldfastError('object-damaged', `the stored object ${id.slice(0, 16)}… is damaged: ${why}`, { cause, data: { id } });
+  return new HoldfastError('object-damaged', `the stored object ${id.slice(0, 16)}… is damaged: ${why}`, {
+    cause,
+    data: { id },
+  });
 }

@@ -19,9 +19,14 @@ export async function resolveSnapshot(groups: GroupStore, text: string, options:
 }
 
 /** @throws `not-found`, `manifest-altered`. */
-export async function findSnapshot(groups: GroupStore, text: string, options: CommonOptions): Promise<{ name: SnapshotName; manifest: Manifest }> {
+export async function findSnapshot(
+  groups: GroupStore,
+  text: string,
+  options: CommonOptions,
+): Promise<{ name: SnapshotName; manifest: Manifest }> {
   const name = await resolveSnapshot(groups, text, options);
   const manifest = await groups.manifest(name);
-  if (manifest === undefined) throw new HoldfastError('not-found', `there is no snapshot ${text}; it holds no manifest`);
+  if (manifest === undefined)
+    throw new HoldfastError('not-found', `there is no snapshot ${text}; it holds no manifest`);
   return { name, manifest };
 }

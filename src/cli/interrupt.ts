@@ -5,7 +5,12 @@ export function interruptSignal(): { signal: AbortSignal; stop(): void } {
   const controller = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
     if (controller.signal.aborted) process.exit(130);
-    controller.abort(new HoldfastError('aborted', `stopped by ${name}; nothing half done is left, and the next run continues where this one stopped`));
+    controller.abort(
+      new HoldfastError(
+        'aborted',
+        `stopped by ${name}; nothing half done is left, and the next run continues where this one stopped`,
+      ),
+    );
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);

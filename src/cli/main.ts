@@ -46,7 +46,10 @@ function report(error: unknown, json: boolean): number {
   const code = exitCodeOf(error);
   const known = error instanceof HoldfastError ? error : undefined;
   const message = known?.message ?? `this is a bug in Holdfast: ${(error as Error)?.stack ?? String(error)}`;
-  if (json) process.stderr.write(`${JSON.stringify({ error: { code: known?.code ?? 'internal', message, ...(known && { data: known.data }) } })}\n`);
+  if (json)
+    process.stderr.write(
+      `${JSON.stringify({ error: { code: known?.code ?? 'internal', message, ...(known && { data: known.data }) } })}\n`,
+    );
   else process.stderr.write(`holdfast: ${message}\n`);
   return code;
 }
@@ -60,5 +63,8 @@ const program = createProgram();
 try {
   await program.parseAsync(process.argv);
 } catch (error) {
-  process.exitCode = report(error, process.argv.some((argument) => /^--output-format=json|^json(-pretty)?$/.test(argument)));
+  process.exitCode = report(
+    error,
+    process.argv.some((argument) => /^--output-format=json|^json(-pretty)?$/.test(argument)),
+  );
 }

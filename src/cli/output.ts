@@ -22,16 +22,25 @@ export function formatDuration(ms: number): string {
 
 /** Prints a value as JSON, or what `text` makes of it. */
 export function print<Value>(format: OutputFormat, value: Value, text: (value: Value) => string): void {
-  const shown = format === 'text' ? text(value) : format === 'json' ? JSON.stringify(value) : JSON.stringify(value, undefined, 2);
+  const shown =
+    format === 'text' ? text(value) : format === 'json' ? JSON.stringify(value) : JSON.stringify(value, undefined, 2);
   process.stdout.write(shown === '' ? '' : `${shown}\n`);
 }
 
 /** Lines of columns, each as wide as its widest cell; columns named in `right` are aligned right. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[], right: ReadonlySet<string> = new Set()): string {
+export function table(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: ReadonlySet<string> = new Set(),
+): string {
   const widths = header.map((name, column) => Math.max(name.length, ...rows.map((row) => (row[column] ?? '').length)));
   const line = (cells: readonly string[]): string =>
     cells
-      .map((cell, column) => (right.has(header[column] as string) ? cell.padStart(widths[column] as number) : cell.padEnd(widths[column] as number)))
+      .map((cell, column) =>
+        right.has(header[column] as string)
+          ? cell.padStart(widths[column] as number)
+          : cell.padEnd(widths[column] as number),
+      )
       .join('  ')
       .trimEnd();
   return [line(header), ...rows.map(line)].join('\n');

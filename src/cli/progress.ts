@@ -27,13 +27,16 @@ export class Progress {
     const rate = `${formatBytes(Math.round(bytesDone / Math.max(0.001, (now - this.#started) / 1000)))}/s`;
     const share = bytesTotal === undefined || bytesTotal === 0 ? undefined : Math.min(1, bytesDone / bytesTotal);
     const percent = share === undefined ? '' : `${Math.floor(share * 100)}%`.padStart(4);
-    const amount = bytesTotal === undefined ? formatBytes(bytesDone) : `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
+    const amount =
+      bytesTotal === undefined ? formatBytes(bytesDone) : `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`;
     if (!this.#stream.isTTY) {
       this.#stream.write(`${what}: ${percent} ${amount}, ${rate}\n`);
       return;
     }
     const filled = Math.round((share ?? 0) * BAR_WIDTH);
-    this.#stream.write(`\r\x1b[K${what} [${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}]${percent} ${amount} ${rate}`);
+    this.#stream.write(
+      `\r\x1b[K${what} [${'#'.repeat(filled)}${'.'.repeat(BAR_WIDTH - filled)}]${percent} ${amount} ${rate}`,
+    );
     this.#drawn = true;
   }
 

@@ -38,7 +38,10 @@ export function workerCount(options: CommonOptions): number {
   if (options.workers === undefined) return Math.min(MAX_WORKERS, availableParallelism());
   const count = Number(options.workers);
   if (!Number.isInteger(count) || count < 1 || count > MAX_WORKERS) {
-    throw new HoldfastError('bad-argument', `--workers takes a whole number from 1 to ${MAX_WORKERS}, not ${JSON.stringify(options.workers)}`);
+    throw new HoldfastError(
+      'bad-argument',
+      `--workers takes a whole number from 1 to ${MAX_WORKERS}, not ${JSON.stringify(options.workers)}`,
+    );
   }
   return count;
 }
@@ -69,7 +72,10 @@ export async function withHeldDatastore<Result>(
 }
 
 /** Runs `use` with the datastore open for reading. */
-export async function withReadDatastore<Result>(root: string, use: (store: ReadDatastore) => Promise<Result>): Promise<Result> {
+export async function withReadDatastore<Result>(
+  root: string,
+  use: (store: ReadDatastore) => Promise<Result>,
+): Promise<Result> {
   const store = await ReadDatastore.open(root);
   try {
     return await use(store);

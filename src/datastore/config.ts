@@ -24,7 +24,8 @@ export async function createDatastore(root: string, averageBytes: number): Promi
     if ((await readdir(layout.root)).some((name) => name !== 'lost+found')) {
       throw new HoldfastError('exists', `${layout.root} is not empty; a datastore is created in an empty directory`);
     }
-    for (const path of [layout.packs, layout.condemned, layout.index, layout.sessions, layout.snapshots]) await mkdir(path, { mode: 0o750 });
+    for (const path of [layout.packs, layout.condemned, layout.index, layout.sessions, layout.snapshots])
+      await mkdir(path, { mode: 0o750 });
     createLockFile(layout.lockDb);
     createLockFile(layout.readersDb);
     const config: DatastoreConfig = {
@@ -55,22 +56,35 @@ export async function readConfig(layout: Layout, forWriting: boolean): Promise<D
     throw describeRootError(layout.root, error);
   }
   if (text === undefined) {
-    throw new HoldfastError('datastore-foreign', `${layout.root} is not a Holdfast datastore (no datastore.json); create one with: holdfast datastore create --repository ${layout.root}`);
+    throw new HoldfastError(
+      'datastore-foreign',
+      `${layout.root} is not a Holdfast datastore (no datastore.json); create one with: holdfast datastore create --repository ${layout.root}`,
+    );
   }
   let config: DatastoreConfig;
   try {
     config = parseJson(text, DatastoreConfig);
   } catch (error) {
     if (!(error instanceof JsonShapeError)) throw error;
-    throw new HoldfastError('datastore-foreign', `${layout.config} is not the description of a Holdfast datastore: ${error.message}; if this is one, put the original file back`, { cause: error });
+    throw new HoldfastError(
+      'datastore-foreign',
+      `${layout.config} is not the description of a Holdfast datastore: ${error.message}; if this is one, put the original file back`,
+      { cause: error },
+    );
   }
   const unknown = config.features.incompatible.filter((name) => !KNOWN.incompatible.includes(name));
   if (config.format !== FORMAT || unknown.length > 0) {
-    throw new HoldfastError('datastore-newer', `${layout.root} has format ${config.format} with features this version does not know (${unknown.join(', ') || 'none named'}); use a newer Holdfast`);
+    throw new HoldfastError(
+      'datastore-newer',
+      `${layout.root} has format ${config.format} with features this version does not know (${unknown.join(', ') || 'none named'}); use a newer Holdfast`,
+    );
   }
   const writeUnknown = config.features.readOnlyCompatible.filter((name) => !KNOWN.readOnlyCompatible.includes(name));
   if (forWriting && writeUnknown.length > 0) {
-    throw new HoldfastError('datastore-newer', `this version can only read ${layout.root}: it has ${writeUnknown.join(', ')}; use a newer Holdfast to write`);
+    throw new HoldfastError(
+      'datastore-newer',
+      `this version can only read ${layout.root}: it has ${writeUnknown.join(', ')}; use a newer Holdfast to write`,
+    );
   }
   return config;
 }
@@ -79,9 +93,14 @@ export async function readConfig(layout: Layout, forWriting: boolean): Promise<D
 export function describeRootError(root: string, error: unknown): unknown {
   const code = systemCode(error);
   if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') {
-    return new HoldfastError('datastore-read-only', `${root} cannot be written by this user (${code}); remount it writable, or check owner and mode`, { cause: error });
+    return new HoldfastError(
+      'datastore-read-only',
+      `${root} cannot be written by this user (${code}); remount it writable, or check owner and mode`,
+      { cause: error },
+    );
   }
   if (code === 'ENOTDIR') return new HoldfastError('datastore-foreign', `${root} is not a directory`, { cause: error });
-  if (code === 'ENOSPC' || code === 'EDQUOT') return new HoldfastError('disk-full', `the file system of ${root} is full; free space first`, { cause: error });
+  if (code === 'ENOSPC' || code === 'EDQUOT')
+    return new HoldfastError('disk-full', `the file system of ${root} is full; free space first`, { cause: error });
   return error;
 }

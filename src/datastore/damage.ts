@@ -1,9 +1,10 @@
 // Which byte ranges of an archive cannot be read back: those whose data, page or list has no good copy left.
-import { Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
+
 import { parseList } from '../chunker/list.ts';
+import { Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import { parsePage } from '../chunker/page.ts';
-import { HoldfastError } from '../util/errors.ts';
 import type { Archive } from '../schema/manifest.ts';
+import { HoldfastError } from '../util/errors.ts';
 
 export interface DamagedRange {
   readonly archive: string;
@@ -27,19 +28,28 @@ export function damagedRanges(source: DamageSource, archive: Archive): DamagedRa
     else ranges.push({ archive: archive.name, offset, length });
   };
   const walk = (id: ObjectId, kind: number, offset: number, length: number): void => {
-    if (!source.isReadable(id)) return note(offset, length);
+    if (!source.isReadable(id)) {
+      note(offset, length);
+      return;
+    }
     if (kind === Kind.data || kind === Kind.blob) return;
     let object: StoredObject;
     try {
       object = source.read(id);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
-      return note(offset, length);
+      note(offset, length);
+      return;
     }
     if (object.kind === Kind.page) {
       for (const piece of parsePage(object.payload, object.refs.length / 32)) {
         if (piece.ref < 0) continue;
-        walk(object.refs.subarray(piece.ref * 32, piece.ref * 32 + 32) as ObjectId, Kind.data, offset + piece.offset, piece.length);
+        walk(
+          object.refs.subarray(piece.ref * 32, piece.ref * 32 + 32) as ObjectId,
+          Kind.data,
+          offset + piece.offset,
+          piece.length,
+        );
       }
     } else {
       const list = parseList(object.payload, object.refs);
@@ -50,6 +60,11 @@ export function damagedRanges(source: DamageSource, archive: Archive): DamagedRa
       }
     }
   };
-  walk(Buffer.from(archive.root, 'hex') as ObjectId, archive.kind === 'blob' ? Kind.blob : Kind.list, 0, archive.sizeBytes);
+  walk(
+    Buffer.from(archive.root, 'hex') as ObjectId,
+    archive.kind === 'blob' ? Kind.blob : Kind.list,
+    0,
+    archive.sizeBytes,
+  );
   return ranges;
 }

@@ -26,7 +26,12 @@ import { recoverPacks } from './packs/recover-packs.ts';
 import { QuarantineList } from './quarantine.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers } from './sessions/leftovers.ts';
-import { readSessionFiles, removeSessionFiles, UNFINISHED_LIFETIME_MS, writeSessionFile } from './sessions/session-files.ts';
+import {
+  readSessionFiles,
+  removeSessionFiles,
+  UNFINISHED_LIFETIME_MS,
+  writeSessionFile,
+} from './sessions/session-files.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { StoreClock } from './store-clock.ts';
 import type { StoreThreadInit } from './store-thread.ts';
@@ -106,7 +111,13 @@ export class HeldDatastore {
     }
   }
 
-  static async #openLocked(layout: Layout, config: DatastoreConfig, lock: HeldLock, shared: SharedBuffers, pool: WorkerPool): Promise<HeldDatastore> {
+  static async #openLocked(
+    layout: Layout,
+    config: DatastoreConfig,
+    lock: HeldLock,
+    shared: SharedBuffers,
+    pool: WorkerPool,
+  ): Promise<HeldDatastore> {
     const epoch = await raiseEpoch(layout);
     // Names that an earlier process made but did not live to sync.
     for (const path of [layout.packs, layout.condemned, layout.sessions]) await syncDirectory(path);
@@ -122,9 +133,25 @@ export class HeldDatastore {
     const groups = new GroupStore(layout, directories);
     const clock = await StoreClock.start(layout.clock);
     const unfinished = await unfinishedSessions(layout, groups, clock);
-    const leftovers = findLeftovers(layout, new Set(unfinished.map((record) => record.session)), packs, locator, source);
+    const leftovers = findLeftovers(
+      layout,
+      new Set(unfinished.map((record) => record.session)),
+      packs,
+      locator,
+      source,
+    );
     await joinThreads(pool, shared, { root: layout.root, storeId: config.store, epoch, packs: packs.buffer });
-    const context: SessionContext = { layout, pool, groups, locator, source, packs, quarantine, storeId: config.store, groupTurns: new Map() };
+    const context: SessionContext = {
+      layout,
+      pool,
+      groups,
+      locator,
+      source,
+      packs,
+      quarantine,
+      storeId: config.store,
+      groupTurns: new Map(),
+    };
     return new HeldDatastore({
       config,
       warnings: [...warnings, ...recovery.warnings],
@@ -187,7 +214,9 @@ export class HeldDatastore {
       openedClockMs: this.#clock.elapsedMs,
     };
     await writeSessionFile(this.#layout, record);
-    const adopted = this.#unfinished.filter((other) => other.ns === record.ns && other.group === record.group && other.owner === record.owner);
+    const adopted = this.#unfinished.filter(
+      (other) => other.ns === record.ns && other.group === record.group && other.owner === record.owner,
+    );
     const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
     return await BackupSession.open(this.#context, record, {
       compressionLevel: request.compressionLevel,
@@ -211,7 +240,10 @@ export class HeldDatastore {
       if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
     }
     if (manifest?.server.protected) {
-      throw new HoldfastError('protected', `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`);
+      throw new HoldfastError(
+        'protected',
+        `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`,
+      );
     }
     await this.#groups.remove(name);
   }
@@ -219,7 +251,8 @@ export class HeldDatastore {
   /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`. */
   async updateSnapshot(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
     const manifest = await this.#groups.manifest(name);
-    if (manifest === undefined) throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
+    if (manifest === undefined)
+      throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
     const server = { ...manifest.server, ...change };
     await this.#groups.rewrite(name, { client: manifest.client, server });
     return { ...manifest, server };
@@ -254,7 +287,8 @@ export class HeldDatastore {
     for (const ns of await this.#groups.namespaces()) {
       for (const group of await this.#groups.groups(ns)) {
         if ((await this.#groups.state(ns, group))?.owner !== owner) continue;
-        for (const time of await this.#groups.times(ns, group)) paths.push(this.#groups.manifestPath({ ns, group, time }));
+        for (const time of await this.#groups.times(ns, group))
+          paths.push(this.#groups.manifestPath({ ns, group, time }));
       }
     }
     return paths;
@@ -274,7 +308,11 @@ export class HeldDatastore {
 }
 
 /** Sends every thread of the pool what it needs to see the store. */
-export async function joinThreads(pool: WorkerPool, shared: SharedBuffers, init: Omit<StoreThreadInit, 'shared'>): Promise<void> {
+export async function joinThreads(
+  pool: WorkerPool,
+  shared: SharedBuffers,
+  init: Omit<StoreThreadInit, 'shared'>,
+): Promise<void> {
   // Threads listen to the channel before the snapshot is taken, so that no buffer falls between the two.
   await pool.all('store.listen', shared.channelName);
   await pool.all('store.join', { ...init, shared: shared.snapshot() } satisfies StoreThreadInit);
@@ -287,9 +325,18 @@ async function raiseEpoch(layout: Layout): Promise<number> {
     if (text !== undefined) last = parseJson(text, HolderRecord).epoch;
   } catch (error) {
     if (!(error instanceof JsonShapeError)) throw error;
-    throw new HoldfastError('datastore-damaged', `${layout.holder} is damaged (${error.message}); restore it, or write {"epoch":N,"pid":0,"host":"","started":""} with N above every epoch used`, { cause: error });
+    throw new HoldfastError(
+      'datastore-damaged',
+      `${layout.holder} is damaged (${error.message}); restore it, or write {"epoch":N,"pid":0,"host":"","started":""} with N above every epoch used`,
+      { cause: error },
+    );
   }
-  const record: HolderRecord = { epoch: last + 1, pid: process.pid, host: hostname(), started: new Date().toISOString() };
+  const record: HolderRecord = {
+    epoch: last + 1,
+    pid: process.pid,
+    host: hostname(),
+    started: new Date().toISOString(),
+  };
   await writeFileAtomic(layout.holder, `${JSON.stringify(record)}\n`);
   return record.epoch;
 }
@@ -305,9 +352,13 @@ async function lockedError(layout: Layout): Promise<HoldfastError> {
   } catch {
     // The lock itself is what counts; who has it is only for the message.
   }
-  return new HoldfastError('datastore-locked', `${layout.root} is in use by ${holder}; wait until it ends, or stop it: the lock goes with the process`, {
-    data: { holder },
-  });
+  return new HoldfastError(
+    'datastore-locked',
+    `${layout.root} is in use by ${holder}; wait until it ends, or stop it: the lock goes with the process`,
+    {
+      data: { holder },
+    },
+  );
 }
 
 /** Sessions with a file and without a manifest; files of committed and of expired ones are removed. */
@@ -336,4 +387,3 @@ async function hasManifest(groups: GroupStore, record: SessionRecord): Promise<b
   }
   return false;
 }
-

@@ -64,13 +64,18 @@ function open(path: string, readonly: boolean): Connection {
   try {
     return new Database(path, { readonly, fileMustExist: true, timeout: 0 });
   } catch (error) {
-    if (systemCode(error) === 'EROFS' || (error as { code?: string }).code === 'SQLITE_CANTOPEN') throw readOnly(path, error);
+    if (systemCode(error) === 'EROFS' || (error as { code?: string }).code === 'SQLITE_CANTOPEN')
+      throw readOnly(path, error);
     throw error;
   }
 }
 
 function readOnly(path: string, cause: unknown): HoldfastError {
-  return new HoldfastError('datastore-read-only', `cannot lock ${path}: the datastore is read-only for this user, or the file is gone; remount it writable, or check owner and mode`, {
-    cause,
-  });
+  return new HoldfastError(
+    'datastore-read-only',
+    `cannot lock ${path}: the datastore is read-only for this user, or the file is gone; remount it writable, or check owner and mode`,
+    {
+      cause,
+    },
+  );
 }

@@ -52,7 +52,8 @@ export class IndexLocator implements ObjectLocator {
   /** The first copy that a new reference may rely on, or -1 (rule D4: not condemned, not quarantined). */
   reliable(space: number, id: Uint8Array, at = 0): number {
     for (let entry = this.index.first(space, id, at); entry >= 0; entry = this.index.next()) {
-      if (!this.index.has(entry, FLAG_QUARANTINED) && this.#packs.state(this.index.pack(entry)) !== PackState.condemned) return entry;
+      if (!this.index.has(entry, FLAG_QUARANTINED) && this.#packs.state(this.index.pack(entry)) !== PackState.condemned)
+        return entry;
     }
     return -1;
   }
@@ -60,7 +61,10 @@ export class IndexLocator implements ObjectLocator {
   isReadable(entry: number): boolean {
     if (this.index.has(entry, FLAG_QUARANTINED)) return false;
     const pack = this.index.pack(entry);
-    return this.#packs.state(pack) !== PackState.condemned || this.#packs.isDurable(pack, this.index.offset(entry) + this.index.length(entry));
+    return (
+      this.#packs.state(pack) !== PackState.condemned ||
+      this.#packs.isDurable(pack, this.index.offset(entry) + this.index.length(entry))
+    );
   }
 
   isData(entry: number): boolean {
@@ -106,7 +110,11 @@ export class ObjectSource {
     for (const entry of this.locator.copies(space, id)) {
       for (let attempt = 0; attempt < 2; attempt++) {
         try {
-          const record = this.packs.read(this.locator.pack(entry), this.locator.offset(entry), this.locator.length(entry));
+          const record = this.packs.read(
+            this.locator.pack(entry),
+            this.locator.offset(entry),
+            this.locator.length(entry),
+          );
           return openRecord(record, id, this.hasher, this.decompressor);
         } catch (error) {
           failure = error;
@@ -121,7 +129,9 @@ export class ObjectSource {
 
 export function missing(id: Uint8Array): HoldfastError {
   const hex = Buffer.from(id).toString('hex');
-  return new HoldfastError('object-missing', `object ${hex.slice(0, 16)}… is not in this datastore`, { data: { id: hex } });
+  return new HoldfastError('object-missing', `object ${hex.slice(0, 16)}… is not in this datastore`, {
+    data: { id: hex },
+  });
 }
 
 /** The ids of a refs buffer, one by one. */

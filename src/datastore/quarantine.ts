@@ -28,7 +28,8 @@ export class QuarantineList {
     for (const copy of text === undefined ? [] : parseJson(text, Quarantine).copies) {
       const id = Buffer.from(copy.id, 'hex');
       for (let entry = index.first(copy.space, id); entry >= 0; entry = index.next()) {
-        if (index.offset(entry) !== copy.offset || packs.packId(index.pack(entry)).toString('hex') !== copy.pack) continue;
+        if (index.offset(entry) !== copy.offset || packs.packId(index.pack(entry)).toString('hex') !== copy.pack)
+          continue;
         index.quarantine(entry);
         list.#copies.push(copy);
         break;
@@ -51,9 +52,11 @@ export class QuarantineList {
       offset: this.#index.offset(entry),
     });
     const text = `${JSON.stringify({ copies: this.#copies } satisfies Quarantine)}\n`;
-    this.#writing = this.#writing.then(() => writeFileAtomic(this.#layout.quarantine, text)).catch((error: unknown) => {
-      this.#failure = error;
-    });
+    this.#writing = this.#writing
+      .then(() => writeFileAtomic(this.#layout.quarantine, text))
+      .catch((error: unknown) => {
+        this.#failure = error;
+      });
   }
 
   /** Waits until the list on disk is current. */

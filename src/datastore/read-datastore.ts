@@ -1,7 +1,8 @@
 // A datastore as readers see it: no lock but the readers' one, no recovery, nothing changed on disk. Works beside a running holder and
 // on a read-only file system. Rule L1.
-import { closeSync, openSync } from 'node:fs';
+
 import { randomUUID } from 'node:crypto';
+import { closeSync, openSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { DatastoreConfig } from '../schema/state-files.ts';
 import { DurableDirectories } from '../util/durable-directories.ts';
@@ -11,7 +12,7 @@ import type { WorkerPool } from '../util/worker-pool.ts';
 import { readConfig } from './config.ts';
 import { joinThreads } from './held-datastore.ts';
 import { DiskLocator } from './index/disk-locator.ts';
-import { insertEntry, listPacks, type LoadedIndex, loadIndex } from './index/load-index.ts';
+import { insertEntry, type LoadedIndex, listPacks, loadIndex } from './index/load-index.ts';
 import { Layout } from './layout.ts';
 import { type HeldLock, holdAsReader } from './lock.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
@@ -72,13 +73,20 @@ export class OpenObjects {
     this.#loaded = loaded;
     this.warnings = loaded.warnings;
     const locator =
-      loaded.snapshot === undefined ? new IndexLocator(loaded.index, loaded.packs, () => {}) : new DiskLocator(loaded.snapshot, loaded.index);
+      loaded.snapshot === undefined
+        ? new IndexLocator(loaded.index, loaded.packs, () => {})
+        : new DiskLocator(loaded.snapshot, loaded.index);
     this.source = new ObjectSource(locator, new PackReader(layout, loaded.packs));
   }
 
   static open(layout: Layout, storeId: Buffer, expectedLookups: number): OpenObjects {
     const shared = new SharedBuffers(`holdfast-${randomUUID()}`);
-    const loaded = loadIndex(layout, storeId, shared, (entries) => expectedLookups < entries * LOOKUPS_PER_ENTRY_WORTH_LOADING);
+    const loaded = loadIndex(
+      layout,
+      storeId,
+      shared,
+      (entries) => expectedLookups < entries * LOOKUPS_PER_ENTRY_WORTH_LOADING,
+    );
     scanOpenPacks(layout, storeId, loaded);
     return new OpenObjects(layout, storeId, shared, loaded);
   }

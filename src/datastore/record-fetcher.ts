@@ -1,7 +1,8 @@
 // Reads many records at once for a restore: records that lie close together in a pack come with one direct read into the arena.
+
+import type { ObjectId, StoredObject } from '../chunker/object.ts';
 import type { Area } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
-import type { ObjectId, StoredObject } from '../chunker/object.ts';
 import type { ObjectSource } from './object-source.ts';
 
 /** Most bytes of one read; it bounds the buffer, and larger reads are not faster. */
@@ -78,5 +79,10 @@ export class RecordFetcher {
 }
 
 function continuesRun(start: Place, end: number, next: Place): boolean {
-  return next.pack === start.pack && next.offset >= end && next.offset - end <= GAP_BYTES && next.offset + next.length - start.offset <= RUN_BYTES;
+  return (
+    next.pack === start.pack &&
+    next.offset >= end &&
+    next.offset - end <= GAP_BYTES &&
+    next.offset + next.length - start.offset <= RUN_BYTES
+  );
 }

@@ -20,7 +20,10 @@ export class StoreClock {
     this.#last = now();
   }
 
-  static async start(path: string, now = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: performance.now() })): Promise<StoreClock> {
+  static async start(
+    path: string,
+    now = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: performance.now() }),
+  ): Promise<StoreClock> {
     const text = await readIfPresent(path);
     const clock = new StoreClock(path, text === undefined ? 0 : parseJson(text, StoreClockState).elapsedMs, now);
     // A clock that cannot be written only runs slower: locks last longer, never shorter.

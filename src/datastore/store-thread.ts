@@ -3,7 +3,7 @@
 import type { ObjectId } from '../chunker/object.ts';
 import type { Arena } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { SharedBuffers } from '../util/shared-buffers.ts';
+import type { SharedBuffers } from '../util/shared-buffers.ts';
 import type { Handlers } from '../util/worker-pool.ts';
 import { ObjectIndex } from './index/object-index.ts';
 import { writeIndexSnapshot } from './index/snapshot-writer.ts';
@@ -11,7 +11,7 @@ import { Layout } from './layout.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
 import { PackReader } from './packs/pack-reader.ts';
 import { PackTable } from './packs/pack-table.ts';
-import { WriteBuffers } from './packs/write-buffers.ts';
+import type { WriteBuffers } from './packs/write-buffers.ts';
 import { type SessionDescriptor, SessionSink, type SinkEnvironment } from './sessions/session-sink.ts';
 
 /** What a thread is given when it joins an open datastore. */
@@ -29,7 +29,13 @@ export class StoreThread {
   readonly #sinks = new Map<string, SessionSink>();
 
   /** `shared` was created in this thread before `init` was made; `report` hears of newly quarantined entries. */
-  constructor(init: StoreThreadInit, shared: SharedBuffers, arena: Arena, buffers: WriteBuffers, report: (entry: number) => void) {
+  constructor(
+    init: StoreThreadInit,
+    shared: SharedBuffers,
+    arena: Arena,
+    buffers: WriteBuffers,
+    report: (entry: number) => void,
+  ) {
     shared.adopt(init.shared);
     this.#shared = shared;
     const layout = new Layout(init.root);
@@ -64,12 +70,23 @@ export class StoreThread {
         this.#shared.drain();
         this.#sinks.set(descriptor.sessionId, new SessionSink(this.#env, descriptor));
       },
-      'store.put': ({ session, kind, refs, payload }: { session: string; kind: number; refs: Uint8Array; payload: Uint8Array }) =>
-        this.sink(session).put(kind, refs, payload),
-      'store.get': ({ session, id }: { session: string; id: Uint8Array }) => this.sink(session).get(Buffer.from(id) as ObjectId),
+      'store.put': ({
+        session,
+        kind,
+        refs,
+        payload,
+      }: {
+        session: string;
+        kind: number;
+        refs: Uint8Array;
+        payload: Uint8Array;
+      }) => this.sink(session).put(kind, refs, payload),
+      'store.get': ({ session, id }: { session: string; id: Uint8Array }) =>
+        this.sink(session).get(Buffer.from(id) as ObjectId),
       'store.have': ({ session, ids }: { session: string; ids: Uint8Array[] }) =>
         this.sink(session).have(ids.map((id) => Buffer.from(id) as ObjectId)),
-      'store.read': ({ space, id }: { space: number; id: Uint8Array }) => this.source.get(space, Buffer.from(id) as ObjectId),
+      'store.read': ({ space, id }: { space: number; id: Uint8Array }) =>
+        this.source.get(space, Buffer.from(id) as ObjectId),
       'store.takeCounters': (session: string) => this.sink(session).takeCounters(),
       'store.flush': (session: string) => this.sink(session).flush(),
       'store.seal': (session: string) => this.sink(session).seal(),
@@ -81,7 +98,8 @@ export class StoreThread {
         this.#sinks.get(session)?.close();
         this.#sinks.delete(session);
       },
-      'store.writeIndexSnapshot': () => writeIndexSnapshot(this.#env.layout, this.#env.storeId, this.#env.locator.index, this.#env.packs),
+      'store.writeIndexSnapshot': () =>
+        writeIndexSnapshot(this.#env.layout, this.#env.storeId, this.#env.locator.index, this.#env.packs),
     };
   }
 }

@@ -1,5 +1,5 @@
 // manifest.json: what a snapshot is. A part that the client writes once, and a part that the server keeps. docs/format.md, section 9.
-import { Type, type Static } from 'typebox';
+import { type Static, Type } from 'typebox';
 
 const Hex32 = Type.String({ pattern: '^[0-9a-f]{64}$' });
 const Hex16 = Type.String({ pattern: '^[0-9a-f]{32}$' });

@@ -48,12 +48,20 @@ export function archiveKind(name: string): 'image' | 'blob' {
   requireSafe(name, 'archive name');
   if (/\.img$/.test(name)) return 'image';
   if (/\.(conf|fw|log|json|blob)$/.test(name)) return 'blob';
-  throw bad(name, 'archive name', 'end it with .img for a disk image, or with .conf, .fw, .log, .json or .blob for a small file');
+  throw bad(
+    name,
+    'archive name',
+    'end it with .img for a disk image, or with .conf, .fw, .log, .json or .blob for a small file',
+  );
 }
 
 export function requireSafe(text: string, what: string): void {
   if (!SAFE.test(text) || Buffer.byteLength(text) > MAX_NAME_BYTES) {
-    throw bad(text, what, `use letters, digits, '.', '_' and '-', not starting with '.' or '-', at most ${MAX_NAME_BYTES} bytes`);
+    throw bad(
+      text,
+      what,
+      `use letters, digits, '.', '_' and '-', not starting with '.' or '-', at most ${MAX_NAME_BYTES} bytes`,
+    );
   }
 }
 
@@ -68,7 +76,11 @@ export function parseSnapshotRef(text: string): SnapshotRef {
 
 /** Reads RFC 3339 or Unix seconds; years 0000 to 9999. Returns Unix seconds. */
 export function parseTime(text: string): number {
-  const seconds = /^\d{1,12}$/.test(text) ? Number(text) : RFC3339.test(text) ? Math.floor(Date.parse(text) / 1000) : Number.NaN;
+  const seconds = /^\d{1,12}$/.test(text)
+    ? Number(text)
+    : RFC3339.test(text)
+      ? Math.floor(Date.parse(text) / 1000)
+      : Number.NaN;
   if (!Number.isFinite(seconds) || seconds < MIN_TIME || seconds > MAX_TIME) {
     throw bad(text, 'time', 'write RFC 3339 like 2026-11-20T02:00:00Z, or Unix seconds');
   }

@@ -1,5 +1,5 @@
 // The small JSON files of a datastore. docs/format.md, section 9.
-import { Type, type Static } from 'typebox';
+import { type Static, Type } from 'typebox';
 
 const Hex16 = Type.String({ pattern: '^[0-9a-f]{32}$' });
 const Names = Type.Array(Type.String());
@@ -44,7 +44,12 @@ export type SessionRecord = Static<typeof SessionRecord>;
 
 export const Quarantine = Type.Object({
   copies: Type.Array(
-    Type.Object({ id: Type.String({ pattern: '^[0-9a-f]{64}$' }), space: Type.Integer(), pack: Hex16, offset: Type.Integer() }),
+    Type.Object({
+      id: Type.String({ pattern: '^[0-9a-f]{64}$' }),
+      space: Type.Integer(),
+      pack: Hex16,
+      offset: Type.Integer(),
+    }),
   ),
 });
 export type Quarantine = Static<typeof Quarantine>;

@@ -26,7 +26,8 @@ export class Arena {
   allocate(sizeBytes: number): Area {
     const pointer = this.#next;
     const end = pointer + Math.ceil(sizeBytes / 4096) * 4096;
-    if (end > this.bytes.length) throw new Error(`arena of ${this.bytes.length} bytes is too small for ${sizeBytes} more`);
+    if (end > this.bytes.length)
+      throw new Error(`arena of ${this.bytes.length} bytes is too small for ${sizeBytes} more`);
     this.#next = end;
     return { pointer, bytes: this.bytes.subarray(pointer, pointer + sizeBytes) };
   }

@@ -10,8 +10,8 @@ export const ERROR_CODES = {
   'bad-name': ['caller', 2],
   'bad-change-map': ['caller', 2],
   'not-found': ['caller', 4],
-  'exists': ['caller', 5],
-  'protected': ['caller', 6],
+  exists: ['caller', 5],
+  protected: ['caller', 6],
   'not-owner': ['caller', 7],
   'target-unfit': ['caller', 8],
   'out-of-scope': ['caller', 9],
@@ -33,7 +33,7 @@ export const ERROR_CODES = {
   'target-failed': ['world', 33],
   'tool-missing': ['world', 34],
   'timed-out': ['world', 35],
-  'aborted': ['world', 130],
+  aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 
 export type ErrorCode = keyof typeof ERROR_CODES;

@@ -39,7 +39,8 @@ export class SharedBuffers {
       const buffer = this.#buffers.get(name);
       if (buffer !== undefined) return buffer;
       this.drain();
-      if (!this.#buffers.has(name) && Date.now() > deadline) throw new Error(`shared buffer ${name} was never delivered`);
+      if (!this.#buffers.has(name) && Date.now() > deadline)
+        throw new Error(`shared buffer ${name} was never delivered`);
     }
   }
 

@@ -1,7 +1,7 @@
 // N worker threads behind one typed call: `pool.call(thread, method, argument)`. Each thread handles one call at a time, in order;
 // errors of the catalogue cross the thread boundary with code and data.
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { type ErrorCode, ERROR_CODES, HoldfastError } from './errors.ts';
+import { ERROR_CODES, type ErrorCode, HoldfastError } from './errors.ts';
 
 interface Request {
   readonly call: number;
@@ -50,7 +50,7 @@ export class WorkerPool {
 
   /** Starts `size` threads of the program at `entry`. `onEvent` receives what workers announce with `announce`. */
   static start(entry: URL, size: number, onEvent: (event: string, argument: unknown) => void = () => {}): WorkerPool {
-    const workers = Array.from({ length: size }, () => new Worker(entry, { stdout: false, stderr: false }));
+    const workers = Array.from({ length: size }, () => new Worker(entry, { execArgv: [] }));
     return new WorkerPool(workers, onEvent);
   }
 
@@ -66,18 +66,25 @@ export class WorkerPool {
 
   /** Runs a method in every thread; the first failure is thrown once all have ended. */
   async all<Result>(method: string, argument: unknown): Promise<Result[]> {
-    const outcomes = await Promise.allSettled(this.#workers.map((_, thread) => this.call<Result>(thread, method, argument)));
+    const outcomes = await Promise.allSettled(
+      this.#workers.map((_, thread) => this.call<Result>(thread, method, argument)),
+    );
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     return outcomes.map((outcome) => (outcome as PromiseFulfilledResult<Awaited<Result>>).value) as Result[];
   }
 
+  /** Ends the threads in the middle of whatever they do; calls that wait are rejected. */
   async close(): Promise<void> {
+    this.#fail(new Error('the worker pool is closed'));
     this.#closing = true;
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
   #receive(message: Message): void {
-    if ('event' in message) return this.#onEvent(message.event, message.argument);
+    if ('event' in message) {
+      this.#onEvent(message.event, message.argument);
+      return;
+    }
     const pending = this.#pending.get(message.call);
     this.#pending.delete(message.call);
     if ('error' in message) pending?.reject(reviveError(message.error));

@@ -9,7 +9,10 @@ export interface BasePage {
 }
 
 /** Yields every page of the image whose root is `root`. */
-export async function* basePages(root: ObjectId, get: (id: ObjectId) => Promise<StoredObject>): AsyncGenerator<BasePage> {
+export async function* basePages(
+  root: ObjectId,
+  get: (id: ObjectId) => Promise<StoredObject>,
+): AsyncGenerator<BasePage> {
   const { payload, refs } = await get(root);
   const list = parseList(payload, refs);
   for (const entry of list.entries) {

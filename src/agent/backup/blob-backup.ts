@@ -6,7 +6,11 @@ import { HoldfastError } from '../../util/errors.ts';
 import type { Session } from './session.ts';
 
 /** @throws `source-failed` when it cannot be read, `too-large` past 16 MiB + 64 KiB. */
-export async function backupBlob(session: Session, name: string, path: string): Promise<{ archive: Archive; bytesRead: number }> {
+export async function backupBlob(
+  session: Session,
+  name: string,
+  path: string,
+): Promise<{ archive: Archive; bytesRead: number }> {
   const content = await readSmall(path);
   const root = (await session.put(Kind.blob, new Uint8Array(0), content)).toString('hex');
   return { archive: { name, kind: 'blob', sizeBytes: content.length, root }, bytesRead: content.length };
@@ -17,7 +21,11 @@ async function readSmall(path: string): Promise<Buffer> {
     const file = await open(path, 'r');
     try {
       const { size } = await file.stat();
-      if (size > MAX_OBJECT_BYTES) throw new HoldfastError('too-large', `${path} has ${size} bytes; a blob takes at most ${MAX_OBJECT_BYTES}: name it .img to store it as an image`);
+      if (size > MAX_OBJECT_BYTES)
+        throw new HoldfastError(
+          'too-large',
+          `${path} has ${size} bytes; a blob takes at most ${MAX_OBJECT_BYTES}: name it .img to store it as an image`,
+        );
       return await file.readFile();
     } finally {
       await file.close();

@@ -23,18 +23,28 @@ export interface ChangeMap {
 export async function readChangeMap(path: string): Promise<ChangeMap> {
   let text: string;
   try {
-    if ((await stat(path)).size > MAX_FILE_BYTES) throw new HoldfastError('bad-change-map', `${path} is over ${MAX_FILE_BYTES} bytes; join its extents`);
+    if ((await stat(path)).size > MAX_FILE_BYTES)
+      throw new HoldfastError('bad-change-map', `${path} is over ${MAX_FILE_BYTES} bytes; join its extents`);
     text = await readFile(path, 'utf8');
   } catch (cause) {
     if (cause instanceof HoldfastError) throw cause;
-    throw new HoldfastError('bad-change-map', `cannot read the change map ${path}: ${(cause as Error).message}`, { cause });
+    throw new HoldfastError('bad-change-map', `cannot read the change map ${path}: ${(cause as Error).message}`, {
+      cause,
+    });
   }
   try {
     const file = parseJson(text, ChangeMapFile);
-    return { base: file.base, disks: new Map(Object.entries(file.disks).map(([name, extents]) => [name, joinRanges(extents)])) };
+    return {
+      base: file.base,
+      disks: new Map(Object.entries(file.disks).map(([name, extents]) => [name, joinRanges(extents)])),
+    };
   } catch (cause) {
     if (!(cause instanceof JsonShapeError)) throw cause;
-    throw new HoldfastError('bad-change-map', `${path} is not a change map: ${cause.message}; it looks like {"base":"vm/101/2026-11-20T02:00:00Z","disks":{"disk0.img":[{"offset":0,"length":65536}]}}`, { cause });
+    throw new HoldfastError(
+      'bad-change-map',
+      `${path} is not a change map: ${cause.message}; it looks like {"base":"vm/101/2026-11-20T02:00:00Z","disks":{"disk0.img":[{"offset":0,"length":65536}]}}`,
+      { cause },
+    );
   }
 }
 
@@ -43,7 +53,8 @@ export function joinRanges(ranges: readonly Range[]): Range[] {
   const joined: { offset: number; length: number }[] = [];
   for (const { offset, length } of ranges.filter((range) => range.length > 0).sort((a, b) => a.offset - b.offset)) {
     const last = joined.at(-1);
-    if (last !== undefined && offset <= last.offset + last.length) last.length = Math.max(last.length, offset + length - last.offset);
+    if (last !== undefined && offset <= last.offset + last.length)
+      last.length = Math.max(last.length, offset + length - last.offset);
     else joined.push({ offset, length });
   }
   return joined;

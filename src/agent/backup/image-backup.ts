@@ -10,8 +10,8 @@ import type { DiskSource, Range } from '../sources/source.ts';
 import { type BasePage, basePages } from './base-pages.ts';
 import { RangeCursor } from './change-map.ts';
 import type { PageResult, PageWork } from './page-cutter.ts';
-import { SamplePlan } from './sample-plan.ts';
 import type { SampleResult } from './sample-piece.ts';
+import { SamplePlan } from './sample-plan.ts';
 import type { Session } from './session.ts';
 
 export interface ImageWork {
@@ -57,12 +57,20 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
       async (page, thread) => {
         signal.throwIfAborted();
         if (page.sample !== undefined) {
-          const sample = await pool.call<SampleResult>(thread, 'backup.sample', { session: session.id, locator: source.locator, work: page.sample });
+          const sample = await pool.call<SampleResult>(thread, 'backup.sample', {
+            session: session.id,
+            locator: source.locator,
+            work: page.sample,
+          });
           sums.bytesSampled += sample.bytesRead;
           if (sample.lie !== undefined) throw new ChangeMapLie(sample.lie);
         }
         if (page.work === undefined) return page.id;
-        const result = await pool.call<PageResult>(thread, 'backup.page', { session: session.id, locator: source.locator, work: page.work });
+        const result = await pool.call<PageResult>(thread, 'backup.page', {
+          session: session.id,
+          locator: source.locator,
+          work: page.work,
+        });
         sums.bytesRead += result.bytesRead;
         return result.page === undefined ? undefined : (Buffer.from(result.page) as ObjectId);
       },
@@ -77,7 +85,13 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
   const root = await lists.finish();
   await source.checkUnchanged();
   return {
-    archive: { name: work.name, kind: 'image', sizeBytes: source.sizeBytes, root: root.toString('hex'), chunker: { ...cut } },
+    archive: {
+      name: work.name,
+      kind: 'image',
+      sizeBytes: source.sizeBytes,
+      root: root.toString('hex'),
+      chunker: { ...cut },
+    },
     ...sums,
   };
 }
@@ -93,10 +107,16 @@ interface PlannedPage {
 
 async function* planPages(session: Session, work: ImageWork): AsyncGenerator<PlannedPage> {
   const { source, incremental } = work;
-  const base = incremental === undefined ? undefined : basePages(parseId(incremental.base.root) as ObjectId, (id) => session.get(id));
+  const base =
+    incremental === undefined
+      ? undefined
+      : basePages(parseId(incremental.base.root) as ObjectId, (id) => session.get(id));
   const changes = new RangeCursor(incremental?.changed ?? []);
   const zeros = new RangeCursor(incremental === undefined ? source.zeroRanges(work.signal) : []);
-  const samples = incremental === undefined ? undefined : new SamplePlan(Math.min(source.sizeBytes, incremental.base.sizeBytes), work.averageBytes);
+  const samples =
+    incremental === undefined
+      ? undefined
+      : new SamplePlan(Math.min(source.sizeBytes, incremental.base.sizeBytes), work.averageBytes);
   try {
     for (let offset = 0; offset < source.sizeBytes; offset += PAGE_BYTES) {
       const length = Math.min(PAGE_BYTES, source.sizeBytes - offset);
@@ -119,7 +139,13 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
 
 function fullPage(offset: number, length: number, zeros: readonly Range[]): PlannedPage {
   const isZero = zeros.length === 1 && zeros[0]?.offset === 0 && zeros[0].length === length;
-  return { offset, length, work: isZero ? undefined : { offset, length, zeros, base: undefined }, id: undefined, sample: undefined };
+  return {
+    offset,
+    length,
+    work: isZero ? undefined : { offset, length, zeros, base: undefined },
+    id: undefined,
+    sample: undefined,
+  };
 }
 
 async function nextPage(pages: AsyncGenerator<BasePage> | undefined): Promise<BasePage | undefined> {

@@ -2,14 +2,19 @@
 // map only what changed is read: unchanged pieces are taken over from the page before, and cutting stops where it meets them again.
 
 import type { Cutter } from '../../chunker/cutter.ts';
-import { ID_BYTES, Kind, type ObjectId, PAGE_BYTES } from '../../chunker/object.ts';
+import { ID_BYTES, Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../chunker/object.ts';
 import { PageBuilder, parsePage } from '../../chunker/page.ts';
 import type { Area } from '../../util/arena.ts';
+import { HoldfastError } from '../../util/errors.ts';
 import type { ObjectSink } from '../object-sink.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
 
-/** Read steps: large ones keep system calls rare, a small one after a change keeps reads close to what changed. */
-const WINDOW_BYTES = 1024 * 1024;
+/** Read steps: what was read is still in the cache when it is hashed; a small step after a change keeps reads close to it. */
+const READ_STEP_BYTES = 256 * 1024;
+/** Over a socket a step must be worth the round trip. */
+const SOCKET_STEP_BYTES = 2 * 1024 * 1024;
+/** Steps that fit before the unfinished piece is moved back to the start: the whole window stays within 1 MiB of cache. */
+const STEPS_PER_WINDOW = 3;
 const CHANGE_STEP_BYTES = 16 * 1024;
 const BLOCK_BYTES = 4096;
 /** Room before the window: the hash of a data object borrows 4 bytes before it. */
@@ -38,29 +43,44 @@ interface Known {
   /** Ranges of whole blocks that are zeros, ascending. */
   readonly zeros: readonly Range[];
   /** Pieces of the base page that may be taken over, by their offset. */
-  readonly pieces: ReadonlyMap<number, { readonly length: number; readonly id: Uint8Array }>;
+  readonly pieces: ReadonlyMap<number, KnownPiece>;
+}
+
+interface KnownPiece {
+  readonly length: number;
+  readonly id: Uint8Array;
+  /** Behind a hole a piece does not begin with zeros; elsewhere it may. */
+  readonly afterHole: boolean;
 }
 
 export class PageCutter {
   readonly #cutter: Cutter;
   readonly #window: Area;
   readonly #builder = new PageBuilder();
+  #localEnd: number;
 
   /** `window` is an area of the cutter's memory with room for `windowBytes(maxBytes)`. */
   constructor(cutter: Cutter, window: Area) {
     this.#cutter = cutter;
     this.#window = window;
+    this.#localEnd = window.bytes.length;
   }
 
   /** Bytes that the window needs for pieces of at most `maxBytes`. */
   static windowBytes(maxBytes: number): number {
-    return HEADROOM_BYTES + WINDOW_BYTES + maxBytes + LOOKAHEAD_BYTES;
+    return HEADROOM_BYTES + SOCKET_STEP_BYTES + maxBytes + LOOKAHEAD_BYTES;
+  }
+
+  /** Says how long pieces get: the part of the window that is in use stays as small as that allows. */
+  setMaxPiece(maxBytes: number): void {
+    this.#localEnd = HEADROOM_BYTES + STEPS_PER_WINDOW * READ_STEP_BYTES + maxBytes + LOOKAHEAD_BYTES;
   }
 
   /** Backs up one page. A page that is wholly zero has no object. */
   async run(work: PageWork, reader: DiskReader, sink: ObjectSink): Promise<PageResult> {
     const known = whatIsKnown(work, sink);
-    const step = work.base === undefined ? WINDOW_BYTES : CHANGE_STEP_BYTES;
+    let step = work.base === undefined ? READ_STEP_BYTES : CHANGE_STEP_BYTES;
+    let end = this.#localEnd;
     const { bytes, pointer } = this.#window;
     this.#builder.clear();
     let hasData = false;
@@ -84,7 +104,8 @@ export class PageCutter {
         continue;
       }
       const old = known.pieces.get(position);
-      if (old !== undefined) {
+      // Behind a new hole the zeros that an old piece may begin with belong to the hole.
+      if (old !== undefined && (old.afterHole || !afterHole)) {
         this.#builder.addData(old.length, old.id);
         hasData = true;
         afterHole = false;
@@ -94,14 +115,18 @@ export class PageCutter {
       const piece: number =
         held === 0 ? 0 : this.#cutter.nextDisk(pointer + start, held, position + held === work.length, afterHole);
       if (piece === 0) {
-        if (start + held + step > bytes.length) {
+        if (start + held + step > end) {
           bytes.copyWithin(HEADROOM_BYTES, start, start + held);
           start = HEADROOM_BYTES;
         }
         const at = position + held;
         const length = readLength(known.zeros, at, Math.min(step, work.length - at));
         const pending = reader.readInto(work.offset + at, bytes.subarray(start + held, start + held + length));
-        if (pending !== undefined) await pending;
+        if (pending !== undefined) {
+          await pending;
+          end = bytes.length;
+          if (work.base === undefined) step = SOCKET_STEP_BYTES;
+        }
         held += length;
         bytesRead += length;
         continue;
@@ -123,15 +148,20 @@ export class PageCutter {
 }
 
 function whatIsKnown(work: PageWork, sink: ObjectSink): Known {
-  const pieces = new Map<number, { length: number; id: Uint8Array }>();
+  const pieces = new Map<number, KnownPiece>();
   if (work.base === undefined) return { zeros: work.zeros.flatMap((range) => wholeBlocks(range, work.length)), pieces };
   const { page, changed } = work.base;
   const holes: Range[] = [];
   if (page === undefined) {
     holes.push({ offset: 0, length: work.length });
   } else {
-    const { refs, payload } = sink.get(page);
+    const stored = readablePage(sink, page);
+    if (stored === undefined) return { zeros: [], pieces };
+    const { refs, payload } = stored;
+    let afterHole = false;
     for (const piece of parsePage(payload, refs.length / ID_BYTES)) {
+      const isAfterHole = afterHole;
+      afterHole = piece.ref < 0;
       // The last page of a disk that grew or shrank has pieces that no longer end where they did.
       if (piece.offset + piece.length > work.length) continue;
       if (piece.ref < 0) holes.push(piece);
@@ -139,10 +169,21 @@ function whatIsKnown(work: PageWork, sink: ObjectSink): Known {
         pieces.set(piece.offset, {
           length: piece.length,
           id: refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES),
+          afterHole: isAfterHole,
         });
     }
   }
   return { zeros: without(holes, changed).flatMap((range) => wholeBlocks(range, work.length)), pieces };
+}
+
+/** The page of the base, or undefined when it has no good copy: the disk is read instead, which heals it. */
+export function readablePage(sink: ObjectSink, page: ObjectId): StoredObject | undefined {
+  try {
+    return sink.get(page);
+  } catch (error) {
+    if (error instanceof HoldfastError && ['object-damaged', 'object-missing'].includes(error.code)) return undefined;
+    throw error;
+  }
 }
 
 /** Whether a change reaches a piece, or the bytes behind it on which its end depends. */

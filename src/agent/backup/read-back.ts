@@ -18,22 +18,38 @@ export async function readBackOne(pool: WorkerPool, manifest: Manifest): Promise
     if (archive.kind === 'blob') continue;
     try {
       for (let attempt = 0; attempt < TRIES; attempt++) {
-        const chunk = await randomChunk(parseId(archive.root) as ObjectId, (id) => pool.call<StoredObject>(0, 'store.read', { space, id }));
+        const chunk = await randomChunk(parseId(archive.root) as ObjectId, (id) =>
+          pool.call<StoredObject>(0, 'store.read', { space, id }),
+        );
         if (chunk === undefined) continue;
-        const work: RestoreWork = { space, offset: 0, length: chunk.length, page: undefined, pieces: [chunk], target: undefined };
+        const work: RestoreWork = {
+          space,
+          offset: 0,
+          length: chunk.length,
+          page: undefined,
+          pieces: [chunk],
+          target: undefined,
+        };
         await pool.call(0, 'restore.range', work);
         break;
       }
     } catch (cause) {
       if (!(cause instanceof HoldfastError)) throw cause;
       const label = `${manifest.client.backup}/${formatTime(manifest.server.time)}`;
-      throw new HoldfastError(cause.code, `snapshot ${label} was made, but a chunk of ${archive.name} does not read back: ${cause.message}; check the disk and back up again`, { cause });
+      throw new HoldfastError(
+        cause.code,
+        `snapshot ${label} was made, but a chunk of ${archive.name} does not read back: ${cause.message}; check the disk and back up again`,
+        { cause },
+      );
     }
   }
 }
 
 /** Descends from a root by random choices; undefined where a hole was hit. */
-async function randomChunk(root: ObjectId, get: (id: ObjectId) => Promise<StoredObject>): Promise<{ length: number; id: Uint8Array } | undefined> {
+async function randomChunk(
+  root: ObjectId,
+  get: (id: ObjectId) => Promise<StoredObject>,
+): Promise<{ length: number; id: Uint8Array } | undefined> {
   for (let id = root; ; ) {
     const object = await get(id);
     if (object.kind === Kind.page) {

@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream';
 import { diskCutParameters } from '../../chunker/cut-parameters.ts';
 import type { Archive, ClientPart, Statistics } from '../../schema/manifest.ts';
-import { canonicalJson } from '../../util/json-file.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { openDiskSource } from '../sources/open-source.ts';
@@ -45,7 +45,11 @@ export interface BackupResult {
  * Runs a backup. On any failure no snapshot is visible, and what was stored stays for a retry.
  * `openSession` is called once all sources are open, so that a missing disk costs nothing.
  */
-export async function runBackup(request: BackupRequest, pool: WorkerPool, openSession: () => Promise<Session>): Promise<BackupResult> {
+export async function runBackup(
+  request: BackupRequest,
+  pool: WorkerPool,
+  openSession: () => Promise<Session>,
+): Promise<BackupResult> {
   const started = performance.now();
   const disks = await openDisks(request);
   try {
@@ -67,7 +71,8 @@ async function openDisks(request: BackupRequest): Promise<Map<string, DiskSource
   const disks = new Map<string, DiskSource>();
   try {
     for (const spec of request.archives) {
-      if (spec.kind === 'image' && spec.path !== '-') disks.set(spec.name, await openDiskSource(spec.path, { signal: request.signal }));
+      if (spec.kind === 'image' && spec.path !== '-')
+        disks.set(spec.name, await openDiskSource(spec.path, { signal: request.signal }));
     }
     return disks;
   } catch (error) {
@@ -82,7 +87,12 @@ interface Stored {
   bytesSampled: number;
 }
 
-async function storeArchives(request: BackupRequest, pool: WorkerPool, session: Session, disks: ReadonlyMap<string, DiskSource>): Promise<Stored> {
+async function storeArchives(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  disks: ReadonlyMap<string, DiskSource>,
+): Promise<Stored> {
   const stored: Stored = { archives: [], bytesRead: 0, bytesSampled: 0 };
   for (const spec of request.archives) {
     request.signal.throwIfAborted();
@@ -104,9 +114,19 @@ async function storeArchive(
   const { averageBytes, signal } = request;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
-  if (disk === undefined) return await backupStream(pool, session, { name: spec.name, stream: request.stdin, averageBytes, onProgress, signal });
+  if (disk === undefined)
+    return await backupStream(pool, session, {
+      name: spec.name,
+      stream: request.stdin,
+      averageBytes,
+      onProgress,
+      signal,
+    });
   const work = { name: spec.name, source: disk, averageBytes, onProgress, signal };
-  const incremental = request.changeMap === undefined ? undefined : incrementalOf(request.changeMap, session.bases, spec.name, averageBytes, request.warn);
+  const incremental =
+    request.changeMap === undefined
+      ? undefined
+      : incrementalOf(request.changeMap, session.bases, spec.name, averageBytes, request.warn);
   try {
     return await backupImage(pool, session, { ...work, incremental });
   } catch (error) {
@@ -131,7 +151,8 @@ function incrementalOf(
   if (changed === undefined) why = 'the change map does not name this disk';
   else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
   else if (archive?.kind !== 'image') why = `${map.base} has no image ${name}`;
-  else if (canonicalJson(archive.chunker) !== canonicalJson(diskCutParameters(averageBytes))) why = `${map.base} was cut with other parameters`;
+  else if (canonicalJson(archive.chunker) !== canonicalJson(diskCutParameters(averageBytes)))
+    why = `${map.base} was cut with other parameters`;
   if (why !== undefined) {
     warn(`${name}: read in full, for ${why}`);
     return undefined;
@@ -161,7 +182,12 @@ async function commit(
   }
 }
 
-async function clientPart(request: BackupRequest, session: Session, stored: Stored, started: number): Promise<ClientPart> {
+async function clientPart(
+  request: BackupRequest,
+  session: Session,
+  stored: Stored,
+  started: number,
+): Promise<ClientPart> {
   const { objectsNew, objectsReused, bytesNew } = await session.counters();
   const bytesLogical = stored.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0);
   const base = session.bases.find((candidate) => candidate.name === request.changeMap?.base) ?? session.bases[0];

@@ -1,9 +1,11 @@
 // Holds a change map against the disk: one piece that is said to be unchanged is read and compared with what the base has.
-import { parsePage } from '../../chunker/page.ts';
+
 import { ID_BYTES, Kind, type ObjectId } from '../../chunker/object.ts';
 import { IdHasher } from '../../chunker/object-id.ts';
+import { parsePage } from '../../chunker/page.ts';
 import type { ObjectSink } from '../object-sink.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
+import { readablePage } from './page-cutter.ts';
 
 /** Most bytes that one sample reads. */
 const MAX_SAMPLE_BYTES = 256 * 1024;
@@ -27,21 +29,33 @@ export interface SampleResult {
 }
 
 export async function comparePiece(work: SampleWork, reader: DiskReader, sink: ObjectSink): Promise<SampleResult> {
-  const base = work.page === undefined ? undefined : sink.get(Buffer.from(work.page) as ObjectId);
-  const pieces = base === undefined ? [{ offset: 0, length: work.length, ref: -1 }] : parsePage(base.payload, base.refs.length / ID_BYTES);
+  const base = work.page === undefined ? undefined : readablePage(sink, Buffer.from(work.page) as ObjectId);
+  // A page without a good copy is read in full where the map or the damage says so; there is nothing to compare with.
+  if (work.page !== undefined && base === undefined) return { bytesRead: 0, lie: undefined };
+  const pieces =
+    base === undefined
+      ? [{ offset: 0, length: work.length, ref: -1 }]
+      : parsePage(base.payload, base.refs.length / ID_BYTES);
   const unchanged = pieces.filter(
-    (piece) => piece.offset + piece.length <= work.length && !work.changed.some((range) => range.offset < piece.offset + piece.length && range.offset + range.length > piece.offset),
+    (piece) =>
+      piece.offset + piece.length <= work.length &&
+      !work.changed.some(
+        (range) => range.offset < piece.offset + piece.length && range.offset + range.length > piece.offset,
+      ),
   );
   const piece = unchanged[Math.floor(work.pick * unchanged.length)];
   if (piece === undefined) return { bytesRead: 0, lie: undefined };
   // A hole may be the whole page: a part of it is looked at.
   const length = piece.ref < 0 ? Math.min(piece.length, MAX_SAMPLE_BYTES) : piece.length;
-  const offset = work.offset + piece.offset + (piece.ref < 0 ? Math.floor((work.pick * (piece.length - length)) / 4096) * 4096 : 0);
+  const offset =
+    work.offset + piece.offset + (piece.ref < 0 ? Math.floor((work.pick * (piece.length - length)) / 4096) * 4096 : 0);
   const bytes = Buffer.alloc(length);
   await reader.readInto(offset, bytes);
   const same =
     piece.ref < 0
       ? bytes.every((byte) => byte === 0)
-      : new IdHasher().id(Kind.data, new Uint8Array(0), bytes).equals((base as { refs: Uint8Array }).refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES));
+      : new IdHasher()
+          .id(Kind.data, new Uint8Array(0), bytes)
+          .equals((base as { refs: Uint8Array }).refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES));
   return { bytesRead: length, lie: same ? undefined : { offset, length } };
 }

@@ -1,6 +1,6 @@
 // Which pages of an image are looked into to catch a change map that lies: one unchanged chunk in a thousand, at most 16 MiB in all,
 // at random places.
-import { PAGE_BYTES, type ObjectId } from '../../chunker/object.ts';
+import { type ObjectId, PAGE_BYTES } from '../../chunker/object.ts';
 import type { Range } from '../sources/source.ts';
 import type { SampleWork } from './sample-piece.ts';
 
@@ -19,7 +19,12 @@ export class SamplePlan {
   }
 
   /** The sample to take of a page, if any. */
-  of(page: { offset: number; length: number; page: ObjectId | undefined; changed: readonly Range[] }): SampleWork | undefined {
+  of(page: {
+    offset: number;
+    length: number;
+    page: ObjectId | undefined;
+    changed: readonly Range[];
+  }): SampleWork | undefined {
     return this.#pages.has(page.offset / PAGE_BYTES) ? { ...page, pick: Math.random() } : undefined;
   }
 }

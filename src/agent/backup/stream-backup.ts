@@ -21,14 +21,19 @@ export interface StreamWork {
 }
 
 /** @throws `source-failed` when the stream fails. */
-export async function backupStream(pool: WorkerPool, session: Session, work: StreamWork): Promise<{ archive: Archive; bytesRead: number }> {
+export async function backupStream(
+  pool: WorkerPool,
+  session: Session,
+  work: StreamWork,
+): Promise<{ archive: Archive; bytesRead: number }> {
   const cut = streamCutParameters(work.averageBytes);
   const lists = new ListBuilder(Kind.data, (kind, refs, payload) => session.put(kind, refs, payload));
   await pool.call(0, 'backup.openStream', cut);
   let sizeBytes = 0;
   const pass = async (bytes: Uint8Array, final: boolean): Promise<void> => {
     const pieces = await pool.call<StreamPiece[]>(0, 'backup.streamBytes', { session: session.id, bytes, final });
-    for (const { length, id } of pieces) await lists.add({ length, id: id === undefined ? undefined : (Buffer.from(id) as ObjectId) });
+    for (const { length, id } of pieces)
+      await lists.add({ length, id: id === undefined ? undefined : (Buffer.from(id) as ObjectId) });
     sizeBytes += bytes.length;
     work.onProgress(sizeBytes);
   };

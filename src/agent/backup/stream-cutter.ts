@@ -1,6 +1,7 @@
 // Cuts a stream in a worker: bytes arrive in any portions, pieces leave in order, the unfinished one is kept in the window.
-import type { ObjectId } from '../../chunker/object.ts';
+
 import type { Cutter } from '../../chunker/cutter.ts';
+import type { ObjectId } from '../../chunker/object.ts';
 import type { Area } from '../../util/arena.ts';
 import type { ObjectSink } from '../object-sink.ts';
 

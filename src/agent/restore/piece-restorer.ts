@@ -1,7 +1,8 @@
 // Restores the pieces of one range in a worker: records in, decoded and checked in the arena, runs of data out to the target.
-import { parsePage } from '../../chunker/page.ts';
+
 import { ID_BYTES, type ObjectId } from '../../chunker/object.ts';
 import { IdHasher } from '../../chunker/object-id.ts';
+import { parsePage } from '../../chunker/page.ts';
 import { decodePayload } from '../../chunker/record.ts';
 import { Decompressor } from '../../chunker/zstd.ts';
 import type { Area } from '../../util/arena.ts';
@@ -95,7 +96,10 @@ export class PieceRestorer {
   #read(piece: RestorePiece, fetcher: ObjectFetcher): Uint8Array {
     const { payload } = fetcher.get(piece.id as ObjectId);
     if (payload.length !== piece.length) {
-      throw new HoldfastError('object-damaged', `an object has ${payload.length} bytes where its page says ${piece.length}`);
+      throw new HoldfastError(
+        'object-damaged',
+        `an object has ${payload.length} bytes where its page says ${piece.length}`,
+      );
     }
     return payload;
   }

@@ -92,7 +92,10 @@ async function restoreRanges(
     },
   );
   if (bytesDone !== archive.sizeBytes) {
-    throw new HoldfastError('object-damaged', `${archive.name} holds ${bytesDone} bytes where its manifest says ${archive.sizeBytes}`);
+    throw new HoldfastError(
+      'object-damaged',
+      `${archive.name} holds ${bytesDone} bytes where its manifest says ${archive.sizeBytes}`,
+    );
   }
 }
 
@@ -107,13 +110,23 @@ interface RestoreRange {
 async function* rangesOf(archive: Archive, get: (id: ObjectId) => Promise<StoredObject>): AsyncGenerator<RestoreRange> {
   const root = parseId(archive.root) as ObjectId;
   if (archive.kind === 'blob') {
-    if (archive.sizeBytes > 0) yield { offset: 0, length: archive.sizeBytes, page: undefined, pieces: [{ length: archive.sizeBytes, id: root }] };
+    if (archive.sizeBytes > 0)
+      yield {
+        offset: 0,
+        length: archive.sizeBytes,
+        page: undefined,
+        pieces: [{ length: archive.sizeBytes, id: root }],
+      };
     return;
   }
   yield* rangesOfList(root, 0, get);
 }
 
-async function* rangesOfList(id: ObjectId, start: number, get: (id: ObjectId) => Promise<StoredObject>): AsyncGenerator<RestoreRange> {
+async function* rangesOfList(
+  id: ObjectId,
+  start: number,
+  get: (id: ObjectId) => Promise<StoredObject>,
+): AsyncGenerator<RestoreRange> {
   const { payload, refs } = await get(id);
   const list = parseList(payload, refs);
   let offset = start;
@@ -152,15 +165,24 @@ async function prepareTarget(request: RestoreRequest): Promise<PreparedTarget> {
   const before = await statIfPresent(target);
   if (before === undefined || before.isFile()) return await prepareFile(request, before);
   if (before.isBlockDevice()) return await prepareDevice(request, before);
-  throw new HoldfastError('target-unfit', `${target} is neither a file nor a block device; restore ${archive.name} to a path that does not exist yet`);
+  throw new HoldfastError(
+    'target-unfit',
+    `${target} is neither a file nor a block device; restore ${archive.name} to a path that does not exist yet`,
+  );
 }
 
 async function prepareFile(request: RestoreRequest, before: Stats | undefined): Promise<PreparedTarget> {
   const { target, archive, overwrite } = request;
   if (before !== undefined && before.size > 0 && !overwrite) {
-    throw new HoldfastError('target-unfit', `${target} exists and is not empty (${before.size} bytes); name another file, or give --overwrite to replace it`);
+    throw new HoldfastError(
+      'target-unfit',
+      `${target} exists and is not empty (${before.size} bytes); name another file, or give --overwrite to replace it`,
+    );
   }
-  const file = await openTarget(target, constants.O_RDWR | (before === undefined ? constants.O_CREAT | constants.O_EXCL : 0));
+  const file = await openTarget(
+    target,
+    constants.O_RDWR | (before === undefined ? constants.O_CREAT | constants.O_EXCL : 0),
+  );
   const discard = async (): Promise<void> => {
     await file.close();
     if (before === undefined) await unlink(target).catch(() => undefined);
@@ -180,7 +202,10 @@ async function prepareDevice(request: RestoreRequest, before: Stats): Promise<Pr
   const { target, archive, overwrite } = request;
   const sizeBytes = blockDeviceBytes(before.rdev, target);
   if (sizeBytes < archive.sizeBytes) {
-    throw new HoldfastError('target-unfit', `${target} has ${sizeBytes} bytes, ${archive.name} needs ${archive.sizeBytes}; take a larger device`);
+    throw new HoldfastError(
+      'target-unfit',
+      `${target} has ${sizeBytes} bytes, ${archive.name} needs ${archive.sizeBytes}; take a larger device`,
+    );
   }
   const file = await openTarget(target, constants.O_RDWR | constants.O_EXCL);
   const discard = async (): Promise<void> => await file.close();
@@ -206,7 +231,9 @@ async function openTarget(path: string, flags: number): Promise<FileHandle> {
     return await open(path, flags, 0o640);
   } catch (error) {
     if (systemCode(error) === 'EBUSY') {
-      throw new HoldfastError('target-unfit', `${path} is in use (mounted, or part of another device); free it first`, { cause: error });
+      throw new HoldfastError('target-unfit', `${path} is in use (mounted, or part of another device); free it first`, {
+        cause: error,
+      });
     }
     throw targetError(path, error);
   }

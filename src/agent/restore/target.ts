@@ -39,7 +39,10 @@ export class FileTarget implements RangeTarget {
   }
 
   write(offset: number, data: Uint8Array): void {
-    const whole = offset % DIRECT_ALIGNMENT === 0 && data.byteOffset % DIRECT_ALIGNMENT === 0 ? Math.floor(data.length / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT : 0;
+    const whole =
+      offset % DIRECT_ALIGNMENT === 0 && data.byteOffset % DIRECT_ALIGNMENT === 0
+        ? Math.floor(data.length / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT
+        : 0;
     try {
       if (whole > 0) writeFully(this.#direct, data.subarray(0, whole), offset);
       if (whole < data.length) writeFully(this.#buffered, data.subarray(whole), offset + whole);
@@ -91,7 +94,9 @@ export class BufferTarget implements RangeTarget {
 export function targetError(path: string, cause: unknown): HoldfastError {
   const code = systemCode(cause);
   if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') {
-    return new HoldfastError('target-failed', `no space left for ${path}; free space, or restore to another place`, { cause });
+    return new HoldfastError('target-failed', `no space left for ${path}; free space, or restore to another place`, {
+      cause,
+    });
   }
   return new HoldfastError('target-failed', `cannot write ${path}: ${(cause as Error).message}`, { cause });
 }

@@ -5,10 +5,18 @@ import { type ArchiveSpec, type BackupResult, runBackup } from '../../agent/back
 import { ZSTD_LEVELS } from '../../chunker/zstd.ts';
 import { archiveKind, formatTime, parseGroup, parseSnapshotRef, parseTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
-import { type CommonOptions, LOCAL_OWNER, namespaceOf, repositoryPath, warn, withHeldDatastore, workerCount } from '../repository.ts';
-import { interruptSignal } from '../interrupt.ts';
+import {
+  type CommonOptions,
+  LOCAL_OWNER,
+  namespaceOf,
+  repositoryPath,
+  warn,
+  withHeldDatastore,
+  workerCount,
+} from '../repository.ts';
 
 interface BackupOptions extends CommonOptions {
   readonly group: string;
@@ -21,11 +29,18 @@ export function addBackupCommand(program: Command): void {
   program
     .command('backup')
     .description('back up disk images and small files as one snapshot')
-    .argument('<ARCHIVE:PATH...>', 'disk0.img:PATH for a disk (file, block device, qcow2, ..., - for standard input), name.conf:PATH for a small file')
+    .argument(
+      '<ARCHIVE:PATH...>',
+      'disk0.img:PATH for a disk (file, block device, qcow2, ..., - for standard input), name.conf:PATH for a small file',
+    )
     .requiredOption('--group <TYPE/ID>', 'vm/101, ct/200 or host/name')
     .option('--changed-since <FILE>', 'JSON change map: only what it names is read')
     .option('--time <TIME>', 'label of the snapshot, RFC 3339 or Unix seconds')
-    .option('--compression-level <N>', `zstd level, ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}`, String(ZSTD_LEVELS.default))
+    .option(
+      '--compression-level <N>',
+      `zstd level, ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}`,
+      String(ZSTD_LEVELS.default),
+    )
     .option('--workers <N>', 'worker threads (default: one per processor)')
     .action(async (archives: string[], _, command: Command) => await backup(archives, command.optsWithGlobals()));
 }
@@ -42,20 +57,27 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
   try {
-    const { result, indexGrowthBytes } = await withHeldDatastore(repositoryPath(options), workerCount(options), async (store, pool) => {
-      const request = {
-        group,
-        archives,
-        changeMap,
-        time,
-        averageBytes: store.config.chunk.averageBytes,
-        stdin: process.stdin,
-        signal: interrupt.signal,
-        onProgress: (archive: string, done: number, total: number | undefined) => progress.update(archive, done, total),
-        warn,
-      };
-      return await runBackup(request, pool, () => store.openSession({ ns, group, owner: LOCAL_OWNER, compressionLevel }));
-    });
+    const { result, indexGrowthBytes } = await withHeldDatastore(
+      repositoryPath(options),
+      workerCount(options),
+      async (store, pool) => {
+        const request = {
+          group,
+          archives,
+          changeMap,
+          time,
+          averageBytes: store.config.chunk.averageBytes,
+          stdin: process.stdin,
+          signal: interrupt.signal,
+          onProgress: (archive: string, done: number, total: number | undefined) =>
+            progress.update(archive, done, total),
+          warn,
+        };
+        return await runBackup(request, pool, () =>
+          store.openSession({ ns, group, owner: LOCAL_OWNER, compressionLevel }),
+        );
+      },
+    );
     progress.end();
     for (const warning of result.committed.warnings) warn(warning);
     print(options.outputFormat, summary(result, indexGrowthBytes, Math.round(performance.now() - started)), describe);
@@ -100,7 +122,12 @@ function describe(value: Summary): string {
   return pairs([
     ['snapshot', value.snapshot],
     ['size', formatBytes(value.bytesLogical)],
-    ['read', value.bytesSampled === 0 ? formatBytes(value.bytesRead) : `${formatBytes(value.bytesRead)} and ${formatBytes(value.bytesSampled)} of samples`],
+    [
+      'read',
+      value.bytesSampled === 0
+        ? formatBytes(value.bytesRead)
+        : `${formatBytes(value.bytesRead)} and ${formatBytes(value.bytesSampled)} of samples`,
+    ],
     ['new', `${formatBytes(value.bytesNew)} in ${value.objectsNew} objects (${value.objectsReused} known)`],
     ['stored', formatBytes(value.bytesStored)],
     ['time', formatDuration(value.durationMs)],
@@ -111,24 +138,33 @@ function parseArchives(texts: readonly string[]): ArchiveSpec[] {
   const archives = texts.map((text) => {
     const cut = text.indexOf(':');
     if (cut <= 0 || cut === text.length - 1) {
-      throw new HoldfastError('bad-argument', `${JSON.stringify(text)} does not name an archive and a path: write disk0.img:/path/to/disk`);
+      throw new HoldfastError(
+        'bad-argument',
+        `${JSON.stringify(text)} does not name an archive and a path: write disk0.img:/path/to/disk`,
+      );
     }
     const name = text.slice(0, cut);
     return { name, kind: archiveKind(name), path: text.slice(cut + 1) };
   });
   const names = archives.map((archive) => archive.name);
   const twice = names.find((name, place) => names.indexOf(name) !== place);
-  if (twice !== undefined) throw new HoldfastError('bad-argument', `archive ${twice} is named twice; give each its own name`);
-  if (archives.filter((archive) => archive.path === '-').length > 1) throw new HoldfastError('bad-argument', 'only one archive can come from standard input');
+  if (twice !== undefined)
+    throw new HoldfastError('bad-argument', `archive ${twice} is named twice; give each its own name`);
+  if (archives.filter((archive) => archive.path === '-').length > 1)
+    throw new HoldfastError('bad-argument', 'only one archive can come from standard input');
   const blob = archives.find((archive) => archive.kind === 'blob' && archive.path === '-');
-  if (blob !== undefined) throw new HoldfastError('bad-argument', `${blob.name} cannot come from standard input; only .img can`);
+  if (blob !== undefined)
+    throw new HoldfastError('bad-argument', `${blob.name} cannot come from standard input; only .img can`);
   return archives;
 }
 
 function parseLevel(text: string): number {
   const level = Number(text);
   if (!Number.isInteger(level) || level < ZSTD_LEVELS.lowest || level > ZSTD_LEVELS.highest) {
-    throw new HoldfastError('bad-argument', `--compression-level takes ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}, not ${JSON.stringify(text)}`);
+    throw new HoldfastError(
+      'bad-argument',
+      `--compression-level takes ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}, not ${JSON.stringify(text)}`,
+    );
   }
   return level;
 }

@@ -1,12 +1,12 @@
 // holdfast datastore create | status | unlock
-import type { Command } from 'commander';
+
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { AVERAGE_CHUNK_BYTES, createDatastore } from '../../datastore/config.ts';
+import type { Command } from 'commander';
+import { AVERAGE_CHUNK_BYTES, createDatastore, readConfig } from '../../datastore/config.ts';
 import { Layout } from '../../datastore/layout.ts';
 import { tryHold } from '../../datastore/lock.ts';
-import { ReadDatastore } from '../../datastore/read-datastore.ts';
-import { readConfig } from '../../datastore/config.ts';
+import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { readIfPresent } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { formatBytes, pairs, print } from '../output.ts';
@@ -22,7 +22,9 @@ export function addDatastoreCommands(program: Command): void {
     .command('create')
     .description('make an empty directory a datastore')
     .option('--chunk-average <SIZE>', '64K, or 256K for stores past some 20 TB', '64K')
-    .action(async (options: { chunkAverage: string }, command: Command) => await create(options, command.optsWithGlobals()));
+    .action(
+      async (options: { chunkAverage: string }, command: Command) => await create(options, command.optsWithGlobals()),
+    );
   datastore
     .command('status')
     .description('what a datastore holds')
@@ -35,19 +37,27 @@ export function addDatastoreCommands(program: Command): void {
 
 async function create(options: { chunkAverage: string }, common: CommonOptions): Promise<void> {
   const root = resolve(repositoryPath(common));
-  const averageBytes = AVERAGE_CHUNK_BYTES.find((bytes) => options.chunkAverage.toUpperCase().replace(/I?B?$/, '') === `${bytes / 1024}K`);
+  const averageBytes = AVERAGE_CHUNK_BYTES.find(
+    (bytes) => options.chunkAverage.toUpperCase().replace(/I?B?$/, '') === `${bytes / 1024}K`,
+  );
   if (averageBytes === undefined) {
-    throw new HoldfastError('bad-argument', `--chunk-average takes 64K or 256K, not ${JSON.stringify(options.chunkAverage)}`);
+    throw new HoldfastError(
+      'bad-argument',
+      `--chunk-average takes 64K or 256K, not ${JSON.stringify(options.chunkAverage)}`,
+    );
   }
   const config = await createDatastore(root, averageBytes);
   const indexBytes = Math.round((TERABYTE / (averageBytes * 1.2)) * INDEX_BYTES_PER_OBJECT);
-  print(common.outputFormat, { repository: root, store: config.store, averageChunkBytes: averageBytes, indexBytesPerTerabyte: indexBytes }, (value) =>
-    pairs([
-      ['datastore', value.repository],
-      ['id', value.store],
-      ['average chunk', formatBytes(value.averageChunkBytes)],
-      ['memory', `${formatBytes(value.indexBytesPerTerabyte)} for the index per TB of unique data`],
-    ]),
+  print(
+    common.outputFormat,
+    { repository: root, store: config.store, averageChunkBytes: averageBytes, indexBytesPerTerabyte: indexBytes },
+    (value) =>
+      pairs([
+        ['datastore', value.repository],
+        ['id', value.store],
+        ['average chunk', formatBytes(value.averageChunkBytes)],
+        ['memory', `${formatBytes(value.indexBytesPerTerabyte)} for the index per TB of unique data`],
+      ]),
   );
 }
 
@@ -103,8 +113,15 @@ async function unlock(common: CommonOptions): Promise<void> {
   const lock = tryHold(layout);
   if (lock === undefined) {
     const holder = (await readIfPresent(layout.holder)) ?? 'unknown';
-    throw new HoldfastError('datastore-locked', `${layout.root} is held by a running process: ${holder.trim()}; stop that process, its lock goes with it`);
+    throw new HoldfastError(
+      'datastore-locked',
+      `${layout.root} is held by a running process: ${holder.trim()}; stop that process, its lock goes with it`,
+    );
   }
   lock.release();
-  print(common.outputFormat, { repository: layout.root, held: false }, () => `${layout.root} is not held by anybody; nothing to do`);
+  print(
+    common.outputFormat,
+    { repository: layout.root, held: false },
+    () => `${layout.root} is not held by anybody; nothing to do`,
+  );
 }

@@ -6,11 +6,11 @@ import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
+import { findSnapshot } from '../find-snapshot.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
 import { type CommonOptions, repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
-import { findSnapshot } from '../find-snapshot.ts';
 
 interface RestoreOptions extends CommonOptions {
   readonly overwrite?: boolean;
@@ -30,7 +30,12 @@ export function addRestoreCommand(program: Command): void {
     });
 }
 
-async function restore(snapshotText: string, archiveName: string, target: string, options: RestoreOptions): Promise<void> {
+async function restore(
+  snapshotText: string,
+  archiveName: string,
+  target: string,
+  options: RestoreOptions,
+): Promise<void> {
   const started = performance.now();
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
@@ -77,7 +82,12 @@ async function restore(snapshotText: string, archiveName: string, target: string
 }
 
 /** Opens the objects of a store in this thread and in a pool. */
-async function withObjects(store: ReadDatastore, workers: number, lookups: number, use: (pool: WorkerPool) => Promise<void>): Promise<void> {
+async function withObjects(
+  store: ReadDatastore,
+  workers: number,
+  lookups: number,
+  use: (pool: WorkerPool) => Promise<void>,
+): Promise<void> {
   const pool = startPool(workers, () => {});
   try {
     const objects = store.objects(lookups);

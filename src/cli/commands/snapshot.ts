@@ -6,7 +6,14 @@ import { formatTime, parseGroup } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { findSnapshot, resolveSnapshot } from '../find-snapshot.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
-import { type CommonOptions, namespaceOf, repositoryPath, warn, withHeldDatastore, withReadDatastore } from '../repository.ts';
+import {
+  type CommonOptions,
+  namespaceOf,
+  repositoryPath,
+  warn,
+  withHeldDatastore,
+  withReadDatastore,
+} from '../repository.ts';
 
 export function addSnapshotCommands(program: Command): void {
   const snapshot = program.command('snapshot').description('list, show and change snapshots');
@@ -38,7 +45,10 @@ export function addSnapshotCommands(program: Command): void {
     .description('write a note to a snapshot; an empty text removes it')
     .argument('<SNAPSHOT>')
     .argument('<TEXT>')
-    .action(async (text: string, notes: string, _, command: Command) => await change(text, { notes }, command.optsWithGlobals()));
+    .action(
+      async (text: string, notes: string, _, command: Command) =>
+        await change(text, { notes }, command.optsWithGlobals()),
+    );
 }
 
 interface Listed {
@@ -73,7 +83,13 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
   print(options.outputFormat, rows, (all) =>
     table(
       ['snapshot', 'size', 'archives', 'marks', 'notes'],
-      all.map((row) => [row.snapshot, row.bytes === null ? '?' : formatBytes(row.bytes), row.archives.join(' '), marks(row), firstLine(row.notes)]),
+      all.map((row) => [
+        row.snapshot,
+        row.bytes === null ? '?' : formatBytes(row.bytes),
+        row.archives.join(' '),
+        marks(row),
+        firstLine(row.notes),
+      ]),
       new Set(['size']),
     ),
   );
@@ -82,7 +98,16 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
 /** Undefined when the directory holds no manifest: not a snapshot. */
 async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | undefined> {
   const base = { snapshot: snapshotLabel(name), time: name.time };
-  const nothing = { sequence: null, owner: null, bytes: null, archives: [], protected: false, suspectClock: false, damaged: true, notes: '' };
+  const nothing = {
+    sequence: null,
+    owner: null,
+    bytes: null,
+    archives: [],
+    protected: false,
+    suspectClock: false,
+    damaged: true,
+    notes: '',
+  };
   let manifest: Manifest | undefined;
   try {
     manifest = await groups.manifest(name);
@@ -119,7 +144,10 @@ function firstLine(text: string): string {
 }
 
 async function show(text: string, options: CommonOptions): Promise<void> {
-  const { name, manifest } = await withReadDatastore(repositoryPath(options), async (store) => await findSnapshot(store.groups, text, options));
+  const { name, manifest } = await withReadDatastore(
+    repositoryPath(options),
+    async (store) => await findSnapshot(store.groups, text, options),
+  );
   print(options.outputFormat, { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server }, (value) => {
     const rows: [string, string][] = [
       ['snapshot', value.snapshot],
@@ -129,10 +157,18 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
       ['read', formatBytes(value.statistics.bytesRead)],
       ['protected', value.protected ? 'yes' : 'no'],
-      ['clock', value.suspectClock ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})` : 'plausible'],
+      [
+        'clock',
+        value.suspectClock ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})` : 'plausible',
+      ],
       ['notes', value.notes],
     ];
-    const archives = value.archives.map((archive) => [archive.name, archive.kind, formatBytes(archive.sizeBytes), archive.root]);
+    const archives = value.archives.map((archive) => [
+      archive.name,
+      archive.kind,
+      formatBytes(archive.sizeBytes),
+      archive.root,
+    ]);
     return `${pairs(rows)}\n\n${table(['archive', 'kind', 'size', 'root'], archives, new Set(['size']))}`;
   });
 }
@@ -146,11 +182,20 @@ async function forget(text: string, options: CommonOptions): Promise<void> {
   print(options.outputFormat, result, (value) => `${value.snapshot} is forgotten`);
 }
 
-async function change(text: string, what: { notes?: string; protected?: boolean }, options: CommonOptions): Promise<void> {
+async function change(
+  text: string,
+  what: { notes?: string; protected?: boolean },
+  options: CommonOptions,
+): Promise<void> {
   const { result } = await withHeldDatastore(repositoryPath(options), 1, async (store) => {
     const name = await resolveSnapshot(store.groups, text, options);
     const manifest = await store.updateSnapshot(name, what);
     return { snapshot: snapshotLabel(name), protected: manifest.server.protected, notes: manifest.server.notes };
   });
-  print(options.outputFormat, result, (value) => `${value.snapshot}: ${value.protected ? 'protected' : 'not protected'}${value.notes === '' ? '' : `, ${value.notes}`}`);
+  print(
+    options.outputFormat,
+    result,
+    (value) =>
+      `${value.snapshot}: ${value.protected ? 'protected' : 'not protected'}${value.notes === '' ? '' : `, ${value.notes}`}`,
+  );
 }

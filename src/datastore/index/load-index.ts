@@ -24,7 +24,9 @@ export interface LoadedIndex {
 /** The ids of the packs in `packs/`, by what they are. */
 export function listPacks(layout: Layout): { sealed: Buffer[]; open: Buffer[] } {
   const ids = (suffix: string): Buffer[] =>
-    names.filter((name) => new RegExp(`^[0-9a-f]{32}${suffix}$`).test(name)).map((name) => Buffer.from(name.slice(0, 32), 'hex'));
+    names
+      .filter((name) => new RegExp(`^[0-9a-f]{32}${suffix}$`).test(name))
+      .map((name) => Buffer.from(name.slice(0, 32), 'hex'));
   const names = readdirSync(layout.packs).sort();
   return { sealed: ids('\\.pack'), open: ids('\\.open') };
 }
@@ -33,12 +35,20 @@ export function listPacks(layout: Layout): { sealed: Buffer[]; open: Buffer[] } 
  * Loads all sealed packs. Open ones are the caller's: a holder copies them out, a reader scans them.
  * `leaveOnDisk` decides from the snapshot's number of entries whether they stay there, for a command that looks up few.
  */
-export function loadIndex(layout: Layout, storeId: Buffer, shared: SharedBuffers, leaveOnDisk: (entries: number) => boolean = () => false): LoadedIndex {
+export function loadIndex(
+  layout: Layout,
+  storeId: Buffer,
+  shared: SharedBuffers,
+  leaveOnDisk: (entries: number) => boolean = () => false,
+): LoadedIndex {
   const sealed = listPacks(layout).sealed;
   const snapshot = IndexSnapshot.open(layout, storeId);
   const stays = snapshot !== undefined && leaveOnDisk(snapshot.head.entryCount);
   try {
-    return loadFrom(layout, storeId, shared, sealed, snapshot, stays) ?? (loadFrom(layout, storeId, shared, sealed, undefined, false) as LoadedIndex);
+    return (
+      loadFrom(layout, storeId, shared, sealed, snapshot, stays) ??
+      (loadFrom(layout, storeId, shared, sealed, undefined, false) as LoadedIndex)
+    );
   } finally {
     if (!stays) snapshot?.close();
   }
@@ -63,7 +73,14 @@ function loadFrom(
   }
   if (snapshot !== undefined && !stays) {
     const whole = snapshot.forEach((bytes, at) => {
-      index.insert(bytes.readUInt32LE(at + 32), bytes, bytes.readUInt32LE(at + 36), bytes.readUInt32LE(at + 40), bytes.readUInt32LE(at + 44), at);
+      index.insert(
+        bytes.readUInt32LE(at + 32),
+        bytes,
+        bytes.readUInt32LE(at + 36),
+        bytes.readUInt32LE(at + 40),
+        bytes.readUInt32LE(at + 44),
+        at,
+      );
     });
     if (!whole) return undefined;
   }
@@ -71,24 +88,42 @@ function loadFrom(
   for (const packId of sealed) {
     if (!named.has(packId.toString('hex'))) loadSealed(layout, storeId, packId, index, packs, warnings);
   }
-  return { index, packs, entriesBeyondSnapshot: index.count - covered, warnings, snapshot: stays ? snapshot : undefined };
+  return {
+    index,
+    packs,
+    entriesBeyondSnapshot: index.count - covered,
+    warnings,
+    snapshot: stays ? snapshot : undefined,
+  };
 }
 
-function loadSealed(layout: Layout, storeId: Buffer, packId: Buffer, index: ObjectIndex, packs: PackTable, warnings: string[]): void {
+function loadSealed(
+  layout: Layout,
+  storeId: Buffer,
+  packId: Buffer,
+  index: ObjectIndex,
+  packs: PackTable,
+  warnings: string[],
+): void {
   const path = layout.sealedPack(packId);
   const fd = openSync(path, 'r');
   try {
     const whole = readSealedPack(fd);
     const header = whole?.header ?? readPackHeader(fd);
     if (header === undefined || !header.packId.equals(packId)) {
-      warnings.push(`${path} is not a pack, or its header is damaged: ignored; objects that only it held will be reported as missing`);
+      warnings.push(
+        `${path} is not a pack, or its header is damaged: ignored; objects that only it held will be reported as missing`,
+      );
       return;
     }
     if (!header.storeId.equals(storeId)) {
-      warnings.push(`${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`);
+      warnings.push(
+        `${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`,
+      );
       return;
     }
-    if (whole === undefined) warnings.push(`${path} is truncated or its footer is damaged: what it still holds was found by a scan`);
+    if (whole === undefined)
+      warnings.push(`${path} is truncated or its footer is damaged: what it still holds was found by a scan`);
     const pack = packs.addSealed(packId, header.kind, whole?.fileLength ?? 0x7fffffff);
     const entries = whole === undefined ? scanRecords(fd, header) : tableEntries(whole.table);
     for (const entry of entries) insertEntry(index, pack, entry);
@@ -103,5 +138,11 @@ export function* tableEntries(table: Buffer): Generator<TableEntry> {
 }
 
 export function insertEntry(index: ObjectIndex, pack: number, entry: TableEntry): number {
-  return index.insert(entry.space, entry.id, pack, entry.offset, entry.length | (entry.kind === Kind.data ? FLAG_DATA : 0));
+  return index.insert(
+    entry.space,
+    entry.id,
+    pack,
+    entry.offset,
+    entry.length | (entry.kind === Kind.data ? FLAG_DATA : 0),
+  );
 }

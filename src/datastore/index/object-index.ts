@@ -62,7 +62,7 @@ export class ObjectIndex {
     const seeds = randomBytes(8);
     control[2] = seeds.readInt32LE(0);
     control[3] = seeds.readInt32LE(4);
-    const slots = Math.max(SMALLEST_SLOTS, Math.ceil((expected / SEGMENTS) * 1.02 / MAX_LOAD) + 64);
+    const slots = Math.max(SMALLEST_SLOTS, Math.ceil(((expected / SEGMENTS) * 1.02) / MAX_LOAD) + 64);
     for (let segment = 0; segment < SEGMENTS; segment++) {
       const base = CONTROL_HEADER + segment * SEGMENT_WORDS;
       shared.add(slotsName(segment, 1), slots * 8);
@@ -141,12 +141,23 @@ export class ObjectIndex {
   }
 
   has(entry: number, flag: number): boolean {
-    return (Atomics.load(this.#arena(entry >>> ARENA_BITS), (entry & (ARENA_ENTRIES - 1)) * ENTRY_WORDS + Word.lengthAndFlags) & flag) !== 0;
+    return (
+      (Atomics.load(
+        this.#arena(entry >>> ARENA_BITS),
+        (entry & (ARENA_ENTRIES - 1)) * ENTRY_WORDS + Word.lengthAndFlags,
+      ) &
+        flag) !==
+      0
+    );
   }
 
   /** Marks a copy as bad, for all threads at once. */
   quarantine(entry: number): void {
-    Atomics.or(this.#arena(entry >>> ARENA_BITS), (entry & (ARENA_ENTRIES - 1)) * ENTRY_WORDS + Word.lengthAndFlags, FLAG_QUARANTINED);
+    Atomics.or(
+      this.#arena(entry >>> ARENA_BITS),
+      (entry & (ARENA_ENTRIES - 1)) * ENTRY_WORDS + Word.lengthAndFlags,
+      FLAG_QUARANTINED,
+    );
   }
 
   id(entry: number): ObjectId {
@@ -182,7 +193,10 @@ export class ObjectIndex {
     for (let word = 0; word < 8; word++) {
       const byte = at + word * 4;
       key[word] =
-        (id[byte] as number) | ((id[byte + 1] as number) << 8) | ((id[byte + 2] as number) << 16) | ((id[byte + 3] as number) << 24);
+        (id[byte] as number) |
+        ((id[byte + 1] as number) << 8) |
+        ((id[byte + 2] as number) << 16) |
+        ((id[byte + 3] as number) << 24);
     }
     this.#space = space;
     const mix = this.#mix(key[0] as number, key[1] as number);
@@ -230,7 +244,8 @@ export class ObjectIndex {
     const base = CONTROL_HEADER + this.#segment * SEGMENT_WORDS;
     this.#lock(base);
     try {
-      if (Atomics.load(this.#control, base + USED) + 1 > (this.#control[base + SLOTS] as number) * MAX_LOAD) this.#grow(base);
+      if (Atomics.load(this.#control, base + USED) + 1 > (this.#control[base + SLOTS] as number) * MAX_LOAD)
+        this.#grow(base);
       // The table may have grown since the key was set.
       const slots = this.#segmentSlots(this.#segment);
       this.#place(slots, this.words(entry), entry + 1);
@@ -274,7 +289,8 @@ export class ObjectIndex {
     const slots = this.#slots[segment];
     if (slots !== undefined && this.#generations[segment] === generation) return slots;
     const fresh = new Int32Array(this.#shared.get(slotsName(segment, generation)));
-    for (let past = this.#generations[segment] as number; past < generation; past++) this.#shared.drop(slotsName(segment, past));
+    for (let past = this.#generations[segment] as number; past < generation; past++)
+      this.#shared.drop(slotsName(segment, past));
     this.#slots[segment] = fresh;
     this.#generations[segment] = generation;
     return fresh;
@@ -284,7 +300,10 @@ export class ObjectIndex {
     if (this.#blockNext === this.#blockEnd) {
       const start = Atomics.add(this.#control, 0, BLOCK_ENTRIES);
       if (start + BLOCK_ENTRIES > MAX_ENTRIES) {
-        throw new HoldfastError('too-many', `a datastore holds at most ${MAX_ENTRIES} objects; start a second one, with larger chunks`);
+        throw new HoldfastError(
+          'too-many',
+          `a datastore holds at most ${MAX_ENTRIES} objects; start a second one, with larger chunks`,
+        );
       }
       this.#blockNext = start;
       this.#blockEnd = start + BLOCK_ENTRIES;
@@ -312,13 +331,14 @@ export class ObjectIndex {
     return words;
   }
 
+  /** 0 free, 1 taken, 2 taken and waited for: only then does unlocking wake somebody, which is a system call. */
   #lock(base: number): void {
-    while (Atomics.compareExchange(this.#control, base + LOCK, 0, 1) !== 0) Atomics.wait(this.#control, base + LOCK, 1, 1);
+    if (Atomics.compareExchange(this.#control, base + LOCK, 0, 1) === 0) return;
+    while (Atomics.exchange(this.#control, base + LOCK, 2) !== 0) Atomics.wait(this.#control, base + LOCK, 2, 1);
   }
 
   #unlock(base: number): void {
-    Atomics.store(this.#control, base + LOCK, 0);
-    Atomics.notify(this.#control, base + LOCK, 1);
+    if (Atomics.exchange(this.#control, base + LOCK, 0) === 2) Atomics.notify(this.#control, base + LOCK, 1);
   }
 }
 

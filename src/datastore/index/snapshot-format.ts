@@ -38,7 +38,9 @@ export function bucketOf(id: Uint8Array, bits: number, at = 0): number {
 
 /** Bytes before the entries, rounded up to a block. */
 export function headBytes(packCount: number, fanoutBits: number): number {
-  return Math.ceil((SNAPSHOT_HEADER_BYTES + packCount * SNAPSHOT_PACK_BYTES + FANOUT_BYTES * 2 ** fanoutBits) / 4096) * 4096;
+  return (
+    Math.ceil((SNAPSHOT_HEADER_BYTES + packCount * SNAPSHOT_PACK_BYTES + FANOUT_BYTES * 2 ** fanoutBits) / 4096) * 4096
+  );
 }
 
 export function encodeSnapshotHead(head: SnapshotHead): Buffer {
@@ -69,7 +71,8 @@ export function encodeSnapshotHead(head: SnapshotHead): Buffer {
 
 /** Bytes of the head that `prefix` (the first 128 bytes of a snapshot) announces; undefined when it is no snapshot of ours. */
 export function announcedHeadBytes(prefix: Buffer): number | undefined {
-  if (prefix.length < SNAPSHOT_HEADER_BYTES || !prefix.subarray(0, 8).equals(MAGIC) || prefix.readUInt16LE(8) !== 1) return undefined;
+  if (prefix.length < SNAPSHOT_HEADER_BYTES || !prefix.subarray(0, 8).equals(MAGIC) || prefix.readUInt16LE(8) !== 1)
+    return undefined;
   const bits = prefix.readUInt8(10);
   if (bits > 16) return undefined;
   const expected = headBytes(prefix.readUInt32LE(12), bits);

@@ -82,7 +82,12 @@ export class IndexSnapshot {
     const found: SnapshotEntry[] = [];
     for (let at = 0; at < bytes.length; at += ENTRY_BYTES) {
       if (bytes.compare(id, 0, 32, at, at + 32) !== 0 || bytes.readUInt32LE(at + 32) !== space) continue;
-      found.push({ space, pack: bytes.readUInt32LE(at + 36), offset: bytes.readUInt32LE(at + 40), lengthAndFlags: bytes.readUInt32LE(at + 44) });
+      found.push({
+        space,
+        pack: bytes.readUInt32LE(at + 36),
+        offset: bytes.readUInt32LE(at + 40),
+        lengthAndFlags: bytes.readUInt32LE(at + 44),
+      });
     }
     return found;
   }

@@ -124,5 +124,10 @@ function sortedEntries(index: ObjectIndex, placeOf: Int32Array, entries: Uint32A
 
 /** By id bytes, then space, pack and offset. */
 function compareEntries(a: Buffer, b: Buffer): number {
-  return a.compare(b, 0, 32, 0, 32) || a.readUInt32LE(32) - b.readUInt32LE(32) || a.readUInt32LE(36) - b.readUInt32LE(36) || a.readUInt32LE(40) - b.readUInt32LE(40);
+  return (
+    a.compare(b, 0, 32, 0, 32) ||
+    a.readUInt32LE(32) - b.readUInt32LE(32) ||
+    a.readUInt32LE(36) - b.readUInt32LE(36) ||
+    a.readUInt32LE(40) - b.readUInt32LE(40)
+  );
 }

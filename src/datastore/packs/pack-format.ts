@@ -58,7 +58,8 @@ export function encodePackHeader(header: PackHeader): Buffer {
 
 /** Undefined when the bytes are not the header of a pack of this version. */
 export function decodePackHeader(bytes: Buffer): PackHeader | undefined {
-  if (bytes.length < PACK_HEADER_BYTES || !bytes.subarray(0, 8).equals(HEADER_MAGIC) || bytes.readUInt16LE(8) !== 1) return undefined;
+  if (bytes.length < PACK_HEADER_BYTES || !bytes.subarray(0, 8).equals(HEADER_MAGIC) || bytes.readUInt16LE(8) !== 1)
+    return undefined;
   if (!shortHash(bytes.subarray(0, 112)).equals(bytes.subarray(112, 128))) return undefined;
   return {
     kind: bytes.readUInt8(10),
@@ -119,7 +120,12 @@ export class FrameCodec {
 /** Reads a frame header without checking its tag; undefined when its shape is impossible. */
 export function readFrame(bytes: Buffer): Frame | undefined {
   if (bytes.length < FRAME_HEADER_BYTES || (bytes.readUInt32LE(4) & 0xffffff00) !== 0) return undefined;
-  const frame = { bodyLength: bytes.readUInt32LE(0), type: bytes.readUInt8(4), space: bytes.readUInt32LE(8), tag: bytes.readUInt32LE(12) };
+  const frame = {
+    bodyLength: bytes.readUInt32LE(0),
+    type: bytes.readUInt8(4),
+    space: bytes.readUInt32LE(8),
+    tag: bytes.readUInt32LE(12),
+  };
   if (frame.type < FrameType.record || frame.type > FrameType.footer) return undefined;
   if (frame.type !== FrameType.pad && frame.bodyLength < MAC_BYTES) return undefined;
   return frame;
@@ -155,7 +161,13 @@ export function padBytes(fileOffset: number): number {
 }
 
 /** A whole checkpoint frame for a block boundary at `fileOffset`; `table` holds the entries since the checkpoint before. */
-export function encodeCheckpoint(codec: FrameCodec, salt: Uint8Array, fileOffset: number, previous: number, table: Buffer): Buffer {
+export function encodeCheckpoint(
+  codec: FrameCodec,
+  salt: Uint8Array,
+  fileOffset: number,
+  previous: number,
+  table: Buffer,
+): Buffer {
   const length = roundUp(FRAME_HEADER_BYTES + 16 + table.length + MAC_BYTES);
   const frame = Buffer.alloc(length);
   frame.writeUInt32LE(table.length / TABLE_ENTRY_BYTES, FRAME_HEADER_BYTES);
@@ -173,7 +185,12 @@ export function decodeCheckpoint(frame: Buffer, salt: Uint8Array): Buffer | unde
 }
 
 /** A whole footer frame, trailer included, that ends the file at a block boundary. */
-export function encodeFooter(codec: FrameCodec, header: { salt: Buffer; packId: Buffer }, fileOffset: number, table: Buffer): Buffer {
+export function encodeFooter(
+  codec: FrameCodec,
+  header: { salt: Buffer; packId: Buffer },
+  fileOffset: number,
+  table: Buffer,
+): Buffer {
   const content = FRAME_HEADER_BYTES + 8 + table.length + TRAILER_BYTES;
   const length = roundUp(fileOffset + content) - fileOffset;
   const frame = Buffer.alloc(length);

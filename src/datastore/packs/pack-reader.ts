@@ -34,7 +34,9 @@ export class PackReader {
   readRange(pack: number, offset: number, length: number, target: Uint8Array): number {
     const start = Math.floor(offset / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT;
     const end = Math.ceil((offset + length) / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT;
-    const got = this.#attempt(pack, () => readFully(this.#file(this.#direct, pack, true), target.subarray(0, end - start), start));
+    const got = this.#attempt(pack, () =>
+      readFully(this.#file(this.#direct, pack, true), target.subarray(0, end - start), start),
+    );
     if (start + got < offset + length) throw this.#truncated(pack, offset + length);
     return offset - start;
   }
@@ -75,9 +77,13 @@ export class PackReader {
         if (systemCode(error) !== 'ENOENT') throw error;
       }
     }
-    throw new HoldfastError('object-missing', `pack ${packId.toString('hex')} is gone from packs/; restore it there from a copy, or run a repair`, {
-      data: { pack: packId.toString('hex') },
-    });
+    throw new HoldfastError(
+      'object-missing',
+      `pack ${packId.toString('hex')} is gone from packs/; restore it there from a copy, or run a repair`,
+      {
+        data: { pack: packId.toString('hex') },
+      },
+    );
   }
 
   #attempt(pack: number, read: () => number): number {
@@ -86,12 +92,18 @@ export class PackReader {
     } catch (cause) {
       if (cause instanceof HoldfastError) throw cause;
       const packId = this.#table.packId(pack).toString('hex');
-      throw new HoldfastError('object-damaged', `cannot read pack ${packId}: ${(cause as Error).message}; check the disk`, { cause });
+      throw new HoldfastError(
+        'object-damaged',
+        `cannot read pack ${packId}: ${(cause as Error).message}; check the disk`,
+        { cause },
+      );
     }
   }
 
   #truncated(pack: number, end: number): HoldfastError {
     const packId = this.#table.packId(pack).toString('hex');
-    return new HoldfastError('object-damaged', `pack ${packId} ends before byte ${end}: it was truncated`, { data: { pack: packId } });
+    return new HoldfastError('object-damaged', `pack ${packId} ends before byte ${end}: it was truncated`, {
+      data: { pack: packId },
+    });
   }
 }

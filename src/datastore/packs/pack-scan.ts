@@ -1,8 +1,8 @@
 // Reads what a pack file holds: a sealed one by its footer, any other frame by frame. A scan trusts nothing it has not checked:
 // after a bad frame it goes on only at a checkpoint that the pack's own salt vouches for. docs/format.md, section 6.
 import { fstatSync } from 'node:fs';
-import { recordIsWhole } from '../../chunker/record.ts';
 import { MAX_OBJECT_BYTES } from '../../chunker/object.ts';
+import { recordIsWhole } from '../../chunker/record.ts';
 import { readFully } from '../../util/direct-io.ts';
 import {
   BLOCK_BYTES,
@@ -10,8 +10,8 @@ import {
   decodeFooter,
   decodePackHeader,
   decodeTrailer,
-  type Frame,
   FRAME_HEADER_BYTES,
+  type Frame,
   FrameCodec,
   FrameType,
   PACK_HEADER_BYTES,
@@ -49,7 +49,12 @@ export function readSealedPack(fd: number): SealedPack | undefined {
   if (header === undefined || fileLength < PACK_HEADER_BYTES + TRAILER_BYTES) return undefined;
   readFully(fd, end, fileLength - TRAILER_BYTES);
   const trailer = decodeTrailer(end);
-  if (trailer === undefined || !trailer.packId.equals(header.packId) || trailer.footerOffset + TRAILER_BYTES > fileLength) return undefined;
+  if (
+    trailer === undefined ||
+    !trailer.packId.equals(header.packId) ||
+    trailer.footerOffset + TRAILER_BYTES > fileLength
+  )
+    return undefined;
   if (fileLength - trailer.footerOffset > MAX_FRAME_BODY) return undefined;
   const frame = Buffer.alloc(fileLength - trailer.footerOffset);
   readFully(fd, frame, trailer.footerOffset);
@@ -127,7 +132,11 @@ class Scan {
   holdsRecord(entry: TableEntry): boolean {
     if (entry.offset + entry.length > this.fileLength || entry.length > MAX_FRAME_BODY) return false;
     const record = Buffer.allocUnsafe(entry.length);
-    return readFully(this.#fd, record, entry.offset) === entry.length && recordIsWhole(record) && record.subarray(24, 56).equals(entry.id);
+    return (
+      readFully(this.#fd, record, entry.offset) === entry.length &&
+      recordIsWhole(record) &&
+      record.subarray(24, 56).equals(entry.id)
+    );
   }
 
   #readFrame(offset: number, onlyType?: number): { frame: Frame; bytes: Buffer } | undefined {
@@ -135,7 +144,8 @@ class Scan {
     if (readFully(this.#fd, head, offset) < head.length) return undefined;
     const frame = readFrame(head);
     if (frame === undefined || (onlyType !== undefined && frame.type !== onlyType)) return undefined;
-    if (frame.bodyLength > MAX_FRAME_BODY || offset + FRAME_HEADER_BYTES + frame.bodyLength > this.fileLength) return undefined;
+    if (frame.bodyLength > MAX_FRAME_BODY || offset + FRAME_HEADER_BYTES + frame.bodyLength > this.fileLength)
+      return undefined;
     const bytes = frame.type === FrameType.pad ? head : Buffer.allocUnsafe(FRAME_HEADER_BYTES + frame.bodyLength);
     if (bytes !== head && readFully(this.#fd, bytes, offset) < bytes.length) return undefined;
     return this.#codec.check(bytes, offset, frame) ? { frame, bytes } : undefined;

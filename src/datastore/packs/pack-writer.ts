@@ -48,6 +48,7 @@ export class PackWriter {
   #lastCheckpoint = 0;
   #directorySynced = false;
   #failed: unknown;
+  #closed = false;
 
   /** Creates `packs/ID.open`. Nothing is written before the first full buffer or barrier. */
   constructor(layout: Layout, table: PackTable, origin: PackOrigin, buffer: WriteBuffer) {
@@ -57,7 +58,10 @@ export class PackWriter {
     this.#header = { ...origin, packId: randomBytes(16), salt: randomBytes(32), createdMs: Date.now() };
     this.#frames = new FrameCodec(this.#header.salt);
     try {
-      this.#fd = openDirect(layout.openPack(this.#header.packId), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL);
+      this.#fd = openDirect(
+        layout.openPack(this.#header.packId),
+        constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL,
+      );
     } catch (error) {
       throw writeError(error, this.#header.packId, 'create');
     }
@@ -93,7 +97,13 @@ export class PackWriter {
    * Appends one record. `encode` writes it at the start of the `boundBytes` it is given and returns its length.
    * Returns the file offset of the record. The entry may be published at once: it is volatile until a barrier.
    */
-  append(space: number, id: Uint8Array, kind: number, boundBytes: number, encode: (target: Uint8Array) => number): { offset: number; length: number } {
+  append(
+    space: number,
+    id: Uint8Array,
+    kind: number,
+    boundBytes: number,
+    encode: (target: Uint8Array) => number,
+  ): { offset: number; length: number } {
     this.#assertUsable();
     const inPlace = FRAME_HEADER_BYTES + boundBytes <= this.#buffer.bytes.length - this.#used;
     const frame = inPlace
@@ -128,7 +138,9 @@ export class PackWriter {
   /** Ends the pack: footer, sync, rename. Everything in it is durable afterwards. */
   seal(): void {
     this.#assertUsable();
-    this.#appendBytes(encodeFooter(this.#frames, this.#header, this.end, this.#entries.subarray(0, this.#count * TABLE_ENTRY_BYTES)));
+    this.#appendBytes(
+      encodeFooter(this.#frames, this.#header, this.end, this.#entries.subarray(0, this.#count * TABLE_ENTRY_BYTES)),
+    );
     this.#writeBlocks(this.#used);
     this.#sync();
     try {
@@ -140,16 +152,24 @@ export class PackWriter {
     this.close();
   }
 
-  /** Gives up the descriptor; the file stays as it is. */
+  /** Gives up the descriptor; the file stays as it is. May be called again: the number may be another file's by then. */
   close(): void {
-    closeQuietly(this.#fd);
+    if (!this.#closed) closeQuietly(this.#fd);
+    this.#closed = true;
   }
 
   #addEntry(space: number, id: Uint8Array, kind: number, offset: number, length: number): void {
     if ((this.#count + 1) * TABLE_ENTRY_BYTES > this.#entries.length) {
       this.#entries = Buffer.concat([this.#entries, Buffer.allocUnsafe(this.#entries.length)]);
     }
-    writeTableEntry(this.#entries, this.#count++ * TABLE_ENTRY_BYTES, { id: id as Buffer, space, offset, length, kind, depth: 0 });
+    writeTableEntry(this.#entries, this.#count++ * TABLE_ENTRY_BYTES, {
+      id: id as Buffer,
+      space,
+      offset,
+      length,
+      kind,
+      depth: 0,
+    });
   }
 
   #appendBytes(bytes: Uint8Array): void {
@@ -219,9 +239,13 @@ export class PackWriter {
 
   #assertUsable(): void {
     if (this.#failed !== undefined) {
-      throw new HoldfastError('pack-condemned', `pack ${this.#header.packId.toString('hex')} failed before; nothing more is written to it`, {
-        cause: this.#failed,
-      });
+      throw new HoldfastError(
+        'pack-condemned',
+        `pack ${this.#header.packId.toString('hex')} failed before; nothing more is written to it`,
+        {
+          cause: this.#failed,
+        },
+      );
     }
   }
 }
@@ -239,6 +263,14 @@ function writeError(cause: unknown, packId: Buffer, step: string): HoldfastError
   const full = ['ENOSPC', 'EDQUOT'].includes(systemCode(cause) ?? '');
   const what = `cannot ${step} pack ${packId.toString('hex')}: ${(cause as Error).message}`;
   return full
-    ? new HoldfastError('disk-full', `the datastore's file system is full (${what}); free space and run the backup again, it continues where it stopped`, { cause })
-    : new HoldfastError('write-failed', `${what}; check the disk, then run the backup again, it continues where it stopped`, { cause });
+    ? new HoldfastError(
+        'disk-full',
+        `the datastore's file system is full (${what}); free space and run the backup again, it continues where it stopped`,
+        { cause },
+      )
+    : new HoldfastError(
+        'write-failed',
+        `${what}; check the disk, then run the backup again, it continues where it stopped`,
+        { cause },
+      );
 }

@@ -23,7 +23,12 @@ export interface Recovery {
 }
 
 /** Publishes the copies in `index` when they are durable. */
-export async function recoverPacks(layout: Layout, table: PackTable, index: ObjectIndex, store: { storeId: Buffer; epoch: number }): Promise<Recovery> {
+export async function recoverPacks(
+  layout: Layout,
+  table: PackTable,
+  index: ObjectIndex,
+  store: { storeId: Buffer; epoch: number },
+): Promise<Recovery> {
   const { open } = listPacks(layout);
   const recovery = { packs: 0, records: 0, warnings: [] as string[] };
   if (open.length === 0) return recovery;
@@ -34,7 +39,9 @@ export async function recoverPacks(layout: Layout, table: PackTable, index: Obje
     try {
       const header = readPackHeader(fd);
       if (header !== undefined && !header.storeId.equals(store.storeId)) {
-        recovery.warnings.push(`${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`);
+        recovery.warnings.push(
+          `${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`,
+        );
         continue;
       }
       const start = (origin: { kind: number; sessionId: Buffer }): PackWriter =>
@@ -50,7 +57,12 @@ export async function recoverPacks(layout: Layout, table: PackTable, index: Obje
   return recovery;
 }
 
-function copyRecords(fd: number, header: PackHeader, start: (origin: { kind: number; sessionId: Buffer }) => PackWriter, index: ObjectIndex): number {
+function copyRecords(
+  fd: number,
+  header: PackHeader,
+  start: (origin: { kind: number; sessionId: Buffer }) => PackWriter,
+  index: ObjectIndex,
+): number {
   let count = 0;
   let writer: PackWriter | undefined;
   let copied: TableEntry[] = [];

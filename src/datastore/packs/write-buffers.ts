@@ -1,6 +1,7 @@
 // The bounded pool of one thread's pack write buffers: few sessions get large buffers, many get small ones, none more memory.
-import { HoldfastError } from '../../util/errors.ts';
+
 import type { Area, Arena } from '../../util/arena.ts';
+import { HoldfastError } from '../../util/errors.ts';
 
 /** A large buffer makes O_DIRECT writes of 4 MiB (within 2 % of the CPU cost of 8 MiB), a small one of 512 KiB. */
 const LARGE_BYTES = 4 * 1024 * 1024;
@@ -26,13 +27,18 @@ export class WriteBuffers {
 
   /** Bytes of arena that the pool takes. */
   static arenaBytes(marginBytes: number): number {
-    return LARGE_COUNT * (LARGE_BYTES + marginBytes) + SMALL_COUNT * (SMALL_BYTES + marginBytes) + (LARGE_COUNT + SMALL_COUNT) * 4096;
+    return (
+      LARGE_COUNT * (LARGE_BYTES + marginBytes) +
+      SMALL_COUNT * (SMALL_BYTES + marginBytes) +
+      (LARGE_COUNT + SMALL_COUNT) * 4096
+    );
   }
 
   /** @throws `too-many` when every buffer is taken: 16 packs are being written by this thread. */
   take(wantLarge: boolean): WriteBuffer {
     const buffer = (wantLarge ? this.#large.pop() : undefined) ?? this.#small.pop() ?? this.#large.pop();
-    if (buffer === undefined) throw new HoldfastError('too-many', 'too many sessions write at once; wait for one to end');
+    if (buffer === undefined)
+      throw new HoldfastError('too-many', 'too many sessions write at once; wait for one to end');
     return buffer;
   }
 

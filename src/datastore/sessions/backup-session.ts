@@ -1,6 +1,6 @@
 // A backup session in the main thread: opened with a fixed scope, written through by all threads of the pool, and ended by commit,
 // suspension (what it stored stays for a retry) or abort. Rules D4 to D8 and S1 to S5.
-import { parseId, type ObjectId, type StoredObject } from '../../chunker/object.ts';
+import { type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
 import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
 import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../schema/names.ts';
 import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
@@ -72,7 +72,13 @@ export class BackupSession {
   #counters: SinkCounters = { objectsNew: 0, objectsReused: 0, bytesNew: 0, bytesStored: 0 };
   #ended = false;
 
-  private constructor(context: SessionContext, record: SessionRecord, options: OpenOptions, marks: SessionMarks, bases: BaseSnapshot[]) {
+  private constructor(
+    context: SessionContext,
+    record: SessionRecord,
+    options: OpenOptions,
+    marks: SessionMarks,
+    bases: BaseSnapshot[],
+  ) {
     this.id = record.session;
     this.bases = bases;
     this.#context = context;
@@ -174,7 +180,7 @@ export class BackupSession {
     const { groups } = this.#context;
     const existing = await this.#committedAlready();
     if (existing !== undefined) return existing;
-    this.#requireRoots(client.archives);
+    await this.#requireRoots(client.archives);
     await this.#context.pool.all('store.seal', this.id);
     await this.#syncRelied();
     this.#refuseFreshDamage(client.archives);
@@ -182,8 +188,17 @@ export class BackupSession {
 
     const state = await groups.state(this.#ns, this.#group);
     const { time, suspect, warning } = labelTime(Math.floor(Date.now() / 1000), wantedTime, state?.lastTime);
-    if (time > MAX_TIME) throw new HoldfastError('too-many', `group ${this.#group} has no label left after ${formatTime(state?.lastTime ?? 0)}`);
-    const marks: GroupState = { format: 1, owner: this.#record.owner, lastSequence: (state?.lastSequence ?? 0) + 1, lastTime: time };
+    if (time > MAX_TIME)
+      throw new HoldfastError(
+        'too-many',
+        `group ${this.#group} has no label left after ${formatTime(state?.lastTime ?? 0)}`,
+      );
+    const marks: GroupState = {
+      format: 1,
+      owner: this.#record.owner,
+      lastSequence: (state?.lastSequence ?? 0) + 1,
+      lastTime: time,
+    };
     await groups.writeState(this.#ns, this.#group, { ...state, ...marks });
 
     const name = { ns: this.#ns, group: this.#group, time };
@@ -231,17 +246,16 @@ export class BackupSession {
     throw new HoldfastError('aborted', `session ${this.id} is over and made no snapshot`);
   }
 
-  /** Roots must be in scope or put by this session, like every ref. */
-  #requireRoots(archives: readonly Archive[]): void {
-    const { index } = this.#context.locator;
-    for (const archive of archives) {
-      const id = parseId(archive.root) as ObjectId;
-      let known = false;
-      for (let entry = index.first(this.#record.space, id); entry >= 0 && !known; entry = index.next()) {
-        known = (this.#marks.isPut(entry) || this.#marks.isInScope(entry)) && this.#context.locator.isReadable(entry);
-      }
-      if (!known) throw new HoldfastError('out-of-scope', `the root of ${archive.name} was neither put in this session nor is in its scope`);
-    }
+  /** Roots must be in scope or put by this session, like every ref (rule S4). */
+  async #requireRoots(archives: readonly Archive[]): Promise<void> {
+    const ids = archives.map((archive) => parseId(archive.root) as ObjectId);
+    const known = await this.#context.pool.call<boolean[]>(0, 'store.have', { session: this.id, ids });
+    const unknown = archives.find((_, place) => !known[place]);
+    if (unknown !== undefined)
+      throw new HoldfastError(
+        'out-of-scope',
+        `the root of ${unknown.name} was neither put in this session nor is in its scope`,
+      );
   }
 
   /** Syncs what the session relies on until nothing of it is volatile (rules D4, D5). */
@@ -251,7 +265,10 @@ export class BackupSession {
       if (unsynced.length === 0) return;
       await this.#context.pool.all('store.barrier', unsynced);
     }
-    throw new HoldfastError('timed-out', 'packs that this backup shares with other running sessions do not become durable; run it again');
+    throw new HoldfastError(
+      'timed-out',
+      'packs that this backup shares with other running sessions do not become durable; run it again',
+    );
   }
 
   #volatilePacks(): number[] {
@@ -259,7 +276,10 @@ export class BackupSession {
     const unsynced: number[] = [];
     for (const { pack, end } of this.#marks.relied(packs.count)) {
       if (packs.state(pack) === PackState.condemned) {
-        throw new HoldfastError('pack-condemned', `pack ${packs.packId(pack).toString('hex')}, which this backup relies on, could not be written; check the disk and run the backup again`);
+        throw new HoldfastError(
+          'pack-condemned',
+          `pack ${packs.packId(pack).toString('hex')}, which this backup relies on, could not be written; check the disk and run the backup again`,
+        );
       }
       if (!packs.isDurable(pack, end)) unsynced.push(pack);
     }
@@ -270,9 +290,13 @@ export class BackupSession {
     if (this.#context.quarantine.count === this.#quarantinedAtOpen) return;
     const ranges = archives.flatMap((archive) => damagedRanges(this.#damageSource, archive));
     if (ranges.length === 0) return;
-    throw new HoldfastError('object-damaged', `objects that this backup reuses were found damaged while it ran; their ranges must be read again`, {
-      data: { ranges },
-    });
+    throw new HoldfastError(
+      'object-damaged',
+      `objects that this backup reuses were found damaged while it ran; their ranges must be read again`,
+      {
+        data: { ranges },
+      },
+    );
   }
 
   get #damageSource(): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
@@ -287,7 +311,10 @@ export class BackupSession {
   }
 }
 
-function damageSource(context: SessionContext, space: number): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
+function damageSource(
+  context: SessionContext,
+  space: number,
+): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
   return {
     isReadable: (id) => context.locator.readable(space, id) >= 0,
     read: (id) => context.source.get(space, id),
@@ -297,8 +324,14 @@ function damageSource(context: SessionContext, space: number): { isReadable(id: 
 function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
   const { client, server } = manifest;
   const source = damageSource(context, server.space);
-  const damaged = context.quarantine.count === 0 ? [] : client.archives.flatMap((archive) => damagedRanges(source, archive));
-  return { name: `${client.backup}/${formatTime(server.time)}`, sequence: server.sequence, archives: client.archives, damaged };
+  const damaged =
+    context.quarantine.count === 0 ? [] : client.archives.flatMap((archive) => damagedRanges(source, archive));
+  return {
+    name: `${client.backup}/${formatTime(server.time)}`,
+    sequence: server.sequence,
+    archives: client.archives,
+    damaged,
+  };
 }
 
 async function readableManifest(groups: GroupStore, name: SnapshotName): Promise<Manifest | undefined> {
@@ -310,4 +343,3 @@ async function readableManifest(groups: GroupStore, name: SnapshotName): Promise
     throw error;
   }
 }
-

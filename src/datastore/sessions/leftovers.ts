@@ -11,7 +11,13 @@ import type { PackTable } from '../packs/pack-table.ts';
 /** Per session id, the index entries of its leftovers. */
 export type Leftovers = Map<string, Uint32Array>;
 
-export function findLeftovers(layout: Layout, sessionIds: ReadonlySet<string>, packs: PackTable, locator: IndexLocator, source: ObjectSource): Leftovers {
+export function findLeftovers(
+  layout: Layout,
+  sessionIds: ReadonlySet<string>,
+  packs: PackTable,
+  locator: IndexLocator,
+  source: ObjectSource,
+): Leftovers {
   const leftovers: Leftovers = new Map();
   if (sessionIds.size === 0) return leftovers;
   const sessionOf = packSessions(layout, packs, sessionIds);

@@ -11,7 +11,7 @@ import { PackKind } from '../packs/pack-format.ts';
 import type { PackTable } from '../packs/pack-table.ts';
 import { PackWriter } from '../packs/pack-writer.ts';
 import type { WriteBuffers } from '../packs/write-buffers.ts';
-import { readRoots } from '../snapshots/manifest-file.ts';
+import { readRoots } from '../snapshots/manifest-digest.ts';
 import { SessionMarks, type SessionMarksBuffers } from './session-marks.ts';
 
 /** What every thread is told when a session opens; structured-cloneable. */
@@ -89,7 +89,10 @@ export class SessionSink {
    */
   put(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
     if (refs.length + payload.length > MAX_OBJECT_BYTES) {
-      throw new HoldfastError('too-large', `an object of ${refs.length + payload.length} bytes is over the limit of ${MAX_OBJECT_BYTES}`);
+      throw new HoldfastError(
+        'too-large',
+        `an object of ${refs.length + payload.length} bytes is over the limit of ${MAX_OBJECT_BYTES}`,
+      );
     }
     for (let at = 0; at < refs.length; at += ID_BYTES) this.#requireKnown(refs, at);
     const id = this.#env.source.hasher.id(kind, refs, payload);
@@ -191,9 +194,13 @@ export class SessionSink {
   #requireKnown(refs: Uint8Array, at: number): void {
     if (this.#isKnown(refs, at)) return;
     const hex = Buffer.from(refs.subarray(at, at + ID_BYTES)).toString('hex');
-    throw new HoldfastError('out-of-scope', `object ${hex.slice(0, 16)}… is named but was neither put in this session nor is in its scope`, {
-      data: { id: hex },
-    });
+    throw new HoldfastError(
+      'out-of-scope',
+      `object ${hex.slice(0, 16)}… is named but was neither put in this session nor is in its scope`,
+      {
+        data: { id: hex },
+      },
+    );
   }
 
   #isKnown(ids: Uint8Array, at: number): boolean {
@@ -215,7 +222,8 @@ export class SessionSink {
 
   #markScope(id: ObjectId): void {
     const { index } = this.#env.locator;
-    for (let entry = index.first(this.#descriptor.space, id); entry >= 0; entry = index.next()) this.#marks.markScope(entry);
+    for (let entry = index.first(this.#descriptor.space, id); entry >= 0; entry = index.next())
+      this.#marks.markScope(entry);
   }
 
   /** What an object of the scope names; nothing when it is damaged, for then its subtree is not in scope. */

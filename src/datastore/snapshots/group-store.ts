@@ -1,10 +1,19 @@
 // Groups and their snapshots as directories: listing, high-water marks, reading manifests, and the durable writing and removing of one.
 // The order of a group is its sequence numbers; the directory name is only the label.
-import { readdir, rmdir, unlink } from 'node:fs/promises';
+
 import { renameSync } from 'node:fs';
+import { readdir, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Manifest } from '../../schema/manifest.ts';
-import { formatTime, GROUP_TYPES, type GroupName, type Namespace, parseGroup, parseNamespace, parseTime } from '../../schema/names.ts';
+import {
+  formatTime,
+  GROUP_TYPES,
+  type GroupName,
+  type Namespace,
+  parseGroup,
+  parseNamespace,
+  parseTime,
+} from '../../schema/names.ts';
 import { GroupState } from '../../schema/state-files.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic, writeSynced } from '../../util/atomic-file.ts';
 import type { DurableDirectories } from '../../util/durable-directories.ts';
@@ -46,7 +55,10 @@ export class GroupStore {
   /** The labels of a group's snapshots, oldest label first. A directory without a manifest is not a snapshot. */
   async times(ns: Namespace, group: GroupName): Promise<number[]> {
     const names = await readdirIfPresent(this.groupPath(ns, group));
-    return names.filter((name) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name)).map(parseTime).sort((a, b) => a - b);
+    return names
+      .filter((name) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name))
+      .map(parseTime)
+      .sort((a, b) => a - b);
   }
 
   /** The manifest of a snapshot, undefined when there is none. @throws `manifest-altered`. */

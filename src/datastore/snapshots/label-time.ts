@@ -20,12 +20,19 @@ export function labelTime(now: number, wanted: number | undefined, last: number 
   const time = last === undefined ? asked : Math.max(asked, last + 1);
   const label = formatTime(time);
   if (time !== asked) {
-    const what = wanted === undefined ? `the clock shows ${formatTime(now)}` : `--time ${formatTime(wanted)} was asked for`;
-    return suspect(time, `${what}, but the group's last snapshot is of ${formatTime(last as number)}: this one is labelled ${label}; check the clock`);
+    const what =
+      wanted === undefined ? `the clock shows ${formatTime(now)}` : `--time ${formatTime(wanted)} was asked for`;
+    return suspect(
+      time,
+      `${what}, but the group's last snapshot is of ${formatTime(last as number)}: this one is labelled ${label}; check the clock`,
+    );
   }
   if (wanted !== undefined) return { time, suspect: false, warning: undefined };
   if (now < EARLIEST_PLAUSIBLE) return suspect(time, `the clock shows ${label}, which cannot be: check it`);
-  if (now - Math.max(last ?? EARLIEST_PLAUSIBLE, EARLIEST_PLAUSIBLE) > LARGEST_PLAUSIBLE_GAP * (last === undefined ? 10 : 1)) {
+  if (
+    now - Math.max(last ?? EARLIEST_PLAUSIBLE, EARLIEST_PLAUSIBLE) >
+    LARGEST_PLAUSIBLE_GAP * (last === undefined ? 10 : 1)
+  ) {
     return suspect(time, `the clock shows ${label}, far after anything known: check it`);
   }
   return { time, suspect: false, warning: undefined };
