@@ -1,0 +1,69 @@
+// Every command line of ours that the bench runs, and the reading of its output. Nothing else in bench/ knows the CLI.
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Command } from './measure.ts';
+
+// Another build can be measured by the same bench: HOLDFAST_BENCH_PROGRAM names its holdfast.js.
+const PROGRAM = process.env.HOLDFAST_BENCH_PROGRAM ?? fileURLToPath(new URL('../dist/holdfast.js', import.meta.url));
+const GROUP = 'vm/101';
+const DISK = 'disk0.img';
+
+export interface BackupOptions {
+  workers?: number;
+  level?: number;
+  changedSince?: string;
+}
+
+/** The fields of a backup's JSON that the bench reads. */
+export interface BackupReport {
+  snapshot: string;
+  figures: Record<string, number>;
+}
+
+export const holdfastMissing = (): string | undefined =>
+  existsSync(PROGRAM) ? undefined : `${PROGRAM} does not exist; run: npm run build`;
+
+export const createStore = (repository: string): Command => holdfast(repository, 'datastore', 'create');
+
+export function backup(repository: string, image: string, options: BackupOptions = {}): Command {
+  return holdfast(
+    repository,
+    'backup',
+    ...['--group', GROUP, `${DISK}:${image}`],
+    ...['--workers', String(options.workers ?? 2)],
+    ...['--compression-level', String(options.level ?? 1)],
+    ...(options.changedSince === undefined ? [] : ['--changed-since', options.changedSince]),
+  );
+}
+
+export function restore(repository: string, target: string, workers = 2): Command {
+  return holdfast(repository, 'restore', `${GROUP}/latest`, DISK, target, '--workers', String(workers));
+}
+
+/** The content of a change map file against `base`, the snapshot that a backup reported. */
+export function changeMap(base: string, extents: readonly { offset: number; length: number }[]): string {
+  return JSON.stringify({ base, disks: { [DISK]: extents } });
+}
+
+/** Throws when the output of a backup is not one JSON object with the documented fields. */
+export function readBackup(stdout: string): BackupReport {
+  const report = JSON.parse(stdout) as Record<string, unknown>;
+  if (typeof report.snapshot !== 'string') throw new Error(`backup reported no snapshot: ${stdout.slice(0, 200)}`);
+  for (const field of [
+    'bytesLogical',
+    'bytesRead',
+    'bytesNew',
+    'bytesStored',
+    'objectsNew',
+    'objectsReused',
+    'durationMs',
+  ]) {
+    if (typeof report[field] !== 'number') throw new Error(`backup reported no ${field}: ${stdout.slice(0, 200)}`);
+  }
+  const numbers = Object.entries(report).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
+  return { snapshot: report.snapshot, figures: Object.fromEntries(numbers) };
+}
+
+function holdfast(repository: string, ...args: string[]): Command {
+  return { argv: [process.execPath, PROGRAM, '--repository', repository, '--output-format', 'json', ...args] };
+}

@@ -1,0 +1,43 @@
+// A question of the bench: what it is given, what it answers.
+import type { Row } from './contender.ts';
+import type { Images } from './images.ts';
+import type { Workspace } from './workspace.ts';
+
+export interface Context {
+  images: Images;
+  /** Scratch space, empty at the start of the question and removed after it. */
+  workspace: Workspace;
+  /** Runs per contender. */
+  runs: number;
+}
+
+export interface Bar {
+  what: string;
+  /** null when it could not be measured; then it is not met. */
+  figure: number | null;
+  sense: 'at least' | 'at most';
+  limit: number;
+  unit: string;
+  met: boolean;
+}
+
+export interface Answer {
+  rows: Row[];
+  bars: Bar[];
+  /** What a reader must know about the input: image facts. */
+  facts: Record<string, string | number>;
+}
+
+export interface Question {
+  name: string;
+  title: string;
+  answer(context: Context): Promise<Answer>;
+}
+
+export function atLeast(what: string, figure: number | null, limit: number, unit = 'x'): Bar {
+  return { what, figure, sense: 'at least', limit, unit, met: figure !== null && figure >= limit };
+}
+
+export function atMost(what: string, figure: number | null, limit: number, unit = 'x'): Bar {
+  return { what, figure, sense: 'at most', limit, unit, met: figure !== null && figure <= limit };
+}
