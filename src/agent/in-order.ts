@@ -50,6 +50,11 @@ export async function inOrder<Item, Result>(
     return next;
   };
   await Promise.all(Array.from({ length: width }, (_, thread) => run(thread)));
-  await items.return(undefined);
+  try {
+    await items.return(undefined);
+  } catch (error) {
+    // What failed first is what counts.
+    failure ??= { error };
+  }
   if (failure !== undefined) throw failure.error;
 }

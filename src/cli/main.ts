@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 // The command line: one command a file, errors from the catalogue as one line and an exit code (docs/operations.md).
 import { Command, CommanderError, Option } from 'commander';
+import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
 import { addRestoreCommand } from './commands/restore.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
+import { printable } from './output.ts';
 
 /** commander's own exit code for bad usage is 1; ours is that of `bad-argument`. */
 const EXIT_USAGE = 2;
@@ -41,30 +43,41 @@ function allowGlobalsAnywhere(command: Command, globals: readonly Option[]): voi
   }
 }
 
-function report(error: unknown, json: boolean): number {
+/** Whether the command line asks for JSON; it may be one that cannot be parsed. */
+function wantsJson(words: readonly string[]): boolean {
+  return words.some(
+    (word, place) =>
+      /^json/.test(word.replace(/^--output-format=/, '')) &&
+      (word.startsWith('--') || words[place - 1] === '--output-format'),
+  );
+}
+
+function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
   const code = exitCodeOf(error);
   const known = error instanceof HoldfastError ? error : undefined;
   const message = known?.message ?? `this is a bug in Holdfast: ${(error as Error)?.stack ?? String(error)}`;
-  if (json)
+  if (wantsJson(process.argv))
     process.stderr.write(
       `${JSON.stringify({ error: { code: known?.code ?? 'internal', message, ...(known && { data: known.data }) } })}\n`,
     );
-  else process.stderr.write(`holdfast: ${message}\n`);
+  else process.stderr.write(`holdfast: ${printable(message)}\n`);
   return code;
 }
 
-// A reader that goes away (`| head`) ends the program quietly, as with any other tool.
+// A reader that goes away (`| head`) ends the program quietly, as with any other tool. What cannot be printed for another reason,
+// such as a full disk below it, is an error: half a list must not pass for a whole one.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
+  // A restore to a pipe listens too, and says it.
+  if (process.stdout.listenerCount('error') === 1) process.exitCode ||= report(targetError('standard output', error));
 });
+// Nobody is left to read what goes wrong.
+process.stderr.on('error', () => {});
 
 const program = createProgram();
 try {
   await program.parseAsync(process.argv);
 } catch (error) {
-  process.exitCode = report(
-    error,
-    process.argv.some((argument) => /^--output-format=json|^json(-pretty)?$/.test(argument)),
-  );
+  process.exitCode = report(error);
 }

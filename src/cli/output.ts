@@ -20,11 +20,16 @@ export function formatDuration(ms: number): string {
   return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+/** Text for a terminal: what a note or a damaged file holds must not steer it. Line breaks stay. */
+export function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, '\u{fffd}');
+}
+
 /** Prints a value as JSON, or what `text` makes of it. */
 export function print<Value>(format: OutputFormat, value: Value, text: (value: Value) => string): void {
   const shown =
     format === 'text' ? text(value) : format === 'json' ? JSON.stringify(value) : JSON.stringify(value, undefined, 2);
-  process.stdout.write(shown === '' ? '' : `${shown}\n`);
+  process.stdout.write(shown === '' ? '' : `${format === 'text' ? printable(shown) : shown}\n`);
 }
 
 /** Lines of columns, each as wide as its widest cell; columns named in `right` are aligned right. */

@@ -5,6 +5,7 @@ import { ReadDatastore } from '../datastore/read-datastore.ts';
 import { type Namespace, parseNamespace } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
+import { printable } from './output.ts';
 
 /** The user of a local datastore: whoever may write to its directory. */
 export const LOCAL_OWNER = 'root@pam';
@@ -22,7 +23,7 @@ export type OutputFormat = 'text' | 'json' | 'json-pretty';
 
 /** The datastore's directory from the option or the environment. @throws `bad-argument` without either. */
 export function repositoryPath(options: CommonOptions): string {
-  const path = options.repository ?? process.env['HOLDFAST_REPOSITORY'];
+  const path = options.repository ?? process.env.HOLDFAST_REPOSITORY;
   if (path === undefined || path === '') {
     throw new HoldfastError('bad-argument', 'which datastore? Give --repository DIR, or set HOLDFAST_REPOSITORY');
   }
@@ -92,5 +93,5 @@ export function startPool(workers: number, onQuarantined: (entry: number) => voi
 
 /** Warnings go to standard error, so that JSON on standard output stays whole. */
 export function warn(message: string): void {
-  process.stderr.write(`warning: ${message}\n`);
+  process.stderr.write(`warning: ${printable(message)}\n`);
 }

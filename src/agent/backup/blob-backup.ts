@@ -1,11 +1,11 @@
 // Backs up a small file byte for byte as one object.
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { Kind, MAX_OBJECT_BYTES } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
-import { HoldfastError } from '../../util/errors.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { Session } from './session.ts';
 
-/** @throws `source-failed` when it cannot be read, `too-large` past 16 MiB + 64 KiB. */
+/** @throws `not-found`, `source-failed` when it cannot be read, `too-large` past 16 MiB + 64 KiB. */
 export async function backupBlob(
   session: Session,
   name: string,
@@ -20,18 +20,30 @@ async function readSmall(path: string): Promise<Buffer> {
   try {
     const file = await open(path, 'r');
     try {
-      const { size } = await file.stat();
-      if (size > MAX_OBJECT_BYTES)
-        throw new HoldfastError(
-          'too-large',
-          `${path} has ${size} bytes; a blob takes at most ${MAX_OBJECT_BYTES}: name it .img to store it as an image`,
-        );
-      return await file.readFile();
+      return await readAtMost(file, MAX_OBJECT_BYTES, path);
     } finally {
       await file.close();
     }
   } catch (cause) {
     if (cause instanceof HoldfastError) throw cause;
+    if (['ENOENT', 'ENOTDIR'].includes(systemCode(cause) ?? ''))
+      throw new HoldfastError('not-found', `there is no file ${path}; check the path`, { cause });
     throw new HoldfastError('source-failed', `cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Reads to the end, whatever size the file claims: one in /proc says 0, a device or a pipe may never end. */
+async function readAtMost(file: FileHandle, maxBytes: number, path: string): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let length = 0;
+  for await (const part of file.createReadStream({ autoClose: false })) {
+    parts.push(part as Buffer);
+    length += (part as Buffer).length;
+    if (length > maxBytes)
+      throw new HoldfastError(
+        'too-large',
+        `${path} has more than ${maxBytes} bytes, the most of a blob: name it .img to store it as an image`,
+      );
+  }
+  return Buffer.concat(parts);
 }

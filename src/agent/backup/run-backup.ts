@@ -59,8 +59,12 @@ export async function runBackup(
       const committed = await commit(request, pool, session, disks, stored, started);
       await readBackOne(pool, committed.manifest);
       return { committed, statistics: committed.manifest.client.statistics, objectsAdopted: session.adoptedObjects };
-    } finally {
-      await session.suspend();
+    } catch (error) {
+      // What went wrong first is what to say: a session whose pack failed cannot be suspended without an error either.
+      await session.suspend().catch(() => undefined);
+      // Ctrl-C on a terminal reaches the program that serves a disk too: its end is not the reason then.
+      request.signal.throwIfAborted();
+      throw error;
     }
   } finally {
     for (const disk of disks.values()) await disk.close();
@@ -130,10 +134,18 @@ async function storeArchive(
   try {
     return await backupImage(pool, session, { ...work, incremental });
   } catch (error) {
-    if (!(error instanceof ChangeMapLie)) throw error;
-    request.warn(`${spec.name}: ${error.message}; the change map is wrong, so the whole disk is read`);
+    if (error instanceof ChangeMapLie)
+      request.warn(`${spec.name}: ${error.message}; the change map is wrong, so the whole disk is read`);
+    else if (incremental !== undefined && isLost(error))
+      request.warn(`${spec.name}: ${error.message}; the whole disk is read, which heals it`);
+    else throw error;
     return await backupImage(pool, session, { ...work, incremental: undefined });
   }
+}
+
+/** Whether an object of the base has no good copy left. */
+function isLost(error: unknown): error is HoldfastError {
+  return error instanceof HoldfastError && ['object-damaged', 'object-missing'].includes(error.code);
 }
 
 /** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */
@@ -174,6 +186,8 @@ async function commit(
     return await session.commit(await clientPart(request, session, stored, started), request.time, request.signal);
   } catch (error) {
     if (!(error instanceof HoldfastError) || error.code !== 'object-damaged') throw error;
+    // Standard input was read and is gone: only the caller can send it again.
+    if (request.archives.some((archive) => archive.path === '-')) throw error;
     request.warn(`${error.message}: the disks are read in full`);
     const again = await storeArchives({ ...request, changeMap: undefined }, pool, session, disks);
     again.bytesRead += stored.bytesRead;

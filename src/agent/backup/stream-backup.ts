@@ -37,9 +37,16 @@ export async function backupStream(
     sizeBytes += bytes.length;
     work.onProgress(sizeBytes);
   };
-  for await (const portion of portions(work.stream)) {
-    work.signal.throwIfAborted();
-    await pass(portion, false);
+  // Whoever feeds the stream may be silent for hours: an abort does not wait for the next byte.
+  const stop = (): void => void work.stream.destroy(work.signal.reason as Error);
+  work.signal.addEventListener('abort', stop, { once: true });
+  try {
+    for await (const portion of portions(work.stream)) {
+      work.signal.throwIfAborted();
+      await pass(portion, false);
+    }
+  } finally {
+    work.signal.removeEventListener('abort', stop);
   }
   await pass(new Uint8Array(0), true);
   const root = (await lists.finish()).toString('hex');

@@ -50,20 +50,29 @@ export async function runRestore(request: RestoreRequest, pool: WorkerPool, get:
 }
 
 async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<void> {
-  const { stdout } = request;
+  const { stdout, signal } = request;
   let failure: unknown;
   const onError = (error: Error): void => {
     failure = targetError('standard output', error);
   };
+  // A reader that waits for something else must not keep a restore from being stopped.
+  let stop = (): void => {};
+  const stopped = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+  });
+  stopped.catch(() => undefined);
   stdout.on('error', onError);
+  signal.addEventListener('abort', stop, { once: true });
   try {
     await restoreRanges(request, pool, get, undefined, async (bytes) => {
-      await new Promise<void>((resolve, reject) => {
+      const written = new Promise<void>((resolve, reject) => {
         stdout.write(bytes, (error) => (error ? reject(targetError('standard output', error)) : resolve()));
       });
+      await Promise.race([written, stopped]);
       if (failure !== undefined) throw failure;
     });
   } finally {
+    signal.removeEventListener('abort', stop);
     stdout.off('error', onError);
   }
 }

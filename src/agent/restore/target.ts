@@ -6,7 +6,7 @@ import { HoldfastError, systemCode } from '../../util/errors.ts';
 
 /** One thread's end of a restore's target. */
 export interface RangeTarget {
-  /** Writes data that lies in the thread's arena. */
+  /** Writes data; past the page cache when it lies in the thread's arena. */
   write(offset: number, data: Uint8Array): void;
   /** Makes a range read as zeros. */
   hole(offset: number, length: number): void;
@@ -39,10 +39,10 @@ export class FileTarget implements RangeTarget {
   }
 
   write(offset: number, data: Uint8Array): void {
-    const whole =
-      offset % DIRECT_ALIGNMENT === 0 && data.byteOffset % DIRECT_ALIGNMENT === 0
-        ? Math.floor(data.length / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT
-        : 0;
+    // Memory of any other kind is not where its offset says, and direct I/O refuses it.
+    const isAligned =
+      data.buffer === this.#zeros.buffer && offset % DIRECT_ALIGNMENT === 0 && data.byteOffset % DIRECT_ALIGNMENT === 0;
+    const whole = isAligned ? Math.floor(data.length / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT : 0;
     try {
       if (whole > 0) writeFully(this.#direct, data.subarray(0, whole), offset);
       if (whole < data.length) writeFully(this.#buffered, data.subarray(whole), offset + whole);

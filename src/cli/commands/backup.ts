@@ -18,6 +18,9 @@ import {
   workerCount,
 } from '../repository.ts';
 
+/** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */
+const MAX_ARCHIVES = 1024;
+
 interface BackupOptions extends CommonOptions {
   readonly group: string;
   readonly changedSince?: string;
@@ -146,6 +149,11 @@ function parseArchives(texts: readonly string[]): ArchiveSpec[] {
     const name = text.slice(0, cut);
     return { name, kind: archiveKind(name), path: text.slice(cut + 1) };
   });
+  if (archives.length > MAX_ARCHIVES)
+    throw new HoldfastError(
+      'too-many',
+      `${archives.length} archives are more than the ${MAX_ARCHIVES} of a snapshot; make two groups of them`,
+    );
   const names = archives.map((archive) => archive.name);
   const twice = names.find((name, place) => names.indexOf(name) !== place);
   if (twice !== undefined)

@@ -15,6 +15,8 @@ import {
   withReadDatastore,
 } from '../repository.ts';
 
+const MAX_NOTE_LENGTH = 65_536;
+
 export function addSnapshotCommands(program: Command): void {
   const snapshot = program.command('snapshot').description('list, show and change snapshots');
   snapshot
@@ -47,8 +49,14 @@ export function addSnapshotCommands(program: Command): void {
     .argument('<TEXT>')
     .action(
       async (text: string, notes: string, _, command: Command) =>
-        await change(text, { notes }, command.optsWithGlobals()),
+        await change(text, { notes: checkNote(notes) }, command.optsWithGlobals()),
     );
+}
+
+/** A longer note than the schema of the manifest takes would make a snapshot that nobody can read any more. */
+function checkNote(notes: string): string {
+  if (notes.length <= MAX_NOTE_LENGTH) return notes;
+  throw new HoldfastError('too-large', `a note takes at most ${MAX_NOTE_LENGTH} characters, not ${notes.length}`);
 }
 
 interface Listed {
