@@ -79,7 +79,7 @@ async function main(): Promise<number> {
 async function ask(question: Question, { scale, runs }: Options): Promise<Answer> {
   const workspace = new Workspace(join(CACHE, 'run'));
   try {
-    return await question.answer({ images: openImages({ cacheDirectory: CACHE, scale }), workspace, runs });
+    return await question.answer({ images: openImages({ cacheDirectory: CACHE, scale }), scale, workspace, runs });
   } finally {
     workspace.close();
   }

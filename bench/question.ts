@@ -5,6 +5,8 @@ import type { Workspace } from './workspace.ts';
 
 export interface Context {
   images: Images;
+  /** 1 for a result; less only to try the bench. */
+  scale: number;
   /** Scratch space, empty at the start of the question and removed after it. */
   workspace: Workspace;
   /** Runs per contender. */

@@ -1,7 +1,7 @@
 // datastore.json: what a directory is. Creating one, and refusing what is not ours, newer, or not readable by this version.
 import { randomBytes } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DatastoreConfig } from '../schema/state-files.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic } from '../util/atomic-file.ts';
 import { HoldfastError, systemCode } from '../util/errors.ts';
@@ -16,16 +16,16 @@ const KNOWN = { incompatible: ['draft-1'], readOnlyCompatible: [] as string[] };
 /** Average chunk sizes that a datastore may be created with. */
 export const AVERAGE_CHUNK_BYTES = [64 * 1024, 256 * 1024] as const;
 
-/** Creates an empty datastore in a directory that is empty or does not exist. @throws `exists`. */
+/** Creates an empty datastore in a directory that is empty, does not exist, or holds a creation that was cut short. @throws `exists`. */
 export async function createDatastore(root: string, averageBytes: number): Promise<DatastoreConfig> {
   const layout = new Layout(resolve(root));
   try {
-    await mkdir(layout.root, { recursive: true, mode: 0o750 });
-    if ((await readdir(layout.root)).some((name) => name !== 'lost+found')) {
+    await makeDirectories(layout.root);
+    if (!(await isVacant(layout))) {
       throw new HoldfastError('exists', `${layout.root} is not empty; a datastore is created in an empty directory`);
     }
     for (const path of [layout.packs, layout.condemned, layout.index, layout.sessions, layout.snapshots])
-      await mkdir(path, { mode: 0o750 });
+      await makeDirectories(path);
     createLockFile(layout.lockDb);
     createLockFile(layout.readersDb);
     const config: DatastoreConfig = {
@@ -41,6 +41,32 @@ export async function createDatastore(root: string, averageBytes: number): Promi
     return config;
   } catch (error) {
     throw describeRootError(layout.root, error);
+  }
+}
+
+/** Whether there is nothing but what an interrupted creation leaves, all of it empty: the description of the datastore comes last. */
+async function isVacant(layout: Layout): Promise<boolean> {
+  const folders = [layout.packs, layout.condemned, layout.index, layout.sessions, layout.snapshots];
+  const locks = [layout.lockDb, layout.readersDb];
+  const files = [...locks, ...locks.map((path) => `${path}-journal`), `${layout.config}.tmp`];
+  for (const name of await readdir(layout.root)) {
+    const path = join(layout.root, name);
+    if (name === 'lost+found' || files.includes(path)) continue;
+    if (!folders.includes(path) || (await readdir(path).catch(() => ['?'])).length > 0) return false;
+  }
+  return true;
+}
+
+/** Not mkdir's own `recursive`: on a full or read-only file system that says ENOENT. What exists already is left for the caller to look at. */
+async function makeDirectories(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o750 });
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || dirname(path) === path) throw error;
+    await makeDirectories(dirname(path));
+    await mkdir(path, { mode: 0o750 });
   }
 }
 
@@ -91,7 +117,8 @@ export async function readConfig(layout: Layout, forWriting: boolean): Promise<D
 
 /** Turns what the file system says of the datastore's directory into an error that says what to do. */
 export function describeRootError(root: string, error: unknown): unknown {
-  const code = systemCode(error);
+  // SQLite has its own names.
+  const code = systemCode(error) ?? ((error as { code?: unknown } | null)?.code === 'SQLITE_FULL' ? 'ENOSPC' : undefined);
   if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') {
     return new HoldfastError(
       'datastore-read-only',

@@ -140,7 +140,13 @@ export class HeldDatastore {
       locator,
       source,
     );
-    await joinThreads(pool, shared, { root: layout.root, storeId: config.store, epoch, packs: packs.buffer });
+    await joinThreads(pool, shared, {
+      root: layout.root,
+      storeId: config.store,
+      epoch,
+      packs: packs.buffer,
+      entriesOnDisk: false,
+    });
     const context: SessionContext = {
       layout,
       pool,

@@ -103,7 +103,7 @@ export class ObjectSource {
 
   /**
    * Reads and checks an object of space plain.
-   * @throws `object-missing` when no copy is known, `object-damaged` when every copy is bad.
+   * @throws `object-missing` when no copy is known, `object-damaged` when every copy is bad, system errors as they are.
    */
   get(space: number, id: ObjectId): StoredObject {
     let failure: unknown;
@@ -117,6 +117,8 @@ export class ObjectSource {
           );
           return openRecord(record, id, this.hasher, this.decompressor);
         } catch (error) {
+          // Trouble of this process is no reason to give up a copy.
+          if (!(error instanceof HoldfastError)) throw error;
           failure = error;
         }
       }

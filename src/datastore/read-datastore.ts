@@ -91,11 +91,6 @@ export class OpenObjects {
     return new OpenObjects(layout, storeId, shared, loaded);
   }
 
-  /** Whether other threads can join: they share the index in memory, not one that stays on disk. */
-  get isInMemory(): boolean {
-    return this.#loaded.snapshot === undefined;
-  }
-
   /** Lets the pool's threads read too. */
   async join(pool: WorkerPool): Promise<void> {
     await joinThreads(pool, this.#shared, {
@@ -103,6 +98,7 @@ export class OpenObjects {
       storeId: this.#storeId.toString('hex'),
       epoch: 0,
       packs: this.#loaded.packs.buffer,
+      entriesOnDisk: this.#loaded.snapshot !== undefined,
     });
   }
 

@@ -27,7 +27,9 @@ export class StoreClock {
     const text = await readIfPresent(path);
     const clock = new StoreClock(path, text === undefined ? 0 : parseJson(text, StoreClockState).elapsedMs, now);
     // A clock that cannot be written only runs slower: locks last longer, never shorter.
-    clock.#timer = setInterval(() => clock.persist().catch(() => undefined), PERSIST_EVERY_MS);
+    clock.#timer = setInterval(() => {
+      clock.persist().catch(() => undefined);
+    }, PERSIST_EVERY_MS);
     clock.#timer.unref();
     return clock;
   }
@@ -36,8 +38,9 @@ export class StoreClock {
     const now = this.#now();
     const step = Math.min(now.wallMs - this.#last.wallMs, now.monotonicMs - this.#last.monotonicMs);
     this.#last = now;
-    this.#elapsedMs += Math.max(0, Math.floor(step));
-    return this.#elapsedMs;
+    // Parts of a millisecond are kept: else a clock that is asked often would stand still.
+    this.#elapsedMs += Math.max(0, step);
+    return Math.floor(this.#elapsedMs);
   }
 
   async persist(): Promise<void> {

@@ -5,7 +5,9 @@ import type { Arena } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { SharedBuffers } from '../util/shared-buffers.ts';
 import type { Handlers } from '../util/worker-pool.ts';
+import { DiskLocator } from './index/disk-locator.ts';
 import { ObjectIndex } from './index/object-index.ts';
+import { IndexSnapshot } from './index/snapshot-reader.ts';
 import { writeIndexSnapshot } from './index/snapshot-writer.ts';
 import { Layout } from './layout.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
@@ -21,11 +23,14 @@ export interface StoreThreadInit {
   readonly epoch: number;
   readonly packs: SharedArrayBuffer;
   readonly shared: Map<string, SharedArrayBuffer>;
+  /** The shared index holds only what the snapshot on disk does not: look there as well. */
+  readonly entriesOnDisk: boolean;
 }
 
 export class StoreThread {
   readonly #env: SinkEnvironment;
   readonly #shared: SharedBuffers;
+  readonly #snapshot: IndexSnapshot | undefined;
   readonly #sinks = new Map<string, SessionSink>();
 
   /** `shared` was created in this thread before `init` was made; `report` hears of newly quarantined entries. */
@@ -41,8 +46,10 @@ export class StoreThread {
     const layout = new Layout(init.root);
     const packs = new PackTable(init.packs);
     const locator = new IndexLocator(ObjectIndex.attach(shared), packs, report);
-    const source = new ObjectSource(locator, new PackReader(layout, packs));
     const storeId = Buffer.from(init.storeId, 'hex');
+    this.#snapshot = init.entriesOnDisk ? IndexSnapshot.open(layout, storeId, true) : undefined;
+    const readLocator = this.#snapshot === undefined ? locator : new DiskLocator(this.#snapshot, locator.index);
+    const source = new ObjectSource(readLocator, new PackReader(layout, packs));
     this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId };
   }
 
@@ -62,6 +69,7 @@ export class StoreThread {
     for (const sink of this.#sinks.values()) sink.close();
     this.#sinks.clear();
     this.#env.source.packs.close();
+    this.#snapshot?.close();
   }
 
   handlers(): Handlers {

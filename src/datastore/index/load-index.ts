@@ -3,10 +3,10 @@ import { closeSync, openSync, readdirSync } from 'node:fs';
 import { Kind } from '../../chunker/object.ts';
 import type { SharedBuffers } from '../../util/shared-buffers.ts';
 import type { Layout } from '../layout.ts';
-import { readTableEntry, TABLE_ENTRY_BYTES, type TableEntry } from '../packs/pack-format.ts';
+import { TABLE_ENTRY_BYTES, type TableEntry } from '../packs/pack-format.ts';
 import { readPackHeader, readSealedPack, scanRecords } from '../packs/pack-scan.ts';
 import { PackTable } from '../packs/pack-table.ts';
-import { FLAG_DATA } from './index-entry.ts';
+import { ENTRY_WORDS, FLAG_DATA, Word } from './index-entry.ts';
 import { ObjectIndex } from './object-index.ts';
 import { IndexSnapshot } from './snapshot-reader.ts';
 
@@ -72,16 +72,7 @@ function loadFrom(
     packs.addSealed(pack.packId, pack.kind, pack.fileLength);
   }
   if (snapshot !== undefined && !stays) {
-    const whole = snapshot.forEach((bytes, at) => {
-      index.insert(
-        bytes.readUInt32LE(at + 32),
-        bytes,
-        bytes.readUInt32LE(at + 36),
-        bytes.readUInt32LE(at + 40),
-        bytes.readUInt32LE(at + 44),
-        at,
-      );
-    });
+    const whole = snapshot.forEach((entries, count) => index.load(entries, count));
     if (!whole) return undefined;
   }
   const covered = index.count;
@@ -125,16 +116,29 @@ function loadSealed(
     if (whole === undefined)
       warnings.push(`${path} is truncated or its footer is damaged: what it still holds was found by a scan`);
     const pack = packs.addSealed(packId, header.kind, whole?.fileLength ?? 0x7fffffff);
-    const entries = whole === undefined ? scanRecords(fd, header) : tableEntries(whole.table);
-    for (const entry of entries) insertEntry(index, pack, entry);
+    if (whole !== undefined) loadTable(index, pack, whole.table);
+    else for (const entry of scanRecords(fd, header)) insertEntry(index, pack, entry);
   } finally {
     closeSync(fd);
   }
 }
 
-/** The entries of a footer or checkpoint table. */
-export function* tableEntries(table: Buffer): Generator<TableEntry> {
-  for (let at = 0; at < table.length; at += TABLE_ENTRY_BYTES) yield readTableEntry(table, at);
+/** Takes all entries of a footer's table over at once. */
+function loadTable(index: ObjectIndex, pack: number, table: Buffer): void {
+  const count = table.length / TABLE_ENTRY_BYTES;
+  const words = new Int32Array(count * ENTRY_WORDS);
+  const bytes = new Uint8Array(words.buffer);
+  bytes.set(table);
+  for (let entry = 0; entry < count; entry++) {
+    const at = entry * ENTRY_WORDS;
+    const offset = words[at + Word.pack] as number;
+    const length = words[at + Word.offset] as number;
+    const kind = bytes[at * 4 + 44] as number;
+    words[at + Word.pack] = pack;
+    words[at + Word.offset] = offset;
+    words[at + Word.lengthAndFlags] = length | (kind === Kind.data ? FLAG_DATA : 0);
+  }
+  index.load(words, count);
 }
 
 export function insertEntry(index: ObjectIndex, pack: number, entry: TableEntry): number {

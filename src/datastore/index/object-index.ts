@@ -57,6 +57,8 @@ export class ObjectIndex {
 
   /** A new, empty index with room for about `expected` entries before it first grows. */
   static create(shared: SharedBuffers, expected: number): ObjectIndex {
+    // An index that was given up (its snapshot was damaged) must not lend its tables to this one: the names are the same.
+    for (const name of shared.snapshot().keys()) if (name.startsWith('index.')) shared.drop(name);
     const buffer = shared.add('index.control', (CONTROL_HEADER + SEGMENTS * SEGMENT_WORDS) * 4);
     const control = new Int32Array(buffer);
     const seeds = randomBytes(8);
@@ -120,6 +122,26 @@ export class ObjectIndex {
     words[base + Word.lengthAndFlags] = lengthAndFlags;
     this.#publish(entry);
     return entry;
+  }
+
+  /**
+   * Adds `count` entries of 12 words each, at the start of `entries`, with no lock: only while no other thread sees the index.
+   */
+  load(entries: Int32Array, count: number): void {
+    for (let at = 0; at < count * ENTRY_WORDS; at += ENTRY_WORDS) {
+      const entry = this.#newEntry();
+      const words = this.#arena(entry >>> ARENA_BITS);
+      const base = (entry & (ARENA_ENTRIES - 1)) * ENTRY_WORDS;
+      for (let word = 0; word < ENTRY_WORDS; word++) words[base + word] = entries[at + word] as number;
+      const mix = this.#mix(entries[at] as number, entries[at + 1] as number);
+      const segment = mix & (SEGMENTS - 1);
+      const control = CONTROL_HEADER + segment * SEGMENT_WORDS;
+      const used = (this.#control[control + USED] as number) + 1;
+      if (used > (this.#control[control + SLOTS] as number) * MAX_LOAD) this.#grow(segment);
+      this.#place(this.#segmentSlots(segment), mix, entries[at + 3] as number, entries[at + 2] as number, entry + 1);
+      this.#control[control + USED] = used;
+    }
+    Atomics.add(this.#control, 4, count);
   }
 
   space(entry: number): number {
@@ -240,48 +262,54 @@ export class ObjectIndex {
     return words[base + Word.space] === this.#space;
   }
 
+  /** Makes the entry that the key was set for visible. */
   #publish(entry: number): void {
-    const base = CONTROL_HEADER + this.#segment * SEGMENT_WORDS;
-    this.#lock(base);
+    const key = this.#key;
+    const mix = this.#mix(key[0] as number, key[1] as number);
+    const segment = mix & (SEGMENTS - 1);
+    const control = CONTROL_HEADER + segment * SEGMENT_WORDS;
+    this.#lock(control);
     try {
-      if (Atomics.load(this.#control, base + USED) + 1 > (this.#control[base + SLOTS] as number) * MAX_LOAD)
-        this.#grow(base);
-      // The table may have grown since the key was set.
-      const slots = this.#segmentSlots(this.#segment);
-      this.#place(slots, this.words(entry), entry + 1);
-      Atomics.add(this.#control, base + USED, 1);
-      Atomics.add(this.#control, 4, 1);
+      const used = (this.#control[control + USED] as number) + 1;
+      if (used > (this.#control[control + SLOTS] as number) * MAX_LOAD) this.#grow(segment);
+      this.#place(this.#segmentSlots(segment), mix, key[3] as number, key[2] as number, entry + 1);
+      this.#control[control + USED] = used;
     } finally {
-      this.#unlock(base);
+      this.#unlock(control);
     }
+    Atomics.add(this.#control, 4, 1);
   }
 
-  #place(slots: Int32Array, { words, base }: { words: Int32Array; base: number }, value: number): void {
+  #place(slots: Int32Array, mix: number, word3: number, tag: number, value: number): void {
     const size = slots.length >>> 1;
-    const mix = this.#mix(words[base] as number, words[base + 1] as number);
-    let position = startOf(mix, words[base + 3] as number, size);
-    while (Atomics.load(slots, position * 2) !== 0) position = position + 1 === size ? 0 : position + 1;
-    slots[position * 2 + 1] = words[base + 2] as number;
+    let position = startOf(mix, word3, size);
+    while (slots[position * 2] !== 0) position = position + 1 === size ? 0 : position + 1;
+    slots[position * 2 + 1] = tag;
+    // Last, because readers take a slot with a value for whole.
     Atomics.store(slots, position * 2, value);
   }
 
   /** Called with the segment's lock held. Readers go on in the old table, which nobody changes any more. */
-  #grow(base: number): void {
-    const segment = this.#segment;
+  #grow(segment: number): void {
+    const control = CONTROL_HEADER + segment * SEGMENT_WORDS;
     const old = this.#segmentSlots(segment);
     const size = old.length >>> 1;
     const grown = size < DOUBLE_BELOW ? size * 2 : Math.ceil(size * 1.25);
-    const generation = (this.#control[base + GENERATION] as number) + 1;
+    const generation = (this.#control[control + GENERATION] as number) + 1;
     const slots = new Int32Array(this.#shared.add(slotsName(segment, generation), grown * 8));
     for (let slot = 0; slot < old.length; slot += 2) {
       const value = old[slot] as number;
-      if (value !== 0) this.#place(slots, this.words(value - 1), value);
+      if (value === 0) continue;
+      const words = this.#arena((value - 1) >>> ARENA_BITS);
+      const base = ((value - 1) & (ARENA_ENTRIES - 1)) * ENTRY_WORDS;
+      const mix = this.#mix(words[base] as number, words[base + 1] as number);
+      this.#place(slots, mix, words[base + 3] as number, words[base + 2] as number, value);
     }
     this.#slots[segment] = slots;
     this.#generations[segment] = generation;
     this.#shared.drop(slotsName(segment, generation - 1));
-    Atomics.store(this.#control, base + SLOTS, grown);
-    Atomics.store(this.#control, base + GENERATION, generation);
+    Atomics.store(this.#control, control + SLOTS, grown);
+    Atomics.store(this.#control, control + GENERATION, generation);
   }
 
   #segmentSlots(segment: number): Int32Array {

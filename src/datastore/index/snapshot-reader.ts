@@ -1,6 +1,6 @@
 // Reads the index snapshot: whole, into the shared index, or a few ids by `pread` for short commands (docs/format.md, section 8).
 // Any mismatch with the packs that are there makes the snapshot worthless, and it is left alone.
-import { openSync, readSync, statSync } from 'node:fs';
+import { openSync, readSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import { closeQuietly, readFully } from '../../util/direct-io.ts';
 import { systemCode } from '../../util/errors.ts';
@@ -34,8 +34,11 @@ export class IndexSnapshot {
     this.head = head;
   }
 
-  /** Opens the snapshot of this store when there is one and every pack that it names is there unchanged. */
-  static open(layout: Layout, storeId: Buffer): IndexSnapshot | undefined {
+  /**
+   * Opens the snapshot of this store when there is one and every pack that it names is there unchanged; `packsAreKnown` when another
+   * thread has looked at the packs already.
+   */
+  static open(layout: Layout, storeId: Buffer, packsAreKnown = false): IndexSnapshot | undefined {
     let fd: number;
     try {
       fd = openSync(layout.indexSnapshot, 'r');
@@ -44,21 +47,25 @@ export class IndexSnapshot {
       throw error;
     }
     const head = readHead(fd);
-    const usable = head?.storeId.equals(storeId) && head.packs.every((pack) => packIsUnchanged(layout, pack));
+    const usable =
+      head?.storeId.equals(storeId) && (packsAreKnown || head.packs.every((pack) => packIsUnchanged(layout, pack)));
     if (head !== undefined && usable) return new IndexSnapshot(fd, head);
     closeQuietly(fd);
     return undefined;
   }
 
-  /** Hands all entries to `take`, 48 bytes each at `at` in `bytes`; false when a bucket fails its check. */
-  forEach(take: (bytes: Buffer, at: number) => void): boolean {
+  /** Hands all entries to `take`, `count` at a time, 12 words each; false when a bucket fails its check. */
+  forEach(take: (entries: Int32Array, count: number) => void): boolean {
     const { ends, checks, entriesOffset } = this.head;
+    let buffer = Buffer.from(new ArrayBuffer(READ_BYTES));
     for (let bucket = 0; bucket < ends.length; ) {
       // As many whole buckets as fit one read; a bucket alone when it is larger.
       const first = bucket === 0 ? 0 : (ends[bucket - 1] as number);
       let last = bucket + 1;
       while (last < ends.length && ((ends[last] as number) - first) * ENTRY_BYTES <= READ_BYTES) last++;
-      const bytes = Buffer.allocUnsafe(((ends[last - 1] as number) - first) * ENTRY_BYTES);
+      const count = (ends[last - 1] as number) - first;
+      if (count * ENTRY_BYTES > buffer.length) buffer = Buffer.from(new ArrayBuffer(count * ENTRY_BYTES));
+      const bytes = buffer.subarray(0, count * ENTRY_BYTES);
       if (readFully(this.#fd, bytes, entriesOffset + first * ENTRY_BYTES) < bytes.length) return false;
       let at = 0;
       for (; bucket < last; bucket++) {
@@ -66,7 +73,7 @@ export class IndexSnapshot {
         if (crc32(bytes.subarray(at, end)) !== checks[bucket]) return false;
         at = end;
       }
-      for (let entry = 0; entry < bytes.length; entry += ENTRY_BYTES) take(bytes, entry);
+      take(new Int32Array(buffer.buffer), count);
     }
     return true;
   }
@@ -107,19 +114,19 @@ function readHead(fd: number): SnapshotHead | undefined {
 }
 
 function packIsUnchanged(layout: Layout, pack: SnapshotHead['packs'][number]): boolean {
-  const path = layout.sealedPack(pack.packId);
+  // One byte more than the trailer, so that the same read sees a file that has grown.
+  const end = Buffer.alloc(TRAILER_BYTES + 1);
+  let fd: number;
   try {
-    if (statSync(path).size !== pack.fileLength) return false;
-    const end = Buffer.alloc(TRAILER_BYTES);
-    const fd = openSync(path, 'r');
-    try {
-      readSync(fd, end, 0, TRAILER_BYTES, pack.fileLength - TRAILER_BYTES);
-    } finally {
-      closeQuietly(fd);
-    }
-    return decodeTrailer(end)?.mac.equals(pack.footerMac) ?? false;
+    fd = openSync(layout.sealedPack(pack.packId), 'r');
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return false;
     throw error;
   }
+  try {
+    if (readSync(fd, end, 0, end.length, pack.fileLength - TRAILER_BYTES) !== TRAILER_BYTES) return false;
+  } finally {
+    closeQuietly(fd);
+  }
+  return decodeTrailer(end.subarray(0, TRAILER_BYTES))?.mac.equals(pack.footerMac) ?? false;
 }

@@ -88,11 +88,13 @@ function bucketOrder(index: ObjectIndex, placeOf: Int32Array, bits: number): { o
     const word = words[base] as number;
     return (((word & 0xff) << 8) | ((word >>> 8) & 0xff)) >>> (16 - bits);
   };
+  // A pack that was added after the packs were listed has no place at all.
+  const isNamed = (words: Int32Array, base: number): boolean => (placeOf[words[base + Word.pack] as number] ?? -1) >= 0;
   const ends = new Uint32Array(2 ** bits);
   let total = 0;
   for (const entry of index.entries()) {
     const { words, base } = index.words(entry);
-    if ((placeOf[words[base + Word.pack] as number] as number) < 0) continue;
+    if (!isNamed(words, base)) continue;
     ends[bucketAt(words, base)]!++;
     total++;
   }
@@ -103,31 +105,54 @@ function bucketOrder(index: ObjectIndex, placeOf: Int32Array, bits: number): { o
   const order = new Uint32Array(total);
   for (const entry of index.entries()) {
     const { words, base } = index.words(entry);
-    if ((placeOf[words[base + Word.pack] as number] as number) < 0) continue;
+    if (!isNamed(words, base)) continue;
     order[next[bucketAt(words, base)]!++] = entry;
   }
   return { order, ends: next };
 }
 
+/** The entries of one bucket in the order of the snapshot, as bytes. */
 function sortedEntries(index: ObjectIndex, placeOf: Int32Array, entries: Uint32Array): Buffer {
-  const rows = Array.from(entries, (entry) => {
+  // Most ids differ in their first word: sorting by it alone touches no entry.
+  const firstWords = Uint32Array.from(entries, (entry) => {
     const { words, base } = index.words(entry);
-    const row = Buffer.from(Buffer.from(words.buffer, base * 4, ENTRY_BYTES));
-    const word = new Int32Array(row.buffer, row.byteOffset, ENTRY_WORDS);
-    word[Word.pack] = placeOf[word[Word.pack] as number] as number;
-    word[Word.lengthAndFlags] = (word[Word.lengthAndFlags] as number) & ~FLAG_QUARANTINED;
-    return row;
+    return swapBytes(words[base] as number);
   });
-  rows.sort(compareEntries);
-  return Buffer.concat(rows);
+  const order = Uint32Array.from(entries, (_, place) => place);
+  order.sort(
+    (a, b) =>
+      (firstWords[a] as number) - (firstWords[b] as number) ||
+      compareEntries(index, placeOf, entries[a] as number, entries[b] as number),
+  );
+  const sorted = new Int32Array(entries.length * ENTRY_WORDS);
+  let at = 0;
+  for (const place of order) {
+    const { words, base } = index.words(entries[place] as number);
+    for (let word = 0; word < ENTRY_WORDS; word++) sorted[at + word] = words[base + word] as number;
+    sorted[at + Word.pack] = placeOf[words[base + Word.pack] as number] as number;
+    sorted[at + Word.lengthAndFlags] = (words[base + Word.lengthAndFlags] as number) & ~FLAG_QUARANTINED;
+    at += ENTRY_WORDS;
+  }
+  return Buffer.from(sorted.buffer);
 }
 
 /** By id bytes, then space, pack and offset. */
-function compareEntries(a: Buffer, b: Buffer): number {
-  return (
-    a.compare(b, 0, 32, 0, 32) ||
-    a.readUInt32LE(32) - b.readUInt32LE(32) ||
-    a.readUInt32LE(36) - b.readUInt32LE(36) ||
-    a.readUInt32LE(40) - b.readUInt32LE(40)
-  );
+function compareEntries(index: ObjectIndex, placeOf: Int32Array, left: number, right: number): number {
+  const a = index.words(left);
+  const b = index.words(right);
+  for (let word = 0; word < 8; word++) {
+    const difference = swapBytes(a.words[a.base + word] as number) - swapBytes(b.words[b.base + word] as number);
+    if (difference !== 0) return difference;
+  }
+  const space = ((a.words[a.base + Word.space] as number) >>> 0) - ((b.words[b.base + Word.space] as number) >>> 0);
+  if (space !== 0) return space;
+  const packs =
+    (placeOf[a.words[a.base + Word.pack] as number] as number) -
+    (placeOf[b.words[b.base + Word.pack] as number] as number);
+  return packs || (a.words[a.base + Word.offset] as number) - (b.words[b.base + Word.offset] as number);
+}
+
+/** A word of an id as the number that its bytes spell, so that numbers compare as bytes do. */
+function swapBytes(word: number): number {
+  return ((word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
 }

@@ -8,6 +8,9 @@ import type { PackTable } from './pack-table.ts';
 
 const MAX_OPEN_FILES = 64;
 
+/** What the kernel says of a bad medium or file system. Everything else (EMFILE, EACCES, ENOMEM) says nothing about the record. */
+const MEDIUM_ERRORS = ['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'EREMOTEIO'];
+
 export class PackReader {
   readonly #layout: Layout;
   readonly #table: PackTable;
@@ -90,7 +93,7 @@ export class PackReader {
     try {
       return read();
     } catch (cause) {
-      if (cause instanceof HoldfastError) throw cause;
+      if (!MEDIUM_ERRORS.includes(systemCode(cause) ?? '')) throw cause;
       const packId = this.#table.packId(pack).toString('hex');
       throw new HoldfastError(
         'object-damaged',

@@ -8,7 +8,7 @@ import { insertEntry, listPacks } from '../index/load-index.ts';
 import type { ObjectIndex } from '../index/object-index.ts';
 import type { Layout } from '../layout.ts';
 import { dropPack } from './condemned.ts';
-import type { PackHeader, TableEntry } from './pack-format.ts';
+import { PACK_HEADER_BYTES, type PackHeader, type TableEntry } from './pack-format.ts';
 import { readPackHeader, scanRecords } from './pack-scan.ts';
 import type { PackTable } from './pack-table.ts';
 import { PackWriter } from './pack-writer.ts';
@@ -44,6 +44,12 @@ export async function recoverPacks(
         );
         continue;
       }
+      if (header === undefined && wasWritten(fd)) {
+        recovery.warnings.push(
+          `${path}: its header is damaged, so its records cannot be told from garbage: left alone; put a good copy of it there, or remove it`,
+        );
+        continue;
+      }
       const start = (origin: { kind: number; sessionId: Buffer }): PackWriter =>
         new PackWriter(layout, table, { ...origin, ...store }, { ...area, fullBytes: BUFFER_BYTES });
       // A file without a header never had anything written to it.
@@ -55,6 +61,13 @@ export async function recoverPacks(
     await dropPack(layout, path, packId);
   }
   return recovery;
+}
+
+/** Whether anything stands where the header should: a file that a power cut left empty or zeroed never held a durable record. */
+function wasWritten(fd: number): boolean {
+  const bytes = Buffer.alloc(PACK_HEADER_BYTES);
+  readFully(fd, bytes, 0);
+  return bytes.some((byte) => byte !== 0);
 }
 
 function copyRecords(

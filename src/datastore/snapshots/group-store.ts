@@ -1,7 +1,7 @@
 // Groups and their snapshots as directories: listing, high-water marks, reading manifests, and the durable writing and removing of one.
 // The order of a group is its sequence numbers; the directory name is only the label.
 
-import { renameSync } from 'node:fs';
+import { existsSync, renameSync } from 'node:fs';
 import { readdir, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Manifest } from '../../schema/manifest.ts';
@@ -21,6 +21,8 @@ import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { parseJson } from '../../util/json-file.ts';
 import type { Layout } from '../layout.ts';
 import { encodeManifest, readManifest } from './manifest-file.ts';
+
+const MANIFEST = 'manifest.json';
 
 /** A snapshot by its place: namespace, group and label in Unix seconds. */
 export interface SnapshotName {
@@ -49,14 +51,14 @@ export class GroupStore {
   }
 
   manifestPath(name: SnapshotName): string {
-    return join(this.groupPath(name.ns, name.group), formatTime(name.time), 'manifest.json');
+    return join(this.groupPath(name.ns, name.group), formatTime(name.time), MANIFEST);
   }
 
   /** The labels of a group's snapshots, oldest label first. A directory without a manifest is not a snapshot. */
   async times(ns: Namespace, group: GroupName): Promise<number[]> {
-    const names = await readdirIfPresent(this.groupPath(ns, group));
-    return names
-      .filter((name) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name))
+    const path = this.groupPath(ns, group);
+    return (await labelsIn(path))
+      .filter((label) => existsSync(join(path, label, MANIFEST)))
       .map(parseTime)
       .sort((a, b) => a - b);
   }
@@ -100,12 +102,24 @@ export class GroupStore {
     await this.#directories.sync(path);
   }
 
-  /** Prepares a manifest: written and synced, not yet visible. */
+  /** Prepares a manifest: written and synced, not yet visible. Commits of a group follow each other. */
   async prepare(name: SnapshotName, manifest: Pick<Manifest, 'client' | 'server'>): Promise<PreparedManifest> {
+    await this.#removeRemains(this.groupPath(name.ns, name.group));
     const path = this.manifestPath(name);
     await this.#directories.create(dirname(path));
     await writeSynced(`${path}.tmp`, encodeManifest(manifest.client, manifest.server));
     return new PreparedManifest(path, this.#directories);
+  }
+
+  /** Directories of snapshots that a crash kept from being made, or from being wholly removed. */
+  async #removeRemains(groupPath: string): Promise<void> {
+    for (const label of await labelsIn(groupPath)) {
+      const directory = join(groupPath, label);
+      if (existsSync(join(directory, MANIFEST))) continue;
+      await unlink(join(directory, `${MANIFEST}.tmp`)).catch(() => undefined);
+      this.#directories.forget(directory);
+      await rmdir(directory).catch(() => undefined);
+    }
   }
 
   /** Writes the server part of a manifest that exists. */
@@ -157,6 +171,11 @@ export class PreparedManifest {
     this.#directories.forget(dirname(this.path));
     await rmdir(dirname(this.path)).catch(() => undefined);
   }
+}
+
+/** The directories that are named like snapshots. */
+async function labelsIn(groupPath: string): Promise<string[]> {
+  return (await readdirIfPresent(groupPath)).filter((name) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name));
 }
 
 async function readdirIfPresent(path: string): Promise<string[]> {
