@@ -1,7 +1,7 @@
 // Which byte ranges of an archive cannot be read back: those whose data, page or list has no good copy left.
 
 import { parseList } from '../chunker/list.ts';
-import { Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
+import { copyId, ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import { parsePage } from '../chunker/page.ts';
 import type { Archive } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
@@ -33,32 +33,15 @@ export function damagedRanges(source: DamageSource, archive: Archive): DamagedRa
       return;
     }
     if (kind === Kind.data || kind === Kind.blob) return;
-    let object: StoredObject;
+    let children: Child[];
     try {
-      object = source.read(id);
+      children = childrenOf(source.read(id));
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       note(offset, length);
       return;
     }
-    if (object.kind === Kind.page) {
-      for (const piece of parsePage(object.payload, object.refs.length / 32)) {
-        if (piece.ref < 0) continue;
-        walk(
-          object.refs.subarray(piece.ref * 32, piece.ref * 32 + 32) as ObjectId,
-          Kind.data,
-          offset + piece.offset,
-          piece.length,
-        );
-      }
-    } else {
-      const list = parseList(object.payload, object.refs);
-      let at = offset;
-      for (const entry of list.entries) {
-        if (entry.id !== undefined) walk(entry.id, list.childKind, at, entry.length);
-        at += entry.length;
-      }
-    }
+    for (const child of children) walk(child.id, child.kind, offset + child.offset, child.length);
   };
   walk(
     Buffer.from(archive.root, 'hex') as ObjectId,
@@ -67,4 +50,29 @@ export function damagedRanges(source: DamageSource, archive: Archive): DamagedRa
     archive.sizeBytes,
   );
   return ranges;
+}
+
+interface Child {
+  readonly id: ObjectId;
+  readonly kind: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** What a page or list names, without its holes. @throws `object-damaged` for a malformed one, and for any other object. */
+function childrenOf({ kind, refs, payload }: StoredObject): Child[] {
+  if (kind === Kind.page) {
+    return parsePage(payload, refs.length / ID_BYTES)
+      .filter((piece) => piece.ref >= 0)
+      .map(({ ref, offset, length }) => ({ id: copyId(refs, ref * ID_BYTES), kind: Kind.data, offset, length }));
+  }
+  if (kind !== Kind.list) throw new HoldfastError('object-damaged', `an object of kind ${kind} stands where a page or list should be`);
+  const { childKind, entries } = parseList(payload, refs);
+  const children: Child[] = [];
+  let offset = 0;
+  for (const { id, length } of entries) {
+    if (id !== undefined) children.push({ id, kind: childKind, offset, length });
+    offset += length;
+  }
+  return children;
 }
