@@ -117,8 +117,7 @@ export async function readConfig(layout: Layout, forWriting: boolean): Promise<D
 
 /** Turns what the file system says of the datastore's directory into an error that says what to do. */
 export function describeRootError(root: string, error: unknown): unknown {
-  // SQLite has its own names.
-  const code = systemCode(error) ?? ((error as { code?: unknown } | null)?.code === 'SQLITE_FULL' ? 'ENOSPC' : undefined);
+  const code = systemCode(error) ?? sqliteCode(error);
   if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') {
     return new HoldfastError(
       'datastore-read-only',
@@ -129,5 +128,30 @@ export function describeRootError(root: string, error: unknown): unknown {
   if (code === 'ENOTDIR') return new HoldfastError('datastore-foreign', `${root} is not a directory`, { cause: error });
   if (code === 'ENOSPC' || code === 'EDQUOT')
     return new HoldfastError('disk-full', `the file system of ${root} is full; free space first`, { cause: error });
+  if (code !== undefined && FAILING_DISK.has(code)) {
+    return new HoldfastError(
+      'write-failed',
+      `the file system of ${root} failed (${(error as Error).message}); check the disk (dmesg), then repeat the command`,
+      { cause: error },
+    );
+  }
   return error;
+}
+
+/** Codes that tell of a broken disk, a lost mount or a spent limit, not of a mistake of ours. */
+const FAILING_DISK = new Set(['EIO', 'ENXIO', 'ENODEV', 'ESTALE', 'ENOTCONN', 'ETIMEDOUT', 'EFBIG', 'EMFILE', 'ENFILE', 'ENOMEM']);
+
+/** SQLite has its own names. */
+function sqliteCode(error: unknown): string | undefined {
+  const code = String((error as { code?: unknown } | null)?.code ?? '');
+  return code === 'SQLITE_FULL' ? 'ENOSPC' : code.startsWith('SQLITE_IOERR') ? 'EIO' : undefined;
+}
+
+/** Runs a step that writes below `root`; what the file system refuses is thrown as `describeRootError` says it. */
+export async function describingRootErrors<Result>(root: string, step: () => Promise<Result>): Promise<Result> {
+  try {
+    return await step();
+  } catch (error) {
+    throw describeRootError(root, error);
+  }
 }

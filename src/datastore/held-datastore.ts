@@ -13,7 +13,7 @@ import { HoldfastError } from '../util/errors.ts';
 import { JsonShapeError, parseJson } from '../util/json-file.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
-import { describeRootError, readConfig } from './config.ts';
+import { describeRootError, describingRootErrors, readConfig } from './config.ts';
 import { loadIndex } from './index/load-index.ts';
 import type { ObjectIndex } from './index/object-index.ts';
 import { Layout } from './layout.ts';
@@ -219,7 +219,7 @@ export class HeldDatastore {
       opened: new Date().toISOString(),
       openedClockMs: this.#clock.elapsedMs,
     };
-    await writeSessionFile(this.#layout, record);
+    await describingRootErrors(this.#layout.root, () => writeSessionFile(this.#layout, record));
     const adopted = this.#unfinished.filter(
       (other) => other.ns === record.ns && other.group === record.group && other.owner === record.owner,
     );
@@ -251,7 +251,7 @@ export class HeldDatastore {
         `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`,
       );
     }
-    await this.#groups.remove(name);
+    await describingRootErrors(this.#layout.root, () => this.#groups.remove(name));
   }
 
   /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`. */
@@ -260,16 +260,19 @@ export class HeldDatastore {
     if (manifest === undefined)
       throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
     const server = { ...manifest.server, ...change };
-    await this.#groups.rewrite(name, { client: manifest.client, server });
+    await describingRootErrors(this.#layout.root, () =>
+      this.#groups.rewrite(name, { client: manifest.client, server }),
+    );
     return { ...manifest, server };
   }
 
   /** Closes everything; writes the index snapshot when it has become stale. Returns the bytes by which that file grew. */
   async close(): Promise<{ indexGrowthBytes: number }> {
     try {
-      await this.#quarantine.flush();
-      const growth = await this.#refreshSnapshot();
-      await this.#clock.stop();
+      await describingRootErrors(this.#layout.root, () => this.#quarantine.flush());
+      // What was done stays done: without the cache the next open is slower, with an older clock locks last longer.
+      const growth = await this.#refreshSnapshot().catch(() => 0);
+      await this.#clock.stop().catch(() => undefined);
       return { indexGrowthBytes: growth };
     } finally {
       this.#context.source.packs.close();

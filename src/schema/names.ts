@@ -74,17 +74,21 @@ export function parseSnapshotRef(text: string): SnapshotRef {
   return { group, time: parseTime(label) };
 }
 
-/** Reads RFC 3339 or Unix seconds; years 0000 to 9999. Returns Unix seconds. */
+/** Reads RFC 3339 or Unix seconds; years 1970 to 9999. Returns Unix seconds. */
 export function parseTime(text: string): number {
-  const seconds = /^\d{1,12}$/.test(text)
-    ? Number(text)
-    : RFC3339.test(text)
-      ? Math.floor(Date.parse(text) / 1000)
-      : Number.NaN;
+  const seconds = /^\d{1,12}$/.test(text) ? Number(text) : isRealDate(text) ? Math.floor(Date.parse(text) / 1000) : Number.NaN;
   if (!Number.isFinite(seconds) || seconds < MIN_TIME || seconds > MAX_TIME) {
     throw bad(text, 'time', 'write RFC 3339 like 2026-11-20T02:00:00Z, or Unix seconds');
   }
   return seconds;
+}
+
+/** Date.parse takes 30 February for 2 March, and 24:00 for the next day. */
+function isRealDate(text: string): boolean {
+  if (!RFC3339.test(text)) return false;
+  const clock = text.slice(0, 19);
+  const utcMs = Date.parse(`${clock}Z`);
+  return Number.isFinite(utcMs) && new Date(utcMs).toISOString().startsWith(clock);
 }
 
 const RFC3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/;
@@ -99,6 +103,9 @@ export function formatTime(seconds: number): string {
 
 function bad(text: string, what: string, hint: string): HoldfastError {
   // Control characters of a hostile name must not reach a terminal.
-  const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}…` : text);
+  const shown = JSON.stringify(text.length > 80 ? `${text.slice(0, 77)}…` : text).replace(
+    /[\p{C}\p{Zl}\p{Zp}]/gu,
+    (char) => `\\u{${(char.codePointAt(0) as number).toString(16)}}`,
+  );
   return new HoldfastError('bad-name', `${shown} is not a valid ${what}: ${hint}`, { data: { name: text } });
 }

@@ -58,8 +58,11 @@ export function readSealedPack(fd: number): SealedPack | undefined {
   if (fileLength - trailer.footerOffset > MAX_FRAME_BODY) return undefined;
   const frame = Buffer.alloc(fileLength - trailer.footerOffset);
   readFully(fd, frame, trailer.footerOffset);
+  const footer = readFrame(frame);
+  const isFooter = footer?.type === FrameType.footer && footer.bodyLength === frame.length - FRAME_HEADER_BYTES;
+  if (!isFooter || !new FrameCodec(header.salt).check(frame, trailer.footerOffset, footer)) return undefined;
   const table = decodeFooter(frame, header.salt);
-  return table === undefined ? undefined : { header, fileLength, footerMac: trailer.mac, table };
+  return table === undefined || table.length !== trailer.count * TABLE_ENTRY_BYTES ? undefined : { header, fileLength, footerMac: trailer.mac, table };
 }
 
 /** Yields the place of every good record of a pack without a trusted footer, in file order. */
@@ -78,6 +81,8 @@ export function* scanRecords(fd: number, header: PackHeader): Generator<TableEnt
       continue;
     }
     if (frame.entry !== undefined) yield frame.entry;
+    // Nothing follows a footer.
+    if (frame.type === FrameType.footer) return;
     offset = frame.end;
   }
 }
@@ -96,12 +101,12 @@ class Scan {
   }
 
   /** The frame at an offset when it and its content hold; undefined for a bad one. */
-  frameAt(offset: number): { end: number; entry: TableEntry | undefined } | undefined {
+  frameAt(offset: number): { type: number; end: number; entry: TableEntry | undefined } | undefined {
     const read = this.#readFrame(offset);
     if (read === undefined) return undefined;
     const { frame, bytes } = read;
     const end = offset + FRAME_HEADER_BYTES + frame.bodyLength;
-    if (frame.type !== FrameType.record) return { end, entry: undefined };
+    if (frame.type !== FrameType.record) return { type: frame.type, end, entry: undefined };
     const record = bytes.subarray(FRAME_HEADER_BYTES);
     if (!recordIsWhole(record)) return undefined;
     const entry = {
@@ -112,7 +117,7 @@ class Scan {
       kind: record[5] as number,
       depth: record[21] as number,
     };
-    return { end, entry };
+    return { type: frame.type, end, entry };
   }
 
   /** The first authentic checkpoint at a block boundary at or after `offset`. */

@@ -7,6 +7,7 @@ import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { type DamagedRange, damagedRanges } from '../damage.ts';
+import { describingRootErrors } from '../config.ts';
 import type { Layout } from '../layout.ts';
 import type { IndexLocator, ObjectSource } from '../object-source.ts';
 import { PackState, type PackTable } from '../packs/pack-table.ts';
@@ -153,7 +154,10 @@ export class BackupSession {
   async commit(client: ClientPart, wantedTime: number | undefined, signal: AbortSignal): Promise<CommitResult> {
     const key = this.#context.groups.groupPath(this.#ns, this.#group);
     const before = this.#context.groupTurns.get(key) ?? Promise.resolve();
-    const turn = before.catch(() => undefined).then(() => this.#commitInTurn(client, wantedTime, signal));
+    const { root } = this.#context.layout;
+    const turn = before
+      .catch(() => undefined)
+      .then(() => describingRootErrors(root, () => this.#commitInTurn(client, wantedTime, signal)));
     this.#context.groupTurns.set(key, turn);
     return await turn;
   }
@@ -215,9 +219,18 @@ export class BackupSession {
       throw error;
     }
     const bytesStored = (await this.counters()).bytesStored + Buffer.byteLength(JSON.stringify(manifest, undefined, 1));
-    await removeSessionFiles(this.#context.layout, [this.id, ...this.#options.adopted.map((record) => record.session)]);
+    const warnings = warning === undefined ? [] : [warning];
+    try {
+      await removeSessionFiles(this.#context.layout, [
+        this.id,
+        ...this.#options.adopted.map((record) => record.session),
+      ]);
+    } catch (error) {
+      // The snapshot is there and durable; the next open sees that the session has its manifest.
+      warnings.push(`the session's file stays until the next command: ${(error as Error).message}`);
+    }
     await this.#end(true);
-    return { name, manifest, bytesStored, warnings: warning === undefined ? [] : [warning] };
+    return { name, manifest, bytesStored, warnings };
   }
 
   #manifest(client: ClientPart, state: GroupState, suspectClock: boolean): Manifest {

@@ -73,7 +73,10 @@ export class GroupStore {
     const base = dirname(dirname(this.groupPath(ns, 'vm/x' as GroupName)));
     const found: GroupName[] = [];
     for (const type of GROUP_TYPES) {
-      for (const id of (await readdirIfPresent(join(base, type))).sort()) found.push(parseGroup(`${type}/${id}`));
+      for (const id of (await foldersIn(join(base, type))).sort()) {
+        const group = ifValid(() => parseGroup(`${type}/${id}`));
+        if (group !== undefined) found.push(group);
+      }
     }
     return found;
   }
@@ -82,8 +85,9 @@ export class GroupStore {
   async namespaces(under: Namespace = '' as Namespace): Promise<Namespace[]> {
     const base = join(dirname(dirname(this.groupPath(under, 'vm/x' as GroupName))), 'ns');
     const found = [under];
-    for (const part of (await readdirIfPresent(base)).sort()) {
-      found.push(...(await this.namespaces(parseNamespace(under === '' ? part : `${under}/${part}`))));
+    for (const part of (await foldersIn(base)).sort()) {
+      const ns = ifValid(() => parseNamespace(under === '' ? part : `${under}/${part}`));
+      if (ns !== undefined) found.push(...(await this.namespaces(ns)));
     }
     return found;
   }
@@ -175,12 +179,24 @@ export class PreparedManifest {
 
 /** The directories that are named like snapshots. */
 async function labelsIn(groupPath: string): Promise<string[]> {
-  return (await readdirIfPresent(groupPath)).filter((name) => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(name));
+  return (await foldersIn(groupPath)).filter((name) => ifValid(() => formatTime(parseTime(name))) === name);
 }
 
-async function readdirIfPresent(path: string): Promise<string[]> {
+/** What a name stands for; undefined for one that is not ours: a stray file must not hide every snapshot. */
+function ifValid<Name>(parse: () => Name): Name | undefined {
   try {
-    return await readdir(path);
+    return parse();
+  } catch (error) {
+    if (error instanceof HoldfastError) return undefined;
+    throw error;
+  }
+}
+
+/** The names of directories, and of links that may lead to some; none when `path` is not there. */
+async function foldersIn(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory() || entry.isSymbolicLink()).map((entry) => entry.name);
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return [];
     throw error;

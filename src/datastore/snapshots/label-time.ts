@@ -1,6 +1,7 @@
 // The time label of a new snapshot: max(now or the wanted time, last + 1 s). A clock is never a reason to refuse a backup; one that
 // cannot be right marks the snapshot and is said (rule D8).
-import { formatTime } from '../../schema/names.ts';
+import { formatTime, MAX_TIME } from '../../schema/names.ts';
+import { HoldfastError } from '../../util/errors.ts';
 
 /** No backup by this program is older than the program. */
 const EARLIEST_PLAUSIBLE = Date.UTC(2026, 0, 1) / 1000;
@@ -17,10 +18,19 @@ export interface Label {
   readonly warning: string | undefined;
 }
 
-/** `now`, `wanted` and `last` in Unix seconds; `last` is the group's high-water mark. */
+/**
+ * `now`, `wanted` and `last` in Unix seconds; `last` is the group's high-water mark.
+ * @throws `bad-argument` behind the last label that there is, 9999-12-31T23:59:59Z: nothing would list such a snapshot.
+ */
 export function labelTime(now: number, wanted: number | undefined, last: number | undefined): Label {
   const asked = wanted ?? now;
   const time = last === undefined ? asked : Math.max(asked, last + 1);
+  if (time > MAX_TIME) {
+    throw new HoldfastError(
+      'bad-argument',
+      `the last snapshot of this group is of ${formatTime(last ?? MAX_TIME)}, and no later time can be written; back up into another group`,
+    );
+  }
   const allowed = wanted === undefined ? QUICK_SUCCESSION : 0;
   const warning = time - asked > allowed ? tooEarly(now, wanted, last as number, time) : implausible(now, wanted, last);
   return { time, suspect: warning !== undefined, warning };
