@@ -236,22 +236,30 @@ export class ObjectIndex {
     return mix ^ (mix >>> 16);
   }
 
+  /**
+   * Plain loads, for Atomics.load is a call (three of them cost a third of a look-up): a value read late only means an entry seen late,
+   * and what a slot's value leads to was written before it.
+   */
   #probe(): number {
     const slots = this.#probed;
     const size = slots.length >>> 1;
     const tag = this.#key[2] as number;
-    while (this.#probes > 0) {
-      const entry = Atomics.load(slots, this.#position * 2);
+    let position = this.#position;
+    let probes = this.#probes;
+    let found = -1;
+    while (probes > 0 && found < 0) {
+      const entry = slots[position * 2] as number;
       if (entry === 0) {
-        this.#probes = 0;
+        probes = 0;
         break;
       }
-      const match = slots[this.#position * 2 + 1] === tag && this.#matches(entry - 1);
-      this.#position = this.#position + 1 === size ? 0 : this.#position + 1;
-      this.#probes--;
-      if (match) return entry - 1;
+      if (slots[position * 2 + 1] === tag && this.#matches(entry - 1)) found = entry - 1;
+      position = position + 1 === size ? 0 : position + 1;
+      probes--;
     }
-    return -1;
+    this.#position = position;
+    this.#probes = probes;
+    return found;
   }
 
   #matches(entry: number): boolean {
@@ -313,7 +321,7 @@ export class ObjectIndex {
   }
 
   #segmentSlots(segment: number): Int32Array {
-    const generation = Atomics.load(this.#control, CONTROL_HEADER + segment * SEGMENT_WORDS + GENERATION);
+    const generation = this.#control[CONTROL_HEADER + segment * SEGMENT_WORDS + GENERATION] as number;
     const slots = this.#slots[segment];
     if (slots !== undefined && this.#generations[segment] === generation) return slots;
     const fresh = new Int32Array(this.#shared.get(slotsName(segment, generation)));
