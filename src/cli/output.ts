@@ -1,5 +1,6 @@
 // How results are shown: aligned text for people, JSON for programs. Binary units, with the exact number of bytes in JSON.
-import type { OutputFormat } from './repository.ts';
+
+export type OutputFormat = 'text' | 'json' | 'json-pretty';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 

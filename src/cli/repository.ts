@@ -5,7 +5,7 @@ import { ReadDatastore } from '../datastore/read-datastore.ts';
 import { type Namespace, parseNamespace } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
-import { printable } from './output.ts';
+import { type OutputFormat, printable } from './output.ts';
 
 /** The user of a local datastore: whoever may write to its directory. */
 export const LOCAL_OWNER = 'root@pam';
@@ -18,8 +18,6 @@ export interface CommonOptions {
   readonly outputFormat: OutputFormat;
   readonly workers?: string;
 }
-
-export type OutputFormat = 'text' | 'json' | 'json-pretty';
 
 /** The datastore's directory from the option or the environment. @throws `bad-argument` without either. */
 export function repositoryPath(options: CommonOptions): string {

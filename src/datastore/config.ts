@@ -139,7 +139,18 @@ export function describeRootError(root: string, error: unknown): unknown {
 }
 
 /** Codes that tell of a broken disk, a lost mount or a spent limit, not of a mistake of ours. */
-const FAILING_DISK = new Set(['EIO', 'ENXIO', 'ENODEV', 'ESTALE', 'ENOTCONN', 'ETIMEDOUT', 'EFBIG', 'EMFILE', 'ENFILE', 'ENOMEM']);
+const FAILING_DISK = new Set([
+  'EIO',
+  'ENXIO',
+  'ENODEV',
+  'ESTALE',
+  'ENOTCONN',
+  'ETIMEDOUT',
+  'EFBIG',
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+]);
 
 /** SQLite has its own names. */
 function sqliteCode(error: unknown): string | undefined {

@@ -66,7 +66,8 @@ function childrenOf({ kind, refs, payload }: StoredObject): Child[] {
       .filter((piece) => piece.ref >= 0)
       .map(({ ref, offset, length }) => ({ id: copyId(refs, ref * ID_BYTES), kind: Kind.data, offset, length }));
   }
-  if (kind !== Kind.list) throw new HoldfastError('object-damaged', `an object of kind ${kind} stands where a page or list should be`);
+  if (kind !== Kind.list)
+    throw new HoldfastError('object-damaged', `an object of kind ${kind} stands where a page or list should be`);
   const { childKind, entries } = parseList(payload, refs);
   const children: Child[] = [];
   let offset = 0;

@@ -1,21 +1,21 @@
 // A datastore as its one holder sees it: opened with recovery, it gives out sessions, commits them, and changes snapshots.
 // Order of everything durable: session file, packs, high-water marks, manifest; the reverse when something goes (docs/design.md).
 import { randomBytes, randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { PLAIN_SPACE } from '../chunker/object.ts';
 import type { Manifest } from '../schema/manifest.ts';
 import type { GroupName, Namespace } from '../schema/names.ts';
-import { type DatastoreConfig, HolderRecord, type SessionRecord } from '../schema/state-files.ts';
-import { readIfPresent, syncDirectory, writeFileAtomic } from '../util/atomic-file.ts';
+import type { DatastoreConfig, SessionRecord } from '../schema/state-files.ts';
+import { syncDirectory } from '../util/atomic-file.ts';
 import { DurableDirectories } from '../util/durable-directories.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { JsonShapeError, parseJson } from '../util/json-file.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
+import { lockedError, raiseEpoch } from './holder-record.ts';
 import { loadIndex } from './index/load-index.ts';
 import type { ObjectIndex } from './index/object-index.ts';
+import { joinThreads } from './join-threads.ts';
 import { Layout } from './layout.ts';
 import { type HeldLock, tryHold } from './lock.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
@@ -26,15 +26,10 @@ import { recoverPacks } from './packs/recover-packs.ts';
 import { QuarantineList } from './quarantine.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers } from './sessions/leftovers.ts';
-import {
-  readSessionFiles,
-  removeSessionFiles,
-  UNFINISHED_LIFETIME_MS,
-  writeSessionFile,
-} from './sessions/session-files.ts';
+import { writeSessionFile } from './sessions/session-files.ts';
+import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { StoreClock } from './store-clock.ts';
-import type { StoreThreadInit } from './store-thread.ts';
 
 /** The snapshot on disk is written anew when this share of the entries is not in it (or it is missing). */
 const SNAPSHOT_STALE_SHARE = 1 / 16;
@@ -314,85 +309,4 @@ export class HeldDatastore {
     const found = findLeftovers(this.#layout, new Set([record.session]), packs, locator, source).get(record.session);
     if (found !== undefined) this.#leftovers.set(record.session, found);
   }
-}
-
-/** Sends every thread of the pool what it needs to see the store. */
-export async function joinThreads(
-  pool: WorkerPool,
-  shared: SharedBuffers,
-  init: Omit<StoreThreadInit, 'shared'>,
-): Promise<void> {
-  // Threads listen to the channel before the snapshot is taken, so that no buffer falls between the two.
-  await pool.all('store.listen', shared.channelName);
-  await pool.all('store.join', { ...init, shared: shared.snapshot() } satisfies StoreThreadInit);
-}
-
-async function raiseEpoch(layout: Layout): Promise<number> {
-  const text = await readIfPresent(layout.holder);
-  let last = 0;
-  try {
-    if (text !== undefined) last = parseJson(text, HolderRecord).epoch;
-  } catch (error) {
-    if (!(error instanceof JsonShapeError)) throw error;
-    throw new HoldfastError(
-      'datastore-damaged',
-      `${layout.holder} is damaged (${error.message}); restore it, or write {"epoch":N,"pid":0,"host":"","started":""} with N above every epoch used`,
-      { cause: error },
-    );
-  }
-  const record: HolderRecord = {
-    epoch: last + 1,
-    pid: process.pid,
-    host: hostname(),
-    started: new Date().toISOString(),
-  };
-  await writeFileAtomic(layout.holder, `${JSON.stringify(record)}\n`);
-  return record.epoch;
-}
-
-async function lockedError(layout: Layout): Promise<HoldfastError> {
-  const text = await readIfPresent(layout.holder).catch(() => undefined);
-  let holder = 'another process';
-  try {
-    if (text !== undefined) {
-      const record = parseJson(text, HolderRecord);
-      holder = `process ${record.pid} on ${record.host} (since ${record.started})`;
-    }
-  } catch {
-    // The lock itself is what counts; who has it is only for the message.
-  }
-  return new HoldfastError(
-    'datastore-locked',
-    `${layout.root} is in use by ${holder}; wait until it ends, or stop it: the lock goes with the process`,
-    {
-      data: { holder },
-    },
-  );
-}
-
-/** Sessions with a file and without a manifest; files of committed and of expired ones are removed. */
-async function unfinishedSessions(layout: Layout, groups: GroupStore, clock: StoreClock): Promise<SessionRecord[]> {
-  const unfinished: SessionRecord[] = [];
-  const ended: string[] = [];
-  for (const record of await readSessionFiles(layout)) {
-    const expired = clock.elapsedMs - record.openedClockMs > UNFINISHED_LIFETIME_MS;
-    if (expired || (await hasManifest(groups, record))) ended.push(record.session);
-    else unfinished.push(record);
-  }
-  await removeSessionFiles(layout, ended);
-  return unfinished;
-}
-
-async function hasManifest(groups: GroupStore, record: SessionRecord): Promise<boolean> {
-  const ns = record.ns as Namespace;
-  const group = record.group as GroupName;
-  for (const time of (await groups.times(ns, group)).reverse()) {
-    try {
-      if ((await groups.manifest({ ns, group, time }))?.server.session === record.session) return true;
-    } catch (error) {
-      // Which session made it is unknown, so this one stays unfinished: that keeps more, never less.
-      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
-    }
-  }
-  return false;
 }

@@ -76,7 +76,11 @@ export function parseSnapshotRef(text: string): SnapshotRef {
 
 /** Reads RFC 3339 or Unix seconds; years 1970 to 9999. Returns Unix seconds. */
 export function parseTime(text: string): number {
-  const seconds = /^\d{1,12}$/.test(text) ? Number(text) : isRealDate(text) ? Math.floor(Date.parse(text) / 1000) : Number.NaN;
+  const seconds = /^\d{1,12}$/.test(text)
+    ? Number(text)
+    : isRealDate(text)
+      ? Math.floor(Date.parse(text) / 1000)
+      : Number.NaN;
   if (!Number.isFinite(seconds) || seconds < MIN_TIME || seconds > MAX_TIME) {
     throw bad(text, 'time', 'write RFC 3339 like 2026-11-20T02:00:00Z, or Unix seconds');
   }

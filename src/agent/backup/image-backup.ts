@@ -56,6 +56,7 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
       pages,
       async (page, thread) => {
         signal.throwIfAborted();
+        let { work: pageWork } = page;
         if (page.sample !== undefined) {
           const sample = await pool.call<SampleResult>(thread, 'backup.sample', {
             session: session.id,
@@ -64,12 +65,13 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
           });
           sums.bytesSampled += sample.bytesRead;
           if (sample.lie !== undefined) throw new ChangeMapLie(sample.lie);
+          if (sample.isLost) pageWork = { offset: page.offset, length: page.length, zeros: [], base: undefined };
         }
-        if (page.work === undefined) return page.id;
+        if (pageWork === undefined) return page.id;
         const result = await pool.call<PageResult>(thread, 'backup.page', {
           session: session.id,
           locator: source.locator,
-          work: page.work,
+          work: pageWork,
         });
         sums.bytesRead += result.bytesRead;
         return result.page === undefined ? undefined : (Buffer.from(result.page) as ObjectId);

@@ -143,9 +143,9 @@ async function storeArchive(
   }
 }
 
-/** Whether an object of the base has no good copy left. */
+/** Whether an object of the base has no good copy left; one that was found bad meanwhile is no longer in scope. */
 function isLost(error: unknown): error is HoldfastError {
-  return error instanceof HoldfastError && ['object-damaged', 'object-missing'].includes(error.code);
+  return error instanceof HoldfastError && ['object-damaged', 'object-missing', 'out-of-scope'].includes(error.code);
 }
 
 /** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */

@@ -26,12 +26,13 @@ export interface SampleResult {
   readonly bytesRead: number;
   /** Where in the image the disk differs from the base although the map says it does not. */
   readonly lie: Range | undefined;
+  /** The page of the base has no good copy any more: it cannot be named, the disk has to be read. */
+  readonly isLost: boolean;
 }
 
 export async function comparePiece(work: SampleWork, reader: DiskReader, sink: ObjectSink): Promise<SampleResult> {
   const base = work.page === undefined ? undefined : readablePage(sink, Buffer.from(work.page) as ObjectId);
-  // A page without a good copy is read in full where the map or the damage says so; there is nothing to compare with.
-  if (work.page !== undefined && base === undefined) return { bytesRead: 0, lie: undefined };
+  if (work.page !== undefined && base === undefined) return { bytesRead: 0, lie: undefined, isLost: true };
   const pieces =
     base === undefined
       ? [{ offset: 0, length: work.length, ref: -1 }]
@@ -44,7 +45,7 @@ export async function comparePiece(work: SampleWork, reader: DiskReader, sink: O
       ),
   );
   const piece = unchanged[Math.floor(work.pick * unchanged.length)];
-  if (piece === undefined) return { bytesRead: 0, lie: undefined };
+  if (piece === undefined) return { bytesRead: 0, lie: undefined, isLost: false };
   // A hole may be the whole page: a part of it is looked at.
   const length = piece.ref < 0 ? Math.min(piece.length, MAX_SAMPLE_BYTES) : piece.length;
   const offset =
@@ -57,5 +58,5 @@ export async function comparePiece(work: SampleWork, reader: DiskReader, sink: O
       : new IdHasher()
           .id(Kind.data, new Uint8Array(0), bytes)
           .equals((base as { refs: Uint8Array }).refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES));
-  return { bytesRead: length, lie: same ? undefined : { offset, length } };
+  return { bytesRead: length, lie: same ? undefined : { offset, length }, isLost: false };
 }

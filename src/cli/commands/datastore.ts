@@ -4,10 +4,10 @@ import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AVERAGE_CHUNK_BYTES, createDatastore, readConfig } from '../../datastore/config.ts';
+import { lockedError } from '../../datastore/holder-record.ts';
 import { Layout } from '../../datastore/layout.ts';
 import { tryHold } from '../../datastore/lock.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
-import { readIfPresent } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { formatBytes, pairs, print } from '../output.ts';
 import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
@@ -111,13 +111,7 @@ async function unlock(common: CommonOptions): Promise<void> {
   const layout = new Layout(resolve(repositoryPath(common)));
   await readConfig(layout, false);
   const lock = tryHold(layout);
-  if (lock === undefined) {
-    const holder = (await readIfPresent(layout.holder)) ?? 'unknown';
-    throw new HoldfastError(
-      'datastore-locked',
-      `${layout.root} is held by a running process: ${holder.trim()}; stop that process, its lock goes with it`,
-    );
-  }
+  if (lock === undefined) throw await lockedError(layout);
   lock.release();
   print(
     common.outputFormat,

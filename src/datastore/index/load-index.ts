@@ -72,7 +72,7 @@ function loadFrom(
     packs.addSealed(pack.packId, pack.kind, pack.fileLength);
   }
   if (snapshot !== undefined && !stays) {
-    const whole = snapshot.forEach((entries, count) => index.load(entries, count));
+    const whole = snapshot.readAll((entries, count) => index.load(entries, count));
     if (!whole) return undefined;
   }
   const covered = index.count;

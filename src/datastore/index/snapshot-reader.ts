@@ -55,7 +55,7 @@ export class IndexSnapshot {
   }
 
   /** Hands all entries to `take`, `count` at a time, 12 words each; false when a bucket fails its check. */
-  forEach(take: (entries: Int32Array, count: number) => void): boolean {
+  readAll(take: (entries: Int32Array, count: number) => void): boolean {
     const { ends, checks, entriesOffset } = this.head;
     let buffer = Buffer.from(new ArrayBuffer(READ_BYTES));
     for (let bucket = 0; bucket < ends.length; ) {

@@ -62,7 +62,9 @@ export function readSealedPack(fd: number): SealedPack | undefined {
   const isFooter = footer?.type === FrameType.footer && footer.bodyLength === frame.length - FRAME_HEADER_BYTES;
   if (!isFooter || !new FrameCodec(header.salt).check(frame, trailer.footerOffset, footer)) return undefined;
   const table = decodeFooter(frame, header.salt);
-  return table === undefined || table.length !== trailer.count * TABLE_ENTRY_BYTES ? undefined : { header, fileLength, footerMac: trailer.mac, table };
+  return table === undefined || table.length !== trailer.count * TABLE_ENTRY_BYTES
+    ? undefined
+    : { header, fileLength, footerMac: trailer.mac, table };
 }
 
 /** Yields the place of every good record of a pack without a trusted footer, in file order. */

@@ -6,8 +6,8 @@ import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../sche
 import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
-import { type DamagedRange, damagedRanges } from '../damage.ts';
 import { describingRootErrors } from '../config.ts';
+import { type DamagedRange, damagedRanges } from '../damage.ts';
 import type { Layout } from '../layout.ts';
 import type { IndexLocator, ObjectSource } from '../object-source.ts';
 import { PackState, type PackTable } from '../packs/pack-table.ts';
