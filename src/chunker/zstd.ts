@@ -3,9 +3,6 @@ import { createRequire } from 'node:module';
 
 const binding = createRequire(import.meta.url)('zstd-napi/binding.js') as typeof import('zstd-napi/binding.js');
 
-/** Levels that a user may choose; 1 is the knee of speed against size. */
-export const ZSTD_LEVELS = { lowest: 1, default: 1, highest: 19 } as const;
-
 /** Most bytes that `length` bytes can take when compressed. */
 export function compressBound(length: number): number {
   return binding.compressBound(length);

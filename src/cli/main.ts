@@ -68,7 +68,7 @@ function report(error: unknown): number {
 // A reader that goes away (`| head`) ends the program quietly, as with any other tool. What cannot be printed for another reason,
 // such as a full disk below it, is an error: half a list must not pass for a whole one.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
+  if (error.code === 'EPIPE') process.exit();
   // A restore to a pipe listens too, and says it.
   if (process.stdout.listenerCount('error') === 1) process.exitCode ||= report(targetError('standard output', error));
 });
@@ -80,4 +80,6 @@ try {
   await program.parseAsync(process.argv);
 } catch (error) {
   process.exitCode = report(error);
+  // A pipe that nobody reads must not keep a command that was stopped.
+  if (error instanceof HoldfastError && error.code === 'aborted') process.stderr.write('', () => process.exit());
 }

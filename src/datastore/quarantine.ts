@@ -2,7 +2,7 @@
 // `since` lets a commit see what was found bad while its session ran (rule S5).
 import { Quarantine } from '../schema/state-files.ts';
 import { readIfPresent, writeFileAtomic } from '../util/atomic-file.ts';
-import { parseJson } from '../util/json-file.ts';
+import { parseStateFile } from '../util/json-file.ts';
 import type { ObjectIndex } from './index/object-index.ts';
 import type { Layout } from './layout.ts';
 import type { PackTable } from './packs/pack-table.ts';
@@ -25,7 +25,7 @@ export class QuarantineList {
   static async load(layout: Layout, index: ObjectIndex, packs: PackTable): Promise<QuarantineList> {
     const list = new QuarantineList(layout, index, packs);
     const text = await readIfPresent(layout.quarantine);
-    for (const copy of text === undefined ? [] : parseJson(text, Quarantine).copies) {
+    for (const copy of text === undefined ? [] : parseStateFile(layout.quarantine, text, Quarantine).copies) {
       const id = Buffer.from(copy.id, 'hex');
       for (let entry = index.first(copy.space, id); entry >= 0; entry = index.next()) {
         if (index.offset(entry) !== copy.offset || packs.packId(index.pack(entry)).toString('hex') !== copy.pack)

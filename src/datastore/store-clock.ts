@@ -2,7 +2,7 @@
 // that nobody can let a lock or a leftover expire by setting the date (rule L2).
 import { StoreClockState } from '../schema/state-files.ts';
 import { readIfPresent, writeFileAtomic } from '../util/atomic-file.ts';
-import { parseJson } from '../util/json-file.ts';
+import { parseStateFile } from '../util/json-file.ts';
 
 const PERSIST_EVERY_MS = 60_000;
 
@@ -25,7 +25,11 @@ export class StoreClock {
     now = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: performance.now() }),
   ): Promise<StoreClock> {
     const text = await readIfPresent(path);
-    const clock = new StoreClock(path, text === undefined ? 0 : parseJson(text, StoreClockState).elapsedMs, now);
+    const clock = new StoreClock(
+      path,
+      text === undefined ? 0 : parseStateFile(path, text, StoreClockState).elapsedMs,
+      now,
+    );
     // A clock that cannot be written only runs slower: locks last longer, never shorter.
     clock.#timer = setInterval(() => {
       clock.persist().catch(() => undefined);

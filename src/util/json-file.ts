@@ -1,6 +1,7 @@
 // JSON with a schema: parsed, checked, and refused with a message that says where it is wrong.
 import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
+import { HoldfastError } from './errors.ts';
 
 export class JsonShapeError extends Error {}
 
@@ -15,4 +16,19 @@ export function parseJson<Schema extends TSchema>(text: string, schema: Schema):
   if (Value.Check(schema, value)) return value as Static<Schema>;
   const [first] = Value.Errors(schema, value);
   throw new JsonShapeError(`member ${first?.instancePath || '/'} ${first?.message ?? 'is wrong'}`);
+}
+
+/**
+ * Parses a file of the datastore's own state.
+ * @throws HoldfastError `datastore-damaged` that names the file: guessing what it said could lose what it protects.
+ */
+export function parseStateFile<Schema extends TSchema>(path: string, text: string, schema: Schema): Static<Schema> {
+  try {
+    return parseJson(text, schema);
+  } catch (error) {
+    if (!(error instanceof JsonShapeError)) throw error;
+    throw new HoldfastError('datastore-damaged', `${path} is damaged: ${error.message}; put a copy of it back`, {
+      cause: error,
+    });
+  }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { Compressor, compressBound, Decompressor, ZSTD_LEVELS } from '../../src/chunker/zstd.ts';
+import { Compressor, compressBound, Decompressor } from '../../src/chunker/zstd.ts';
+import { ZSTD_LEVELS } from '../../src/schema/compression.ts';
 
 const decompressor = new Decompressor();
 

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { readChangeMap } from '../../agent/backup/change-map.ts';
 import { type ArchiveSpec, type BackupResult, runBackup } from '../../agent/backup/run-backup.ts';
-import { ZSTD_LEVELS } from '../../chunker/zstd.ts';
+import { ZSTD_LEVELS } from '../../schema/compression.ts';
 import { archiveKind, formatTime, parseGroup, parseSnapshotRef, parseTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { interruptSignal } from '../interrupt.ts';

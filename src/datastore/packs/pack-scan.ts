@@ -27,6 +27,9 @@ import {
 /** No frame of ours is longer: the largest record with room for its refs, or a full footer. */
 const MAX_FRAME_BODY = Math.max(2 * MAX_OBJECT_BYTES, PACK_MAX_RECORDS * TABLE_ENTRY_BYTES + 2 * BLOCK_BYTES);
 
+/** A checkpoint lists no more than a pack holds: what claims to be longer in a guest's data is not read. */
+const MAX_CHECKPOINT_BODY = PACK_MAX_RECORDS * TABLE_ENTRY_BYTES + 2 * BLOCK_BYTES;
+
 export interface SealedPack {
   readonly header: PackHeader;
   readonly fileLength: number;
@@ -151,7 +154,8 @@ class Scan {
     if (readFully(this.#fd, head, offset) < head.length) return undefined;
     const frame = readFrame(head);
     if (frame === undefined || (onlyType !== undefined && frame.type !== onlyType)) return undefined;
-    if (frame.bodyLength > MAX_FRAME_BODY || offset + FRAME_HEADER_BYTES + frame.bodyLength > this.fileLength)
+    const longest = frame.type === FrameType.checkpoint ? MAX_CHECKPOINT_BODY : MAX_FRAME_BODY;
+    if (frame.bodyLength > longest || offset + FRAME_HEADER_BYTES + frame.bodyLength > this.fileLength)
       return undefined;
     const bytes = frame.type === FrameType.pad ? head : Buffer.allocUnsafe(FRAME_HEADER_BYTES + frame.bodyLength);
     if (bytes !== head && readFully(this.#fd, bytes, offset) < bytes.length) return undefined;

@@ -152,6 +152,12 @@ export class PackWriter {
     this.close();
   }
 
+  /** Gives up a pack that is not sealed: nobody will sync it any more, so what is not durable by now is withdrawn (rule D2). */
+  abandon(): void {
+    if (this.#table.state(this.pack) === PackState.open) this.#condemn(new Error('its session gave up'), 'seal');
+    this.close();
+  }
+
   /** Gives up the descriptor; the file stays as it is. May be called again: the number may be another file's by then. */
   close(): void {
     if (!this.#closed) closeQuietly(this.#fd);

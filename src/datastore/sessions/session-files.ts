@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { SessionRecord } from '../../schema/state-files.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic } from '../../util/atomic-file.ts';
 import { systemCode } from '../../util/errors.ts';
-import { parseJson } from '../../util/json-file.ts';
+import { parseStateFile } from '../../util/json-file.ts';
 import type { Layout } from '../layout.ts';
 
 /** What an unfinished session left lasts this long on the store clock after it was opened. */
@@ -36,7 +36,7 @@ export async function readSessionFiles(layout: Layout): Promise<SessionRecord[]>
     if (/^[0-9a-f]{32}\.json\.tmp$/.test(name)) await unlink(join(layout.sessions, name));
     if (!/^[0-9a-f]{32}\.json$/.test(name)) continue;
     const text = await readIfPresent(layout.session(name.slice(0, 32)));
-    if (text !== undefined) records.push(parseJson(text, SessionRecord));
+    if (text !== undefined) records.push(parseStateFile(layout.session(name.slice(0, 32)), text, SessionRecord));
   }
   return records;
 }

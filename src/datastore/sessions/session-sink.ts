@@ -134,7 +134,7 @@ export class SessionSink {
   /** Lets go of everything without writing: the session failed. */
   close(): void {
     for (const writer of this.#writers.values()) {
-      writer.close();
+      writer.abandon();
       this.#env.buffers.give(writer.buffer);
     }
     this.#writers.clear();

@@ -18,7 +18,7 @@ import { GroupState } from '../../schema/state-files.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic, writeSynced } from '../../util/atomic-file.ts';
 import type { DurableDirectories } from '../../util/durable-directories.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
-import { parseJson } from '../../util/json-file.ts';
+import { parseStateFile } from '../../util/json-file.ts';
 import type { Layout } from '../layout.ts';
 import { encodeManifest, readManifest } from './manifest-file.ts';
 
@@ -94,8 +94,9 @@ export class GroupStore {
 
   /** The group's owner and high-water marks, undefined for a new group. */
   async state(ns: Namespace, group: GroupName): Promise<GroupState | undefined> {
-    const text = await readIfPresent(join(this.groupPath(ns, group), 'group.json'));
-    return text === undefined ? undefined : parseJson(text, GroupState);
+    const path = join(this.groupPath(ns, group), 'group.json');
+    const text = await readIfPresent(path);
+    return text === undefined ? undefined : parseStateFile(path, text, GroupState);
   }
 
   /** Makes the group's marks durable. They never go back (rule D8). */
