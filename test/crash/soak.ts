@@ -1,0 +1,69 @@
+// npm run soak: many kills and many power cuts on every path. Usage: tsx test/crash/soak.ts [--seed N] [--minutes M] [--path PART]
+// Rounds with rising seeds until the minutes are over (without: one round). The seed of a finding shows it again.
+import { parseArgs } from 'node:util';
+import { skipWithoutBuild } from '../support/crash/cli.ts';
+import { type PathReport, soakPlan } from '../support/crash/plan.ts';
+import { skipFaults } from '../support/faults/faults.ts';
+import { skipPowerCut } from '../support/power-cut/rig.ts';
+import { leftovers } from '../support/power-cut/scratch.ts';
+import { KILL_PATHS, runKillPath, World } from './kill-paths.ts';
+import { POWER_CUT_PATHS, PowerCutLab } from './power-cut-paths.ts';
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string' },
+    minutes: { type: 'string' },
+    path: { type: 'string', default: '' },
+    /** For a short look: this part of the 200 kills and 300 cuts. */
+    scale: { type: 'string', default: '1' },
+  },
+});
+const firstSeed = values.seed === undefined ? Math.floor(Math.random() * 1_000_000) : Number(values.seed);
+const deadline = performance.now() + Number(values.minutes ?? 0) * 60_000;
+const isWanted = (name: string): boolean => name.includes(values.path);
+
+let passed = 0;
+let failed = 0;
+
+function take(kind: string, report: PathReport): void {
+  passed += report.passed;
+  failed += report.findings.length;
+  console.log(`${kind} ${report.path}: ${report.passed} passed, ${report.findings.length} failed (${report.notes})`);
+  for (const { path, point, seed, error } of report.findings) {
+    console.log(`FAILED seed ${seed} ${kind} ${path}: ${point}: ${error.replaceAll('\n', ' ')}`);
+  }
+}
+
+async function kills(seed: number, scale: number): Promise<void> {
+  const reason = skipWithoutBuild() || skipFaults();
+  if (reason !== false) return console.log(`skipped all kills: ${reason}`);
+  const world = await World.create(seed);
+  try {
+    const plan = soakPlan(seed, scale);
+    for (const path of KILL_PATHS) if (isWanted(path.name)) take('kill', await runKillPath(world, path, plan));
+  } finally {
+    await world.close();
+  }
+}
+
+async function cuts(seed: number, scale: number): Promise<void> {
+  const reason = skipWithoutBuild() || skipFaults() || skipPowerCut();
+  if (reason !== false) return console.log(`skipped all power cuts: ${reason}`);
+  const lab = new PowerCutLab(seed);
+  try {
+    for (const name of POWER_CUT_PATHS) if (isWanted(name)) take('cut', await lab.run(name, soakPlan(seed, scale)));
+  } finally {
+    await lab.close();
+  }
+}
+
+for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; seed++) {
+  console.log(`seed ${seed}`);
+  await kills(seed, Number(values.scale));
+  await cuts(seed, Number(values.scale));
+}
+const left = leftovers();
+for (const each of left) console.log(`FAILED left behind: ${each}`);
+failed += left.length;
+console.log(`${passed} passed, ${failed} failed`);
+process.exitCode = failed === 0 ? 0 : 1;

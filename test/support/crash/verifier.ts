@@ -1,0 +1,172 @@
+// Judges a store after a crash: what is listed is what may be listed, and every snapshot of it restores byte for byte. Restores run
+// the code of `holdfast restore` in this process, because hundreds of program starts would be most of the time of these tests.
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { runRestore } from '../../../src/agent/restore/run-restore.ts';
+import { findSnapshot } from '../../../src/cli/find-snapshot.ts';
+import { AVERAGE_CHUNK_BYTES, createDatastore } from '../../../src/datastore/config.ts';
+import { ReadDatastore } from '../../../src/datastore/read-datastore.ts';
+import { snapshotLabel } from '../../../src/datastore/snapshots/group-store.ts';
+import { type Namespace, parseSnapshotRef } from '../../../src/schema/names.ts';
+import { HoldfastError } from '../../../src/util/errors.ts';
+import { WorkerPool } from '../../../src/util/worker-pool.ts';
+import { holdfast, jsonOf, WORKER } from './cli.ts';
+
+/** By archive name, the file whose bytes the archive holds. */
+export type Archives = Readonly<Record<string, string>>;
+
+export interface Listed {
+  readonly snapshot: string;
+  readonly sequence: number;
+  readonly notes: string;
+  readonly protected: boolean;
+  readonly damaged: boolean;
+  readonly error: string | null;
+}
+
+export interface Expected {
+  /** Acknowledged: must be there. */
+  readonly present: ReadonlyMap<string, Archives>;
+  /** Acknowledged as forgotten: must not be there. */
+  readonly forgotten?: readonly string[];
+  /** A forget of these was under way: they may be there, and then whole. */
+  readonly maybeForgotten?: readonly string[];
+  /** What a backup under way read: one snapshot more may be there if it holds this. */
+  readonly maybeMade?: Archives;
+}
+
+export class Verifier {
+  readonly #pool = WorkerPool.start(WORKER, 2);
+  readonly #contents = new Map<string, Buffer>();
+  readonly #scratch = mkdtempSync(join(tmpdir(), 'hf-verifier-'));
+
+  async close(): Promise<void> {
+    await this.#pool.close();
+    rmSync(this.#scratch, { recursive: true });
+  }
+
+  /** Throws unless the listing is as expected and everything in it restores. Returns the listing. */
+  async check(root: string, expected: Expected): Promise<Listed[]> {
+    const listed = jsonOf<Listed[]>(await holdfast(root, ['snapshot', 'list']));
+    const names = listed.map((row) => row.snapshot);
+    const broken = listed.find((row) => row.error !== null || row.damaged);
+    if (broken !== undefined) throw new Error(`${broken.snapshot} is listed as ${broken.error ?? 'damaged'}`);
+    for (const name of expected.present.keys()) {
+      if (!names.includes(name) && !expected.maybeForgotten?.includes(name))
+        throw new Error(`acknowledged ${name} is gone; listed: ${names}`);
+    }
+    const back = expected.forgotten?.find((name) => names.includes(name));
+    if (back !== undefined) throw new Error(`forgotten ${back} came back`);
+    const more = names.filter((name) => !expected.present.has(name));
+    if (more.length > (expected.maybeMade === undefined ? 0 : 1))
+      throw new Error(`listed although nobody made it: ${more}`);
+    const store = await ReadDatastore.open(root);
+    try {
+      const objects = store.objects(Number.POSITIVE_INFINITY);
+      await objects.join(this.#pool);
+      for (const name of names) await this.#restore(store, name, expected.present.get(name) ?? expected.maybeMade!);
+    } finally {
+      store.close();
+      await this.#letGo();
+    }
+    return listed;
+  }
+
+  /** What `GROUP/latest` stands for; undefined when there is no snapshot. */
+  async latest(root: string, group: string): Promise<string | undefined> {
+    const store = await ReadDatastore.open(root);
+    try {
+      return snapshotLabel((await findSnapshot(store.groups, `${group}/latest`, { outputFormat: 'json' })).name);
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'not-found') return undefined;
+      throw error;
+    } finally {
+      store.close();
+    }
+  }
+
+  /** Threads keep packs open until they join another store; what is mounted could not be unmounted. */
+  async #letGo(): Promise<void> {
+    const root = join(this.#scratch, 'empty');
+    if (!existsSync(root)) await createDatastore(root, AVERAGE_CHUNK_BYTES[0]);
+    const store = await ReadDatastore.open(root);
+    await store.objects(Number.POSITIVE_INFINITY).join(this.#pool);
+    store.close();
+  }
+
+  async #restore(store: ReadDatastore, label: string, archives: Archives): Promise<void> {
+    const { group, time } = parseSnapshotRef(label);
+    const manifest = await store.groups.manifest({ ns: '' as Namespace, group, time: time! });
+    for (const [name, path] of Object.entries(archives)) {
+      const archive = manifest?.client.archives.find((each) => each.name === name);
+      if (archive === undefined) throw new Error(`${label} has no ${name}`);
+      const comparison = new Comparison(this.#content(path));
+      const request = {
+        archive,
+        space: manifest!.server.space,
+        target: '-',
+        overwrite: false,
+        stdout: comparison,
+        signal: new AbortController().signal,
+        onProgress: () => {},
+      };
+      try {
+        await runRestore(request, this.#pool, (space, id) => this.#pool.call(0, 'store.read', { space, id }));
+      } catch (error) {
+        throw new Error(`${label} ${name} does not restore: ${(error as Error).message}`, { cause: error });
+      }
+      comparison.requireWhole(`${label} ${name} against ${path}`);
+    }
+  }
+
+  #content(path: string): Buffer {
+    const known = this.#contents.get(path);
+    if (known !== undefined) return known;
+    const content = readFileSync(path);
+    this.#contents.set(path, content);
+    return content;
+  }
+}
+
+/** Compares what is written to it with what is expected. */
+class Comparison extends Writable {
+  readonly #expected: Buffer;
+  #done = 0;
+  #differsAt: number | undefined;
+
+  constructor(expected: Buffer) {
+    super();
+    this.#expected = expected;
+  }
+
+  override _write(bytes: Uint8Array, _: string, done: () => void): void {
+    const same = this.#expected.subarray(this.#done, this.#done + bytes.length).equals(bytes);
+    if (!same) this.#differsAt ??= this.#done;
+    this.#done += bytes.length;
+    done();
+  }
+
+  requireWhole(what: string): void {
+    if (this.#differsAt !== undefined) throw new Error(`${what}: differs at or after byte ${this.#differsAt}`);
+    if (this.#done !== this.#expected.length)
+      throw new Error(`${what}: ${this.#done} of ${this.#expected.length} bytes`);
+  }
+}
+
+/**
+ * What lies in a store that no finished operation would have left: open packs, condemned ones, session files, snapshot directories
+ * without a manifest, unfinished atomic writes except beside a file that the next write of it replaces. Empty after a recovery and a
+ * successful retry.
+ */
+export function residue(root: string): string[] {
+  const names = readdirSync(root, { recursive: true, encoding: 'utf8' });
+  const files = new Set(names);
+  return names.filter(
+    (name) =>
+      /^packs\/.*\.open$|^condemned\/|^sessions\/|-journal$/.test(name) ||
+      (name.endsWith('.tmp') && !files.has(name.slice(0, -4))) ||
+      (/^snapshots\/.*\/\d{4}-[^/]*Z$/.test(name) && !files.has(join(name, 'manifest.json'))),
+  );
+}
