@@ -45,7 +45,9 @@ export async function measureIndex(context: Context): Promise<IndexFigures> {
   const afterCrash = openTimes(root, context, () => rmSync(join(root, 'index', 'snapshot')));
   const clean = openTimes(root, context, () => {});
   const withoutLoading = Array.from({ length: context.runs }, () =>
-    seconds(() => cli(root, 'restore', 'vm/1/latest', 'small.conf', context.workspace.path('restored.conf'), '--overwrite')),
+    seconds(() =>
+      cli(root, 'restore', 'vm/1/latest', 'small.conf', context.workspace.path('restored.conf'), '--overwrite'),
+    ),
   );
   const { bytesPerObject, lookupsPerS } = lookUp(root);
   return {
@@ -58,7 +60,9 @@ export async function measureIndex(context: Context): Promise<IndexFigures> {
 }
 
 function cli(root: string, ...args: string[]): void {
-  execFileSync(process.execPath, [PROGRAM, '--repository', root, '--output-format', 'json', ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  execFileSync(process.execPath, [PROGRAM, '--repository', root, '--output-format', 'json', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
 }
 
 /** Sealed packs of records with distinct 64-byte payloads, as a session writes them. */
@@ -105,7 +109,8 @@ function lookUp(root: string): { bytesPerObject: number; lookupsPerS: number } {
   let found = 0;
   let elapsed = 0;
   for (let done = 0; done < LOOKUPS; done += 65536) {
-    for (let place = 0; place < 65536; place++) index.id(Math.floor(Math.random() * Math.min(limit, index.count))).copy(ids, place * 32);
+    for (let place = 0; place < 65536; place++)
+      index.id(Math.floor(Math.random() * Math.min(limit, index.count))).copy(ids, place * 32);
     const start = process.cpuUsage();
     for (let at = 0; at < ids.length; at += 32) if (index.first(0, ids, at) >= 0) found++;
     const { user, system } = process.cpuUsage(start);
