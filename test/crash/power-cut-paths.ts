@@ -277,14 +277,21 @@ export class PowerCutLab {
     const listed = await this.#verifier.check(root, { present, forgotten: state.forgotten, ...state.underWay });
     requireRecovered(root);
     if (retry === undefined) return;
-    const had = readdirSync(join(root, 'sessions')).length > 0;
     const summary = jsonOf<BackupSummary>(await holdfast(root, retry));
     const whole = new Map(listed.map((row) => [row.snapshot, present.get(row.snapshot) ?? state.underWay.maybeMade!]));
     await this.#verifier.check(root, {
       present: new Map([...whole, [summary.snapshot, { [DISK]: this.images[0]!.path }]]),
     });
-    if (had && readdirSync(join(root, 'sessions')).length > 0) throw new Error('a session file outlives the retry');
+    const left = readdirSync(join(root, 'sessions')).filter(
+      (name) => groupOf(join(root, 'sessions', name)) === retry[2],
+    );
+    if (left.length > 0) throw new Error(`a session file outlives the retry: ${left.join(' ')}`);
   }
+}
+
+/** The group of a session file; other groups may have unfinished sessions of their own. */
+function groupOf(path: string): string {
+  return (JSON.parse(readFileSync(path, 'utf8')) as { group: string }).group;
 }
 
 function requireRecovered(root: string): void {

@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pattern } from '../agent/nbd/servers.ts';
-import { type BackupJson, type ListedJson, listed, newPlace, type Place } from './holdfast.ts';
+import { type BackupJson, type ListedJson, listed, newPlace, type Place } from '../cli/holdfast.ts';
 
 const MiB = 1024 * 1024;
 

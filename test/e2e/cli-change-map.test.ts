@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { pattern } from '../agent/nbd/servers.ts';
-import { type BackupJson, newPlace, type Place } from './holdfast.ts';
+import { type BackupJson, newPlace, type Place } from '../cli/holdfast.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
