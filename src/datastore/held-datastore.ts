@@ -31,8 +31,10 @@ import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { StoreClock } from './store-clock.ts';
 
-/** The snapshot on disk is written anew when this share of the entries is not in it (or it is missing). */
+/** The snapshot on disk is written anew when this share of the entries is not in it, */
 const SNAPSHOT_STALE_SHARE = 1 / 16;
+/** and at least so many: fewer are read from footers in the time that a snapshot takes to open (20 ms). */
+const SNAPSHOT_WORTHWHILE = 65536;
 
 export interface SessionRequest {
   readonly ns: Namespace;
@@ -278,7 +280,7 @@ export class HeldDatastore {
 
   async #refreshSnapshot(): Promise<number> {
     const beyond = this.#index.count - this.#entriesInSnapshot;
-    if (beyond === 0 || beyond < this.#index.count * SNAPSHOT_STALE_SHARE) return 0;
+    if (beyond < Math.max(SNAPSHOT_WORTHWHILE, this.#index.count * SNAPSHOT_STALE_SHARE)) return 0;
     const before = this.#entriesInSnapshot * 48;
     const length = await this.#pool.call<number>(0, 'store.writeIndexSnapshot', undefined);
     this.#entriesInSnapshot = this.#index.count;

@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pattern } from '../agent/nbd/servers.ts';
 import { type BackupJson, type ListedJson, listed, newPlace, type Place } from '../cli/holdfast.ts';
+import { writeSnapshotOf } from '../support/index-snapshot.ts';
 
 const MiB = 1024 * 1024;
 
@@ -203,7 +204,7 @@ test('a snapshot directory without a manifest is no snapshot', async (t) => {
 
 test('without its index, or with a damaged one, a store is what it was', async (t) => {
   const place = await storeOfThree(t);
-  const index = join(place.repository, 'index/snapshot');
+  const index = writeSnapshotOf(place.repository);
   const good = readFileSync(index);
   for (const spoil of [
     () => renameSync(index, place.path('away')),
@@ -227,6 +228,7 @@ test('one small file out of a large store comes back, whether its index is loade
   writeFileSync(place.path('a.conf'), 'content');
   const archives = [`disk0.img:${place.path('disk')}`, `a.conf:${place.path('a.conf')}`];
   await place.run('backup', '--group', 'vm/101', ...archives);
+  writeSnapshotOf(place.repository);
   for (const [name, content] of [
     ['a.conf', 'content'],
     ['disk0.img', pattern(20 * MiB, 1)],
