@@ -75,6 +75,7 @@ async function start(): Promise<void> {
 async function stop(): Promise<void> {
   await verifier.close();
   rmSync(folder, { recursive: true });
+  assert.deepEqual(leftovers(), []);
 }
 
 function freshStore(t: TestContext): string {
@@ -311,10 +312,7 @@ suite('a backup whose disk fails', { skip: skipWithoutBuild() || skipFaults() },
 
 suite('a backup on a small disk', { skip: skipWithoutBuild() || skipSmallDisk() }, () => {
   before(start);
-  after(async () => {
-    await stop();
-    assert.deepEqual(leftovers(), []);
-  });
+  after(stop);
 
   async function storeOn(disk: SmallDisk): Promise<{ root: string; present: Map<string, Archives> }> {
     const root = join(disk.mountPath, 'store');

@@ -4,6 +4,7 @@ import { after, before, suite, test } from 'node:test';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
 import { ciPlan, describeFindings } from '../support/crash/plan.ts';
 import { skipFaults } from '../support/faults/faults.ts';
+import { leftovers } from '../support/power-cut/scratch.ts';
 import { KILL_PATHS, runKillPath, World } from './kill-paths.ts';
 
 suite('kill -9', { skip: skipWithoutBuild() || skipFaults() }, () => {
@@ -13,6 +14,7 @@ suite('kill -9', { skip: skipWithoutBuild() || skipFaults() }, () => {
   });
   after(async () => {
     await world.close();
+    assert.deepEqual(leftovers(), []);
   });
 
   for (const path of KILL_PATHS) {

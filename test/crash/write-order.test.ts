@@ -9,6 +9,7 @@ import { type BackupSummary, holdfast, holdfastWithFault, jsonOf, skipWithoutBui
 import { copyStore } from '../support/crash/copy-store.ts';
 import { writeVersions } from '../support/crash/images.ts';
 import { type FaultCall, type FaultOp, skipFaults } from '../support/faults/faults.ts';
+import { leftovers } from '../support/power-cut/scratch.ts';
 
 const IMAGE_BYTES = 20 << 20;
 
@@ -95,7 +96,10 @@ suite('order of writes', { skip: skipWithoutBuild() || skipFaults() }, () => {
     paths = writeVersions(folder, 'disk', { sizeBytes: IMAGE_BYTES, versions: 2, seed: 3 }).map((image) => image.path);
     jsonOf(await holdfast(root, ['datastore', 'create']));
   });
-  after(() => rmSync(folder, { recursive: true }));
+  after(() => {
+    rmSync(folder, { recursive: true });
+    assert.deepEqual(leftovers(), []);
+  });
 
   const record = async (store: string, ...args: string[]): Promise<{ log: CallLog; stdout: string }> => {
     const run = await holdfastWithFault(store, args, { action: 'count' });
