@@ -1,11 +1,11 @@
 // Runs test files under node:test with the TypeScript loader. Usage: node scripts/run-tests.mjs [--fast] [path-part ...]
-// --fast leaves out the folders that start guests, mounts or kill loops; path parts choose files by name.
+// --fast leaves out the folders that start programs, mounts or kill loops by the dozen; path parts choose files by name.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
-const SLOW = ['test/crash/', 'test/e2e/'];
+const SLOW = ['test/crash/', 'test/e2e/', 'test/cli/', 'test/bench/', 'test/support/', 'test/agent/nbd/', 'test/agent/sources/'];
 const fast = process.argv.includes('--fast');
 const parts = process.argv.slice(2).filter((argument) => argument !== '--fast');
 const files = readdirSync('test', { recursive: true })
