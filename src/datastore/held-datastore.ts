@@ -33,7 +33,7 @@ import { StoreClock } from './store-clock.ts';
 
 /** The snapshot on disk is written anew when this share of the entries is not in it, */
 const SNAPSHOT_STALE_SHARE = 1 / 16;
-/** and at least so many: fewer are read from footers in the time that a snapshot takes to open (20 ms). */
+/** and at least so many: fewer load from footers in some 20 ms at the rate measured for 10 M, and a file of 48 bytes an entry is saved. */
 const SNAPSHOT_WORTHWHILE = 65536;
 
 export interface SessionRequest {

@@ -237,7 +237,7 @@ export class ObjectIndex {
   }
 
   /**
-   * Plain loads, for Atomics.load is a call (three of them cost a third of a look-up): a value read late only means an entry seen late,
+   * Plain loads, for V8 of Node 20 calls a builtin for each Atomics.load: a value read late only means an entry seen late,
    * and what a slot's value leads to was written before it.
    */
   #probe(): number {

@@ -3,7 +3,7 @@
 import type { Area, Arena } from '../../util/arena.ts';
 import { HoldfastError } from '../../util/errors.ts';
 
-/** A large buffer makes O_DIRECT writes of 4 MiB (within 2 % of the CPU cost of 8 MiB), a small one of 512 KiB. */
+/** A large buffer makes O_DIRECT writes of 4 MiB and a small one of 512 KiB. */
 const LARGE_BYTES = 4 * 1024 * 1024;
 const SMALL_BYTES = 512 * 1024;
 const LARGE_COUNT = 2;

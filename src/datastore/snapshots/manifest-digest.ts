@@ -1,5 +1,5 @@
 // The digest that tells a whole manifest from a damaged or edited one, and the roots of a manifest for a worker thread.
-// Kept apart from the schema, which would cost every thread 50 ms to load.
+// Kept apart from the schema, which no thread needs to load.
 import { readFileSync } from 'node:fs';
 import { hexHash } from '../../chunker/object-id.ts';
 import type { ClientPart, Manifest, ServerPart } from '../../schema/manifest.ts';
