@@ -4,8 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from './measure.ts';
 
 // Another build can be measured by the same bench: HOLDFAST_BENCH_PROGRAM names its holdfast.js.
-export const PROGRAM =
-  process.env.HOLDFAST_BENCH_PROGRAM ?? fileURLToPath(new URL('../dist/holdfast.js', import.meta.url));
+export const PROGRAM = process.env.HOLDFAST_BENCH_PROGRAM ?? fileURLToPath(new URL('../holdfast.js', import.meta.url));
 const GROUP = 'vm/101';
 const DISK = 'disk0.img';
 

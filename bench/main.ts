@@ -20,7 +20,7 @@ import { ALL_TOOLS, missingTools, toolVersions } from './tools.ts';
 import { Workspace } from './workspace.ts';
 
 const QUESTIONS: readonly Question[] = [full, known, second, changemap, restore, index10m, memory];
-const CACHE = fileURLToPath(new URL('../.cache/bench', import.meta.url));
+const CACHE = fileURLToPath(new URL('../../.cache/bench', import.meta.url));
 
 interface Answered extends Answer {
   name: string;

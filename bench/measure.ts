@@ -34,6 +34,12 @@ export interface Measured {
 /** The command ended with an exit code other than 0; the message ends with what it wrote last. */
 export class CommandFailed extends Error {}
 
+/** Without what makes every start of Node slower on some machines: more certificates to parse, options of somebody's shell. */
+function plainEnvironment(): NodeJS.ProcessEnv {
+  const { NODE_EXTRA_CA_CERTS: _, NODE_OPTIONS: __, ...rest } = process.env;
+  return rest;
+}
+
 /** Runs the command to its end. Throws CommandFailed, or an error that names the package when GNU time is missing. */
 export async function measure(command: Command, options: { samplePss?: boolean } = {}): Promise<Measured> {
   if (!existsSync(GNU_TIME)) throw new Error(`${GNU_TIME} is missing; as root: apt-get install -y time`);
@@ -43,7 +49,7 @@ export async function measure(command: Command, options: { samplePss?: boolean }
   try {
     const child = spawn(GNU_TIME, ['-f', '%U %S %M', '-o', path('time'), '--', ...command.argv], {
       cwd: command.cwd,
-      env: { ...process.env, ...command.env },
+      env: { ...plainEnvironment(), ...command.env },
       stdio: ['ignore', stdout, stderr],
     });
     const started = process.hrtime.bigint();

@@ -5,7 +5,7 @@ import type { ObjectId, StoredObject } from '../chunker/object.ts';
 export interface ObjectSink {
   /**
    * Puts the data object that lies in the thread's arena at `offset`. The 4 bytes before it are borrowed while it is hashed, and
-   * must belong to the arena.
+   * must belong to the arena. The id is valid until the next call.
    */
   putData(offset: number, length: number): ObjectId;
   /** Puts any object. @throws `out-of-scope` when it names an object that the session does not know. */

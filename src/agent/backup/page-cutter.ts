@@ -10,11 +10,11 @@ import type { ObjectSink } from '../object-sink.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
 
 /** Read steps: what was read is still in the cache when it is hashed; a small step after a change keeps reads close to it. */
-const READ_STEP_BYTES = 256 * 1024;
+const READ_STEP_BYTES = 2048 * 1024;
 /** Over a socket a step must be worth the round trip. */
 const SOCKET_STEP_BYTES = 2 * 1024 * 1024;
 /** Steps that fit before the unfinished piece is moved back to the start: the whole window stays within 1 MiB of cache. */
-const STEPS_PER_WINDOW = 3;
+const STEPS_PER_WINDOW = 1;
 const CHANGE_STEP_BYTES = 16 * 1024;
 const BLOCK_BYTES = 4096;
 /** Room before the window: the hash of a data object borrows 4 bytes before it. */

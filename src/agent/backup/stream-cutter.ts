@@ -1,7 +1,7 @@
 // Cuts a stream in a worker: bytes arrive in any portions, pieces leave in order, the unfinished one is kept in the window.
 
 import type { Cutter } from '../../chunker/cutter.ts';
-import type { ObjectId } from '../../chunker/object.ts';
+import { copyId, type ObjectId } from '../../chunker/object.ts';
 import type { Area } from '../../util/arena.ts';
 import type { ObjectSink } from '../object-sink.ts';
 
@@ -38,7 +38,7 @@ export class StreamCutter {
       const length = this.#held === 0 ? 0 : this.#cutter.nextStream(pointer + this.#start, this.#held, isLast);
       if (length > 0) {
         const at = pointer + this.#start;
-        pieces.push({ length, id: this.#cutter.isZero(at, length) ? undefined : sink.putData(at, length) });
+        pieces.push({ length, id: this.#cutter.isZero(at, length) ? undefined : copyId(sink.putData(at, length)) });
         this.#start += length;
         this.#held -= length;
         continue;

@@ -1,6 +1,6 @@
 // What a session has put, what it may name, and what it relies on, shared by all threads: bitmaps over index entries and, per
 // pack, how far. The buffers are as large as the store may ever be and cost memory only where they are touched.
-import { MAX_ENTRIES } from '../index/object-index.ts';
+import { MAX_ENTRIES } from '../index/index-tables.ts';
 import { MAX_PACKS } from '../packs/pack-table.ts';
 
 export interface SessionMarksBuffers {

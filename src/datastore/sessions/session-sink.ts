@@ -60,6 +60,7 @@ export class SessionSink {
   readonly #writers = new Map<number, PackWriter>();
   #counters: SinkCounters = zeroCounters();
   #scopeComplete = false;
+  #found = new Int32Array(0);
 
   constructor(env: SinkEnvironment, descriptor: SessionDescriptor) {
     this.#env = env;
@@ -76,7 +77,7 @@ export class SessionSink {
     return counters;
   }
 
-  /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash). */
+  /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash); the id is valid until the next call. */
   putData(offset: number, length: number): ObjectId {
     const id = this.#env.source.hasher.dataId(this.#env.memory, offset, length);
     if (!this.#hit(id)) this.#store(Kind.data, id, NO_REFS, this.#env.memory.subarray(offset, offset + length));
@@ -94,7 +95,7 @@ export class SessionSink {
         `an object of ${refs.length + payload.length} bytes is over the limit of ${MAX_OBJECT_BYTES}`,
       );
     }
-    for (let at = 0; at < refs.length; at += ID_BYTES) this.#requireKnown(refs, at);
+    this.#requireKnown(refs);
     const id = this.#env.source.hasher.id(kind, refs, payload);
     if (!this.#hit(id)) this.#store(kind, id, refs, payload);
     return id;
@@ -191,16 +192,17 @@ export class SessionSink {
     }
   }
 
-  #requireKnown(refs: Uint8Array, at: number): void {
-    if (this.#isKnown(refs, at)) return;
-    const hex = Buffer.from(refs.subarray(at, at + ID_BYTES)).toString('hex');
-    throw new HoldfastError(
-      'out-of-scope',
-      `object ${hex.slice(0, 16)}… is named but was neither put in this session nor is in its scope`,
-      {
-        data: { id: hex },
-      },
-    );
+  #requireKnown(refs: Uint8Array): void {
+    const count = refs.length / ID_BYTES;
+    if (this.#found.length < count) this.#found = new Int32Array(count);
+    this.#env.locator.index.firstOfEach(this.#descriptor.space, refs, this.#found);
+    for (let place = 0; place < count; place++) {
+      const entry = this.#found[place] as number;
+      if (entry >= 0 && this.#isUsable(entry)) continue;
+      // Not this copy, perhaps another.
+      const at = place * ID_BYTES;
+      if (!this.#isKnown(refs, at)) throw outOfScope(refs.subarray(at, at + ID_BYTES));
+    }
   }
 
   #isKnown(ids: Uint8Array, at: number): boolean {
@@ -212,12 +214,16 @@ export class SessionSink {
   }
 
   #isMarked(ids: Uint8Array, at: number): boolean {
-    const { locator } = this.#env;
-    const { index } = locator;
+    const { index } = this.#env.locator;
     for (let entry = index.first(this.#descriptor.space, ids, at); entry >= 0; entry = index.next()) {
-      if ((this.#marks.isPut(entry) || this.#marks.isInScope(entry)) && locator.isReadable(entry)) return true;
+      if (this.#isUsable(entry)) return true;
     }
     return false;
+  }
+
+  /** Whether the session may name this copy: it put it or has it in scope, and it can be read. */
+  #isUsable(entry: number): boolean {
+    return (this.#marks.isPut(entry) || this.#marks.isInScope(entry)) && this.#env.locator.isReadable(entry);
   }
 
   #markScope(id: ObjectId): void {
@@ -250,4 +256,13 @@ export class SessionSink {
       pending.push(...this.#refsOf(id));
     }
   }
+}
+
+function outOfScope(id: Uint8Array): HoldfastError {
+  const hex = Buffer.from(id).toString('hex');
+  return new HoldfastError(
+    'out-of-scope',
+    `object ${hex.slice(0, 16)}… is named but was neither put in this session nor is in its scope`,
+    { data: { id: hex } },
+  );
 }

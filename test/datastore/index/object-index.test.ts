@@ -187,3 +187,28 @@ test('a second index in the same buffers has nothing of the first: a snapshot tu
   }
   assert.equal(view.count, ids.length);
 });
+
+test('many ids at once are found as one by one, in any number, also where copies and tags meet', (t) => {
+  const { index } = makeIndex(t);
+  // Ids of few different words: many have their tag in common, and some of those their slot.
+  const id = fc
+    .array(fc.nat(2), { minLength: 8, maxLength: 8 })
+    .map((words) => Buffer.from(Uint32Array.from(words).buffer));
+  const stored = fc.array(fc.record({ id, space: fc.nat(1) }), { maxLength: 60 });
+  fc.assert(
+    fc.property(stored, fc.array(id, { maxLength: 400 }), (inserts, asked) => {
+      for (const { id, space } of inserts) index.insert(space, id, 1, 2, 3);
+      const ids = Buffer.concat([...asked, ...inserts.map((insert) => insert.id)]);
+      for (const space of [0, 1, 2]) {
+        const found = new Int32Array(ids.length / 32).fill(-7);
+        index.firstOfEach(space, ids, found);
+        for (const [place, entry] of found.entries()) {
+          const one = ids.subarray(place * 32, place * 32 + 32);
+          if (entry < 0) assert.equal(index.first(space, one), -1);
+          else assert.deepEqual([index.space(entry), index.id(entry)], [space, one]);
+        }
+      }
+    }),
+    { numRuns: 60 },
+  );
+});

@@ -1,0 +1,13 @@
+// Bundles the bench as the programs are bundled and runs it: what it measures inside its own process then runs as users run it.
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { bundleOptions } from './build.mjs';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+await build({
+  ...bundleOptions,
+  absWorkingDir: root,
+  entryPoints: { main: 'bench/main.ts', 'index-lookups': 'bench/index-lookups.ts' },
+  outdir: 'dist/bench',
+});
+await import('../dist/bench/main.js');
