@@ -3,9 +3,7 @@ import { createRequire } from 'node:module';
 import type { Blake3Hasher as Hasher } from '@napi-rs/blake-hash';
 import { ID_BYTES, Kind, type ObjectId } from './object.ts';
 
-const { Blake3Hasher, blake3 } = createRequire(import.meta.url)(
-  '@napi-rs/blake-hash',
-) as typeof import('@napi-rs/blake-hash');
+const { Blake3Hasher, blake3 } = loadBinding();
 
 const DOMAIN = 'holdfast object id v1\0';
 
@@ -75,4 +73,17 @@ export function shortHash(bytes: Uint8Array, key?: Uint8Array): Buffer {
 /** BLAKE3 of some bytes as hexadecimal text. */
 export function hexHash(bytes: Uint8Array): string {
   return blake3(bytes as Buffer).toString('hex');
+}
+
+/**
+ * The package finds out which C library there is by a full report of the process, 5 ms in every thread; so its binary for Debian is tried
+ * first.
+ */
+function loadBinding(): typeof import('@napi-rs/blake-hash') {
+  const require = createRequire(import.meta.url);
+  try {
+    return require(`@napi-rs/blake-hash-linux-${process.arch}-gnu`);
+  } catch {
+    return require('@napi-rs/blake-hash');
+  }
 }
