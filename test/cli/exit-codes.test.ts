@@ -51,7 +51,7 @@ test('the manual names the limits as the sources have them', () => {
     ['cli/commands/snapshot.ts', /MAX_NOTE_LENGTH = 65_536;/, '| 65,536 characters |'],
     ['chunker/object.ts', /MAX_OBJECT_BYTES = 16 \* 1024 \* 1024 \+ 64 \* 1024;/, '| 16 MiB + 64 KiB |'],
     ['agent/backup/change-map.ts', /MAX_FILE_BYTES = 512 \* 1024 \* 1024;/, '| 512 MiB |'],
-    ['datastore/index/object-index.ts', /MAX_ENTRIES = 1 << 27;/, '| 2^27 copies'],
+    ['datastore/index/index-tables.ts', /MAX_ENTRIES = 1 << 27;/, '| 2^27 copies'],
     ['datastore/packs/pack-table.ts', /MAX_PACKS = 1 << 18;/, '| 262,144: '],
     ['datastore/packs/write-buffers.ts', /LARGE_COUNT = 2;\s*const SMALL_COUNT = 14;/, '| 16 | `too-many`'],
     ['datastore/sessions/session-files.ts', /UNFINISHED_LIFETIME_MS = 7 \* 24/, 'kept for 7 days of store clock'],
