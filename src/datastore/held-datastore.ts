@@ -10,9 +10,13 @@ import { syncDirectory } from '../util/atomic-file.ts';
 import { DurableDirectories } from '../util/durable-directories.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
+import { Turn } from '../util/turn.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
+import { GarbageCollection, type GcContext, type GcOptions } from './gc/collect-garbage.ts';
+import { rootsOf } from './gc/roots.ts';
 import { lockedError, raiseEpoch } from './holder-record.ts';
+import { EntrySet } from './index/entry-set.ts';
 import { loadIndex } from './index/load-index.ts';
 import type { ObjectIndex } from './index/object-index.ts';
 import { joinThreads } from './join-threads.ts';
@@ -25,7 +29,7 @@ import type { PackTable } from './packs/pack-table.ts';
 import { recoverPacks } from './packs/recover-packs.ts';
 import { QuarantineList } from './quarantine.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
-import { findLeftovers, type Leftovers } from './sessions/leftovers.ts';
+import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
 import { writeSessionFile } from './sessions/session-files.ts';
 import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
@@ -53,11 +57,15 @@ export class HeldDatastore {
   readonly #pool: WorkerPool;
   readonly #context: SessionContext;
   readonly #index: ObjectIndex;
+  readonly #live: EntrySet;
   readonly #groups: GroupStore;
   readonly #clock: StoreClock;
   readonly #quarantine: QuarantineList;
   readonly #unfinished: SessionRecord[];
   readonly #leftovers: Leftovers;
+  readonly #openSessions = new Map<string, BackupSession>();
+  #failedSessions = 0;
+  #collecting = false;
   #entriesInSnapshot: number;
 
   private constructor(parts: {
@@ -68,6 +76,7 @@ export class HeldDatastore {
     shared: SharedBuffers;
     pool: WorkerPool;
     context: SessionContext;
+    live: EntrySet;
     clock: StoreClock;
     unfinished: SessionRecord[];
     leftovers: Leftovers;
@@ -80,6 +89,7 @@ export class HeldDatastore {
     this.#shared = parts.shared;
     this.#pool = parts.pool;
     this.#context = parts.context;
+    this.#live = parts.live;
     this.#index = parts.context.locator.index;
     this.#groups = parts.context.groups;
     this.#quarantine = parts.context.quarantine;
@@ -137,11 +147,13 @@ export class HeldDatastore {
       locator,
       source,
     );
+    const live = new EntrySet();
     await joinThreads(pool, shared, {
       root: layout.root,
       storeId: config.store,
       epoch,
       packs: packs.buffer,
+      live: live.buffer,
       entriesOnDisk: false,
     });
     const context: SessionContext = {
@@ -154,6 +166,8 @@ export class HeldDatastore {
       quarantine,
       storeId: config.store,
       groupTurns: new Map(),
+      rootTurn: new Turn(),
+      withdrawnRoots: [],
     };
     return new HeldDatastore({
       config,
@@ -163,6 +177,7 @@ export class HeldDatastore {
       shared,
       pool,
       context,
+      live,
       clock,
       unfinished,
       leftovers,
@@ -201,6 +216,10 @@ export class HeldDatastore {
    * @throws `not-owner` when the group belongs to somebody else.
    */
   async openSession(request: SessionRequest): Promise<BackupSession> {
+    return await this.#context.rootTurn.run(() => this.#openSessionInTurn(request));
+  }
+
+  async #openSessionInTurn(request: SessionRequest): Promise<BackupSession> {
     const state = await this.#groups.state(request.ns, request.group);
     if (state !== undefined && state.owner !== request.owner) {
       throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
@@ -221,13 +240,15 @@ export class HeldDatastore {
       (other) => other.ns === record.ns && other.group === record.group && other.owner === record.owner,
     );
     const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
-    return await BackupSession.open(this.#context, record, {
+    const session = await BackupSession.open(this.#context, record, {
       compressionLevel: request.compressionLevel,
       ownerManifests: await this.#manifestsOf(request.owner),
       adopted,
       leftovers,
       onEnded: (committed) => this.#sessionEnded(record, committed ? adopted : [], committed),
     });
+    this.#openSessions.set(record.session, session);
+    return session;
   }
 
   /**
@@ -235,6 +256,10 @@ export class HeldDatastore {
    * @throws `not-found`, `protected`.
    */
   async forget(name: SnapshotName): Promise<void> {
+    await this.#context.rootTurn.run(() => this.#forgetInTurn(name));
+  }
+
+  async #forgetInTurn(name: SnapshotName): Promise<void> {
     let manifest: Manifest | undefined;
     try {
       manifest = await this.#groups.manifest(name);
@@ -247,6 +272,11 @@ export class HeldDatastore {
         'protected',
         `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`,
       );
+    }
+    // What open sessions may still name goes only when they have ended (rule S3).
+    if (manifest !== undefined) {
+      const path = this.#groups.manifestPath(name);
+      for (const session of this.#openSessions.values()) session.keepForgotten(path, rootsOf(manifest));
     }
     await describingRootErrors(this.#layout.root, () => this.#groups.remove(name));
   }
@@ -261,6 +291,54 @@ export class HeldDatastore {
       this.#groups.rewrite(name, { client: manifest.client, server }),
     );
     return { ...manifest, server };
+  }
+
+  /**
+   * A garbage collection, to be run step by step: mark, plan, sweep, audit. Others use the store meanwhile. `use` gets it; two at once are
+   * refused.
+   * @throws `datastore-locked` when one is running.
+   */
+  async collectGarbage<Result>(options: GcOptions, use: (gc: GarbageCollection) => Promise<Result>): Promise<Result> {
+    if (this.#collecting)
+      throw new HoldfastError(
+        'datastore-locked',
+        `${this.#layout.root}: a garbage collection is running; wait for its end`,
+      );
+    this.#collecting = true;
+    try {
+      return await describingRootErrors(this.#layout.root, () =>
+        use(new GarbageCollection(this.#gcContext(), options)),
+      );
+    } finally {
+      this.#collecting = false;
+      // Whatever was dropped is in the snapshot on disk: it is written anew at close.
+      this.#entriesInSnapshot = 0;
+    }
+  }
+
+  #gcContext(): GcContext {
+    const { pool, packs, rootTurn, withdrawnRoots } = this.#context;
+    return {
+      layout: this.#layout,
+      pool,
+      index: this.#index,
+      packs,
+      live: this.#live,
+      rootTurn,
+      rootSources: () => ({
+        groups: this.#groups,
+        index: this.#index,
+        sessions: this.#openSessions.values(),
+        leftovers: this.#leftovers.values(),
+        withdrawn: withdrawnRoots,
+      }),
+      packsOfSessions: () => {
+        const sessions = new Set([...this.#openSessions.keys(), ...this.#unfinished.map((record) => record.session)]);
+        const sessionOf = sessions.size === 0 ? [] : sessionsOfPacks(this.#layout, packs, sessions);
+        return new Set([...sessionOf.keys()].filter((pack) => sessionOf[pack] !== undefined));
+      },
+      failedSessions: () => this.#failedSessions,
+    };
   }
 
   /** Closes everything; writes the index snapshot when it has become stale. Returns the bytes by which that file grew. */
@@ -301,11 +379,13 @@ export class HeldDatastore {
   }
 
   #sessionEnded(record: SessionRecord, ended: readonly SessionRecord[], committed: boolean): void {
+    this.#openSessions.delete(record.session);
     for (const other of ended) {
       this.#unfinished.splice(this.#unfinished.indexOf(other), 1);
       this.#leftovers.delete(other.session);
     }
     if (committed) return;
+    this.#failedSessions++;
     this.#unfinished.push(record);
     const { locator, source, packs } = this.#context;
     const found = findLeftovers(this.#layout, new Set([record.session]), packs, locator, source).get(record.session);

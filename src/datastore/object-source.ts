@@ -49,22 +49,41 @@ export class IndexLocator implements ObjectLocator {
     return -1;
   }
 
-  /** The first copy that a new reference may rely on, or -1 (rule D4: not condemned, not quarantined). */
-  reliable(space: number, id: Uint8Array, at = 0): number {
-    for (let entry = this.index.first(space, id, at); entry >= 0; entry = this.index.next()) {
-      if (!this.index.has(entry, FLAG_QUARANTINED) && this.#packs.state(this.index.pack(entry)) !== PackState.condemned)
-        return entry;
+  /**
+   * The first copy that a new reference may rely on (rule D4: not condemned, not quarantined), or -1. `mark` is called with a copy
+   * before its pack's flag is looked at: garbage collection sets the flag first and looks at marks then, so one sees the other.
+   */
+  reliable(space: number, id: Uint8Array, mark: (entry: number) => void = () => {}): number {
+    for (let entry = this.index.first(space, id); entry >= 0; entry = this.index.next()) {
+      const pack = this.index.pack(entry);
+      const state = this.#packs.state(pack);
+      if (this.index.has(entry, FLAG_QUARANTINED) || state === PackState.condemned || state === PackState.dropped)
+        continue;
+      mark(entry);
+      if (!this.#packs.isFlagged(pack)) return entry;
     }
     return -1;
   }
 
-  isReadable(entry: number): boolean {
-    if (this.index.has(entry, FLAG_QUARANTINED)) return false;
+  /** Whether the copy survives a power cut, is not known to be bad, and its pack is not about to go (rules D4, G4). */
+  isKept(entry: number): boolean {
     const pack = this.index.pack(entry);
     return (
-      this.#packs.state(pack) !== PackState.condemned ||
-      this.#packs.isDurable(pack, this.index.offset(entry) + this.index.length(entry))
+      !this.index.has(entry, FLAG_QUARANTINED) &&
+      this.#packs.state(pack) === PackState.sealed &&
+      !this.#packs.isFlagged(pack) &&
+      this.isDurable(entry)
     );
+  }
+
+  isDurable(entry: number): boolean {
+    return this.#packs.isDurable(this.index.pack(entry), this.index.offset(entry) + this.index.length(entry));
+  }
+
+  isReadable(entry: number): boolean {
+    if (this.index.has(entry, FLAG_QUARANTINED)) return false;
+    const state = this.#packs.state(this.index.pack(entry));
+    return state !== PackState.dropped && (state !== PackState.condemned || this.isDurable(entry));
   }
 
   isData(entry: number): boolean {

@@ -98,6 +98,7 @@ export class OpenObjects {
       storeId: this.#storeId.toString('hex'),
       epoch: 0,
       packs: this.#loaded.packs.buffer,
+      live: undefined,
       entriesOnDisk: this.#loaded.snapshot !== undefined,
     });
   }

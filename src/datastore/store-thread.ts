@@ -5,7 +5,9 @@ import type { Arena } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { SharedBuffers } from '../util/shared-buffers.ts';
 import type { Handlers } from '../util/worker-pool.ts';
+import { GcThread } from './gc/gc-thread.ts';
 import { DiskLocator } from './index/disk-locator.ts';
+import { EntrySet } from './index/entry-set.ts';
 import { ObjectIndex } from './index/object-index.ts';
 import { IndexSnapshot } from './index/snapshot-reader.ts';
 import { writeIndexSnapshot } from './index/snapshot-writer.ts';
@@ -23,6 +25,8 @@ export interface StoreThreadInit {
   readonly epoch: number;
   readonly packs: SharedArrayBuffer;
   readonly shared: Map<string, SharedArrayBuffer>;
+  /** The live set of garbage collection; a reader has none. */
+  readonly live: SharedArrayBuffer | undefined;
   /** The shared index holds only what the snapshot on disk does not: look there as well. */
   readonly entriesOnDisk: boolean;
 }
@@ -31,6 +35,7 @@ export class StoreThread {
   readonly #env: SinkEnvironment;
   readonly #shared: SharedBuffers;
   readonly #snapshot: IndexSnapshot | undefined;
+  readonly #gc: GcThread;
   readonly #sinks = new Map<string, SessionSink>();
 
   /** `shared` was created in this thread before `init` was made; `report` hears of newly quarantined entries. */
@@ -50,7 +55,9 @@ export class StoreThread {
     this.#snapshot = init.entriesOnDisk ? IndexSnapshot.open(layout, storeId, true) : undefined;
     const readLocator = this.#snapshot === undefined ? locator : new DiskLocator(this.#snapshot, locator.index);
     const source = new ObjectSource(readLocator, new PackReader(layout, packs));
-    this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId };
+    const live = new EntrySet(init.live);
+    this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId, live };
+    this.#gc = new GcThread(this.#env);
   }
 
   /** The thread's hand in an open session. */
@@ -96,6 +103,8 @@ export class StoreThread {
       'store.read': ({ space, id }: { space: number; id: Uint8Array }) =>
         this.source.get(space, Buffer.from(id) as ObjectId),
       'store.takeCounters': (session: string) => this.sink(session).takeCounters(),
+      // Answered only when everything before it has ended: whoever asked knows then that no older look-up is in use here.
+      'store.settle': () => this.source.packs.closeDropped(),
       'store.flush': (session: string) => this.sink(session).flush(),
       'store.seal': (session: string) => this.sink(session).seal(),
       'store.barrier': (packs: number[]) => {
@@ -108,6 +117,7 @@ export class StoreThread {
       },
       'store.writeIndexSnapshot': () =>
         writeIndexSnapshot(this.#env.layout, this.#env.storeId, this.#env.locator.index, this.#env.packs),
+      ...this.#gc.handlers(),
     };
   }
 }

@@ -4,7 +4,7 @@ import { constants, openSync } from 'node:fs';
 import { closeQuietly, DIRECT_ALIGNMENT, openDirect, readFully } from '../../util/direct-io.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { Layout } from '../layout.ts';
-import type { PackTable } from './pack-table.ts';
+import { PackState, type PackTable } from './pack-table.ts';
 
 const MAX_OPEN_FILES = 64;
 
@@ -42,6 +42,17 @@ export class PackReader {
     );
     if (start + got < offset + length) throw this.#truncated(pack, offset + length);
     return offset - start;
+  }
+
+  /** Closes the files of dropped packs, so that their space is free once they are deleted. */
+  closeDropped(): void {
+    for (const files of [this.#buffered, this.#direct]) {
+      for (const [pack, fd] of files) {
+        if (this.#table.state(pack) !== PackState.dropped) continue;
+        files.delete(pack);
+        closeQuietly(fd);
+      }
+    }
   }
 
   close(): void {

@@ -11,6 +11,7 @@ const DURABLE_END = 5;
 const DIRECTORY_DURABLE = 6;
 const WRITTEN_END = 7;
 const KIND = 8;
+const FLAGGED = 9;
 
 export const PackState = {
   /** Being written by this process. */
@@ -19,6 +20,8 @@ export const PackState = {
   sealed: 2,
   /** A write or sync failed: durable entries stay readable, the others are withdrawn, nothing new may rely on it. */
   condemned: 3,
+  /** Taken out of the store by garbage collection: nothing is read from it any more. */
+  dropped: 4,
 } as const;
 
 export class PackTable {
@@ -74,6 +77,15 @@ export class PackTable {
 
   setState(pack: number, state: number): void {
     Atomics.store(this.#words, (1 + pack) * WORDS + STATE, state);
+  }
+
+  /** Whether garbage collection looks at the pack in order to drop it: no new put may rely on it (rule G2). */
+  isFlagged(pack: number): boolean {
+    return Atomics.load(this.#words, (1 + pack) * WORDS + FLAGGED) === 1;
+  }
+
+  setFlagged(pack: number, flagged: boolean): void {
+    Atomics.store(this.#words, (1 + pack) * WORDS + FLAGGED, Number(flagged));
   }
 
   /** Bytes that were handed to the kernel; records beyond still lie in their writer's buffer. */

@@ -5,14 +5,16 @@ import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
 import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../schema/names.ts';
 import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { Turn } from '../../util/turn.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { describingRootErrors } from '../config.ts';
 import { type DamagedRange, damagedRanges } from '../damage.ts';
+import { type Root, rootsOf } from '../gc/roots.ts';
 import type { Layout } from '../layout.ts';
 import type { IndexLocator, ObjectSource } from '../object-source.ts';
 import { PackState, type PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
-import type { GroupStore, SnapshotName } from '../snapshots/group-store.ts';
+import type { GroupStore, PreparedManifest, SnapshotName } from '../snapshots/group-store.ts';
 import { labelTime } from '../snapshots/label-time.ts';
 import { removeSessionFiles } from './session-files.ts';
 import { SessionMarks } from './session-marks.ts';
@@ -28,8 +30,12 @@ export interface SessionContext {
   readonly packs: PackTable;
   readonly quarantine: QuarantineList;
   readonly storeId: string;
-  /** Per group path the end of the last commit: commits of one group follow each other. */
-  readonly groupTurns: Map<string, Promise<unknown>>;
+  /** Per group path: commits of one group follow each other. */
+  readonly groupTurns: Map<string, Turn>;
+  /** Opening, publishing, ending, forgetting and the roots of garbage collection exclude each other (rule G1). */
+  readonly rootTurn: Turn;
+  /** Roots of manifests that were published and withdrawn, whose removal may not be durable (rule D6). */
+  readonly withdrawnRoots: Root[];
 }
 
 /** A snapshot that a client may build on. */
@@ -51,6 +57,7 @@ export interface CommitResult {
 
 interface OpenOptions {
   readonly compressionLevel: number;
+  /** Paths of the owner's manifests: what they reach is in scope. */
   readonly ownerManifests: readonly string[];
   readonly adopted: readonly SessionRecord[];
   readonly leftovers: readonly Uint32Array[];
@@ -69,6 +76,7 @@ export class BackupSession {
   readonly #record: SessionRecord;
   readonly #options: OpenOptions;
   readonly #marks: SessionMarks;
+  readonly #scopeRoots: Root[];
   readonly #quarantinedAtOpen: number;
   #counters: SinkCounters = { objectsNew: 0, objectsReused: 0, bytesNew: 0, bytesStored: 0 };
   #ended = false;
@@ -79,6 +87,7 @@ export class BackupSession {
     options: OpenOptions,
     marks: SessionMarks,
     bases: BaseSnapshot[],
+    scopeRoots: Root[],
   ) {
     this.id = record.session;
     this.bases = bases;
@@ -86,6 +95,7 @@ export class BackupSession {
     this.#record = record;
     this.#options = options;
     this.#marks = marks;
+    this.#scopeRoots = scopeRoots;
     this.#quarantinedAtOpen = context.quarantine.count;
   }
 
@@ -103,15 +113,16 @@ export class BackupSession {
     bases.sort((a, b) => Number(a.damaged.length > 0) - Number(b.damaged.length > 0));
     const marks = new SessionMarks();
     for (const entry of options.leftovers.flatMap((entries) => [...entries])) {
-      marks.markScope(entry);
+      marks.scope.add(entry);
       marks.relyOn(context.locator.pack(entry), context.locator.offset(entry) + context.locator.length(entry));
     }
-    const session = new BackupSession(context, record, options, marks, bases);
+    const scopeRoots = newest.flatMap(rootsOf);
+    const session = new BackupSession(context, record, options, marks, bases, scopeRoots);
     await context.pool.all('store.openSession', {
       sessionId: record.session,
       space: record.space,
       marks: marks.buffers,
-      scopeRoots: newest.flatMap((manifest) => manifest.client.archives.map((archive) => archive.root)),
+      scopeRoots: scopeRoots.map(({ id }) => Buffer.from(id).toString('hex')),
       scopeManifests: options.ownerManifests,
       compressionLevel: options.compressionLevel,
     } satisfies SessionDescriptor);
@@ -153,13 +164,10 @@ export class BackupSession {
    */
   async commit(client: ClientPart, wantedTime: number | undefined, signal: AbortSignal): Promise<CommitResult> {
     const key = this.#context.groups.groupPath(this.#ns, this.#group);
-    const before = this.#context.groupTurns.get(key) ?? Promise.resolve();
-    const { root } = this.#context.layout;
-    const turn = before
-      .catch(() => undefined)
-      .then(() => describingRootErrors(root, () => this.#commitInTurn(client, wantedTime, signal)));
+    const turn = this.#context.groupTurns.get(key) ?? new Turn();
     this.#context.groupTurns.set(key, turn);
-    return await turn;
+    const { root } = this.#context.layout;
+    return await turn.run(() => describingRootErrors(root, () => this.#commitInTurn(client, wantedTime, signal)));
   }
 
   /** Ends without a snapshot; what was stored stays for a retry of this group. */
@@ -168,8 +176,22 @@ export class BackupSession {
     try {
       await this.#context.pool.all('store.seal', this.id);
     } finally {
-      await this.#end(false);
+      await this.#context.rootTurn.run(() => this.#end(false));
     }
+  }
+
+  /** What garbage collection must keep for this session: its puts by entry, its scope by roots (rule S3). */
+  get marks(): SessionMarks {
+    return this.#marks;
+  }
+
+  get scopeRoots(): readonly Root[] {
+    return this.#scopeRoots;
+  }
+
+  /** A snapshot is about to be forgotten: what it reaches stays in the scope of a session that opened while it was there. */
+  keepForgotten(manifestPath: string, roots: readonly Root[]): void {
+    if (this.#options.ownerManifests.includes(manifestPath)) this.#scopeRoots.push(...roots);
   }
 
   get #ns(): Namespace {
@@ -208,13 +230,25 @@ export class BackupSession {
     const name = { ns: this.#ns, group: this.#group, time };
     const manifest = this.#manifest(client, marks, suspect);
     const prepared = await groups.prepare(name, manifest);
+    return await this.#context.rootTurn.run(() => this.#publish(prepared, name, manifest, warning));
+  }
+
+  async #publish(
+    prepared: PreparedManifest,
+    name: SnapshotName,
+    manifest: Manifest,
+    warning: string | undefined,
+  ): Promise<CommitResult> {
+    let isPublished = false;
     try {
       // Between the first round and here another session may have failed a pack, or a copy may have been found bad.
       await this.#syncRelied();
-      this.#refuseFreshDamage(client.archives);
+      this.#refuseFreshDamage(manifest.client.archives);
       prepared.publish();
+      isPublished = true;
       await prepared.sync();
     } catch (error) {
+      if (isPublished) this.#context.withdrawnRoots.push(...rootsOf(manifest));
       await prepared.withdraw();
       throw error;
     }

@@ -20,7 +20,7 @@ export function findLeftovers(
 ): Leftovers {
   const leftovers: Leftovers = new Map();
   if (sessionIds.size === 0) return leftovers;
-  const sessionOf = packSessions(layout, packs, sessionIds);
+  const sessionOf = sessionsOfPacks(layout, packs, sessionIds);
   const closure = new ClosureCheck(locator, source);
   const found = new Map<string, number[]>();
   for (const entry of locator.index.entries()) {
@@ -35,7 +35,7 @@ export function findLeftovers(
 }
 
 /** For each pack number the session that wrote it, where that is one of `wanted`. */
-function packSessions(layout: Layout, packs: PackTable, wanted: ReadonlySet<string>): (string | undefined)[] {
+export function sessionsOfPacks(layout: Layout, packs: PackTable, wanted: ReadonlySet<string>): (string | undefined)[] {
   return Array.from({ length: packs.count }, (_, pack) => {
     const session = sessionOfPack(layout.sealedPack(packs.packId(pack)));
     return session !== undefined && wanted.has(session) ? session : undefined;

@@ -1,6 +1,5 @@
-// What a session has put, what it may name, and what it relies on, shared by all threads: bitmaps over index entries and, per
-// pack, how far. The buffers are as large as the store may ever be and cost memory only where they are touched.
-import { MAX_ENTRIES } from '../index/index-tables.ts';
+// What a session has put, what it may name, and what it relies on, shared by all threads: sets of index entries and, per pack, how far.
+import { EntrySet } from '../index/entry-set.ts';
 import { MAX_PACKS } from '../packs/pack-table.ts';
 
 export interface SessionMarksBuffers {
@@ -11,41 +10,30 @@ export interface SessionMarksBuffers {
 
 export class SessionMarks {
   readonly buffers: SessionMarksBuffers;
-  readonly #puts: Int32Array;
-  readonly #scope: Int32Array;
+  /** What the session put, new or hit. */
+  readonly puts: EntrySet;
+  /** What is known so far to belong to its scope. */
+  readonly scope: EntrySet;
   readonly #relied: Int32Array;
 
-  constructor(
-    buffers: SessionMarksBuffers = {
-      puts: new SharedArrayBuffer(MAX_ENTRIES / 8),
-      scope: new SharedArrayBuffer(MAX_ENTRIES / 8),
-      relied: new SharedArrayBuffer(MAX_PACKS * 4),
-    },
-  ) {
-    this.buffers = buffers;
-    this.#puts = new Int32Array(buffers.puts);
-    this.#scope = new Int32Array(buffers.scope);
-    this.#relied = new Int32Array(buffers.relied);
+  constructor(buffers?: SessionMarksBuffers) {
+    this.puts = new EntrySet(buffers?.puts);
+    this.scope = new EntrySet(buffers?.scope);
+    const relied = buffers?.relied ?? new SharedArrayBuffer(MAX_PACKS * 4);
+    this.#relied = new Int32Array(relied);
+    this.buffers = { puts: this.puts.buffer, scope: this.scope.buffer, relied };
   }
 
   /** Notes that the session put this entry (new or hit) and relies on its pack up to `end`. */
   markPut(entry: number, pack: number, end: number): void {
-    Atomics.or(this.#puts, entry >>> 5, 1 << (entry & 31));
+    this.puts.add(entry);
     this.relyOn(pack, end);
   }
 
-  /** Whether this session put the entry. */
-  isPut(entry: number): boolean {
-    return (Atomics.load(this.#puts, entry >>> 5) & (1 << (entry & 31))) !== 0;
-  }
-
-  /** Notes that the entry belongs to the session's scope. */
-  markScope(entry: number): void {
-    Atomics.or(this.#scope, entry >>> 5, 1 << (entry & 31));
-  }
-
-  isInScope(entry: number): boolean {
-    return (Atomics.load(this.#scope, entry >>> 5) & (1 << (entry & 31))) !== 0;
+  /** Gives a copy of an object the marks of the copy that it stands for. */
+  carryOver(from: number, to: number): void {
+    if (this.puts.has(from)) this.puts.add(to);
+    if (this.scope.has(from)) this.scope.add(to);
   }
 
   relyOn(pack: number, end: number): void {

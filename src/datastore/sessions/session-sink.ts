@@ -4,6 +4,7 @@ import { ID_BYTES, Kind, MAX_OBJECT_BYTES, type ObjectId, type StoredObject } fr
 import { encodeRecord, recordBound } from '../../chunker/record.ts';
 import { Compressor } from '../../chunker/zstd.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import type { EntrySet } from '../index/entry-set.ts';
 import { FLAG_DATA } from '../index/index-entry.ts';
 import type { Layout } from '../layout.ts';
 import { eachRef, type IndexLocator, missing, type ObjectSource } from '../object-source.ts';
@@ -37,6 +38,8 @@ export interface SinkEnvironment {
   readonly memory: Uint8Array;
   readonly epoch: number;
   readonly storeId: Buffer;
+  /** What garbage collection must keep: every put adds to it (rule G2). */
+  readonly live: EntrySet;
 }
 
 export interface SinkCounters {
@@ -57,6 +60,7 @@ export class SessionSink {
   readonly #descriptor: SessionDescriptor;
   readonly #marks: SessionMarks;
   readonly #compressor: Compressor;
+  readonly #markLive: (entry: number) => void;
   readonly #writers = new Map<number, PackWriter>();
   #counters: SinkCounters = zeroCounters();
   #scopeComplete = false;
@@ -67,6 +71,7 @@ export class SessionSink {
     this.#descriptor = descriptor;
     this.#marks = new SessionMarks(descriptor.marks);
     this.#compressor = new Compressor(descriptor.compressionLevel);
+    this.#markLive = (entry) => void env.live.add(entry);
     for (const root of descriptor.scopeRoots) this.#markScope(Buffer.from(root, 'hex') as ObjectId);
   }
 
@@ -143,7 +148,7 @@ export class SessionSink {
 
   #hit(id: ObjectId): boolean {
     const { locator } = this.#env;
-    const entry = locator.reliable(this.#descriptor.space, id);
+    const entry = locator.reliable(this.#descriptor.space, id, this.#markLive);
     if (entry < 0) return false;
     this.#marks.markPut(entry, locator.pack(entry), locator.offset(entry) + locator.length(entry));
     this.#counters.objectsReused++;
@@ -158,6 +163,7 @@ export class SessionSink {
       encodeRecord(target, { kind, id, refs, payload }, this.#compressor),
     );
     const entry = this.#env.locator.index.insert(space, id, writer.pack, offset, length | (isData ? FLAG_DATA : 0));
+    this.#env.live.add(entry);
     this.#marks.markPut(entry, writer.pack, offset + length);
     this.#counters.objectsNew++;
     this.#counters.bytesNew += payload.length;
@@ -223,13 +229,13 @@ export class SessionSink {
 
   /** Whether the session may name this copy: it put it or has it in scope, and it can be read. */
   #isUsable(entry: number): boolean {
-    return (this.#marks.isPut(entry) || this.#marks.isInScope(entry)) && this.#env.locator.isReadable(entry);
+    return (this.#marks.puts.has(entry) || this.#marks.scope.has(entry)) && this.#env.locator.isReadable(entry);
   }
 
   #markScope(id: ObjectId): void {
     const { index } = this.#env.locator;
     for (let entry = index.first(this.#descriptor.space, id); entry >= 0; entry = index.next())
-      this.#marks.markScope(entry);
+      this.#marks.scope.add(entry);
   }
 
   /** What an object of the scope names; nothing when it is damaged, for then its subtree is not in scope. */

@@ -127,6 +127,15 @@ export class GroupStore {
     }
   }
 
+  /** Makes every removal of a snapshot in a group durable, whoever did it: one that was killed may have come only half way (rule D6). */
+  async syncRemovals(ns: Namespace, group: GroupName): Promise<void> {
+    const path = this.groupPath(ns, group);
+    for (const label of await labelsIn(path)) {
+      if (!existsSync(join(path, label, MANIFEST))) await syncDirectory(join(path, label));
+    }
+    await syncDirectory(path);
+  }
+
   /** Writes the server part of a manifest that exists. */
   async rewrite(name: SnapshotName, manifest: Pick<Manifest, 'client' | 'server'>): Promise<void> {
     await writeFileAtomic(this.manifestPath(name), encodeManifest(manifest.client, manifest.server));
