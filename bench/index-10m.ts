@@ -8,6 +8,7 @@ import { encodeRecord, recordBound } from '../src/chunker/record.ts';
 import { Compressor } from '../src/chunker/zstd.ts';
 import { loadIndex } from '../src/datastore/index/load-index.ts';
 import { Layout } from '../src/datastore/layout.ts';
+import { holdersPackFiles } from '../src/datastore/packs/pack-files.ts';
 import { PackKind } from '../src/datastore/packs/pack-format.ts';
 import { PackTable } from '../src/datastore/packs/pack-table.ts';
 import { PackWriter } from '../src/datastore/packs/pack-writer.ts';
@@ -104,7 +105,7 @@ async function lookUp(root: string): Promise<Pick<IndexFigures, 'bytesPerObject'
   const layout = new Layout(root);
   const storeId = Buffer.from(JSON.parse(readFileSync(layout.config, 'utf8')).store, 'hex');
   const shared = new SharedBuffers('bench-index');
-  const { index } = loadIndex(layout, storeId, shared);
+  const { index } = loadIndex(layout, storeId, shared, holdersPackFiles(layout));
   try {
     return {
       bytesPerObject: index.memoryBytes / index.count,

@@ -24,6 +24,7 @@ import { Layout } from './layout.ts';
 import { type HeldLock, tryHold } from './lock.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
 import { emptyCondemned } from './packs/condemned.ts';
+import { holdersPackFiles } from './packs/pack-files.ts';
 import { PackReader } from './packs/pack-reader.ts';
 import type { PackTable } from './packs/pack-table.ts';
 import { recoverPacks } from './packs/recover-packs.ts';
@@ -129,7 +130,12 @@ export class HeldDatastore {
     // Names that an earlier process made but did not live to sync.
     for (const path of [layout.packs, layout.condemned, layout.sessions]) await syncDirectory(path);
     const storeId = Buffer.from(config.store, 'hex');
-    const { index, packs, entriesBeyondSnapshot, warnings } = loadIndex(layout, storeId, shared);
+    const { index, packs, entriesBeyondSnapshot, warnings } = loadIndex(
+      layout,
+      storeId,
+      shared,
+      holdersPackFiles(layout),
+    );
     const entriesInSnapshot = index.count - entriesBeyondSnapshot;
     const recovery = await recoverPacks(layout, packs, index, { storeId, epoch });
     await emptyCondemned(layout);

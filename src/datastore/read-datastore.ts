@@ -2,20 +2,20 @@
 // on a read-only file system. Rule L1.
 
 import { randomUUID } from 'node:crypto';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { DatastoreConfig } from '../schema/state-files.ts';
 import { DurableDirectories } from '../util/durable-directories.ts';
-import { systemCode } from '../util/errors.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { readConfig } from './config.ts';
 import { DiskLocator } from './index/disk-locator.ts';
-import { insertEntry, type LoadedIndex, listPacks, loadIndex } from './index/load-index.ts';
+import { insertEntry, type LoadedIndex, loadIndex } from './index/load-index.ts';
 import { joinThreads } from './join-threads.ts';
 import { Layout } from './layout.ts';
 import { type HeldLock, holdAsReader } from './lock.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
+import { openFirst, readersPackFiles } from './packs/pack-files.ts';
 import { PackReader } from './packs/pack-reader.ts';
 import { readPackHeader, scanRecords } from './packs/pack-scan.ts';
 import { GroupStore } from './snapshots/group-store.ts';
@@ -81,13 +81,15 @@ export class OpenObjects {
 
   static open(layout: Layout, storeId: Buffer, expectedLookups: number): OpenObjects {
     const shared = new SharedBuffers(`holdfast-${randomUUID()}`);
+    const files = readersPackFiles(layout);
     const loaded = loadIndex(
       layout,
       storeId,
       shared,
+      files,
       (entries) => expectedLookups < entries * LOOKUPS_PER_ENTRY_WORTH_LOADING,
     );
-    scanOpenPacks(layout, storeId, loaded);
+    scanOpenPacks(layout, storeId, files.open, loaded);
     return new OpenObjects(layout, storeId, shared, loaded);
   }
 
@@ -111,16 +113,11 @@ export class OpenObjects {
 }
 
 /** Records that a running or crashed holder has written but not sealed; a committed snapshot may rely on them. */
-function scanOpenPacks(layout: Layout, storeId: Buffer, loaded: LoadedIndex): void {
-  for (const packId of listPacks(layout).open) {
-    let fd: number;
-    try {
-      fd = openSync(layout.openPack(packId), 'r');
-    } catch (error) {
-      // Sealed since the listing: the holder renamed it.
-      if (systemCode(error) !== 'ENOENT') throw error;
-      fd = openSync(layout.sealedPack(packId), 'r');
-    }
+function scanOpenPacks(layout: Layout, storeId: Buffer, open: readonly Buffer[], loaded: LoadedIndex): void {
+  for (const packId of open) {
+    // Sealed since the listing, and even dropped; nowhere any more when it was given up before anything in it was published.
+    const fd = openFirst([layout.openPack(packId), layout.sealedPack(packId), layout.condemnedPack(packId)]);
+    if (fd === undefined) continue;
     try {
       const header = readPackHeader(fd);
       if (header === undefined || !header.storeId.equals(storeId)) continue;

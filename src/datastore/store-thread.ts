@@ -52,7 +52,7 @@ export class StoreThread {
     const packs = new PackTable(init.packs);
     const locator = new IndexLocator(ObjectIndex.attach(shared), packs, report);
     const storeId = Buffer.from(init.storeId, 'hex');
-    this.#snapshot = init.entriesOnDisk ? IndexSnapshot.open(layout, storeId, true) : undefined;
+    this.#snapshot = init.entriesOnDisk ? IndexSnapshot.open(layout, storeId, undefined) : undefined;
     const readLocator = this.#snapshot === undefined ? locator : new DiskLocator(this.#snapshot, locator.index);
     const source = new ObjectSource(readLocator, new PackReader(layout, packs));
     const live = new EntrySet(init.live);

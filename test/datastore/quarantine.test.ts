@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { FLAG_QUARANTINED } from '../../src/datastore/index/index-entry.ts';
 import { type LoadedIndex, loadIndex } from '../../src/datastore/index/load-index.ts';
+import { holdersPackFiles } from '../../src/datastore/packs/pack-files.ts';
 import { QuarantineList } from '../../src/datastore/quarantine.ts';
 import { SharedBuffers } from '../../src/util/shared-buffers.ts';
 import { randomRecord, Store } from './fixture.ts';
@@ -11,7 +12,7 @@ import { randomRecord, Store } from './fixture.ts';
 function load(t: TestContext, store: Store): LoadedIndex {
   const shared = new SharedBuffers(randomUUID());
   t.after(() => shared.close());
-  return loadIndex(store.layout, store.storeId, shared);
+  return loadIndex(store.layout, store.storeId, shared, holdersPackFiles(store.layout));
 }
 
 const marked = ({ index }: LoadedIndex) => [...index.entries()].filter((entry) => index.has(entry, FLAG_QUARANTINED));

@@ -1,8 +1,9 @@
 // Fills the in-memory index from what is on disk: the snapshot where it holds, else footers; a pack whose footer is bad is scanned.
-import { closeSync, openSync, readdirSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { Kind } from '../../chunker/object.ts';
 import type { SharedBuffers } from '../../util/shared-buffers.ts';
 import type { Layout } from '../layout.ts';
+import type { PackFiles } from '../packs/pack-files.ts';
 import { TABLE_ENTRY_BYTES, type TableEntry } from '../packs/pack-format.ts';
 import { readPackHeader, readSealedPack, scanRecords } from '../packs/pack-scan.ts';
 import { PackTable } from '../packs/pack-table.ts';
@@ -21,16 +22,6 @@ export interface LoadedIndex {
   readonly warnings: readonly string[];
 }
 
-/** The ids of the packs in `packs/`, by what they are. */
-export function listPacks(layout: Layout): { sealed: Buffer[]; open: Buffer[] } {
-  const ids = (suffix: string): Buffer[] =>
-    names
-      .filter((name) => new RegExp(`^[0-9a-f]{32}${suffix}$`).test(name))
-      .map((name) => Buffer.from(name.slice(0, 32), 'hex'));
-  const names = readdirSync(layout.packs).sort();
-  return { sealed: ids('\\.pack'), open: ids('\\.open') };
-}
-
 /**
  * Loads all sealed packs. Open ones are the caller's: a holder copies them out, a reader scans them.
  * `leaveOnDisk` decides from the snapshot's number of entries whether they stay there, for a command that looks up few.
@@ -39,15 +30,15 @@ export function loadIndex(
   layout: Layout,
   storeId: Buffer,
   shared: SharedBuffers,
+  files: PackFiles,
   leaveOnDisk: (entries: number) => boolean = () => false,
 ): LoadedIndex {
-  const sealed = listPacks(layout).sealed;
-  const snapshot = IndexSnapshot.open(layout, storeId);
+  const snapshot = IndexSnapshot.open(layout, storeId, files);
   const stays = snapshot !== undefined && leaveOnDisk(snapshot.head.entryCount);
   try {
     return (
-      loadFrom(layout, storeId, shared, sealed, snapshot, stays) ??
-      (loadFrom(layout, storeId, shared, sealed, undefined, false) as LoadedIndex)
+      loadFrom(layout, storeId, shared, files, snapshot, stays) ??
+      (loadFrom(layout, storeId, shared, files, undefined, false) as LoadedIndex)
     );
   } finally {
     if (!stays) snapshot?.close();
@@ -59,7 +50,7 @@ function loadFrom(
   layout: Layout,
   storeId: Buffer,
   shared: SharedBuffers,
-  sealed: Buffer[],
+  files: PackFiles,
   snapshot: IndexSnapshot | undefined,
   stays: boolean,
 ): LoadedIndex | undefined {
@@ -76,8 +67,15 @@ function loadFrom(
     if (!whole) return undefined;
   }
   const covered = index.count;
-  for (const packId of sealed) {
-    if (!named.has(packId.toString('hex'))) loadSealed(layout, storeId, packId, index, packs, warnings);
+  for (const packId of files.sealed) {
+    if (named.has(packId.toString('hex'))) continue;
+    const fd = files.openSealed(packId);
+    if (fd === undefined) continue;
+    try {
+      loadSealed(layout.sealedPack(packId), fd, storeId, packId, index, packs, warnings);
+    } finally {
+      closeSync(fd);
+    }
   }
   return {
     index,
@@ -89,38 +87,33 @@ function loadFrom(
 }
 
 function loadSealed(
-  layout: Layout,
+  path: string,
+  fd: number,
   storeId: Buffer,
   packId: Buffer,
   index: ObjectIndex,
   packs: PackTable,
   warnings: string[],
 ): void {
-  const path = layout.sealedPack(packId);
-  const fd = openSync(path, 'r');
-  try {
-    const whole = readSealedPack(fd);
-    const header = whole?.header ?? readPackHeader(fd);
-    if (header === undefined || !header.packId.equals(packId)) {
-      warnings.push(
-        `${path} is not a pack, or its header is damaged: ignored; objects that only it held will be reported as missing`,
-      );
-      return;
-    }
-    if (!header.storeId.equals(storeId)) {
-      warnings.push(
-        `${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`,
-      );
-      return;
-    }
-    if (whole === undefined)
-      warnings.push(`${path} is truncated or its footer is damaged: what it still holds was found by a scan`);
-    const pack = packs.addSealed(packId, header.kind, whole?.fileLength ?? 0x7fffffff);
-    if (whole !== undefined) loadTable(index, pack, whole.table);
-    else for (const entry of scanRecords(fd, header)) insertEntry(index, pack, entry);
-  } finally {
-    closeSync(fd);
+  const whole = readSealedPack(fd);
+  const header = whole?.header ?? readPackHeader(fd);
+  if (header === undefined || !header.packId.equals(packId)) {
+    warnings.push(
+      `${path} is not a pack, or its header is damaged: ignored; objects that only it held will be reported as missing`,
+    );
+    return;
   }
+  if (!header.storeId.equals(storeId)) {
+    warnings.push(
+      `${path} belongs to another datastore (${header.storeId.toString('hex')}): ignored; move it back where it came from`,
+    );
+    return;
+  }
+  if (whole === undefined)
+    warnings.push(`${path} is truncated or its footer is damaged: what it still holds was found by a scan`);
+  const pack = packs.addSealed(packId, header.kind, whole?.fileLength ?? 0x7fffffff);
+  if (whole !== undefined) loadTable(index, pack, whole.table);
+  else for (const entry of scanRecords(fd, header)) insertEntry(index, pack, entry);
 }
 
 /** Takes all entries of a footer's table over at once. */

@@ -5,6 +5,7 @@ import { crc32 } from 'node:zlib';
 import { closeQuietly, readFully } from '../../util/direct-io.ts';
 import { systemCode } from '../../util/errors.ts';
 import type { Layout } from '../layout.ts';
+import type { PackFiles } from '../packs/pack-files.ts';
 import { decodeTrailer, TRAILER_BYTES } from '../packs/pack-format.ts';
 import { ENTRY_BYTES } from './index-entry.ts';
 import {
@@ -35,10 +36,10 @@ export class IndexSnapshot {
   }
 
   /**
-   * Opens the snapshot of this store when there is one and every pack that it names is there unchanged; `packsAreKnown` when another
-   * thread has looked at the packs already.
+   * Opens the snapshot of this store when there is one and every pack that it names is there unchanged; without `files` it is not
+   * asked again, as another thread has done so.
    */
-  static open(layout: Layout, storeId: Buffer, packsAreKnown = false): IndexSnapshot | undefined {
+  static open(layout: Layout, storeId: Buffer, files: PackFiles | undefined): IndexSnapshot | undefined {
     let fd: number;
     try {
       fd = openSync(layout.indexSnapshot, 'r');
@@ -48,7 +49,8 @@ export class IndexSnapshot {
     }
     const head = readHead(fd);
     const usable =
-      head?.storeId.equals(storeId) && (packsAreKnown || head.packs.every((pack) => packIsUnchanged(layout, pack)));
+      head?.storeId.equals(storeId) &&
+      (files === undefined || head.packs.every((pack) => packIsUnchanged(files, pack)));
     if (head !== undefined && usable) return new IndexSnapshot(fd, head);
     closeQuietly(fd);
     return undefined;
@@ -113,16 +115,11 @@ function readHead(fd: number): SnapshotHead | undefined {
   return readFully(fd, head, 0) === length ? decodeSnapshotHead(head) : undefined;
 }
 
-function packIsUnchanged(layout: Layout, pack: SnapshotHead['packs'][number]): boolean {
+function packIsUnchanged(files: PackFiles, pack: SnapshotHead['packs'][number]): boolean {
   // One byte more than the trailer, so that the same read sees a file that has grown.
   const end = Buffer.alloc(TRAILER_BYTES + 1);
-  let fd: number;
-  try {
-    fd = openSync(layout.sealedPack(pack.packId), 'r');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
+  const fd = files.openSealed(pack.packId);
+  if (fd === undefined) return false;
   try {
     if (readSync(fd, end, 0, end.length, pack.fileLength - TRAILER_BYTES) !== TRAILER_BYTES) return false;
   } finally {

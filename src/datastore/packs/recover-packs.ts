@@ -4,10 +4,11 @@
 import { closeSync, constants, openSync } from 'node:fs';
 import { Arena } from '../../util/arena.ts';
 import { readFully } from '../../util/direct-io.ts';
-import { insertEntry, listPacks } from '../index/load-index.ts';
+import { insertEntry } from '../index/load-index.ts';
 import type { ObjectIndex } from '../index/object-index.ts';
 import type { Layout } from '../layout.ts';
 import { dropPack } from './condemned.ts';
+import { holdersPackFiles } from './pack-files.ts';
 import { PACK_HEADER_BYTES, type PackHeader, type TableEntry } from './pack-format.ts';
 import { readPackHeader, scanRecords } from './pack-scan.ts';
 import type { PackTable } from './pack-table.ts';
@@ -29,7 +30,7 @@ export async function recoverPacks(
   index: ObjectIndex,
   store: { storeId: Buffer; epoch: number },
 ): Promise<Recovery> {
-  const { open } = listPacks(layout);
+  const { open } = holdersPackFiles(layout);
   const recovery = { packs: 0, records: 0, warnings: [] as string[] };
   if (open.length === 0) return recovery;
   const area = new Arena(BUFFER_BYTES + MARGIN_BYTES + 65536 + 8192).allocate(BUFFER_BYTES + MARGIN_BYTES);

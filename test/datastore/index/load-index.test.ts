@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
-import { readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { Kind } from '../../../src/chunker/object.ts';
 import { DiskLocator } from '../../../src/datastore/index/disk-locator.ts';
 import { FLAG_DATA } from '../../../src/datastore/index/index-entry.ts';
-import { type LoadedIndex, listPacks, loadIndex } from '../../../src/datastore/index/load-index.ts';
+import { type LoadedIndex, loadIndex } from '../../../src/datastore/index/load-index.ts';
 import { ObjectIndex } from '../../../src/datastore/index/object-index.ts';
 import { writeIndexSnapshot } from '../../../src/datastore/index/snapshot-writer.ts';
 import { ObjectSource } from '../../../src/datastore/object-source.ts';
+import { holdersPackFiles, readersPackFiles } from '../../../src/datastore/packs/pack-files.ts';
 import { PackKind } from '../../../src/datastore/packs/pack-format.ts';
 import { PackReader } from '../../../src/datastore/packs/pack-reader.ts';
 import { SharedBuffers } from '../../../src/util/shared-buffers.ts';
@@ -17,7 +18,7 @@ import { type Appended, append, makeBuffer, makeRecord, randomRecord, Store } fr
 function load(t: TestContext, store: Store, leaveOnDisk?: (entries: number) => boolean): LoadedIndex {
   const shared = new SharedBuffers(randomUUID());
   t.after(() => shared.close());
-  return loadIndex(store.layout, store.storeId, shared, leaveOnDisk);
+  return loadIndex(store.layout, store.storeId, shared, holdersPackFiles(store.layout), leaveOnDisk);
 }
 
 function assertReads(store: Store, { index, packs }: LoadedIndex, records: readonly Appended[]): void {
@@ -62,7 +63,7 @@ test('without a snapshot: every footer; open packs are left to the caller', asyn
   assert.deepEqual(loaded.warnings, []);
   assertReads(store, loaded, [...old, ...fresh]);
   for (let pack = 0; pack < 3; pack++) assert.ok(loaded.packs.isWhollyDurable(pack));
-  const { sealed, open } = listPacks(store.layout);
+  const { sealed, open } = holdersPackFiles(store.layout);
   assert.deepEqual([sealed.length, open.length], [3, 1]);
 });
 
@@ -177,7 +178,31 @@ test('an index that is attached elsewhere sees what was loaded', async (t) => {
   const { store, old } = await populated(t);
   const shared = new SharedBuffers(randomUUID());
   t.after(() => shared.close());
-  loadIndex(store.layout, store.storeId, shared);
+  loadIndex(store.layout, store.storeId, shared, holdersPackFiles(store.layout));
   const view = ObjectIndex.attach(shared);
   for (const { id } of old) assert.ok(view.first(0, id) >= 0);
+});
+
+test('L1: a reader finds what is dropped while it looks, and a holder does not count it', async (t) => {
+  const { store, old, fresh, packIds } = await populated(t);
+  const files = readersPackFiles(store.layout);
+  const holders = holdersPackFiles(store.layout);
+  for (const packId of packIds) renameSync(store.layout.sealedPack(packId), store.layout.condemnedPack(packId));
+  const shared = new SharedBuffers(randomUUID());
+  t.after(() => shared.close());
+  const loaded = loadIndex(store.layout, store.storeId, shared, files);
+  assert.equal(loaded.entriesBeyondSnapshot, fresh.length, 'the index snapshot still holds');
+  assertReads(store, loaded, [...old, ...fresh]);
+  const later = loadIndex(store.layout, store.storeId, shared, readersPackFiles(store.layout));
+  assertReads(store, later, [...old, ...fresh]);
+  assert.equal(loadIndex(store.layout, store.storeId, shared, holders).index.count, 0);
+});
+
+test('a pack is listed once, as sealed, when it is found under both names', async (t) => {
+  const { store, packIds } = await populated(t);
+  const [sealed, both] = [readersPackFiles(store.layout).sealed.length, packIds[0]!];
+  copyFileSync(store.layout.sealedPack(both), store.layout.openPack(both));
+  const files = readersPackFiles(store.layout);
+  assert.equal(files.sealed.length, sealed);
+  assert.ok(files.open.every((packId) => !packId.equals(both)));
 });

@@ -16,6 +16,7 @@ import {
 } from '../../../src/datastore/index/snapshot-format.ts';
 import { IndexSnapshot } from '../../../src/datastore/index/snapshot-reader.ts';
 import { writeIndexSnapshot } from '../../../src/datastore/index/snapshot-writer.ts';
+import { holdersPackFiles } from '../../../src/datastore/packs/pack-files.ts';
 import { PackState } from '../../../src/datastore/packs/pack-table.ts';
 import { SharedBuffers } from '../../../src/util/shared-buffers.ts';
 import { referenceBlake3 } from '../../chunker/reference-blake3.ts';
@@ -75,7 +76,7 @@ for (const objects of [0, 1, 63, 65, 300, 5000, 30_000]) {
     const { store, index, rows } = await filled(t, objects);
     const length = writeIndexSnapshot(store.layout, store.storeId, index, store.packs);
     assert.equal(readFileSync(store.layout.indexSnapshot).length, Math.max(length, 4096));
-    const snapshot = IndexSnapshot.open(store.layout, store.storeId);
+    const snapshot = IndexSnapshot.open(store.layout, store.storeId, holdersPackFiles(store.layout));
     assert.ok(snapshot !== undefined);
     t.after(() => snapshot.close());
     assert.equal(snapshot.head.entryCount, rows.length);
@@ -166,7 +167,7 @@ test('a snapshot that does not belong to what is there is ignored', async (t) =>
   writeIndexSnapshot(store.layout, store.storeId, index, store.packs);
   const path = store.layout.indexSnapshot;
   const opens = () => {
-    const snapshot = IndexSnapshot.open(store.layout, store.storeId);
+    const snapshot = IndexSnapshot.open(store.layout, store.storeId, holdersPackFiles(store.layout));
     snapshot?.close();
     return snapshot !== undefined;
   };
@@ -178,7 +179,11 @@ test('a snapshot that does not belong to what is there is ignored', async (t) =>
   };
   const bytes = readFileSync(path);
   const restore = () => writeFileSync(path, bytes);
-  assert.equal(IndexSnapshot.open(store.layout, randomBytes(16)), undefined, 'of another store');
+  assert.equal(
+    IndexSnapshot.open(store.layout, randomBytes(16), holdersPackFiles(store.layout)),
+    undefined,
+    'of another store',
+  );
   during('gone', () => rmSync(path), restore);
   during('empty', () => writeFileSync(path, ''), restore);
   during('cut in its head', () => writeFileSync(path, bytes.subarray(0, 4000)), restore);
@@ -207,7 +212,7 @@ test('a bucket that fails its check is noticed, whole or one by one', async (t) 
   const bytes = readFileSync(store.layout.indexSnapshot);
   bytes[bytes.length - 48 * 3]! ^= 1;
   writeFileSync(store.layout.indexSnapshot, bytes);
-  const snapshot = IndexSnapshot.open(store.layout, store.storeId)!;
+  const snapshot = IndexSnapshot.open(store.layout, store.storeId, holdersPackFiles(store.layout))!;
   assert.equal(readAll(snapshot), undefined);
   const last = rows.filter(
     (row) => bucketOf(row.id, snapshot.head.fanoutBits) === 2 ** snapshot.head.fanoutBits - 1,
@@ -217,7 +222,7 @@ test('a bucket that fails its check is noticed, whole or one by one', async (t) 
   assert.ok(snapshot.find(first.space, first.id)!.length > 0);
   snapshot.close();
   writeFileSync(store.layout.indexSnapshot, bytes.subarray(0, -100));
-  const cut = IndexSnapshot.open(store.layout, store.storeId)!;
+  const cut = IndexSnapshot.open(store.layout, store.storeId, holdersPackFiles(store.layout))!;
   assert.equal(readAll(cut), undefined);
   assert.equal(cut.find(last.space, last.id), undefined);
   cut.close();
@@ -233,7 +238,7 @@ test('only what stands in sealed packs is written, without the mark of quarantin
   for (const pack of [open, condemned, damaged.pack]) index.insert(0, randomBytes(32), pack, 1, 1);
   index.quarantine(index.first(rows[0]!.space, rows[0]!.id));
   writeIndexSnapshot(store.layout, store.storeId, index, store.packs);
-  const snapshot = IndexSnapshot.open(store.layout, store.storeId)!;
+  const snapshot = IndexSnapshot.open(store.layout, store.storeId, holdersPackFiles(store.layout))!;
   t.after(() => snapshot.close());
   assert.deepEqual(readAll(snapshot)!.map(rowText).sort(), rows.map(rowText).sort());
   assert.ok(snapshot.find(rows[0]!.space, rows[0]!.id)!.every((entry) => entry.lengthAndFlags < 1 << 26));
@@ -244,7 +249,7 @@ test('a pack that begins while the snapshot is written is not mistaken for anoth
   // What a session in another thread does after the packs were listed: a number that the list does not have.
   index.insert(0, randomBytes(32), store.packs.count, 128, 100);
   writeIndexSnapshot(store.layout, store.storeId, index, store.packs);
-  const snapshot = IndexSnapshot.open(store.layout, store.storeId)!;
+  const snapshot = IndexSnapshot.open(store.layout, store.storeId, holdersPackFiles(store.layout))!;
   t.after(() => snapshot.close());
   assert.deepEqual(readAll(snapshot)!.map(rowText).sort(), rows.map(rowText).sort());
 });

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { insertEntry, loadIndex } from '../../../src/datastore/index/load-index.ts';
 import { ObjectIndex } from '../../../src/datastore/index/object-index.ts';
 import { IndexLocator } from '../../../src/datastore/object-source.ts';
+import { holdersPackFiles } from '../../../src/datastore/packs/pack-files.ts';
 import { PackState } from '../../../src/datastore/packs/pack-table.ts';
 import type { PackWriter } from '../../../src/datastore/packs/pack-writer.ts';
 import { SharedBuffers } from '../../../src/util/shared-buffers.ts';
@@ -135,5 +136,5 @@ test('a condemned pack is not part of the index at the next open', async (t) => 
   renameSync(`${store.layout.packs}-away`, store.layout.packs);
   const shared = new SharedBuffers(randomUUID());
   t.after(() => shared.close());
-  assert.equal(loadIndex(store.layout, store.storeId, shared).index.count, 0);
+  assert.equal(loadIndex(store.layout, store.storeId, shared, holdersPackFiles(store.layout)).index.count, 0);
 });

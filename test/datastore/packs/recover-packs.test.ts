@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { Kind } from '../../../src/chunker/object.ts';
 import { FLAG_DATA } from '../../../src/datastore/index/index-entry.ts';
 import { type LoadedIndex, loadIndex } from '../../../src/datastore/index/load-index.ts';
+import { holdersPackFiles } from '../../../src/datastore/packs/pack-files.ts';
 import { decodePackHeader, PackKind } from '../../../src/datastore/packs/pack-format.ts';
 import { PackReader } from '../../../src/datastore/packs/pack-reader.ts';
 import type { PackWriter } from '../../../src/datastore/packs/pack-writer.ts';
@@ -16,7 +17,7 @@ import { type Appended, append, footerOf, makeBuffer, makeRecord, randomRecord, 
 async function recover(t: TestContext, store: Store): Promise<LoadedIndex & { recovery: Recovery }> {
   const shared = new SharedBuffers(randomUUID());
   t.after(() => shared.close());
-  const loaded = loadIndex(store.layout, store.storeId, shared);
+  const loaded = loadIndex(store.layout, store.storeId, shared, holdersPackFiles(store.layout));
   const recovery = await recoverPacks(store.layout, loaded.packs, loaded.index, { storeId: store.storeId, epoch: 9 });
   return { ...loaded, recovery };
 }
