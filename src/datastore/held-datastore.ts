@@ -160,7 +160,7 @@ export class HeldDatastore {
       epoch,
       packs: packs.buffer,
       live: live.buffer,
-      entriesOnDisk: false,
+      snapshot: undefined,
     });
     const context: SessionContext = {
       layout,

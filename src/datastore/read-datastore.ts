@@ -101,7 +101,7 @@ export class OpenObjects {
       epoch: 0,
       packs: this.#loaded.packs.buffer,
       live: undefined,
-      entriesOnDisk: this.#loaded.snapshot !== undefined,
+      snapshot: this.#loaded.snapshot?.descriptor,
     });
   }
 

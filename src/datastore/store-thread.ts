@@ -27,14 +27,13 @@ export interface StoreThreadInit {
   readonly shared: Map<string, SharedArrayBuffer>;
   /** The live set of garbage collection; a reader has none. */
   readonly live: SharedArrayBuffer | undefined;
-  /** The shared index holds only what the snapshot on disk does not: look there as well. */
-  readonly entriesOnDisk: boolean;
+  /** Descriptor of the index snapshot when the shared index holds only what that does not. */
+  readonly snapshot: number | undefined;
 }
 
 export class StoreThread {
   readonly #env: SinkEnvironment;
   readonly #shared: SharedBuffers;
-  readonly #snapshot: IndexSnapshot | undefined;
   readonly #gc: GcThread;
   readonly #sinks = new Map<string, SessionSink>();
 
@@ -52,8 +51,8 @@ export class StoreThread {
     const packs = new PackTable(init.packs);
     const locator = new IndexLocator(ObjectIndex.attach(shared), packs, report);
     const storeId = Buffer.from(init.storeId, 'hex');
-    this.#snapshot = init.entriesOnDisk ? IndexSnapshot.open(layout, storeId, undefined) : undefined;
-    const readLocator = this.#snapshot === undefined ? locator : new DiskLocator(this.#snapshot, locator.index);
+    const readLocator =
+      init.snapshot === undefined ? locator : new DiskLocator(IndexSnapshot.opened(init.snapshot), locator.index);
     const source = new ObjectSource(readLocator, new PackReader(layout, packs));
     const live = new EntrySet(init.live);
     this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId, live };
@@ -76,7 +75,6 @@ export class StoreThread {
     for (const sink of this.#sinks.values()) sink.close();
     this.#sinks.clear();
     this.#env.source.packs.close();
-    this.#snapshot?.close();
   }
 
   handlers(): Handlers {

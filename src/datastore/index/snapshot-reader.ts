@@ -36,10 +36,9 @@ export class IndexSnapshot {
   }
 
   /**
-   * Opens the snapshot of this store when there is one and every pack that it names is there unchanged; without `files` it is not
-   * asked again, as another thread has done so.
+   * Opens the snapshot of this store when there is one and every pack that it names is there unchanged.
    */
-  static open(layout: Layout, storeId: Buffer, files: PackFiles | undefined): IndexSnapshot | undefined {
+  static open(layout: Layout, storeId: Buffer, files: PackFiles): IndexSnapshot | undefined {
     let fd: number;
     try {
       fd = openSync(layout.indexSnapshot, 'r');
@@ -48,12 +47,21 @@ export class IndexSnapshot {
       throw error;
     }
     const head = readHead(fd);
-    const usable =
-      head?.storeId.equals(storeId) &&
-      (files === undefined || head.packs.every((pack) => packIsUnchanged(files, pack)));
+    const usable = head?.storeId.equals(storeId) && head.packs.every((pack) => packIsUnchanged(files, pack));
     if (head !== undefined && usable) return new IndexSnapshot(fd, head);
     closeQuietly(fd);
     return undefined;
+  }
+
+  /** The snapshot that another thread has opened, which closes it; by then the file may have been replaced. */
+  static opened(descriptor: number): IndexSnapshot {
+    const head = readHead(descriptor);
+    if (head === undefined) throw new Error('an index snapshot that another thread has read changed');
+    return new IndexSnapshot(descriptor, head);
+  }
+
+  get descriptor(): number {
+    return this.#fd;
   }
 
   /** Hands all entries to `take`, `count` at a time, 12 words each; false when a bucket fails its check. */
