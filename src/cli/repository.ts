@@ -1,10 +1,14 @@
 // What every command needs to begin: where the repository is, how to print, and the worker threads of this process.
 import { availableParallelism } from 'node:os';
+import { resolve } from 'node:path';
+import { ControlServer } from '../datastore/control/control-server.ts';
 import { HeldDatastore } from '../datastore/held-datastore.ts';
+import { Layout } from '../datastore/layout.ts';
 import { ReadDatastore } from '../datastore/read-datastore.ts';
 import { type Namespace, parseNamespace } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
+import { OPERATIONS } from './operations.ts';
 import { type OutputFormat, printable } from './output.ts';
 
 /** The user of a local datastore: whoever may write to its directory. */
@@ -45,7 +49,7 @@ export function workerCount(options: CommonOptions): number {
   return count;
 }
 
-/** Runs `use` with the datastore held for writing, and closes everything after it. */
+/** Runs `use` with the datastore held for writing and open to requests of other processes, and closes everything after it. */
 export async function withHeldDatastore<Result>(
   root: string,
   workers: number,
@@ -56,10 +60,13 @@ export async function withHeldDatastore<Result>(
   try {
     store = await HeldDatastore.open(root, pool);
     for (const warning of store.warnings) warn(warning);
+    const control = await listen(root, store);
     let result: Result;
     try {
       result = await use(store, pool);
+      await control?.close();
     } catch (error) {
+      await control?.close();
       // The first error is the one to show; closing still releases lock and threads.
       await store.close().catch(() => undefined);
       throw error;
@@ -67,6 +74,16 @@ export async function withHeldDatastore<Result>(
     return { result, ...(await store.close()) };
   } finally {
     await pool.close();
+  }
+}
+
+/** A file system without sockets keeps nobody from a backup. */
+async function listen(root: string, store: HeldDatastore): Promise<ControlServer | undefined> {
+  try {
+    return await ControlServer.start(store, new Layout(resolve(root)), OPERATIONS);
+  } catch (error) {
+    warn(`other processes cannot use ${root} meanwhile: no control socket (${(error as Error).message})`);
+    return undefined;
   }
 }
 

@@ -1,20 +1,12 @@
 // N worker threads behind one typed call: `pool.call(thread, method, argument)`. Each thread handles one call at a time, in order;
 // errors of the catalogue cross the thread boundary with code and data.
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
-import { ERROR_CODES, type ErrorCode, HoldfastError } from './errors.ts';
+import { type PlainError, plainError, reviveError } from './plain-error.ts';
 
 interface Request {
   readonly call: number;
   readonly method: string;
   readonly argument: unknown;
-}
-
-interface PlainError {
-  readonly code: string | undefined;
-  readonly message: string;
-  readonly data: Record<string, unknown>;
-  readonly stack: string | undefined;
-  readonly cause: PlainError | undefined;
 }
 
 type Reply = { readonly call: number } & ({ readonly result: unknown } | { readonly error: PlainError });
@@ -121,26 +113,4 @@ export function serveCalls(handlers: Handlers): void {
 /** Tells the pool's owner something that nobody asked for. */
 export function announce(event: string, argument: unknown): void {
   parentPort?.postMessage({ event, argument } satisfies Message);
-}
-
-function plainError(error: unknown): PlainError {
-  const known = error instanceof HoldfastError;
-  const plain = error instanceof Error ? error : new Error(String(error));
-  return {
-    code: known ? error.code : undefined,
-    message: plain.message,
-    data: known ? { ...error.data } : {},
-    stack: plain.stack,
-    cause: plain.cause === undefined ? undefined : plainError(plain.cause),
-  };
-}
-
-function reviveError(plain: PlainError): Error {
-  const cause = plain.cause === undefined ? undefined : reviveError(plain.cause);
-  if (plain.code !== undefined && plain.code in ERROR_CODES) {
-    return new HoldfastError(plain.code as ErrorCode, plain.message, { cause, data: plain.data });
-  }
-  const error = new Error(plain.message, { cause });
-  if (plain.stack !== undefined) error.stack = plain.stack;
-  return error;
 }

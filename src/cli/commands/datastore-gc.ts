@@ -1,31 +1,15 @@
 // holdfast datastore gc: frees what no snapshot needs, as a plan first; --dry-run stops there.
 import type { Command } from 'commander';
-import type { MarkResult, SweepResult } from '../../datastore/gc/collect-garbage.ts';
-import type { Plan } from '../../datastore/gc/plan.ts';
+import { collectGarbage, type GcReport } from '../../datastore/gc/gc-operation.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { interruptSignal } from '../interrupt.ts';
+import { operate } from '../operate.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
-import { Progress } from '../progress.ts';
-import { type CommonOptions, repositoryPath, warn, withHeldDatastore, workerCount } from '../repository.ts';
+import { type CommonOptions, warn, workerCount } from '../repository.ts';
 
 interface GcCommandOptions extends CommonOptions {
   readonly dryRun?: boolean;
   readonly audit?: boolean;
   readonly rateLimit?: string;
-}
-
-interface Summary extends SweepResult {
-  readonly dryRun: boolean;
-  readonly roots: number;
-  readonly metadataRead: number;
-  readonly objectsLive: number;
-  readonly bytesLive: number;
-  readonly bytesDead: number;
-  /** Dead bytes that stay, in packs that are not worth copying yet. */
-  readonly bytesPending: number;
-  readonly objectsLost: number;
-  readonly auditedObjects: number | null;
-  readonly durationMs: number;
 }
 
 export function addGcCommand(datastore: Command): void {
@@ -41,81 +25,21 @@ export function addGcCommand(datastore: Command): void {
 
 async function collect(options: GcCommandOptions): Promise<void> {
   const started = performance.now();
-  const rateLimitBytes = parseRate(options.rateLimit);
-  const interrupt = interruptSignal();
-  const progress = new Progress(process.stderr, options.outputFormat !== 'text');
-  try {
-    const { result } = await withHeldDatastore(repositoryPath(options), workerCount(options), (store) =>
-      store.collectGarbage(
-        {
-          signal: interrupt.signal,
-          rateLimitBytes,
-          onProgress: (bytesDone, bytesTotal) => progress.update('gc', bytesDone, bytesTotal),
-        },
-        async (gc) => {
-          const marked = await gc.mark();
-          const plan = gc.plan(marked);
-          const swept = options.dryRun ? planned(plan) : await gc.sweep(plan);
-          const audit = options.audit ? await gc.audit() : undefined;
-          return { marked, plan, swept, audit };
-        },
-      ),
-    );
-    progress.end();
-    const { marked, plan, swept, audit } = result;
-    if (marked.lostData.length > 0)
-      warn(
-        `${marked.lostData.length} data objects that snapshots need are lost; run holdfast datastore verify to see where`,
-      );
-    const lost = audit?.unreadable.length ?? marked.lostData.length;
-    const summary: Summary = {
-      dryRun: options.dryRun === true,
-      ...figures(marked, plan),
-      ...swept,
-      objectsLost: lost,
-      auditedObjects: audit?.metadataRead ?? null,
-      durationMs: Math.round(performance.now() - started),
-    };
-    print(options.outputFormat, summary, describe);
-    if (lost > marked.lostData.length)
-      throw new HoldfastError('datastore-damaged', `the audit misses ${lost} objects; run holdfast datastore verify`);
-  } finally {
-    progress.end();
-    interrupt.stop();
-  }
+  const report = await operate(options, workerCount(options), collectGarbage, {
+    dryRun: options.dryRun === true,
+    audit: options.audit === true,
+    rateLimitBytes: parseRate(options.rateLimit),
+  });
+  print(options.outputFormat, { ...report, durationMs: Math.round(performance.now() - started) }, describe);
+  if (report.objectsLost === 0) return;
+  const lost = `${report.objectsLost} data objects that snapshots need are lost`;
+  // An audit was asked for proof; without one, a collection that did its work has succeeded.
+  if (options.audit === true)
+    throw new HoldfastError('datastore-damaged', `${lost}; run holdfast datastore verify to see where`);
+  warn(`${lost}; run holdfast datastore verify to see where`);
 }
 
-function figures(
-  marked: MarkResult,
-  plan: Plan,
-): Omit<Summary, keyof SweepResult | 'dryRun' | 'objectsLost' | 'auditedObjects' | 'durationMs'> {
-  const sum = (of: (pack: MarkResult['figures'][number]) => number): number =>
-    marked.figures.reduce((total, pack) => total + of(pack), 0);
-  return {
-    roots: marked.roots.length,
-    metadataRead: marked.metadataRead,
-    objectsLive: sum((pack) => pack.liveRecords),
-    bytesLive: sum((pack) => pack.liveBytes),
-    bytesDead: sum((pack) => pack.deadBytes),
-    bytesPending: plan.pendingBytes,
-  };
-}
-
-/** What a sweep would come to. */
-function planned(plan: Plan): SweepResult {
-  const jobs = plan.rewrite;
-  const rewritten = jobs.reduce((sum, job) => sum + job.liveBytes, 0);
-  const files = [...plan.drop, ...jobs].reduce((sum, { fileBytes }) => sum + fileBytes, 0);
-  return {
-    packsDropped: plan.drop.length,
-    packsRewritten: jobs.reduce((sum, job) => sum + job.packs.length, 0),
-    packsKept: 0,
-    bytesWritten: rewritten,
-    bytesFreed: files - rewritten,
-  };
-}
-
-function describe(value: Summary): string {
+function describe(value: GcReport & { durationMs: number }): string {
   const would = value.dryRun ? 'would free' : 'freed';
   return pairs([
     ['live', `${formatBytes(value.bytesLive)} in ${value.objectsLive} objects, reached from ${value.roots} roots`],
@@ -139,8 +63,8 @@ function describe(value: Summary): string {
   ]);
 }
 
-function parseRate(text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
+function parseRate(text: string | undefined): number | null {
+  if (text === undefined) return null;
   const mib = Number(text);
   if (!(mib > 0) || mib > 1e6)
     throw new HoldfastError('bad-argument', `--rate-limit takes MiB a second, above 0, not ${JSON.stringify(text)}`);

@@ -1,19 +1,14 @@
 // holdfast snapshot list | show | forget | protect | note
 import type { Command } from 'commander';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
+import { changeSnapshot, forgetSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { findSnapshot, resolveSnapshot } from '../find-snapshot.ts';
+import { operate } from '../operate.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
-import {
-  type CommonOptions,
-  namespaceOf,
-  repositoryPath,
-  warn,
-  withHeldDatastore,
-  withReadDatastore,
-} from '../repository.ts';
+import { type CommonOptions, namespaceOf, repositoryPath, warn, withReadDatastore } from '../repository.ts';
 
 const MAX_NOTE_LENGTH = 65_536;
 
@@ -182,11 +177,7 @@ async function show(text: string, options: CommonOptions): Promise<void> {
 }
 
 async function forget(text: string, options: CommonOptions): Promise<void> {
-  const { result } = await withHeldDatastore(repositoryPath(options), 1, async (store) => {
-    const name = await resolveSnapshot(store.groups, text, options);
-    await store.forget(name);
-    return { snapshot: snapshotLabel(name), forgotten: true };
-  });
+  const result = await operate(options, 1, forgetSnapshot, await nameOf(text, options));
   print(options.outputFormat, result, (value) => `${value.snapshot} is forgotten`);
 }
 
@@ -195,15 +186,16 @@ async function change(
   what: { notes?: string; protected?: boolean },
   options: CommonOptions,
 ): Promise<void> {
-  const { result } = await withHeldDatastore(repositoryPath(options), 1, async (store) => {
-    const name = await resolveSnapshot(store.groups, text, options);
-    const manifest = await store.updateSnapshot(name, what);
-    return { snapshot: snapshotLabel(name), protected: manifest.server.protected, notes: manifest.server.notes };
-  });
+  const result = await operate(options, 1, changeSnapshot, { name: await nameOf(text, options), change: what });
   print(
     options.outputFormat,
     result,
     (value) =>
       `${value.snapshot}: ${value.protected ? 'protected' : 'not protected'}${value.notes === '' ? '' : `, ${value.notes}`}`,
   );
+}
+
+/** The snapshot that is meant now: `latest` may be another one a moment later. */
+async function nameOf(text: string, options: CommonOptions): Promise<SnapshotName> {
+  return await withReadDatastore(repositoryPath(options), ({ groups }) => resolveSnapshot(groups, text, options));
 }

@@ -1,0 +1,130 @@
+// The holder's side of the control socket: runs operations for other processes of the same user while it holds the store.
+import { chmodSync, closeSync, openSync, rmSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { HoldfastError } from '../../util/errors.ts';
+import { plainError } from '../../util/plain-error.ts';
+import type { HeldDatastore } from '../held-datastore.ts';
+import type { Layout } from '../layout.ts';
+import type { Operations, Work } from './operation.ts';
+import { MAX_REQUEST_CHARS, type Reply, type Request, receive, send, shortSocketPath } from './wire.ts';
+
+const MAX_CONNECTIONS = 16;
+/** How long a connection may take to say what it wants. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** What an operation gets to end by itself when the holder ends; then it is aborted, and whoever asked goes on alone. */
+const GRACE_MS = 2000;
+const PROGRESS_EVERY_MS = 100;
+
+export class ControlServer {
+  readonly #store: HeldDatastore;
+  readonly #layout: Layout;
+  readonly #operations: Operations;
+  readonly #server: Server;
+  readonly #directory: number;
+  readonly #running = new Set<Promise<void>>();
+  readonly #connections = new Set<Socket>();
+  readonly #ending = new AbortController();
+
+  private constructor(store: HeldDatastore, layout: Layout, operations: Operations) {
+    this.#store = store;
+    this.#layout = layout;
+    this.#operations = operations;
+    this.#directory = openSync(layout.root, 'r');
+    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server.maxConnections = MAX_CONNECTIONS;
+  }
+
+  /** Listens. Called by the holder only: a socket file that is there belongs to a process that has died. */
+  static async start(store: HeldDatastore, layout: Layout, operations: Operations): Promise<ControlServer> {
+    const control = new ControlServer(store, layout, operations);
+    try {
+      rmSync(layout.controlSocket, { force: true });
+      await new Promise<void>((resolve, reject) => {
+        control.#server.once('error', reject);
+        control.#server.listen(shortSocketPath(control.#directory), resolve);
+      });
+      // Whoever may connect may do whatever the holder may.
+      chmodSync(layout.controlSocket, 0o600);
+      return control;
+    } catch (error) {
+      control.#server.close();
+      closeSync(control.#directory);
+      throw error;
+    }
+  }
+
+  /** Takes no more requests, gives running ones a moment, and aborts what is left; returns when nothing uses the store any more. */
+  async close(): Promise<void> {
+    rmSync(this.#layout.controlSocket, { force: true });
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    const grace = setTimeout(() => this.#ending.abort(ended()), GRACE_MS);
+    await Promise.all(this.#running);
+    clearTimeout(grace);
+    for (const socket of this.#connections) socket.destroySoon();
+    await closed;
+    closeSync(this.#directory);
+  }
+
+  #accept(socket: Socket): void {
+    this.#connections.add(socket);
+    const gone = new AbortController();
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+    // A connection that breaks ends what it asked for, and nothing else.
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.#connections.delete(socket);
+      gone.abort(new HoldfastError('aborted', 'the process that asked for this has ended'));
+    });
+    let asked = false;
+    receive(socket, MAX_REQUEST_CHARS, (request) => {
+      if (asked) throw new HoldfastError('bad-argument', 'one request a connection');
+      asked = true;
+      socket.setTimeout(0);
+      const served = this.#serve(socket, request as Request, gone.signal).finally(() => {
+        socket.end();
+        this.#running.delete(served);
+      });
+      this.#running.add(served);
+    });
+  }
+
+  /** Answers a request; with nothing at all when the holder ends first: the other side then goes on by itself. */
+  async #serve(socket: Socket, request: Request, gone: AbortSignal): Promise<void> {
+    let reply: Reply;
+    try {
+      const operation = this.#operations.get(request.operation);
+      if (operation === undefined)
+        throw new HoldfastError(
+          'bad-argument',
+          `the process that holds the datastore does not know ${request.operation}: it is of another version; wait until it ends`,
+        );
+      const signal = AbortSignal.any([gone, this.#ending.signal]);
+      reply = { result: await operation.run(this.#store, request.argument as never, workOver(socket, signal)) };
+    } catch (error) {
+      if (this.#ending.signal.aborted) return;
+      reply = { error: plainError(error) };
+    }
+    if (!socket.destroyed) send(socket, reply);
+  }
+}
+
+function workOver(socket: Socket, signal: AbortSignal): Work {
+  let lastProgress = 0;
+  const tell = (reply: Reply): void => {
+    if (!socket.destroyed) send(socket, reply);
+  };
+  return {
+    signal,
+    onProgress: (what, bytesDone, bytesTotal) => {
+      const now = performance.now();
+      if (now - lastProgress < PROGRESS_EVERY_MS || socket.writableNeedDrain) return;
+      lastProgress = now;
+      tell({ progress: [what, bytesDone, bytesTotal ?? null] });
+    },
+    warn: (warning) => tell({ warning }),
+  };
+}
+
+function ended(): HoldfastError {
+  return new HoldfastError('aborted', 'the process that held the datastore ended');
+}

@@ -1,0 +1,19 @@
+// Work on an open datastore that any process may ask for: it runs in the one that holds the store (docs/design.md, section 4).
+import type { HeldDatastore } from '../held-datastore.ts';
+
+/** What the one who asked can do and see while it runs. */
+export interface Work {
+  readonly signal: AbortSignal;
+  onProgress(what: string, bytesDone: number, bytesTotal: number | undefined): void;
+  /** A line for the user. */
+  warn(message: string): void;
+}
+
+/** Arguments and result are plain JSON. To run it again from its beginning does no harm: a holder that dies leaves it to whoever asked. */
+export interface Operation<Argument, Result> {
+  readonly name: string;
+  run(store: HeldDatastore, argument: Argument, work: Work): Promise<Result>;
+}
+
+/** Every operation that a process offers, by name. */
+export type Operations = ReadonlyMap<string, Operation<never, unknown>>;

@@ -1,0 +1,24 @@
+// Changes of one snapshot, as operations.
+import type { Operation } from '../control/operation.ts';
+import { type SnapshotName, snapshotLabel } from './group-store.ts';
+
+export interface SnapshotChange {
+  readonly name: SnapshotName;
+  readonly change: { readonly notes?: string; readonly protected?: boolean };
+}
+
+export const forgetSnapshot: Operation<SnapshotName, { snapshot: string; forgotten: true }> = {
+  name: 'forget',
+  run: async (store, name) => {
+    await store.forget(name);
+    return { snapshot: snapshotLabel(name), forgotten: true };
+  },
+};
+
+export const changeSnapshot: Operation<SnapshotChange, { snapshot: string; protected: boolean; notes: string }> = {
+  name: 'change',
+  run: async (store, { name, change }) => {
+    const { server } = await store.updateSnapshot(name, change);
+    return { snapshot: snapshotLabel(name), protected: server.protected, notes: server.notes };
+  },
+};
