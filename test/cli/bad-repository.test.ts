@@ -113,7 +113,7 @@ test('while a backup runs, what reads works; another backup is refused and names
   await sessionFile(place);
   for (const [writes, args] of everyCommand(place)) {
     if (!writes) await place.run(...args);
-    else if (args[0] === 'backup') {
+    else if (args[0] === 'backup' || args[1] === 'unlock') {
       const message = await place.fails('datastore-locked', ...args);
       assert.ok(message.includes(String(holder.child.pid)), message);
     }

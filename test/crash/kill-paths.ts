@@ -3,6 +3,7 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { GcReport } from '../../src/datastore/gc/gc-operation.ts';
 import { type BackupSummary, errorOf, holdfast, holdfastWithFault, jsonOf } from '../support/crash/cli.ts';
 import { copyStore } from '../support/crash/copy-store.ts';
 import { type Image, sameBytes, writeChangeMap, writeVersions } from '../support/crash/images.ts';
@@ -74,6 +75,7 @@ export class World {
     await world.#grow('small-one', 'empty', world.#small[0]!);
     await world.#grow('small', 'small-one', world.#small[1]!);
     await world.#crash();
+    await world.#forgetFirst();
     return world;
   }
 
@@ -82,7 +84,7 @@ export class World {
     rmSync(this.folder, { recursive: true });
   }
 
-  template(name: 'nothing' | 'empty' | 'one' | 'two' | 'crashed' | 'small'): Template {
+  template(name: 'nothing' | 'empty' | 'one' | 'two' | 'crashed' | 'small' | 'garbage'): Template {
     if (name === 'nothing') return { root: '', present: new Map() };
     return this.#templates.get(name)!;
   }
@@ -116,6 +118,16 @@ export class World {
     copyStore(before.root, root);
     const { snapshot } = jsonOf<BackupSummary>(await holdfast(root, backupArguments(image)));
     this.#templates.set(name, { root, present: new Map([...before.present, [snapshot, { [DISK]: image.path }]]) });
+  }
+
+  /** The first of two snapshots is forgotten: its packs hold garbage beside what the second one shares. */
+  async #forgetFirst(): Promise<void> {
+    const before = this.#templates.get('two')!;
+    const root = this.#store('garbage');
+    copyStore(before.root, root);
+    const [first, second] = [...before.present] as [[string, Archives], [string, Archives]];
+    jsonOf(await holdfast(root, ['snapshot', 'forget', first[0]]));
+    this.#templates.set('garbage', { root, present: new Map([second]) });
   }
 
   /** Killed when the first pack is about to be sealed: two open data packs with records, one session file. */
@@ -189,6 +201,12 @@ export const KILL_PATHS: readonly KillPath[] = [
     args: () => ['snapshot', 'note', `${GROUP}/latest`, 'a note'],
     judge: (scene) =>
       judgeChange(scene, ['snapshot', 'note', `${GROUP}/latest`, 'a note'], (row) => row.notes === 'a note'),
+  },
+  {
+    name: 'garbage collection',
+    template: (world) => world.template('garbage'),
+    args: () => ['datastore', 'gc', '--workers', '2'],
+    judge: judgeCollection,
   },
   {
     name: 'datastore create',
@@ -328,6 +346,19 @@ async function judgeForget(scene: Scene): Promise<void> {
   await requireLatest(scene, rest);
   const summary = jsonOf<BackupSummary>(await holdfast(root, world.smallBackup()));
   if (summary.sequence !== scene.present.size + 1) throw new Error(`sequence ${summary.sequence} after a forget`);
+  requireTidy(root);
+}
+
+/** Whatever was moved or dropped: what is left restores, and the next collection frees the rest. */
+async function judgeCollection({ world, root, present }: Scene): Promise<void> {
+  await world.verifier.check(root, { present });
+  const gc = async (...options: string[]): Promise<GcReport> =>
+    jsonOf<GcReport>(await holdfast(root, ['datastore', 'gc', '--workers', '2', ...options]));
+  const { auditedObjects, objectsLost } = await gc('--audit');
+  if (auditedObjects === 0 || objectsLost !== 0) throw new Error(`audit: ${auditedObjects} read, ${objectsLost} lost`);
+  const { bytesDead, bytesLive } = await gc('--dry-run');
+  if (bytesDead > bytesLive / 20) throw new Error(`${bytesDead} bytes of garbage stay`);
+  await world.verifier.check(root, { present });
   requireTidy(root);
 }
 

@@ -88,6 +88,11 @@ class Recorder {
     this.acknowledge({ underWay: this.now.underWay });
   }
 
+  async collect(): Promise<void> {
+    jsonOf(await holdfast(this.root, ['datastore', 'gc', '--workers', '2']));
+    this.acknowledge({ underWay: this.now.underWay });
+  }
+
   async forget(snapshot: string): Promise<void> {
     this.begin({ maybeForgotten: [snapshot] });
     jsonOf(await holdfast(this.root, ['snapshot', 'forget', snapshot]));
@@ -125,6 +130,20 @@ const TRACKS: readonly Track[] = [
       await recorder.forget(first);
       await recorder.backup(lab.images[2]!);
       await recorder.forget(second);
+    },
+  },
+  {
+    name: 'forget, garbage collection, backup of what it moved and freed, collection of a killed backup',
+    async record(lab, recorder) {
+      await recorder.create();
+      const first = await recorder.backup(lab.images[0]!);
+      const second = await recorder.backup(lab.images[1]!);
+      await recorder.forget(first);
+      await recorder.collect();
+      await recorder.backup(lab.images[0]!);
+      await recorder.killedBackup(lab.images[2]!);
+      await recorder.forget(second);
+      await recorder.collect();
     },
   },
   {
