@@ -282,7 +282,7 @@ export class HeldDatastore {
     // What open sessions may still name goes only when they have ended (rule S3).
     if (manifest !== undefined) {
       const path = this.#groups.manifestPath(name);
-      for (const session of this.#openSessions.values()) session.keepForgotten(path, rootsOf(manifest));
+      for (const session of this.#openSessions.values()) await session.keepForgotten(path, rootsOf(manifest));
     }
     await describingRootErrors(this.#layout.root, () => this.#groups.remove(name));
   }

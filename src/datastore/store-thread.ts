@@ -109,6 +109,8 @@ export class StoreThread {
         const wanted = new Set(packs);
         for (const sink of this.#sinks.values()) sink.barrier(wanted);
       },
+      'store.keepForgotten': ({ session, roots }: { session: string; roots: string[] }) =>
+        this.#sinks.get(session)?.keepForgotten(roots),
       'store.closeSession': (session: string) => {
         this.#sinks.get(session)?.close();
         this.#sinks.delete(session);

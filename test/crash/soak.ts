@@ -1,11 +1,12 @@
-// npm run soak: many kills and many power cuts on every path. Usage: tsx test/crash/soak.ts [--seed N] [--minutes M] [--path PART]
+// npm run soak: many kills and many power cuts on every path, and everything at once in random interleavings. Usage: tsx test/crash/soak.ts [--seed N] [--minutes M] [--path PART]
 // Rounds with rising seeds until the minutes are over (without: one round). The seed of a finding shows it again.
 import { parseArgs } from 'node:util';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
-import { type PathReport, soakPlan } from '../support/crash/plan.ts';
+import { type Finding, type PathReport, soakPlan } from '../support/crash/plan.ts';
 import { skipFaults } from '../support/faults/faults.ts';
 import { skipPowerCut } from '../support/power-cut/rig.ts';
 import { leftovers } from '../support/power-cut/scratch.ts';
+import { runInterleaving } from './interleavings.ts';
 import { KILL_PATHS, runKillPath, World } from './kill-paths.ts';
 import { POWER_CUT_PATHS, PowerCutLab } from './power-cut-paths.ts';
 
@@ -20,6 +21,9 @@ const { values } = parseArgs({
 });
 const firstSeed = values.seed === undefined ? Math.floor(Math.random() * 1_000_000) : Number(values.seed);
 const deadline = performance.now() + Number(values.minutes ?? 0) * 60_000;
+/** Runs of everything at once in a round, and their length. */
+const INTERLEAVINGS = 30;
+const INTERLEAVING_STEPS = 1000;
 const isWanted = (name: string): boolean => name.includes(values.path);
 
 let passed = 0;
@@ -57,10 +61,34 @@ async function cuts(seed: number, scale: number): Promise<void> {
   }
 }
 
+/** Everything at once, without and with damage. */
+async function interleavings(seed: number, scale: number): Promise<void> {
+  const reason = skipWithoutBuild();
+  if (reason !== false) return console.log(`skipped all interleavings: ${reason}`);
+  for (const damages of [false, true]) {
+    const path = `everything at once${damages ? ', with damage' : ''}`;
+    if (!isWanted(path)) continue;
+    const findings: Finding[] = [];
+    const runs = Math.ceil(INTERLEAVINGS * scale);
+    const done = new Map<string, number>();
+    for (let run = 0; run < runs; run++) {
+      try {
+        const report = await runInterleaving({ seed: seed * 1000 + run, steps: INTERLEAVING_STEPS, damages });
+        for (const [what, times] of Object.entries(report.done)) done.set(what, (done.get(what) ?? 0) + times);
+      } catch (error) {
+        findings.push({ path, point: `run ${seed * 1000 + run}`, seed, error: (error as Error).message });
+      }
+    }
+    const notes = [...done].map(([what, times]) => `${what} ${times}`).join(', ');
+    take('interleaving', { path, passed: runs - findings.length, findings, notes });
+  }
+}
+
 for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; seed++) {
   console.log(`seed ${seed}`);
   await kills(seed, Number(values.scale));
   await cuts(seed, Number(values.scale));
+  await interleavings(seed, Number(values.scale));
 }
 const left = leftovers();
 for (const each of left) console.log(`FAILED left behind: ${each}`);

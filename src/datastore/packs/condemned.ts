@@ -1,6 +1,8 @@
 // Dropped packs: moved to `condemned/`, where a reader that still needs one finds it, and deleted when no reader is left (rule G5).
-import { readdir, rename, unlink } from 'node:fs/promises';
+import { unlinkSync } from 'node:fs';
+import { readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { syncDirectory } from '../../util/atomic-file.ts';
 import type { Layout } from '../layout.ts';
 import { tryExcludeReaders } from '../lock.ts';
@@ -14,13 +16,15 @@ export async function dropPack(layout: Layout, path: string, packId: Buffer): Pr
 
 /** Deletes what was dropped, unless a reader is there. Only the holder calls this. */
 export async function emptyCondemned(layout: Layout): Promise<void> {
-  const names = await readdir(layout.condemned);
-  if (names.length === 0) return;
-  const exclusion = tryExcludeReaders(layout);
-  if (exclusion === undefined) return;
-  try {
-    for (const name of names) await unlink(join(layout.condemned, name));
-  } finally {
-    exclusion.release();
+  for (const name of await readdir(layout.condemned)) {
+    // File by file and without a pause: a reader waits for one, also one of this very thread, which waits by blocking it.
+    const exclusion = tryExcludeReaders(layout);
+    if (exclusion === undefined) return;
+    try {
+      unlinkSync(join(layout.condemned, name));
+    } finally {
+      exclusion.release();
+    }
+    await setImmediate();
   }
 }

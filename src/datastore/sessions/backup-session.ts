@@ -190,8 +190,11 @@ export class BackupSession {
   }
 
   /** A snapshot is about to be forgotten: what it reaches stays in the scope of a session that opened while it was there. */
-  keepForgotten(manifestPath: string, roots: readonly Root[]): void {
-    if (this.#options.ownerManifests.includes(manifestPath)) this.#scopeRoots.push(...roots);
+  async keepForgotten(manifestPath: string, roots: readonly Root[]): Promise<void> {
+    if (!this.#options.ownerManifests.includes(manifestPath)) return;
+    this.#scopeRoots.push(...roots);
+    const ids = roots.map(({ id }) => Buffer.from(id).toString('hex'));
+    await this.#context.pool.all('store.keepForgotten', { session: this.id, roots: ids });
   }
 
   get #ns(): Namespace {

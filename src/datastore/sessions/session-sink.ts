@@ -63,6 +63,7 @@ export class SessionSink {
   readonly #markLive: (entry: number) => void;
   readonly #writers = new Map<number, PackWriter>();
   #counters: SinkCounters = zeroCounters();
+  readonly #scopeRoots: string[];
   #scopeComplete = false;
   #found = new Int32Array(0);
 
@@ -72,6 +73,7 @@ export class SessionSink {
     this.#marks = new SessionMarks(descriptor.marks);
     this.#compressor = new Compressor(descriptor.compressionLevel);
     this.#markLive = (entry) => void env.live.add(entry);
+    this.#scopeRoots = [...descriptor.scopeRoots];
     for (const root of descriptor.scopeRoots) this.#markScope(Buffer.from(root, 'hex') as ObjectId);
   }
 
@@ -248,10 +250,15 @@ export class SessionSink {
     }
   }
 
+  /** Roots of a manifest that is about to go and was there when the session opened: what they reach stays in scope (rule S3). */
+  keepForgotten(roots: readonly string[]): void {
+    this.#scopeRoots.push(...roots);
+  }
+
   #completeScope(): void {
     this.#scopeComplete = true;
     const owned = this.#descriptor.scopeManifests.flatMap((path) => readRoots(path, this.#descriptor.space));
-    const pending = [...this.#descriptor.scopeRoots, ...owned].map((root) => Buffer.from(root, 'hex') as ObjectId);
+    const pending = [...this.#scopeRoots, ...owned].map((root) => Buffer.from(root, 'hex') as ObjectId);
     const visited = new Set<string>();
     for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
       this.#markScope(id);

@@ -161,18 +161,23 @@ describe('beside sessions', () => {
   it('S3: what an open session may name stays, also when its base is forgotten meanwhile', async () => {
     const base = await commitImage(open, [text('of the base'), text('dropped by the session')]);
     const other = await commitImage(open, [text("of the owner's other group")], 'vm/300');
+    const ofOther = await idOf(other.root);
     const session = await open.session();
     await open.store.forget(base.name);
     await open.store.forget(other.name);
     const { swept } = await collect();
     assert.equal(swept.packsDropped, 0);
+    const lengths = [text('of the base'), text("of the owner's other group")].map((each) => Buffer.byteLength(each));
     const page = await putPage(session, [
-      { id: await idOf(base.root), length: Buffer.byteLength(text('of the base')) },
+      { id: await idOf(base.root), length: lengths[0] as number },
+      { id: ofOther, length: lengths[1] as number },
     ]);
-    const image = await putImage(session, page, Buffer.byteLength(text('of the base')));
-    await session.commit(clientPart(image, Buffer.byteLength(text('of the base'))), undefined, NO_SIGNAL);
+    const sizeBytes = lengths.reduce((sum, length) => sum + length, 0);
+    const image = await putImage(session, page, sizeBytes);
+    await session.commit(clientPart(image, sizeBytes), undefined, NO_SIGNAL);
     await collect();
     assert.equal(read(await idOf(base.root, image)), text('of the base'));
+    assert.equal(read(ofOther), text("of the owner's other group"));
     isGone(other.root);
   });
 
