@@ -131,7 +131,7 @@ export class GroupStore {
   async syncRemovals(ns: Namespace, group: GroupName): Promise<void> {
     const path = this.groupPath(ns, group);
     for (const label of await labelsIn(path)) {
-      if (!existsSync(join(path, label, MANIFEST))) await syncDirectory(join(path, label));
+      if (!existsSync(join(path, label, MANIFEST))) await syncRemoval(join(path, label));
     }
     await syncDirectory(path);
   }
@@ -151,7 +151,7 @@ export class GroupStore {
       if (systemCode(error) !== 'ENOENT') throw error;
       throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
     }
-    await syncDirectory(directory);
+    await syncRemoval(directory);
     await unlink(`${path}.tmp`).catch(() => undefined);
     this.#directories.forget(directory);
     // The empty directory is only tidiness: without a manifest it is not a snapshot.
@@ -184,6 +184,16 @@ export class PreparedManifest {
     for (const path of [this.path, `${this.path}.tmp`]) await unlink(path).catch(() => undefined);
     this.#directories.forget(dirname(this.path));
     await rmdir(dirname(this.path)).catch(() => undefined);
+  }
+}
+
+/** Makes it durable that a snapshot's directory holds no manifest, or is gone: a commit of the group tidies up at the same time. */
+async function syncRemoval(directory: string): Promise<void> {
+  try {
+    await syncDirectory(directory);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+    await syncDirectory(dirname(directory));
   }
 }
 

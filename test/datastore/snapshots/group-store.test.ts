@@ -123,6 +123,20 @@ test('removing: the snapshot is gone, and its empty directory; the marks stay (r
   assert.equal((await groups.manifest(name))?.server.sequence, 2, 'the same label again, in the directory made anew');
 });
 
+test('removing beside commits of the same group, which tidy up: both succeed, whoever removes the directory', async (t) => {
+  const { groups, commit } = await setUp(t);
+  for (let round = 0; round < 60; round++) {
+    const [old, made] = [1, 2].map((second) => ({ ns: ROOT, group, time: time(20) + round * 2 + second })) as [
+      SnapshotName,
+      SnapshotName,
+    ];
+    await commit(old);
+    await Promise.all([groups.remove(old), commit(made), groups.syncRemovals(ROOT, group)]);
+    assert.deepEqual(await groups.times(ROOT, group), [made.time]);
+    await groups.remove(made);
+  }
+});
+
 test('removing keeps what else lies in the directory, and is still a removal', async (t) => {
   const { groups, commit } = await setUp(t);
   const name = { ns: ROOT, group, time: time(20) };
