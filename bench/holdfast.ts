@@ -40,6 +40,21 @@ export function restore(repository: string, target: string, workers = 2): Comman
   return holdfast(repository, 'restore', `${GROUP}/latest`, DISK, target, '--workers', String(workers));
 }
 
+export const forget = (repository: string, snapshot: string): Command =>
+  holdfast(repository, 'snapshot', 'forget', snapshot);
+
+export const collect = (repository: string, workers = 2): Command =>
+  holdfast(repository, 'datastore', 'gc', '--workers', String(workers));
+
+/** The figures of a collection's JSON. Throws when one that the bench needs is not there. */
+export function readCollection(stdout: string): Record<'objectsLive' | 'packsDropped' | 'bytesFreed', number> {
+  const report = JSON.parse(stdout) as Record<string, unknown>;
+  const { objectsLive, packsDropped, bytesFreed } = report;
+  if (typeof objectsLive !== 'number' || typeof packsDropped !== 'number' || typeof bytesFreed !== 'number')
+    throw new Error(`gc reported no figures: ${stdout.slice(0, 200)}`);
+  return { objectsLive, packsDropped, bytesFreed };
+}
+
 /** The content of a change map file against `base`, the snapshot that a backup reported. */
 export function changeMap(base: string, extents: readonly { offset: number; length: number }[]): string {
   return JSON.stringify({ base, disks: { [DISK]: extents } });

@@ -9,6 +9,7 @@ import { changemap } from './changemap.ts';
 import { full } from './full.ts';
 import { openImages, SEED } from './images.ts';
 import { index10m } from './index-10m.ts';
+import { keeping } from './keeping.ts';
 import { known } from './known.ts';
 import { machineFacts } from './machine.ts';
 import { memory } from './memory.ts';
@@ -19,7 +20,7 @@ import { second } from './second.ts';
 import { ALL_TOOLS, missingTools, toolVersions } from './tools.ts';
 import { Workspace } from './workspace.ts';
 
-const QUESTIONS: readonly Question[] = [full, known, second, changemap, restore, index10m, memory];
+const QUESTIONS: readonly Question[] = [full, known, second, changemap, restore, index10m, memory, keeping];
 const CACHE = fileURLToPath(new URL('../../.cache/bench', import.meta.url));
 
 interface Answered extends Answer {

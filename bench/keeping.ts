@@ -1,0 +1,21 @@
+// What does it cost to keep a store: collections beside backups, and more as it is built.
+import { gcCost } from './keeping/gc-cost.ts';
+import { gcYield } from './keeping/gc-yield.ts';
+import type { Answer, Context, Question } from './question.ts';
+
+const PARTS: readonly ((context: Context) => Promise<Answer>)[] = [gcCost, gcYield];
+
+export const keeping: Question = {
+  name: 'keeping',
+  title: 'Keeping a store: garbage collection',
+  answer: async (context) => {
+    const answer: Answer = { rows: [], bars: [], facts: {} };
+    for (const part of PARTS) {
+      const { rows, bars, facts } = await part(context);
+      answer.rows.push(...rows);
+      answer.bars.push(...bars);
+      Object.assign(answer.facts, facts);
+    }
+    return answer;
+  },
+};
