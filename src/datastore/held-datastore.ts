@@ -387,7 +387,9 @@ export class HeldDatastore {
   #sessionEnded(record: SessionRecord, ended: readonly SessionRecord[], committed: boolean): void {
     this.#openSessions.delete(record.session);
     for (const other of ended) {
-      this.#unfinished.splice(this.#unfinished.indexOf(other), 1);
+      // Another session that adopted it may have ended it before.
+      const place = this.#unfinished.indexOf(other);
+      if (place >= 0) this.#unfinished.splice(place, 1);
       this.#leftovers.delete(other.session);
     }
     if (committed) return;

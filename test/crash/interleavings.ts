@@ -28,7 +28,8 @@ const NS = '' as Namespace;
 /** By group its owner: two share what they may name, one is alone. */
 const GROUPS = { 'vm/1': 'root@pam', 'vm/2': 'root@pam', 'vm/3': 'other@pam' } as const;
 type Group = keyof typeof GROUPS;
-const CONTENTS = Array.from({ length: 14 }, (_, seed) => content(seed));
+/** Contents that several sessions put; higher numbers are put once, and so are surely new. */
+const SHARED_CONTENTS = 14;
 const MAX_SESSIONS = 3;
 const MAX_IN_FLIGHT = 6;
 /** Errors that may happen once a record was damaged, and at no other time. */
@@ -56,9 +57,13 @@ interface Snapshot {
 interface OpenSession {
   readonly session: BackupSession;
   readonly group: Group;
-  /** What it may name without putting it: contents of its owner's snapshots that were there when it opened. */
+  /** What it may name without putting it: contents of its owner's snapshots that were there when it opened, and of leftovers. */
   readonly inScope: readonly number[];
+  /** Leftovers that its commit ends. */
+  readonly adopted: readonly number[];
   readonly put: Set<number>;
+  /** Of those what nobody had put before. */
+  readonly fresh: Set<number>;
   readonly puts: Promise<unknown>[];
   isEnding: boolean;
 }
@@ -86,8 +91,11 @@ class World {
   readonly #snapshots = new Map<string, Snapshot>();
   /** Contents of commits that were not answered, by label group. */
   readonly #maybe: { group: Group; contents: readonly number[] }[] = [];
+  /** What suspended sessions of a group put: it counts for the next ones until one of them commits. */
+  readonly #left = new Map<Group, Set<number>>();
   #sessions: OpenSession[] = [];
   #open: OpenStore | undefined;
+  #nextFresh = SHARED_CONTENTS;
   #isDamaged = false;
   #isCollecting = false;
   #isDown = false;
@@ -123,15 +131,15 @@ class World {
   /** Each as often as it should happen. */
   #actions(): (() => void | Promise<void>)[] {
     const weighted: [number, () => void | Promise<void>][] = [
-      [5, () => this.#start('open', () => this.#openSession())],
-      [30, () => this.#put()],
-      [12, () => this.#commit()],
-      [2, () => this.#suspend()],
-      [5, () => this.#forget()],
-      [5, () => this.#collect()],
-      [6, () => this.#start('read', () => this.#readOne())],
-      [3, () => this.#start('reader', () => this.#readBeside())],
-      [1, () => this.#crash()],
+      [10, () => this.#start('open', () => this.#openSession())],
+      [52, () => this.#put()],
+      [14, () => this.#commit()],
+      [6, () => this.#suspend()],
+      [12, () => this.#forget()],
+      [16, () => this.#collect()],
+      [10, () => this.#start('read', () => this.#readOne())],
+      [6, () => this.#start('reader', () => this.#readBeside())],
+      [2, () => this.#crash()],
       [1, () => this.#closeAndOpen()],
       ...(this.#plan.damages ? ([[1, () => this.#damage()]] as [number, () => void][]) : []),
     ];
@@ -145,23 +153,37 @@ class World {
     const group = this.#pick(Object.keys(GROUPS) as Group[]);
     const owner = GROUPS[group];
     const before = [...this.#snapshots.values()].filter((each) => each.owner === owner && each.state === 'there');
+    const left = [...(this.#left.get(group) ?? [])];
     const session = await this.#store.session(group, owner);
-    // A forget may have come before the session was there.
-    const inScope = before.filter((each) => each.state === 'there').flatMap((each) => each.contents);
-    this.#sessions.push({ session, group, inScope, put: new Set(), puts: [], isEnding: false });
+    // A forget may have come before the session was there, and a commit that ended the leftovers.
+    const there = before.filter((each) => each.state === 'there').flatMap((each) => each.contents);
+    const adopted = [...(this.#left.get(group) ?? [])];
+    const inScope = [...there, ...left.filter((each) => adopted.includes(each))];
+    this.#sessions.push({
+      session,
+      group,
+      inScope,
+      adopted,
+      put: new Set(),
+      fresh: new Set(),
+      puts: [],
+      isEnding: false,
+    });
     this.#count('open');
   }
 
   #put(): void {
     const open = this.#anySession();
     if (open === undefined) return;
-    const which = Math.floor(this.#random() * CONTENTS.length);
+    const isFresh = this.#random() < 0.2;
+    const which = isFresh ? this.#nextFresh++ : Math.floor(this.#random() * SHARED_CONTENTS);
     const thread = this.#random() < 0.5 ? 0 : 1;
     this.#start(
       'put',
       async () => {
-        this.#ids.set(which, await putData(this.#store, open.session, CONTENTS[which] as string, thread));
+        this.#ids.set(which, await putData(this.#store, open.session, contentOf(which), thread));
         open.put.add(which);
+        if (isFresh) open.fresh.add(which);
         this.#count('put');
       },
       open.puts,
@@ -177,7 +199,9 @@ class World {
       await Promise.all(open.puts);
       const known = [...new Set([...open.put, ...open.inScope])];
       if (known.length === 0) return await open.session.suspend();
-      const contents = Array.from({ length: 1 + Math.floor(this.#random() * 6) }, () => this.#pick(known));
+      // What it did not put itself is what rules are about.
+      const pool = open.inScope.length > 0 && this.#random() < 0.7 ? open.inScope : known;
+      const contents = Array.from({ length: 1 + Math.floor(this.#random() * 6) }, () => this.#pick(pool));
       const maybe = { group: open.group, contents };
       this.#maybe.push(maybe);
       const half = Math.ceil(contents.length / 2);
@@ -193,6 +217,7 @@ class World {
       const image = await putList(open.session, pages);
       const { name } = await open.session.commit(clientPart(image, sizeOf(contents), open.group), undefined, NO_SIGNAL);
       this.#maybe.splice(this.#maybe.indexOf(maybe), 1);
+      for (const each of open.adopted) this.#left.get(open.group)?.delete(each);
       this.#snapshots.set(keyOf(name), { name, owner: GROUPS[open.group], contents, state: 'there' });
       this.#count('commit');
     });
@@ -205,13 +230,14 @@ class World {
     this.#start('suspend', async () => {
       await Promise.all(open.puts);
       await open.session.suspend();
+      this.#left.set(open.group, new Set([...(this.#left.get(open.group) ?? []), ...open.fresh]));
       this.#count('suspend');
     });
   }
 
   #forget(): void {
     const there = [...this.#snapshots.values()].filter((each) => each.state === 'there');
-    if (there.length < 3) return;
+    if (there.length < 2) return;
     const snapshot = this.#pick(there);
     snapshot.state = 'going';
     this.#start('forget', async () => {
@@ -413,7 +439,7 @@ class World {
   }
 
   #piece(which: number): { id: ObjectId; length: number } {
-    return { id: this.#ids.get(which) as ObjectId, length: (CONTENTS[which] as string).length };
+    return { id: this.#ids.get(which) as ObjectId, length: contentOf(which).length };
   }
 
   /** Begins something and goes on; what it throws ends the run, unless a crash or damage explains it. */
@@ -463,16 +489,20 @@ async function putList(
   return await session.put(Kind.list, refs, payload);
 }
 
-/** What does not compress, the same for the same seed, between 3 and 40 KB. */
-function content(seed: number): string {
-  let text = `${seed}:`;
-  while (text.length < 3000 + seed * 2800) text += createHash('sha512').update(text.slice(-100)).digest('base64');
+const contents = new Map<number, string>();
+
+/** What does not compress, the same for the same number, between 3 and 40 KB. */
+function contentOf(which: number): string {
+  let text = contents.get(which) ?? `${which}:`;
+  const length = 3000 + (which % SHARED_CONTENTS) * 2800;
+  while (text.length < length) text += createHash('sha512').update(text.slice(-100)).digest('base64');
+  contents.set(which, text);
   return text;
 }
 
 const keyOf = (name: SnapshotName): string => snapshotLabel(name);
 const sizeOf = (contents: readonly number[]): number => textOf(contents).length;
-const textOf = (contents: readonly number[]): string => contents.map((each) => CONTENTS[each]).join('');
+const textOf = (which: readonly number[]): string => which.map(contentOf).join('');
 
 /** The bytes of a snapshot's image: a list of pages of chunks. */
 function readImage(source: ObjectSource, manifest: Manifest): string {

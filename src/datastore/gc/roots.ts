@@ -13,10 +13,16 @@ export function rootsOf(manifest: Manifest): Root[] {
   return manifest.client.archives.map(({ root }) => ({ space: manifest.server.space, id: Buffer.from(root, 'hex') }));
 }
 
+function rootsAt(index: ObjectIndex, entries: Uint32Array): Root[] {
+  return Array.from(entries, (entry) => ({ space: index.space(entry), id: index.id(entry) }));
+}
+
 /** An open session as garbage collection sees it. */
 export interface RootSession {
   readonly marks: SessionMarks;
   readonly scopeRoots: readonly Root[];
+  /** Index entries of what it adopted: the sessions that left it may have ended since, by another one's commit. */
+  readonly adopted: readonly Uint32Array[];
 }
 
 export interface RootSources {
@@ -51,9 +57,9 @@ export async function takeRoots(sources: RootSources, live: EntrySet): Promise<R
   add(sources.withdrawn);
   for (const session of sources.sessions) {
     add(session.scopeRoots);
+    for (const entries of session.adopted) add(rootsAt(index, entries));
     live.addAll(session.marks.puts, index.entryLimit);
   }
-  for (const entries of sources.leftovers)
-    add(Array.from(entries, (entry) => ({ space: index.space(entry), id: index.id(entry) })));
+  for (const entries of sources.leftovers) add(rootsAt(index, entries));
   return [...roots.values()];
 }

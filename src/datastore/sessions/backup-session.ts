@@ -180,13 +180,17 @@ export class BackupSession {
     }
   }
 
-  /** What garbage collection must keep for this session: its puts by entry, its scope by roots (rule S3). */
+  /** What garbage collection must keep for this session: its puts and what it adopted by entry, its scope by roots (rule S3). */
   get marks(): SessionMarks {
     return this.#marks;
   }
 
   get scopeRoots(): readonly Root[] {
     return this.#scopeRoots;
+  }
+
+  get adopted(): readonly Uint32Array[] {
+    return this.#options.leftovers;
   }
 
   /** A snapshot is about to be forgotten: what it reaches stays in the scope of a session that opened while it was there. */

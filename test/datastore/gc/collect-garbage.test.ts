@@ -243,6 +243,22 @@ describe('beside sessions', () => {
     assert.equal(read(await idOf(image)), text('hit before'));
   });
 
+  it('S3: what two sessions adopted stays for the second when the first has committed', async () => {
+    const first = await open.session();
+    const length = Buffer.byteLength(text('left behind'));
+    const page = await putPage(first, [{ id: await putData(open, first, text('left behind')), length }]);
+    await first.suspend();
+    const [retry, other] = [await open.session(), await open.session()];
+    assert.equal(other.adoptedObjects, 2);
+    const whole = await putWholeImage(open, retry, [text('of the retry')]);
+    await retry.commit(clientPart(whole.root, whole.sizeBytes), undefined, NO_SIGNAL);
+    const image = await putImage(other, page, length);
+    await collect();
+    await other.commit(clientPart(image, length), undefined, NO_SIGNAL);
+    await collect();
+    assert.equal(read(await idOf(image)), text('left behind'));
+  });
+
   it('S2: what an unfinished session left stays for its retry, and goes when the retry is done without it', async () => {
     const session = await open.session();
     const left = await putData(open, session, text('left behind'));

@@ -200,6 +200,22 @@ describe('sessions', () => {
     assert.equal(open.store.unfinishedSessions.length, 0);
   });
 
+  it('S1: two retries of the same session end it once, and no other', async () => {
+    const left = await open.session();
+    await putData(open, left, 'left behind');
+    await left.suspend();
+    const retries = [await open.session(), await open.session()];
+    const other = await open.session('vm/200');
+    await putData(open, other, 'of another group');
+    await other.suspend();
+    for (const retry of retries) {
+      assert.equal(retry.adoptedObjects, 1);
+      const { root: image, sizeBytes } = await putWholeImage(open, retry, ['of a retry']);
+      await retry.commit(clientPart(image, sizeBytes), undefined, NO_SIGNAL);
+    }
+    assert.equal((await open.session('vm/200')).adoptedObjects, 1);
+  });
+
   it('S1: leftovers of another group or owner are not adopted', async () => {
     const session = await open.session('vm/200');
     await putData(open, session, 'of another group');
