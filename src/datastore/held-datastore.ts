@@ -29,6 +29,8 @@ import { PackReader } from './packs/pack-reader.ts';
 import type { PackTable } from './packs/pack-table.ts';
 import { recoverPacks } from './packs/recover-packs.ts';
 import { QuarantineList } from './quarantine.ts';
+import type { PackRepair } from './repair/repair-operation.ts';
+import { salvagePacks } from './repair/salvage-packs.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
 import { writeSessionFile } from './sessions/session-files.ts';
@@ -59,6 +61,7 @@ export class HeldDatastore {
   readonly #context: SessionContext;
   readonly #index: ObjectIndex;
   readonly #live: EntrySet;
+  readonly #identity: { readonly storeId: Buffer; readonly epoch: number };
   readonly #groups: GroupStore;
   readonly #clock: StoreClock;
   readonly #quarantine: QuarantineList;
@@ -66,7 +69,7 @@ export class HeldDatastore {
   readonly #leftovers: Leftovers;
   readonly #openSessions = new Map<string, BackupSession>();
   #failedSessions = 0;
-  #collecting = false;
+  #isDropping = false;
   #entriesInSnapshot: number;
 
   private constructor(parts: {
@@ -78,6 +81,7 @@ export class HeldDatastore {
     pool: WorkerPool;
     context: SessionContext;
     live: EntrySet;
+    identity: { storeId: Buffer; epoch: number };
     clock: StoreClock;
     unfinished: SessionRecord[];
     leftovers: Leftovers;
@@ -91,6 +95,7 @@ export class HeldDatastore {
     this.#pool = parts.pool;
     this.#context = parts.context;
     this.#live = parts.live;
+    this.#identity = parts.identity;
     this.#index = parts.context.locator.index;
     this.#groups = parts.context.groups;
     this.#quarantine = parts.context.quarantine;
@@ -184,6 +189,7 @@ export class HeldDatastore {
       pool,
       context,
       live,
+      identity: { storeId, epoch },
       clock,
       unfinished,
       leftovers,
@@ -305,21 +311,47 @@ export class HeldDatastore {
    * @throws `datastore-locked` when one is running.
    */
   async collectGarbage<Result>(options: GcOptions, use: (gc: GarbageCollection) => Promise<Result>): Promise<Result> {
-    if (this.#collecting)
+    return await this.#alone(() => use(new GarbageCollection(this.#gcContext(), options)));
+  }
+
+  /** Work that drops packs: one at a time. */
+  async #alone<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#isDropping)
       throw new HoldfastError(
         'datastore-locked',
-        `${this.#layout.root}: a garbage collection is running; wait for its end`,
+        `${this.#layout.root}: a garbage collection or a repair is running; wait for its end`,
       );
-    this.#collecting = true;
+    this.#isDropping = true;
     try {
-      return await describingRootErrors(this.#layout.root, () =>
-        use(new GarbageCollection(this.#gcContext(), options)),
-      );
+      return await describingRootErrors(this.#layout.root, work);
     } finally {
-      this.#collecting = false;
+      this.#isDropping = false;
       // Whatever was dropped is in the snapshot on disk: it is written anew at close.
       this.#entriesInSnapshot = 0;
     }
+  }
+
+  /**
+   * Salvages damaged packs and looks again at quarantined copies; a dry run changes nothing, and releases none.
+   * @throws `datastore-locked` beside a garbage collection.
+   */
+  async repairPacks(dryRun: boolean, signal: AbortSignal): Promise<PackRepair> {
+    return await this.#alone(async () => {
+      const { layout, pool, source, packs } = this.#context;
+      const context = {
+        layout,
+        ...this.#identity,
+        index: this.#index,
+        packs,
+        settle: () => pool.all('store.settle', undefined),
+      };
+      const salvaged = await salvagePacks(context, dryRun, signal);
+      const copiesReleased = dryRun
+        ? 0
+        : this.#quarantine.recheck((entry) => source.isGood(entry, this.#index.id(entry)));
+      await this.#quarantine.flush();
+      return { packs: salvaged, copiesReleased };
+    });
   }
 
   #gcContext(): GcContext {

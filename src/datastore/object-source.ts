@@ -2,7 +2,7 @@
 // when it stays bad, and goes on to the next copy.
 import { ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import { IdHasher } from '../chunker/object-id.ts';
-import { openRecord } from '../chunker/record.ts';
+import { openRecord, recordId, recordIsWhole } from '../chunker/record.ts';
 import { Decompressor } from '../chunker/zstd.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { FLAG_DATA, FLAG_QUARANTINED } from './index/index-entry.ts';
@@ -145,6 +145,17 @@ export class ObjectSource {
     }
     if (failure !== undefined) throw failure;
     throw missing(id);
+  }
+
+  /** Whether the record of an entry is there and whole; it may be quarantined. */
+  isGood(entry: number, id: Uint8Array): boolean {
+    try {
+      const record = this.packs.read(this.locator.pack(entry), this.locator.offset(entry), this.locator.length(entry));
+      return recordIsWhole(record) && recordId(record).equals(id);
+    } catch (error) {
+      if (error instanceof HoldfastError) return false;
+      throw error;
+    }
   }
 }
 

@@ -11,7 +11,7 @@ export class QuarantineList {
   readonly #layout: Layout;
   readonly #index: ObjectIndex;
   readonly #packs: PackTable;
-  readonly #copies: Quarantine['copies'] = [];
+  #copies: Quarantine['copies'] = [];
   #writing: Promise<void> = Promise.resolve();
   #failure: unknown;
 
@@ -26,14 +26,10 @@ export class QuarantineList {
     const list = new QuarantineList(layout, index, packs);
     const text = await readIfPresent(layout.quarantine);
     for (const copy of text === undefined ? [] : parseStateFile(layout.quarantine, text, Quarantine).copies) {
-      const id = Buffer.from(copy.id, 'hex');
-      for (let entry = index.first(copy.space, id); entry >= 0; entry = index.next()) {
-        if (index.offset(entry) !== copy.offset || packs.packId(index.pack(entry)).toString('hex') !== copy.pack)
-          continue;
-        index.quarantine(entry);
-        list.#copies.push(copy);
-        break;
-      }
+      const entry = list.#entryOf(copy);
+      if (entry < 0) continue;
+      index.quarantine(entry);
+      list.#copies.push(copy);
     }
     return list;
   }
@@ -51,6 +47,31 @@ export class QuarantineList {
       pack: this.#packs.packId(this.#index.pack(entry)).toString('hex'),
       offset: this.#index.offset(entry),
     });
+    this.#write();
+  }
+
+  /** Lets copies go that are good again, as after a disk's cable was mended; durable after `flush`. Returns how many. */
+  recheck(isGood: (entry: number) => boolean): number {
+    const bad = this.#copies.filter((copy) => {
+      const entry = this.#entryOf(copy);
+      if (entry < 0) return false;
+      if (!isGood(entry)) return true;
+      this.#index.release(entry);
+      return false;
+    });
+    const released = this.#copies.length - bad.length;
+    this.#copies = bad;
+    if (released > 0) this.#write();
+    return released;
+  }
+
+  /** Waits until the list on disk is current. */
+  async flush(): Promise<void> {
+    await this.#writing;
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  #write(): void {
     const text = `${JSON.stringify({ copies: this.#copies } satisfies Quarantine)}\n`;
     this.#writing = this.#writing
       .then(() => writeFileAtomic(this.#layout.quarantine, text))
@@ -59,9 +80,13 @@ export class QuarantineList {
       });
   }
 
-  /** Waits until the list on disk is current. */
-  async flush(): Promise<void> {
-    await this.#writing;
-    if (this.#failure !== undefined) throw this.#failure;
+  /** The entry of a listed copy; -1 when its pack is gone. */
+  #entryOf(copy: Quarantine['copies'][number]): number {
+    const id = Buffer.from(copy.id, 'hex');
+    for (let entry = this.#index.first(copy.space, id); entry >= 0; entry = this.#index.next()) {
+      const pack = this.#packs.packId(this.#index.pack(entry)).toString('hex');
+      if (this.#index.offset(entry) === copy.offset && pack === copy.pack) return entry;
+    }
+    return -1;
   }
 }
