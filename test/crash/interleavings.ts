@@ -1,12 +1,10 @@
 // The store under everything at once: backups, retries, forgets, collections, readers and crashes in random interleavings on real
 // threads and files, beside a model of what must be there. A seed gives the same actions again; when threads run is the machine's.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeList } from '../../src/chunker/list.ts';
-import { Kind, type ObjectId, PLAIN_SPACE, parseId } from '../../src/chunker/object.ts';
+import type { ObjectId } from '../../src/chunker/object.ts';
 import type { ObjectSource } from '../../src/datastore/object-source.ts';
 import { ReadDatastore } from '../../src/datastore/read-datastore.ts';
 import type { BackupSession } from '../../src/datastore/sessions/backup-session.ts';
@@ -23,13 +21,12 @@ import {
   putImage,
   putPage,
 } from '../support/store.ts';
+import { contentOf, putList, readImage, SHARED_CONTENTS, sizeOf, textOf } from './interleaving-images.ts';
 
 const NS = '' as Namespace;
 /** By group its owner: two share what they may name, one is alone. */
 const GROUPS = { 'vm/1': 'root@pam', 'vm/2': 'root@pam', 'vm/3': 'other@pam' } as const;
 type Group = keyof typeof GROUPS;
-/** Contents that several sessions put; higher numbers are put once, and so are surely new. */
-const SHARED_CONTENTS = 14;
 const MAX_SESSIONS = 3;
 const MAX_IN_FLIGHT = 6;
 /** Errors that may happen once a record was damaged, and at no other time. */
@@ -480,44 +477,4 @@ class World {
   }
 }
 
-/** Puts the list that makes an image of several pages. */
-async function putList(
-  session: BackupSession,
-  entries: readonly { id: ObjectId; length: number }[],
-): Promise<ObjectId> {
-  const { refs, payload } = encodeList({ childKind: Kind.page, height: 1, entries });
-  return await session.put(Kind.list, refs, payload);
-}
-
-const contents = new Map<number, string>();
-
-/** What does not compress, the same for the same number, between 3 and 40 KB. */
-function contentOf(which: number): string {
-  let text = contents.get(which) ?? `${which}:`;
-  const length = 3000 + (which % SHARED_CONTENTS) * 2800;
-  while (text.length < length) text += createHash('sha512').update(text.slice(-100)).digest('base64');
-  contents.set(which, text);
-  return text;
-}
-
 const keyOf = (name: SnapshotName): string => snapshotLabel(name);
-const sizeOf = (contents: readonly number[]): number => textOf(contents).length;
-const textOf = (which: readonly number[]): string => which.map(contentOf).join('');
-
-/** The bytes of a snapshot's image: a list of pages of chunks. */
-function readImage(source: ObjectSource, manifest: Manifest): string {
-  const image = manifest.client.archives[0];
-  const list = source.get(PLAIN_SPACE, parseId((image as { root: string }).root) as ObjectId);
-  const parts: Buffer[] = [];
-  for (const page of idsOf(list.refs))
-    for (const chunk of idsOf(source.get(PLAIN_SPACE, page).refs))
-      parts.push(Buffer.from(source.get(PLAIN_SPACE, chunk).payload));
-  return Buffer.concat(parts).toString();
-}
-
-function idsOf(refs: Uint8Array): ObjectId[] {
-  return Array.from(
-    { length: refs.length / 32 },
-    (_, at) => Buffer.from(refs.subarray(at * 32, at * 32 + 32)) as ObjectId,
-  );
-}
