@@ -1,9 +1,10 @@
 // holdfast prune and snapshot lock as users run them.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
-import { holdfast, type ListedJson, listed, messageOf, newPlace, type Place } from './holdfast.ts';
+import { setTimeout } from 'node:timers/promises';
+import { holdfast, type ListedJson, listed, messageOf, newPlace, type Place, start } from './holdfast.ts';
 
 interface Row {
   readonly snapshot: string;
@@ -224,4 +225,20 @@ test('where there is no datastore, and help', async () => {
   const help = (await holdfast(['prune', '--help'])).stdout.toString();
   for (const rule of ['last', 'hourly', 'daily', 'weekly', 'monthly', 'yearly'])
     assert.match(help, new RegExp(`--keep-${rule} <N>`));
+});
+
+test('beside a backup in another process, prune and lock run there', async (t) => {
+  const place = await withSnapshots(t, DAYS);
+  const options = { env: { HOLDFAST_REPOSITORY: place.repository } };
+  const backup = start(['backup', '--group', 'vm/200', 'disk0.img:-'], options);
+  backup.child.stdin?.write(Buffer.alloc(100_000, 7));
+  while (!existsSync(join(place.repository, 'control.sock'))) await setTimeout(20);
+  await place.run('snapshot', 'lock', NAMES[1] as string, '--for', '1d');
+  await place.fails('retention-locked', 'snapshot', 'lock', NAMES[1] as string, '--for', '1h');
+  const rows = await place.json<Row[]>('prune', '--group', 'vm/101', '--keep-last', '1');
+  assert.deepEqual(rulesOf(rows), [null, 'locked', null, 'keep-last']);
+  assert.deepEqual(await listed(place), [NAMES[1], NAMES[3]]);
+  assert.equal(backup.child.exitCode, null, 'it went on meanwhile');
+  backup.child.stdin?.end();
+  assert.equal((await backup.ended).code, 0);
 });
