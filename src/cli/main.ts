@@ -5,6 +5,7 @@ import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
+import { addPruneCommand } from './commands/prune.ts';
 import { addRestoreCommand } from './commands/restore.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
 import { printable } from './output.ts';
@@ -25,6 +26,7 @@ function createProgram(): Command {
   addBackupCommand(program);
   addRestoreCommand(program);
   addSnapshotCommands(program);
+  addPruneCommand(program);
   allowGlobalsAnywhere(program, program.options);
   return program;
 }

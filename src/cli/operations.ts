@@ -1,8 +1,15 @@
 // What this program does to a datastore on behalf of another process while it holds it: every command that changes the store, but backup.
 import type { Operation, Operations } from '../datastore/control/operation.ts';
 import { collectGarbage } from '../datastore/gc/gc-operation.ts';
-import { changeSnapshot, forgetSnapshot } from '../datastore/snapshots/snapshot-operations.ts';
+import { removePruned } from '../datastore/prune/prune-operation.ts';
+import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../datastore/snapshots/snapshot-operations.ts';
 
-const ALL: readonly Operation<never, unknown>[] = [collectGarbage, forgetSnapshot, changeSnapshot];
+const ALL: readonly Operation<never, unknown>[] = [
+  collectGarbage,
+  forgetSnapshot,
+  changeSnapshot,
+  lockSnapshot,
+  removePruned,
+];
 
 export const OPERATIONS: Operations = new Map(ALL.map((operation) => [operation.name, operation]));

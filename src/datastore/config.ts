@@ -8,6 +8,7 @@ import { HoldfastError, systemCode } from '../util/errors.ts';
 import { JsonShapeError, parseJson } from '../util/json-file.ts';
 import { Layout } from './layout.ts';
 import { createLockFile } from './lock.ts';
+import { DEFAULT_MAX_LOCK_MS } from './snapshots/retention-lock.ts';
 
 export const FORMAT = 1;
 /** Feature names that this version knows. */
@@ -16,8 +17,16 @@ const KNOWN = { incompatible: ['draft-1'], readOnlyCompatible: [] as string[] };
 /** Average chunk sizes that a datastore may be created with. */
 export const AVERAGE_CHUNK_BYTES = [64 * 1024, 256 * 1024] as const;
 
-/** Creates an empty datastore in a directory that is empty, does not exist, or holds a creation that was cut short. @throws `exists`. */
-export async function createDatastore(root: string, averageBytes: number): Promise<DatastoreConfig> {
+/**
+ * Creates an empty datastore in a directory that is empty, does not exist, or holds a creation that was cut short. `maxLockMs` is the longest
+ * retention lock that a snapshot can get.
+ * @throws `exists`.
+ */
+export async function createDatastore(
+  root: string,
+  averageBytes: number,
+  maxLockMs = DEFAULT_MAX_LOCK_MS,
+): Promise<DatastoreConfig> {
   const layout = new Layout(resolve(root));
   try {
     await makeDirectories(layout.root);
@@ -34,6 +43,7 @@ export async function createDatastore(root: string, averageBytes: number): Promi
       created: new Date().toISOString(),
       features: { compatible: [], readOnlyCompatible: [], incompatible: ['draft-1'] },
       chunk: { averageBytes },
+      retentionLock: { maxMs: maxLockMs },
     };
     // Last, because a directory with this file is a datastore.
     await writeFileAtomic(layout.config, `${JSON.stringify(config, undefined, 1)}\n`);

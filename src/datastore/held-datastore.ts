@@ -36,6 +36,7 @@ import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/lefto
 import { writeSessionFile } from './sessions/session-files.ts';
 import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
+import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './snapshots/retention-lock.ts';
 import { StoreClock } from './store-clock.ts';
 
 /** The snapshot on disk is written anew when this share of the entries is not in it, */
@@ -265,7 +266,7 @@ export class HeldDatastore {
 
   /**
    * Removes a snapshot; its removal is durable when this returns.
-   * @throws `not-found`, `protected`.
+   * @throws `not-found`, `protected`, `retention-locked`.
    */
   async forget(name: SnapshotName): Promise<void> {
     await this.#context.rootTurn.run(() => this.#forgetInTurn(name));
@@ -279,6 +280,7 @@ export class HeldDatastore {
       // A manifest that cannot be read protects nothing any more; forgetting it is the way out.
       if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
     }
+    if (manifest !== undefined) refuseLocked(snapshotLabel(name), manifest.server, this.#clock.elapsedMs);
     if (manifest?.server.protected) {
       throw new HoldfastError(
         'protected',
@@ -295,14 +297,48 @@ export class HeldDatastore {
 
   /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`. */
   async updateSnapshot(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
-    const manifest = await this.#groups.manifest(name);
-    if (manifest === undefined)
-      throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
-    const server = { ...manifest.server, ...change };
-    await describingRootErrors(this.#layout.root, () =>
-      this.#groups.rewrite(name, { client: manifest.client, server }),
-    );
-    return { ...manifest, server };
+    // Member by member: a request of another process must not reach the lock, or anything else, through here.
+    const { notes, protected: isProtected } = change;
+    return await this.#changeServerPart(name, () => ({
+      ...(notes === undefined ? {} : { notes }),
+      ...(isProtected === undefined ? {} : { protected: isProtected }),
+    }));
+  }
+
+  /**
+   * Locks a snapshot for `forMs` from now, by the store clock: nothing removes it before, and nothing takes the lock back.
+   * @throws `not-found`, `manifest-altered`, `bad-argument`, `too-large` beyond the datastore's policy, `retention-locked` when it is
+   * locked for longer already.
+   */
+  async lockSnapshot(name: SnapshotName, forMs: number): Promise<{ lockedUntilClockMs: number; remainingMs: number }> {
+    const { server } = await this.#changeServerPart(name, async (before) => {
+      // Durable first: after a crash that sets the clock back, the same wish must not end before the lock that it has made.
+      const clockMs = await describingRootErrors(this.#layout.root, () => this.#clock.persist());
+      const maxMs = maxLockMs(this.config);
+      return { lockedUntilClockMs: extendedLock(snapshotLabel(name), before, forMs, { clockMs, maxMs }) };
+    });
+    const remainingMs = remainingLockMs(server, this.#clock.elapsedMs);
+    return { lockedUntilClockMs: server.lockedUntilClockMs ?? 0, remainingMs };
+  }
+
+  /** In the turn of the roots: two changes must not undo each other, and none may bring back a manifest that is being forgotten. */
+  async #changeServerPart(
+    name: SnapshotName,
+    change: (before: Manifest['server']) => Partial<Manifest['server']> | Promise<Partial<Manifest['server']>>,
+  ): Promise<Manifest> {
+    return await this.#context.rootTurn.run(async () => {
+      const manifest = await this.#groups.manifest(name);
+      if (manifest === undefined)
+        throw new HoldfastError(
+          'not-found',
+          `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`,
+        );
+      const server = { ...manifest.server, ...(await change(manifest.server)) };
+      await describingRootErrors(this.#layout.root, () =>
+        this.#groups.rewrite(name, { client: manifest.client, server }),
+      );
+      return { ...manifest, server };
+    });
   }
 
   /**

@@ -3,6 +3,7 @@
 import { StoreClockState } from '../schema/state-files.ts';
 import { readIfPresent, writeFileAtomic } from '../util/atomic-file.ts';
 import { parseStateFile } from '../util/json-file.ts';
+import { Turn } from '../util/turn.ts';
 
 const PERSIST_EVERY_MS = 60_000;
 
@@ -12,6 +13,7 @@ export class StoreClock {
   #elapsedMs: number;
   #last: { wallMs: number; monotonicMs: number };
   #timer: NodeJS.Timeout | undefined;
+  readonly #writing = new Turn();
 
   private constructor(path: string, elapsedMs: number, now: () => { wallMs: number; monotonicMs: number }) {
     this.#path = path;
@@ -24,12 +26,7 @@ export class StoreClock {
     path: string,
     now = (): { wallMs: number; monotonicMs: number } => ({ wallMs: Date.now(), monotonicMs: performance.now() }),
   ): Promise<StoreClock> {
-    const text = await readIfPresent(path);
-    const clock = new StoreClock(
-      path,
-      text === undefined ? 0 : parseStateFile(path, text, StoreClockState).elapsedMs,
-      now,
-    );
+    const clock = new StoreClock(path, await persistedClockMs(path), now);
     // A clock that cannot be written only runs slower: locks last longer, never shorter.
     clock.#timer = setInterval(() => {
       clock.persist().catch(() => undefined);
@@ -47,12 +44,26 @@ export class StoreClock {
     return Math.floor(this.#elapsedMs);
   }
 
-  async persist(): Promise<void> {
-    await writeFileAtomic(this.#path, `${JSON.stringify({ elapsedMs: this.elapsedMs } satisfies StoreClockState)}\n`);
+  /** Makes the clock durable and returns what it showed: no crash sets it back behind that. */
+  async persist(): Promise<number> {
+    return await this.#writing.run(async () => {
+      const { elapsedMs } = this;
+      await writeFileAtomic(this.#path, `${JSON.stringify({ elapsedMs } satisfies StoreClockState)}\n`);
+      return elapsedMs;
+    });
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.persist();
   }
+}
+
+/**
+ * The store clock as it was last persisted, for who does not hold the store: at most a minute behind a running holder, so that locks seem to
+ * last longer, never shorter.
+ */
+export async function persistedClockMs(path: string): Promise<number> {
+  const text = await readIfPresent(path);
+  return text === undefined ? 0 : parseStateFile(path, text, StoreClockState).elapsedMs;
 }

@@ -55,6 +55,8 @@ export const ServerPart = Type.Object({
   protected: Type.Boolean(),
   notes: Type.String({ maxLength: 65536 }),
   damaged: Type.Boolean(),
+  /** Until then, by the store clock, nothing removes the snapshot. */
+  lockedUntilClockMs: Type.Optional(Count),
 });
 export type ServerPart = Static<typeof ServerPart>;
 

@@ -10,6 +10,7 @@ export const DatastoreConfig = Type.Object({
   created: Type.String(),
   features: Type.Object({ compatible: Names, readOnlyCompatible: Names, incompatible: Names }),
   chunk: Type.Object({ averageBytes: Type.Integer() }),
+  retentionLock: Type.Optional(Type.Object({ maxMs: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }) })),
 });
 export type DatastoreConfig = Static<typeof DatastoreConfig>;
 

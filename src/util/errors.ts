@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   'out-of-scope': ['caller', 9],
   'too-large': ['caller', 10],
   'too-many': ['caller', 11],
+  'retention-locked': ['caller', 12],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],

@@ -56,6 +56,14 @@ test('the manual names the limits as the sources have them', () => {
     ['datastore/packs/write-buffers.ts', /LARGE_COUNT = 2;\s*const SMALL_COUNT = 14;/, '| 16 | `too-many`'],
     ['datastore/sessions/session-files.ts', /UNFINISHED_LIFETIME_MS = 7 \* 24/, 'kept for 7 days of store clock'],
     ['agent/sources/image-server.ts', /START_TIMEOUT_MS = 30_000;/, '| 30 s; 64 connections |'],
+    [
+      'datastore/snapshots/retention-lock.ts',
+      /DEFAULT_MAX_LOCK_MS = 365 \*/,
+      '| `--max-lock` of the datastore, 365 days',
+    ],
+    ['util/duration.ts', /MAX_DURATION_MS = 1000 \* 365/, '1,000 years at most'],
+    ['cli/commands/prune.ts', /MAX_COUNT = 1_000_000;/, '| a keep rule | 0 to 1,000,000 |'],
+    ['datastore/prune/prune-operation.ts', /MAX_SNAPSHOTS_A_REQUEST = 5000;/, '| 5,000; a larger plan'],
     ['cli/repository.ts', /MAX_WORKERS = 64;/, '| threads | 1 to 64 |'],
   ];
   for (const [path, inSource, inManual] of limits) {

@@ -26,6 +26,7 @@ test('a new datastore has everything that docs/format.md lists, and reads back',
   assert.match(config.store, /^[0-9a-f]{32}$/);
   assert.deepEqual(config.features, { compatible: [], readOnlyCompatible: [], incompatible: ['draft-1'] });
   assert.deepEqual(config.chunk, { averageBytes: 256 * 1024 });
+  assert.deepEqual(config.retentionLock, { maxMs: 365 * 24 * 3600 * 1000 });
   const other = await createDatastore(join(root, '..', 'second'), AVERAGE_CHUNK_BYTES[0]);
   assert.notEqual(other.store, config.store);
 });

@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { StoreClock } from '../../src/datastore/store-clock.ts';
+import { persistedClockMs, StoreClock } from '../../src/datastore/store-clock.ts';
 import { temporaryDirectory } from './fixture.ts';
 
 class Times {
@@ -100,4 +100,29 @@ test('the real clocks', async (t) => {
   const elapsed = clock.elapsedMs;
   assert.ok(elapsed >= 20 && elapsed < 20_000, `${elapsed}`);
   await clock.stop();
+});
+
+test('what is persisted is returned, is on disk by then, and is what others read; many at once do not disturb each other', async (t) => {
+  const path = clockPath(t);
+  const times = new Times();
+  const clock = await StoreClock.start(path, times.now);
+  assert.equal(await persistedClockMs(path), 0, 'no file yet');
+  const shown: number[] = [];
+  const writes = [1000, 2000, 3000].map(async (ms) => {
+    times.pass(ms);
+    shown.push(await clock.persist());
+    assert.ok((await persistedClockMs(path)) >= (shown.at(-1) as number));
+  });
+  await Promise.all(writes);
+  assert.deepEqual(
+    shown,
+    [...shown].sort((a, b) => a - b),
+  );
+  assert.equal(await persistedClockMs(path), 6000);
+  times.pass(500);
+  assert.equal(await persistedClockMs(path), 6000, 'behind the holder, never before it');
+  await clock.stop();
+  assert.equal(await persistedClockMs(path), 6500);
+  writeFileSync(path, '{}');
+  await assert.rejects(persistedClockMs(path), { code: 'datastore-damaged' });
 });

@@ -77,6 +77,7 @@ test('a manifest as it is, with base or without, and with members of later versi
   assert.ok(Value.Check(Manifest, changed(manifest, 'client.base', null)));
   assert.ok(Value.Check(Manifest, changed(manifest, 'client.key', root)));
   assert.ok(Value.Check(Manifest, changed(manifest, 'client.later', { x: 1 })));
+  assert.ok(Value.Check(Manifest, changed(manifest, 'server.lockedUntilClockMs', 2 ** 52)));
 });
 
 test('every member is needed and has its type', () => {
@@ -104,6 +105,9 @@ test('values that would break what is built on them are refused', () => {
     ['server.session', '../../etc'],
     ['server.notes', 'x'.repeat(65_537)],
     ['server.protected', 1],
+    ['server.lockedUntilClockMs', -1],
+    ['server.lockedUntilClockMs', null],
+    ['server.lockedUntilClockMs', 1.5],
     ['digest', ''],
   ];
   for (const [path, value] of wrong) assert.ok(!Value.Check(Manifest, changed(manifest, path, value)), path);

@@ -8,6 +8,8 @@ import { lockedError } from '../../datastore/holder-record.ts';
 import { Layout } from '../../datastore/layout.ts';
 import { tryHold } from '../../datastore/lock.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
+import { DEFAULT_MAX_LOCK_MS } from '../../datastore/snapshots/retention-lock.ts';
+import { durationText, parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { formatBytes, pairs, print } from '../output.ts';
 import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
@@ -23,9 +25,8 @@ export function addDatastoreCommands(program: Command): void {
     .command('create')
     .description('make an empty directory a datastore')
     .option('--chunk-average <SIZE>', '64K, or 256K for stores past some 20 TB', '64K')
-    .action(
-      async (options: { chunkAverage: string }, command: Command) => await create(options, command.optsWithGlobals()),
-    );
+    .option('--max-lock <DURATION>', 'the longest retention lock that a snapshot can get, 365d by default; 0d for none')
+    .action(async (options: CreateOptions, command: Command) => await create(options, command.optsWithGlobals()));
   datastore
     .command('status')
     .description('what a datastore holds')
@@ -37,7 +38,12 @@ export function addDatastoreCommands(program: Command): void {
   addGcCommand(datastore);
 }
 
-async function create(options: { chunkAverage: string }, common: CommonOptions): Promise<void> {
+interface CreateOptions {
+  readonly chunkAverage: string;
+  readonly maxLock?: string;
+}
+
+async function create(options: CreateOptions, common: CommonOptions): Promise<void> {
   const root = resolve(repositoryPath(common));
   const averageBytes = AVERAGE_CHUNK_BYTES.find(
     (bytes) => options.chunkAverage.toUpperCase().replace(/I?B?$/, '') === `${bytes / 1024}K`,
@@ -48,17 +54,26 @@ async function create(options: { chunkAverage: string }, common: CommonOptions):
       `--chunk-average takes 64K or 256K, not ${JSON.stringify(options.chunkAverage)}`,
     );
   }
-  const config = await createDatastore(root, averageBytes);
+  const maxLockMs =
+    options.maxLock === undefined ? DEFAULT_MAX_LOCK_MS : parseDurationMs(options.maxLock, '--max-lock');
+  const config = await createDatastore(root, averageBytes, maxLockMs);
   const indexBytes = Math.round((TERABYTE / (averageBytes * 1.2)) * INDEX_BYTES_PER_OBJECT);
   print(
     common.outputFormat,
-    { repository: root, store: config.store, averageChunkBytes: averageBytes, indexBytesPerTerabyte: indexBytes },
+    {
+      repository: root,
+      store: config.store,
+      averageChunkBytes: averageBytes,
+      indexBytesPerTerabyte: indexBytes,
+      maxLockMs,
+    },
     (value) =>
       pairs([
         ['datastore', value.repository],
         ['id', value.store],
         ['average chunk', formatBytes(value.averageChunkBytes)],
         ['memory', `${formatBytes(value.indexBytesPerTerabyte)} for the index per TB of unique data`],
+        ['longest lock', durationText(value.maxLockMs)],
       ]),
   );
 }

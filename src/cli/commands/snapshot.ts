@@ -1,9 +1,12 @@
-// holdfast snapshot list | show | forget | protect | note
+// holdfast snapshot list | show | forget | protect | lock | note
 import type { Command } from 'commander';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
-import { changeSnapshot, forgetSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
+import { remainingLockMs } from '../../datastore/snapshots/retention-lock.ts';
+import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
+import { persistedClockMs } from '../../datastore/store-clock.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
+import { durationText, parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { findSnapshot, resolveSnapshot } from '../find-snapshot.ts';
 import { operate } from '../operate.ts';
@@ -38,6 +41,15 @@ export function addSnapshotCommands(program: Command): void {
       await change(text, { protected: options.off !== true }, command.optsWithGlobals());
     });
   snapshot
+    .command('lock')
+    .description('keep a snapshot from being removed for some time; nobody can take that back')
+    .argument('<SNAPSHOT>')
+    .requiredOption('--for <DURATION>', 'from now on, such as 12h, 30d, 8w, 1y; extends a lock, never shortens it')
+    .action(
+      async (text: string, options: { for: string }, command: Command) =>
+        await lock(text, options.for, command.optsWithGlobals()),
+    );
+  snapshot
     .command('note')
     .description('write a note to a snapshot; an empty text removes it')
     .argument('<SNAPSHOT>')
@@ -62,6 +74,8 @@ interface Listed {
   readonly bytes: number | null;
   readonly archives: readonly string[];
   readonly protected: boolean;
+  /** Milliseconds of the store clock; null when it is not locked, or no longer. */
+  readonly lockRemainingMs: number | null;
   readonly suspectClock: boolean;
   readonly damaged: boolean;
   readonly notes: string;
@@ -71,12 +85,13 @@ interface Listed {
 
 async function list(groupText: string | undefined, options: CommonOptions): Promise<void> {
   const ns = namespaceOf(options);
-  const rows = await withReadDatastore(repositoryPath(options), async ({ groups }) => {
+  const rows = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
+    const clockMs = await persistedClockMs(layout.clock);
     const wanted = groupText === undefined ? await groups.groups(ns) : [parseGroup(groupText)];
     const found: Listed[] = [];
     for (const group of wanted) {
       for (const time of await groups.times(ns, group)) {
-        const row = await listed(groups, { ns, group, time });
+        const row = await listed(groups, { ns, group, time }, clockMs);
         if (row !== undefined) found.push(row);
       }
     }
@@ -99,7 +114,7 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
 }
 
 /** Undefined when the directory holds no manifest: not a snapshot. */
-async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | undefined> {
+async function listed(groups: GroupStore, name: SnapshotName, clockMs: number): Promise<Listed | undefined> {
   const base = { snapshot: snapshotLabel(name), time: name.time };
   const nothing = {
     sequence: null,
@@ -107,6 +122,7 @@ async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | 
     bytes: null,
     archives: [],
     protected: false,
+    lockRemainingMs: null,
     suspectClock: false,
     damaged: true,
     notes: '',
@@ -127,6 +143,7 @@ async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | 
     bytes: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
     archives: client.archives.map((archive) => archive.name),
     protected: server.protected,
+    lockRemainingMs: remainingLockMs(server, clockMs) || null,
     suspectClock: server.suspectClock,
     damaged: server.damaged,
     notes: server.notes,
@@ -135,7 +152,12 @@ async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | 
 }
 
 function marks(row: Listed): string {
-  const names = { protected: row.protected, 'clock?': row.suspectClock, damaged: row.damaged };
+  const names = {
+    protected: row.protected,
+    locked: row.lockRemainingMs !== null,
+    'clock?': row.suspectClock,
+    damaged: row.damaged,
+  };
   return Object.entries(names)
     .filter(([, on]) => on)
     .map(([name]) => name)
@@ -147,11 +169,12 @@ function firstLine(text: string): string {
 }
 
 async function show(text: string, options: CommonOptions): Promise<void> {
-  const { name, manifest } = await withReadDatastore(
-    repositoryPath(options),
-    async (store) => await findSnapshot(store.groups, text, options),
-  );
-  print(options.outputFormat, { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server }, (value) => {
+  const shown = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
+    const { name, manifest } = await findSnapshot(groups, text, options);
+    const lockRemainingMs = remainingLockMs(manifest.server, await persistedClockMs(layout.clock)) || null;
+    return { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server, lockRemainingMs };
+  });
+  print(options.outputFormat, shown, (value) => {
     const rows: [string, string][] = [
       ['snapshot', value.snapshot],
       ['sequence', String(value.sequence)],
@@ -160,6 +183,7 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
       ['read', formatBytes(value.statistics.bytesRead)],
       ['protected', value.protected ? 'yes' : 'no'],
+      ['locked', value.lockRemainingMs === null ? 'no' : lockText(value.lockRemainingMs)],
       [
         'clock',
         value.suspectClock ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})` : 'plausible',
@@ -174,6 +198,18 @@ async function show(text: string, options: CommonOptions): Promise<void> {
     ]);
     return `${pairs(rows)}\n\n${table(['archive', 'kind', 'size', 'root'], archives, new Set(['size']))}`;
   });
+}
+
+async function lock(text: string, duration: string, options: CommonOptions): Promise<void> {
+  const forMs = parseDurationMs(duration, '--for');
+  const result = await operate(options, 1, lockSnapshot, { name: await nameOf(text, options), forMs });
+  print(options.outputFormat, result, (value) => `${value.snapshot} is locked ${lockText(value.lockRemainingMs)}`);
+}
+
+/** The store clock stands still while nobody holds the datastore: only the earliest end is known. */
+function lockText(remainingMs: number): string {
+  const earliest = formatTime(Math.ceil((Date.now() + remainingMs) / 1000));
+  return `for another ${durationText(remainingMs)} of store clock, until ${earliest} at the earliest`;
 }
 
 async function forget(text: string, options: CommonOptions): Promise<void> {

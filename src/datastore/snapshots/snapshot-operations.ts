@@ -15,6 +15,22 @@ export const forgetSnapshot: Operation<SnapshotName, { snapshot: string; forgott
   },
 };
 
+export interface LockRequest {
+  readonly name: SnapshotName;
+  readonly forMs: number;
+}
+
+export const lockSnapshot: Operation<
+  LockRequest,
+  { snapshot: string; lockedUntilClockMs: number; lockRemainingMs: number }
+> = {
+  name: 'lock',
+  run: async (store, { name, forMs }) => {
+    const { lockedUntilClockMs, remainingMs } = await store.lockSnapshot(name, forMs);
+    return { snapshot: snapshotLabel(name), lockedUntilClockMs, lockRemainingMs: remainingMs };
+  },
+};
+
 export const changeSnapshot: Operation<SnapshotChange, { snapshot: string; protected: boolean; notes: string }> = {
   name: 'change',
   run: async (store, { name, change }) => {
