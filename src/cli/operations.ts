@@ -2,7 +2,8 @@
 import type { Operation, Operations } from '../datastore/control/operation.ts';
 import { collectGarbage } from '../datastore/gc/gc-operation.ts';
 import { changeSnapshot, forgetSnapshot } from '../datastore/snapshots/snapshot-operations.ts';
+import { verify } from '../datastore/verify/verify-operation.ts';
 
-const ALL: readonly Operation<never, unknown>[] = [collectGarbage, forgetSnapshot, changeSnapshot];
+const ALL: readonly Operation<never, unknown>[] = [collectGarbage, forgetSnapshot, changeSnapshot, verify];
 
 export const OPERATIONS: Operations = new Map(ALL.map((operation) => [operation.name, operation]));

@@ -35,6 +35,7 @@ import { writeSessionFile } from './sessions/session-files.ts';
 import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { StoreClock } from './store-clock.ts';
+import { type VerifyHooks, type VerifyReport, type VerifyRequest, verifyStore } from './verify/verify-store.ts';
 
 /** The snapshot on disk is written anew when this share of the entries is not in it, */
 const SNAPSHOT_STALE_SHARE = 1 / 16;
@@ -67,6 +68,7 @@ export class HeldDatastore {
   readonly #openSessions = new Map<string, BackupSession>();
   #failedSessions = 0;
   #collecting = false;
+  #verifying = false;
   #entriesInSnapshot: number;
 
   private constructor(parts: {
@@ -140,6 +142,8 @@ export class HeldDatastore {
     const recovery = await recoverPacks(layout, packs, index, { storeId, epoch });
     await emptyCondemned(layout);
     const quarantine = await QuarantineList.load(layout, index, packs);
+    // A pack that could not be read as a whole may have held what snapshots need.
+    if (warnings.length > 0) quarantine.expectMissing();
     const locator = new IndexLocator(index, packs, (entry) => quarantine.add(entry));
     const source = new ObjectSource(locator, new PackReader(layout, packs));
     const directories = new DurableDirectories(layout.root);
@@ -319,6 +323,21 @@ export class HeldDatastore {
       this.#collecting = false;
       // Whatever was dropped is in the snapshot on disk: it is written anew at close.
       this.#entriesInSnapshot = 0;
+    }
+  }
+
+  /**
+   * Verifies what is stored, beside everything else (src/datastore/verify).
+   * @throws `datastore-locked` when a verification is running; `not-found`, `manifest-altered` for the snapshot asked for.
+   */
+  async verify(request: VerifyRequest, hooks: VerifyHooks): Promise<VerifyReport> {
+    if (this.#verifying)
+      throw new HoldfastError('datastore-locked', `${this.#layout.root}: a verification is running; wait for its end`);
+    this.#verifying = true;
+    try {
+      return await describingRootErrors(this.#layout.root, () => verifyStore(this.#context, request, hooks));
+    } finally {
+      this.#verifying = false;
     }
   }
 
