@@ -1,7 +1,17 @@
 // Verification on a real store with real threads: what it reads, what it finds, what it remembers, and what goes on beside it.
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { type ObjectId, PLAIN_SPACE } from '../../../src/chunker/object.ts';
@@ -129,7 +139,14 @@ describe('what is found', () => {
     const named = damaged.map(({ snapshot, archive, ranges }) => [snapshot.replace(/\/[^/]*$/, ''), archive, ranges]);
     const length = b.length;
     assert.deepEqual(named.sort(), [
-      ['ct/7', 'disk0.img', [{ offset: c.length, length }, { offset: c.length + length + a.length, length }]],
+      [
+        'ct/7',
+        'disk0.img',
+        [
+          { offset: c.length, length },
+          { offset: c.length + length + a.length, length },
+        ],
+      ],
       ['vm/101', 'disk0.img', [{ offset: a.length, length }]],
     ]);
     assert.deepEqual([copiesDamaged, unreferencedDamaged, packsDamaged], [1, 0, []]);
@@ -138,7 +155,7 @@ describe('what is found', () => {
   it('names all of an archive whose page or list is bad', async () => {
     const one = await commitImage(open, [text('a'), text('b')]);
     damage(childOf(one.root));
-    assert.deepEqual((await verify()).damaged[0]?.ranges, [{ offset: 0, length: 40_000 + 2 * text('a').length - 40_000 }]);
+    assert.deepEqual((await verify()).damaged[0]?.ranges, [{ offset: 0, length: 2 * text('a').length }]);
     const two = await commitImage(open, [text('x')], 'ct/7');
     damage(two.root);
     const { damaged } = await verify({ snapshot: two.name });
@@ -198,7 +215,11 @@ describe('what is found', () => {
     await session.suspend();
     await kept.suspend();
     isClean(await verify());
-    const path = join(root, 'packs', readdirSync(join(root, 'packs')).find((name) => readFileSync(join(root, 'packs', name))[10] === 1)!);
+    const path = join(
+      root,
+      'packs',
+      readdirSync(join(root, 'packs')).find((name) => readFileSync(join(root, 'packs', name))[10] === 1)!,
+    );
     const bytes = readFileSync(path);
     // A checkpoint frame stands at a block boundary.
     let at = 4096;
@@ -327,19 +348,27 @@ describe('beside others', () => {
 
   it('packs that garbage collection drops meanwhile are no damage', async () => {
     for (let round = 0; round < 4; round++) {
-      const gone = await commitImage(open, Array.from({ length: 40 }, (_, n) => text(`gone ${round} ${n}`)));
+      const gone = await commitImage(
+        open,
+        Array.from({ length: 40 }, (_, n) => text(`gone ${round} ${n}`)),
+      );
       const kept = await commitImage(open, [text(`gone ${round} 3`), text(`kept ${round}`)], 'ct/7');
       await open.store.forget(gone.name);
-      const running = [verify(), verify.length === 0 ? Promise.resolve() : undefined];
-      const collected = open.store.collectGarbage({ signal: NO_SIGNAL }, async (gc) => gc.sweep(gc.plan(await gc.mark())));
-      const [report] = await Promise.all([running[0] as Promise<VerifyReport>, collected]);
+      const running = verify();
+      const collected = open.store.collectGarbage({ signal: NO_SIGNAL }, async (gc) =>
+        gc.sweep(gc.plan(await gc.mark())),
+      );
+      const [report] = await Promise.all([running, collected]);
       isClean(report);
       isClean(await verify({ snapshot: kept.name }));
     }
   });
 
   it('a snapshot that is forgotten and collected while it is verified is no damage', async () => {
-    const one = await commitImage(open, Array.from({ length: 60 }, (_, n) => text(`one ${n}`)));
+    const one = await commitImage(
+      open,
+      Array.from({ length: 60 }, (_, n) => text(`one ${n}`)),
+    );
     const running = verify({ snapshot: one.name, rateLimitBytes: 500_000 });
     await open.store.forget(one.name);
     await open.store.collectGarbage({ signal: NO_SIGNAL }, async (gc) => gc.sweep(gc.plan(await gc.mark())));
