@@ -60,7 +60,8 @@ async function nameOf(text: string, options: CommonOptions): Promise<SnapshotNam
 
 /** Ends with an error when anything is damaged: `object-damaged`, or `manifest-altered` when it is manifests alone. */
 function refuseDamage(report: VerifyReport): void {
-  const { damaged, packsDamaged, manifestsDamaged, unreferencedDamaged } = report;
+  const { damaged, packsDamaged, manifestsDamaged } = report;
+  const unreferencedDamaged = report.unreferencedDamaged ?? 0;
   const snapshots = new Set(damaged.map(({ ns, snapshot }) => `${ns}/${snapshot}`)).size;
   const parts = [
     ...(snapshots > 0 ? [`${snapshots} snapshots have damaged ranges`] : []),
@@ -82,7 +83,8 @@ function describe(value: Shown): string {
     ['read', `${formatBytes(value.bytesRead)}: ${value.packsRead} packs, ${value.recordsRead} records`],
     ['skipped', `${value.packsSkipped} packs proved lately`],
     ['metadata', `${value.metadataRead} objects with refs followed`],
-    ['bad copies', `${value.copiesDamaged}, ${value.unreferencedDamaged} objects of them in no snapshot`],
+    ['bad copies', `${value.copiesDamaged}, ${value.unreferencedDamaged ?? 'perhaps some'} of objects in no snapshot`],
+    ['missing', `${value.objectsMissing} objects that snapshots need`],
     ['time', formatDuration(value.durationMs)],
   ]);
   return [text, ...damageLines(value)].join('\n');

@@ -45,8 +45,10 @@ export interface VerifyReport {
   readonly metadataRead: number;
   /** Copies that stayed bad, those of objects that have another good copy included. */
   readonly copiesDamaged: number;
-  /** Objects without a good copy that no snapshot was found to reach. */
-  readonly unreferencedDamaged: number;
+  /** Objects without a good copy that no snapshot reaches; null when metadata is lost, behind which they may be needed. */
+  readonly unreferencedDamaged: number | null;
+  /** Objects that snapshots reach and of which there is no copy at all: a pack is gone, or was cut off. */
+  readonly objectsMissing: number;
   readonly damaged: readonly ArchiveDamage[];
   readonly packsDamaged: readonly { pack: string; problem: string }[];
   readonly manifestsDamaged: readonly BadManifest[];
@@ -95,6 +97,7 @@ export async function verifyStore(
       packsSkipped: skipped,
       metadataRead: reached.metadataRead,
       unreferencedDamaged: wanted === undefined ? unreferenced(lost, reached) : 0,
+      objectsMissing: reached.unreadable.filter(({ space, id }) => !isKnown(context.locator, space, id)).length,
       damaged,
       packsDamaged: [
         ...found.packsDamaged,
@@ -108,6 +111,9 @@ export async function verifyStore(
     await proofs.save();
   }
 }
+
+const isKnown = ({ index }: IndexLocator, space: number, id: string): boolean =>
+  index.first(space, Buffer.from(id, 'hex')) >= 0;
 
 async function oneSnapshot(groups: GroupStore, name: SnapshotName): Promise<NamedManifest> {
   const manifest = await groups.manifest(name);
@@ -223,8 +229,9 @@ function noteSnapshots(
 const sessionsOf = (snapshots: readonly NamedManifest[]): Set<string> =>
   new Set(snapshots.map(({ manifest }) => manifest.server.session));
 
-/** What is lost and was not met on the way from any snapshot. Behind metadata that is lost nothing is met. */
-function unreferenced(lost: ReadonlySet<string>, reached: Reached): number {
+/** What is lost and was not met on the way from any snapshot. */
+function unreferenced(lost: ReadonlySet<string>, reached: Reached): number | null {
+  if (reached.unreadable.some((object) => !object.isData)) return null;
   const met = new Set(reached.unreadable.map(({ space, id }) => `${space}:${id}`));
   return [...lost].filter((object) => !met.has(object)).length;
 }
