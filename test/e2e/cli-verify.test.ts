@@ -84,6 +84,9 @@ for (const [kind, nth, what] of [
     test(`${what} goes bad: it is named, and a backup ${how} heals it, in the old snapshot too`, async (t) => {
       const place = await storeOfOne(t);
       assert.equal((await place.json<VerifyJson>('datastore', 'verify')).damaged.length, 0);
+      const verified = async () =>
+        (await place.json<{ verified: { damaged: boolean } | null }>('snapshot', 'show', place.snapshot)).verified;
+      assert.equal((await verified())?.damaged, false);
       spoil(place, kind, nth);
       const { damaged, packsDamaged, unreferencedDamaged } = await verifyBad(place);
       assert.deepEqual([packsDamaged.length, unreferencedDamaged], [0, 0]);
@@ -92,6 +95,7 @@ for (const [kind, nth, what] of [
         [['', place.snapshot, 'disk0.img']],
       );
       const { ranges } = damaged[0]!;
+      assert.equal((await verified())?.damaged, true);
       if (kind === 3) assert.deepEqual(ranges, [{ offset: 0, length: DISK_BYTES }]);
       if (kind === 2)
         assert.ok(ranges.length === 1 && ranges[0]!.length <= 16 * MIB && ranges[0]!.offset % (16 * MIB) === 0);

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import { changeSnapshot, forgetSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
+import { Proofs, type SnapshotProof } from '../../datastore/verify/proofs.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -147,11 +148,18 @@ function firstLine(text: string): string {
 }
 
 async function show(text: string, options: CommonOptions): Promise<void> {
-  const { name, manifest } = await withReadDatastore(
-    repositoryPath(options),
-    async (store) => await findSnapshot(store.groups, text, options),
-  );
-  print(options.outputFormat, { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server }, (value) => {
+  const { name, manifest, proof } = await withReadDatastore(repositoryPath(options), async (store) => {
+    const found = await findSnapshot(store.groups, text, options);
+    const proofs = await Proofs.load(store.layout.verifyState, store.config.store);
+    return { ...found, proof: proofs.snapshot(found.manifest.server.session) };
+  });
+  const shown = {
+    snapshot: snapshotLabel(name),
+    ...manifest.client,
+    ...manifest.server,
+    verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
+  };
+  print(options.outputFormat, shown, (value) => {
     const rows: [string, string][] = [
       ['snapshot', value.snapshot],
       ['sequence', String(value.sequence)],
@@ -160,6 +168,7 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
       ['read', formatBytes(value.statistics.bytesRead)],
       ['protected', value.protected ? 'yes' : 'no'],
+      ['verified', describeProof(proof)],
       [
         'clock',
         value.suspectClock ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})` : 'plausible',
@@ -174,6 +183,12 @@ async function show(text: string, options: CommonOptions): Promise<void> {
     ]);
     return `${pairs(rows)}\n\n${table(['archive', 'kind', 'size', 'root'], archives, new Set(['size']))}`;
   });
+}
+
+function describeProof(proof: SnapshotProof | undefined): string {
+  if (proof === undefined) return 'never';
+  const when = formatTime(Math.floor(proof.verifiedMs / 1000));
+  return proof.damaged ? `damaged at ${when}; see: holdfast datastore verify --snapshot` : `whole at ${when}`;
 }
 
 async function forget(text: string, options: CommonOptions): Promise<void> {
