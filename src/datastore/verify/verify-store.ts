@@ -1,16 +1,16 @@
 // A verification: reads packs, or what one snapshot reaches, quarantines what stays bad, and says which ranges of which snapshots are
 // concerned. It changes nothing but the notes of what is bad and of what was proved; backups and garbage collection go on meanwhile.
-import { statSync } from 'node:fs';
-import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { Layout } from '../layout.ts';
 import type { IndexLocator } from '../object-source.ts';
-import { PackState, type PackTable } from '../packs/pack-table.ts';
+import type { PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
+import { choose, sealedPackIds, targetsOf } from './choose-packs.ts';
 import { Pace } from './pace.ts';
 import { Proofs } from './proofs.ts';
-import { packsOf, type Reached, reach } from './reached.ts';
+import { type Reached, reach } from './reached.ts';
 import { type PackOutcome, type PackTarget, readPacks } from './read-packs.ts';
 import { type ArchiveDamage, allSnapshots, type BadManifest, damageOf, type NamedManifest } from './snapshot-damage.ts';
 import { unknownPacks } from './unknown-packs.ts';
@@ -74,13 +74,9 @@ export async function verifyStore(
   const wanted = request.snapshot === null ? undefined : await oneSnapshot(groups, request.snapshot);
   try {
     const reachedBefore = wanted === undefined ? undefined : await reach(pool, [wanted], hooks.signal);
-    const { due, skipped } = choose(
-      context,
-      request,
-      proofs,
-      startedMs,
-      await targetsOf(context, reachedBefore, hooks),
-    );
+    const targets = await targetsOf(context, reachedBefore, hooks.signal);
+    const { provedSinceMs } = request;
+    const { due, skipped } = choose(targets, proofs, quarantine, { provedSinceMs, nowMs: startedMs });
     const found = await readAll(context, request, hooks, proofs, due, reachedBefore);
     // What was forgotten or made meanwhile: damage is that of the snapshots that are there now.
     const { good, bad } = wanted === undefined ? await allSnapshots(groups) : { good: [wanted], bad: [] };
@@ -120,59 +116,6 @@ async function oneSnapshot(groups: GroupStore, name: SnapshotName): Promise<Name
   if (manifest === undefined)
     throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
   return { name, manifest };
-}
-
-/** All sealed packs, or those that hold what a snapshot reaches. */
-async function targetsOf(
-  { layout, packs, locator }: VerifyContext,
-  reached: Reached | undefined,
-  { signal }: VerifyHooks,
-): Promise<PackTarget[]> {
-  if (reached !== undefined) {
-    const bytes = await packsOf(locator.index, reached.entries, signal);
-    return [...bytes].map(([pack, fileBytes]) => ({ pack, packId: packs.packId(pack).toString('hex'), fileBytes }));
-  }
-  return sealedPacks(packs).map((pack) => {
-    const packId = packs.packId(pack);
-    return { pack, packId: packId.toString('hex'), fileBytes: sizeOf(layout.sealedPack(packId)) };
-  });
-}
-
-function sealedPacks(packs: PackTable): number[] {
-  return Array.from({ length: packs.count }, (_, pack) => pack).filter(
-    (pack) => packs.state(pack) === PackState.sealed,
-  );
-}
-
-function sealedPackIds(packs: PackTable): Set<string> {
-  return new Set(sealedPacks(packs).map((pack) => packs.packId(pack).toString('hex')));
-}
-
-function sizeOf(path: string): number {
-  try {
-    return statSync(path).size;
-  } catch (error) {
-    // The pack is read all the same, and found to be gone or dropped.
-    if (systemCode(error) === 'ENOENT') return 0;
-    throw error;
-  }
-}
-
-/** Leaves out what was proved lately; the rest with the oldest proof first, so that runs that are stopped early come around. */
-function choose(
-  { quarantine }: VerifyContext,
-  { provedSinceMs }: VerifyRequest,
-  proofs: Proofs,
-  nowMs: number,
-  targets: readonly PackTarget[],
-): { due: PackTarget[]; skipped: number } {
-  // A copy that was found bad since a pack's proof says that the proof holds no longer.
-  const concerned = quarantine.packsConcerned();
-  const ages = new Map(targets.map(({ packId }) => [packId, proofs.provedMs(packId, nowMs)]));
-  const age = ({ packId }: PackTarget): number => ages.get(packId) as number;
-  const due = targets.filter((target) => age(target) < provedSinceMs || concerned.has(target.packId));
-  due.sort((a, b) => age(a) - age(b));
-  return { due, skipped: targets.length - due.length };
 }
 
 type Found = Pick<
