@@ -364,6 +364,18 @@ describe('beside others', () => {
     }
   });
 
+  it('a pack that is dropped and deleted in the middle of its reading is no damage', async () => {
+    const chunks = Array.from({ length: 60 }, (_, n) => text(`in the middle ${n}`));
+    const gone = await commitImage(open, chunks);
+    const running = verify({ rateLimitBytes: 1_000_000 });
+    await open.store.forget(gone.name);
+    await open.store.collectGarbage({ signal: NO_SIGNAL }, async (gc) => gc.sweep(gc.plan(await gc.mark())));
+    assert.deepEqual(readdirSync(join(root, 'packs')), []);
+    const report = await running;
+    isClean(report);
+    assert.ok(report.packsDropped > 0, 'the collection came in between');
+  });
+
   it('a snapshot that is forgotten and collected while it is verified is no damage', async () => {
     const one = await commitImage(
       open,
