@@ -10,7 +10,7 @@ import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter
 import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
 import { StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
 import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
-import { PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
+import { isLostObject, type LostRange, PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
 import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
 import { openDiskReader } from './sources/reader.ts';
 import type { DiskReader, SourceLocator } from './sources/source.ts';
@@ -28,6 +28,14 @@ export interface RestoreWork {
   readonly pieces: readonly RestorePiece[] | undefined;
   /** Where the bytes go; undefined returns them. */
   readonly target: FileTargetLocator | undefined;
+  /** Write zeros for what is lost, and say where; without it a lost object is an error. */
+  readonly zeroLost: boolean;
+}
+
+export interface RestoredRange {
+  readonly bytes: ArrayBuffer | undefined;
+  /** Ranges of the archive that were lost, in order. */
+  readonly lost: readonly LostRange[];
 }
 
 /** What the thread needs from whoever has the objects. */
@@ -104,7 +112,7 @@ export class AgentThread {
         bytes: Uint8Array;
         final: boolean;
       }): StreamPiece[] => this.#streams.take(bytes, final, this.#objects.sink(session)),
-      'restore.range': (work: RestoreWork): ArrayBuffer | undefined => this.#restore(work),
+      'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
     };
   }
@@ -124,16 +132,26 @@ export class AgentThread {
     await reader?.close();
   }
 
-  #restore(work: RestoreWork): ArrayBuffer | undefined {
+  #restore(work: RestoreWork): RestoredRange {
     const fetcher = this.#objects.fetcher(work.space);
-    const pieces = work.pieces ?? PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
-    if (work.target === undefined) {
-      const buffer = new BufferTarget(work.offset, work.length);
-      this.#restorer.run(pieces, work.offset, fetcher, buffer);
-      return buffer.buffer;
+    const lost: LostRange[] = [];
+    const pieces = this.#piecesOf(work, fetcher, lost);
+    const buffer = work.target === undefined ? new BufferTarget(work.offset, work.length) : undefined;
+    const target = buffer ?? this.#fileTarget(work.target as FileTargetLocator);
+    this.#restorer.run(pieces, work.offset, fetcher, target, work.zeroLost ? lost : undefined);
+    return { bytes: buffer?.buffer, lost };
+  }
+
+  /** The pieces of a range; of a page that is lost, one hole. */
+  #piecesOf(work: RestoreWork, fetcher: ObjectFetcher, lost: LostRange[]): readonly RestorePiece[] {
+    if (work.pieces !== undefined) return work.pieces;
+    try {
+      return PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
+    } catch (error) {
+      if (!work.zeroLost || !isLostObject(error)) throw error;
+      lost.push({ offset: work.offset, length: work.length });
+      return [{ length: work.length, id: undefined }];
     }
-    this.#restorer.run(pieces, work.offset, fetcher, this.#fileTarget(work.target));
-    return undefined;
   }
 
   #fileTarget(locator: FileTargetLocator): RangeTarget {

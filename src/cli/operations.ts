@@ -2,7 +2,9 @@
 import type { Operation, Operations } from '../datastore/control/operation.ts';
 import { collectGarbage } from '../datastore/gc/gc-operation.ts';
 import { removePruned } from '../datastore/prune/prune-operation.ts';
+import { repairPacks } from '../datastore/repair/repair-operation.ts';
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../datastore/snapshots/snapshot-operations.ts';
+import { verify } from '../datastore/verify/verify-operation.ts';
 
 const ALL: readonly Operation<never, unknown>[] = [
   collectGarbage,
@@ -10,6 +12,8 @@ const ALL: readonly Operation<never, unknown>[] = [
   changeSnapshot,
   lockSnapshot,
   removePruned,
+  verify,
+  repairPacks,
 ];
 
 export const OPERATIONS: Operations = new Map(ALL.map((operation) => [operation.name, operation]));

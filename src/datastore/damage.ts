@@ -1,4 +1,5 @@
-// Which byte ranges of an archive cannot be read back: those whose data, page or list has no good copy left.
+// Which byte ranges of an archive cannot be read back: those whose data, page or list has no good copy left. Every distinct subtree is
+// walked once, however many snapshots share it and however often one tree repeats it, and what is kept and returned is bounded.
 
 import { parseList } from '../chunker/list.ts';
 import { copyId, ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
@@ -19,37 +20,79 @@ export interface DamageSource {
   read(id: ObjectId): StoredObject;
 }
 
-/** Walks the metadata of an archive and yields its damaged ranges, neighbouring ones joined. Data objects are not read. */
-export function damagedRanges(source: DamageSource, archive: Archive): DamagedRange[] {
-  const ranges: { archive: string; offset: number; length: number }[] = [];
-  const note = (offset: number, length: number): void => {
-    const last = ranges.at(-1);
-    if (last !== undefined && last.offset + last.length === offset) last.length += length;
-    else ranges.push({ archive: archive.name, offset, length });
-  };
-  const walk = (id: ObjectId, kind: number, offset: number, length: number): void => {
-    if (!source.isReadable(id)) {
-      note(offset, length);
-      return;
-    }
-    if (kind === Kind.data || kind === Kind.blob) return;
+/** Most ranges of one archive: what lies beyond is joined to the last one, which then covers intact bytes too. */
+export const MAX_DAMAGED_RANGES = 10_000;
+/** Subtrees that are remembered, some 150 bytes each; then the memory begins anew. */
+const MAX_REMEMBERED = 500_000;
+
+/** Damaged ranges within a subtree, counted from its start; undefined when all of it is lost. */
+type Found = readonly { offset: number; length: number }[] | undefined;
+
+/** Damage of many archives over one source, which must not change meanwhile for what was walked already. */
+export class DamageWalk {
+  readonly #source: DamageSource;
+  readonly #maxRanges: number;
+  readonly #remembered = new Map<string, Found>();
+
+  constructor(source: DamageSource, maxRanges = MAX_DAMAGED_RANGES) {
+    this.#source = source;
+    this.#maxRanges = maxRanges;
+  }
+
+  /** Walks the metadata of an archive and returns its damaged ranges, neighbouring ones joined. Data objects are not read. */
+  ranges(archive: Archive): DamagedRange[] {
+    const root = Buffer.from(archive.root, 'hex') as ObjectId;
+    const found = this.#walk(root, archive.kind === 'blob' ? Kind.blob : Kind.list);
+    const whole = [{ offset: 0, length: archive.sizeBytes }];
+    return (found ?? whole).map((range) => ({ archive: archive.name, ...range }));
+  }
+
+  #walk(id: ObjectId, kind: number): Found {
+    if (!this.#source.isReadable(id)) return undefined;
+    if (kind === Kind.data || kind === Kind.blob) return [];
+    const name = id.toString('latin1');
+    const known = this.#remembered.get(name);
+    if (known !== undefined || this.#remembered.has(name)) return known;
+    const found = this.#open(id);
+    if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear();
+    this.#remembered.set(name, found);
+    return found;
+  }
+
+  #open(id: ObjectId): Found {
     let children: Child[];
     try {
-      children = childrenOf(source.read(id));
+      children = childrenOf(this.#source.read(id));
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
-      note(offset, length);
-      return;
+      return undefined;
     }
-    for (const child of children) walk(child.id, child.kind, offset + child.offset, child.length);
-  };
-  walk(
-    Buffer.from(archive.root, 'hex') as ObjectId,
-    archive.kind === 'blob' ? Kind.blob : Kind.list,
-    0,
-    archive.sizeBytes,
-  );
-  return ranges;
+    const ranges: { offset: number; length: number }[] = [];
+    for (const child of children) {
+      const found = this.#walk(child.id, child.kind) ?? [{ offset: 0, length: child.length }];
+      this.#append(ranges, found, child.offset);
+    }
+    return ranges;
+  }
+
+  /** Adds ranges of a child. Costs no more than there is room left for: a tree may name one child a thousand times on each level. */
+  #append(ranges: { offset: number; length: number }[], found: NonNullable<Found>, shift: number): void {
+    for (const range of found) {
+      const last = ranges.at(-1);
+      const offset = shift + range.offset;
+      if (last !== undefined && last.offset + last.length === offset) last.length += range.length;
+      else if (last !== undefined && ranges.length >= this.#maxRanges) {
+        const end = found.at(-1) as { offset: number; length: number };
+        last.length = shift + end.offset + end.length - last.offset;
+        return;
+      } else ranges.push({ offset, length: range.length });
+    }
+  }
+}
+
+/** The damaged ranges of one archive. */
+export function damagedRanges(source: DamageSource, archive: Archive): DamagedRange[] {
+  return new DamageWalk(source).ranges(archive);
 }
 
 interface Child {

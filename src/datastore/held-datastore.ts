@@ -38,6 +38,7 @@ import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './snapshots/retention-lock.ts';
 import { StoreClock } from './store-clock.ts';
+import { type VerifyHooks, type VerifyReport, type VerifyRequest, verifyStore } from './verify/verify-store.ts';
 
 /** The snapshot on disk is written anew when this share of the entries is not in it, */
 const SNAPSHOT_STALE_SHARE = 1 / 16;
@@ -71,6 +72,7 @@ export class HeldDatastore {
   readonly #openSessions = new Map<string, BackupSession>();
   #failedSessions = 0;
   #isDropping = false;
+  #isVerifying = false;
   #entriesInSnapshot: number;
 
   private constructor(parts: {
@@ -146,6 +148,8 @@ export class HeldDatastore {
     const recovery = await recoverPacks(layout, packs, index, { storeId, epoch });
     await emptyCondemned(layout);
     const quarantine = await QuarantineList.load(layout, index, packs);
+    // A pack that could not be read as a whole may have held what snapshots need.
+    if (warnings.length > 0) quarantine.expectMissing();
     const locator = new IndexLocator(index, packs, (entry) => quarantine.add(entry));
     const source = new ObjectSource(locator, new PackReader(layout, packs));
     const directories = new DurableDirectories(layout.root);
@@ -388,6 +392,21 @@ export class HeldDatastore {
       await this.#quarantine.flush();
       return { packs: salvaged, copiesReleased };
     });
+  }
+
+  /**
+   * Verifies what is stored, beside everything else (src/datastore/verify).
+   * @throws `datastore-locked` when a verification is running; `not-found`, `manifest-altered` for the snapshot asked for.
+   */
+  async verify(request: VerifyRequest, hooks: VerifyHooks): Promise<VerifyReport> {
+    if (this.#isVerifying)
+      throw new HoldfastError('datastore-locked', `${this.#layout.root}: a verification is running; wait for its end`);
+    this.#isVerifying = true;
+    try {
+      return await describingRootErrors(this.#layout.root, () => verifyStore(this.#context, request, hooks));
+    } finally {
+      this.#isVerifying = false;
+    }
   }
 
   #gcContext(): GcContext {

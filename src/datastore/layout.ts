@@ -11,6 +11,7 @@ export class Layout {
   readonly spaces: string;
   readonly clock: string;
   readonly quarantine: string;
+  readonly verifyState: string;
   readonly packs: string;
   readonly condemned: string;
   readonly index: string;
@@ -28,6 +29,7 @@ export class Layout {
     this.spaces = join(root, 'spaces');
     this.clock = join(root, 'clock.json');
     this.quarantine = join(root, 'quarantine.json');
+    this.verifyState = join(root, 'verify.json');
     this.packs = join(root, 'packs');
     this.condemned = join(root, 'condemned');
     this.index = join(root, 'index');

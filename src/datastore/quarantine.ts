@@ -12,7 +12,10 @@ export class QuarantineList {
   readonly #index: ObjectIndex;
   readonly #packs: PackTable;
   #copies: Quarantine['copies'] = [];
+  #isMissing = false;
+  #isExpected = false;
   #writing: Promise<void> = Promise.resolve();
+  #isWaiting = false;
   #failure: unknown;
 
   private constructor(layout: Layout, index: ObjectIndex, packs: PackTable) {
@@ -25,7 +28,10 @@ export class QuarantineList {
   static async load(layout: Layout, index: ObjectIndex, packs: PackTable): Promise<QuarantineList> {
     const list = new QuarantineList(layout, index, packs);
     const text = await readIfPresent(layout.quarantine);
-    for (const copy of text === undefined ? [] : parseStateFile(layout.quarantine, text, Quarantine).copies) {
+    const { copies, missing } =
+      text === undefined ? { copies: [] } : parseStateFile(layout.quarantine, text, Quarantine);
+    list.#isMissing = missing === true;
+    for (const copy of copies) {
       const entry = list.#entryOf(copy);
       if (entry < 0) continue;
       index.quarantine(entry);
@@ -65,16 +71,44 @@ export class QuarantineList {
     return released;
   }
 
+  /** Whether a snapshot may have damage: bases are looked at only then. */
+  get knowsOfDamage(): boolean {
+    return this.#isMissing || this.#isExpected || this.#copies.length > 0;
+  }
+
+  /** Ids (as in pack files) of the packs that hold a quarantined copy. */
+  packsConcerned(): Set<string> {
+    return new Set(this.#copies.map((copy) => copy.pack));
+  }
+
+  /** Until this process ends, bases are looked at. */
+  expectMissing(): void {
+    this.#isExpected = true;
+  }
+
+  /** Notes that snapshots miss objects without any copy, or that they do no longer; durable after `flush`. */
+  setMissing(isMissing: boolean): void {
+    if (isMissing === this.#isMissing) return;
+    this.#isMissing = isMissing;
+    this.#write();
+  }
+
   /** Waits until the list on disk is current. */
   async flush(): Promise<void> {
     await this.#writing;
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** One write at a time, and one that waits takes along whatever is noted until it begins: a pack may have 65,536 bad records. */
   #write(): void {
-    const text = `${JSON.stringify({ copies: this.#copies } satisfies Quarantine)}\n`;
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
     this.#writing = this.#writing
-      .then(() => writeFileAtomic(this.#layout.quarantine, text))
+      .then(() => {
+        this.#isWaiting = false;
+        const state: Quarantine = { copies: this.#copies, ...(this.#isMissing ? { missing: true } : {}) };
+        return writeFileAtomic(this.#layout.quarantine, `${JSON.stringify(state)}\n`);
+      })
       .catch((error: unknown) => {
         this.#failure = error;
       });

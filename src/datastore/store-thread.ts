@@ -17,6 +17,7 @@ import { PackReader } from './packs/pack-reader.ts';
 import { PackTable } from './packs/pack-table.ts';
 import type { WriteBuffers } from './packs/write-buffers.ts';
 import { type SessionDescriptor, SessionSink, type SinkEnvironment } from './sessions/session-sink.ts';
+import { VerifyThread } from './verify/verify-thread.ts';
 
 /** What a thread is given when it joins an open datastore. */
 export interface StoreThreadInit {
@@ -118,6 +119,7 @@ export class StoreThread {
       'store.writeIndexSnapshot': () =>
         writeIndexSnapshot(this.#env.layout, this.#env.storeId, this.#env.locator.index, this.#env.packs),
       ...this.#gc.handlers(),
+      ...new VerifyThread(this.#env).handlers(),
     };
   }
 }

@@ -52,8 +52,22 @@ export const Quarantine = Type.Object({
       offset: Type.Integer(),
     }),
   ),
+  /** A verification found that snapshots miss objects. */
+  missing: Type.Optional(Type.Boolean()),
 });
 export type Quarantine = Static<typeof Quarantine>;
 
 export const StoreClockState = Type.Object({ elapsedMs: Type.Integer({ minimum: 0 }) });
 export type StoreClockState = Static<typeof StoreClockState>;
+
+export const VerifyState = Type.Object({
+  store: Hex16,
+  /** Pack id -> Unix milliseconds before which the pack was not yet proved whole. */
+  packs: Type.Record(Type.String({ pattern: '^[0-9a-f]{32}$' }), Type.Integer({ minimum: 0 })),
+  /** Session id of a snapshot -> what the last verification of it said. */
+  snapshots: Type.Record(
+    Type.String({ pattern: '^[0-9a-f]{32}$' }),
+    Type.Object({ verifiedMs: Type.Integer({ minimum: 0 }), damaged: Type.Boolean() }),
+  ),
+});
+export type VerifyState = Static<typeof VerifyState>;

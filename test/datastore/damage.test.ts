@@ -5,7 +5,7 @@ import { encodeList, ListBuilder, type ListEntry } from '../../src/chunker/list.
 import { Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../src/chunker/object.ts';
 import { IdHasher } from '../../src/chunker/object-id.ts';
 import { PageBuilder } from '../../src/chunker/page.ts';
-import { type DamageSource, damagedRanges } from '../../src/datastore/damage.ts';
+import { type DamageSource, DamageWalk, damagedRanges } from '../../src/datastore/damage.ts';
 import type { Archive } from '../../src/schema/manifest.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 
@@ -170,4 +170,68 @@ test('an empty list has no ranges', () => {
   const { refs, payload } = encodeList({ childKind: Kind.page, height: 1, entries: [] });
   const root = memory.put(Kind.list, refs, payload).toString('hex');
   assert.deepEqual(damagedRanges(memory, { name: 'disk.img', kind: 'image', sizeBytes: 0, root }), []);
+});
+
+/** A store that counts how often each object is read. */
+class Counting extends Memory {
+  reads = 0;
+  override readonly read = (id: ObjectId): StoredObject => {
+    this.reads++;
+    return this.objects.get(id.toString('hex'))!;
+  };
+}
+
+test('snapshots that share trees cost one walk, and damage in what they share is named in each', async () => {
+  const memory = new Counting();
+  const pages = Array.from({ length: 1500 }, (_, n) => ({
+    length: PAGE_BYTES,
+    id: memory.page([[PAGE_BYTES, memory.data(`shared ${n}`)]]),
+  }));
+  const archives: Archive[] = [];
+  for (let night = 0; night < 30; night++) {
+    pages[1200 + night] = { length: PAGE_BYTES, id: memory.page([[PAGE_BYTES, memory.data(`night ${night}`)]]) };
+    archives.push(await imageOf(memory, pages));
+  }
+  memory.lost.add(memory.data('shared 7').toString('hex'));
+  const walk = new DamageWalk(memory);
+  for (const archive of archives) assert.deepEqual(walk.ranges(archive), [range(7 * PAGE_BYTES, PAGE_BYTES)]);
+  // 1,500 pages, a changed one each night, and each night the list above it and the root; the first list is shared.
+  assert.ok(memory.reads <= 1500 + 30 + 2 * 30 + 1, `${memory.reads} reads`);
+});
+
+test('a tree that names one list again and again costs no more than its objects, and its ranges are bounded', () => {
+  const memory = new Counting();
+  const lost = memory.data('lost');
+  memory.lost.add(lost.toString('hex'));
+  const good = memory.data('good');
+  let length = 3;
+  let { refs, payload } = encodeList({
+    childKind: Kind.data,
+    height: 1,
+    entries: [
+      { length: 1, id: good },
+      { length: 1, id: lost },
+      { length: 1, id: good },
+    ],
+  });
+  let id = memory.put(Kind.list, refs, payload);
+  for (let height = 2; height <= 5; height++) {
+    const child = { length, id };
+    ({ refs, payload } = encodeList({
+      childKind: Kind.list,
+      height,
+      entries: Array.from({ length: 1000 }, () => child),
+    }));
+    length *= 1000;
+    id = memory.put(Kind.list, refs, payload);
+  }
+  const archive: Archive = { name: 'disk.img', kind: 'stream', sizeBytes: length, root: id.toString('hex') };
+  const ranges = new DamageWalk(memory, 500).ranges(archive);
+  assert.equal(memory.reads, 5);
+  assert.equal(ranges.length, 500);
+  assert.deepEqual(ranges.slice(0, 2), [range(1, 1), range(4, 1)]);
+  const last = ranges.at(-1)!;
+  assert.equal(last.offset + last.length, length - 1, 'the last one covers all damage that is left');
+  for (const [place, each] of ranges.entries())
+    if (place > 0) assert.ok(each.offset > ranges[place - 1]!.offset + ranges[place - 1]!.length);
 });

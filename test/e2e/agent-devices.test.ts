@@ -1,7 +1,7 @@
 // Block devices, by loop devices: as source and as target.
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { pattern, tool } from '../agent/nbd/servers.ts';
 import { newPlace, type Place } from '../cli/holdfast.ts';
@@ -103,4 +103,26 @@ test('a device is backed up as it is, an image header on it included', async (t)
   writeFileSync(device, disk);
   await place.run('backup', '--group', 'vm/101', `disk0.img:${device}`);
   assert.ok((await place.run(...restore('-'))).stdout.equals(disk));
+});
+
+test('where data is lost a device gets zeros, whatever stood there', async (t) => {
+  const disk = pattern(18 * MiB, 1);
+  const place = await storeOf(t, disk);
+  const device = loopDevice(t, place.path('loop'), 20 * MiB);
+  if (device === undefined) return t.skip('no loop devices here');
+  writeFileSync(device, pattern(20 * MiB, 9));
+  const packs = readdirSync(`${place.repository}/packs`).map((name) => `${place.repository}/packs/${name}`);
+  for (const path of packs) {
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf('HDFR');
+    // One chunk, or one page or list, of every pack.
+    bytes[at + 60 + 32 * bytes.readUInt32LE(at + 8)]! ^= 1;
+    writeFileSync(path, bytes);
+  }
+  const ran = await place.try(restore(device, '--overwrite', '--damaged', 'zero', '--output-format', 'json'));
+  assert.equal(ran.code, 27, ran.stderr);
+  const { damaged } = JSON.parse(ran.stdout.toString()) as { damaged: { offset: number; length: number }[] };
+  assert.ok(damaged.length > 0);
+  for (const { offset, length } of damaged) disk.fill(0, offset, offset + length);
+  assert.ok(readFileSync(device).subarray(0, disk.length).equals(disk));
 });

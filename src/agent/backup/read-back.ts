@@ -29,6 +29,7 @@ export async function readBackOne(pool: WorkerPool, manifest: Manifest): Promise
           page: undefined,
           pieces: [chunk],
           target: undefined,
+          zeroLost: false,
         };
         await pool.call(0, 'restore.range', work);
         break;

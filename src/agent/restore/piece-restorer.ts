@@ -20,6 +20,17 @@ export interface RestorePiece {
   readonly id: Uint8Array | undefined;
 }
 
+/** Bytes of an archive. */
+export interface LostRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Whether an error says that an object is lost, and nothing of this process or its disks. */
+export function isLostObject(error: unknown): boolean {
+  return error instanceof HoldfastError && (error.code === 'object-damaged' || error.code === 'object-missing');
+}
+
 export class PieceRestorer {
   readonly #memory: Uint8Array;
   readonly #output: Area;
@@ -45,8 +56,18 @@ export class PieceRestorer {
     }));
   }
 
-  /** Writes the pieces to `target` from `offset` on. Every byte was checked against its object's id. */
-  run(pieces: readonly RestorePiece[], offset: number, fetcher: ObjectFetcher, target: RangeTarget): void {
+  /**
+   * Writes the pieces to `target` from `offset` on. Every byte was checked against its object's id. With `lost`, zeros stand for pieces
+   * that cannot be read, and their ranges are added to it.
+   * @throws `object-missing`, `object-damaged` without `lost`.
+   */
+  run(
+    pieces: readonly RestorePiece[],
+    offset: number,
+    fetcher: ObjectFetcher,
+    target: RangeTarget,
+    lost?: LostRange[],
+  ): void {
     const data = pieces.filter((piece) => piece.id !== undefined);
     const ids = data.map((piece) => piece.id as Uint8Array);
     const { bytes, pointer } = this.#output;
@@ -72,13 +93,21 @@ export class PieceRestorer {
       if (piece.length > bytes.length - HEADROOM_BYTES - RUN_BYTES) {
         // Larger than any piece this version cuts: it does not fit beside a run.
         flush();
-        target.write(position, this.#read(piece, fetcher));
+        const payload = this.#readUnlessLost(piece, position, fetcher, lost);
+        if (payload === undefined) target.hole(position, piece.length);
+        else target.write(position, payload);
         position += piece.length;
         return;
       }
       if (held >= RUN_BYTES) flush();
       if (held === 0) runStart = position;
-      this.#decode(pointer + HEADROOM_BYTES + held, piece, record, fetcher);
+      const at = pointer + HEADROOM_BYTES + held;
+      if (record === undefined || !this.#decodes(at, piece.length, record, piece.id as Uint8Array)) {
+        const place = this.#memory.subarray(at, at + piece.length);
+        const payload = this.#readUnlessLost(piece, position, fetcher, lost);
+        if (payload === undefined) place.fill(0);
+        else place.set(payload);
+      }
       held += piece.length;
       position += piece.length;
     });
@@ -86,10 +115,20 @@ export class PieceRestorer {
     passHoles();
   }
 
-  #decode(at: number, piece: RestorePiece, record: Uint8Array | undefined, fetcher: ObjectFetcher): void {
-    const place = this.#memory.subarray(at, at + piece.length);
-    if (record !== undefined && this.#decodes(place, at, piece.length, record, piece.id as Uint8Array)) return;
-    place.set(this.#read(piece, fetcher));
+  /** The piece's bytes; undefined when it is lost and `lost` takes that. */
+  #readUnlessLost(
+    piece: RestorePiece,
+    position: number,
+    fetcher: ObjectFetcher,
+    lost: LostRange[] | undefined,
+  ): Uint8Array | undefined {
+    try {
+      return this.#read(piece, fetcher);
+    } catch (error) {
+      if (lost === undefined || !isLostObject(error)) throw error;
+      lost.push({ offset: position, length: piece.length });
+      return undefined;
+    }
   }
 
   /** Slow and thorough: every copy, each read twice. */
@@ -104,7 +143,8 @@ export class PieceRestorer {
     return payload;
   }
 
-  #decodes(place: Uint8Array, at: number, length: number, record: Uint8Array, id: Uint8Array): boolean {
+  #decodes(at: number, length: number, record: Uint8Array, id: Uint8Array): boolean {
+    const place = this.#memory.subarray(at, at + length);
     try {
       if (decodePayload(record, place, this.#decompressor) !== length) return false;
     } catch (error) {

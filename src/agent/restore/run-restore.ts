@@ -2,15 +2,16 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat, unlink } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
-import { parseList } from '../../chunker/list.ts';
+import { type List, parseList } from '../../chunker/list.ts';
 import { Kind, type ObjectId, PAGE_BYTES, parseId, type StoredObject } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
-import type { RestoreWork } from '../agent-thread.ts';
+import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import { blockDeviceBytes } from '../sources/file-size.ts';
-import type { RestorePiece } from './piece-restorer.ts';
+import { LostRanges } from './lost-ranges.ts';
+import { isLostObject, type LostRange, type RestorePiece } from './piece-restorer.ts';
 import { type FileTargetLocator, targetError } from './target.ts';
 
 export interface RestoreRequest {
@@ -20,6 +21,8 @@ export interface RestoreRequest {
   readonly target: string;
   /** Write over what is there. */
   readonly overwrite: boolean;
+  /** Write zeros where objects are lost, and go on; without it the first one ends the restore. */
+  readonly zeroLost: boolean;
   readonly stdout: Writable;
   readonly signal: AbortSignal;
   readonly onProgress: (bytesDone: number, bytesTotal: number) => void;
@@ -32,16 +35,22 @@ export type GetObject = (space: number, id: ObjectId) => Promise<StoredObject>;
 const PIECES_PER_RANGE = 128;
 
 /**
- * Restores one archive. Every byte is checked against its object's id. A target file that this made is removed again on failure.
+ * Restores one archive and returns the ranges that are zeros because they are lost: none without `zeroLost`. Every other byte is checked
+ * against its object's id. A target file that this made is removed again on failure.
  * @throws `target-unfit` when the target is too small or not empty, `object-missing`, `object-damaged`, `target-failed`.
  */
-export async function runRestore(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<void> {
+export async function runRestore(
+  request: RestoreRequest,
+  pool: WorkerPool,
+  get: GetObject,
+): Promise<readonly LostRange[]> {
   if (request.target === '-') return await restoreToPipe(request, pool, get);
   const target = await prepareTarget(request);
   try {
-    await restoreRanges(request, pool, get, target.locator, async () => {});
+    const lost = await restoreRanges(request, pool, get, target.locator, async () => {});
     await pool.all('restore.closeTarget', undefined);
     await target.finish();
+    return lost;
   } catch (error) {
     await pool.all('restore.closeTarget', undefined);
     await target.discard();
@@ -49,7 +58,7 @@ export async function runRestore(request: RestoreRequest, pool: WorkerPool, get:
   }
 }
 
-async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<void> {
+async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<readonly LostRange[]> {
   const { stdout, signal } = request;
   let failure: unknown;
   const onError = (error: Error): void => {
@@ -64,7 +73,7 @@ async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: Get
   stdout.on('error', onError);
   signal.addEventListener('abort', stop, { once: true });
   try {
-    await restoreRanges(request, pool, get, undefined, async (bytes) => {
+    return await restoreRanges(request, pool, get, undefined, async (bytes) => {
       const written = new Promise<void>((resolve, reject) => {
         stdout.write(bytes, (error) => (error ? reject(targetError('standard output', error)) : resolve()));
       });
@@ -83,19 +92,23 @@ async function restoreRanges(
   get: GetObject,
   target: FileTargetLocator | undefined,
   take: (bytes: Uint8Array) => Promise<void>,
-): Promise<void> {
-  const { archive, space, signal, onProgress } = request;
+): Promise<readonly LostRange[]> {
+  const { archive, space, signal, onProgress, zeroLost } = request;
+  const lost = new LostRanges();
   let bytesDone = 0;
   await inOrder(
     pool.size,
-    rangesOf(archive, (id) => get(space, id)),
+    rangesOf(archive, zeroLost, (id) => get(space, id)),
     async (range, thread) => {
       signal.throwIfAborted();
-      const work: RestoreWork = { space, target, ...range };
-      return await pool.call<ArrayBuffer | undefined>(thread, 'restore.range', work);
+      const { isLost, ...place } = range;
+      const work: RestoreWork = { space, target, zeroLost, ...place };
+      return await pool.call<RestoredRange>(thread, 'restore.range', work);
     },
-    async (range, buffer) => {
-      if (buffer !== undefined) await take(new Uint8Array(buffer));
+    async (range, restored) => {
+      if (range.isLost) lost.add([range]);
+      lost.add(restored.lost);
+      if (restored.bytes !== undefined) await take(new Uint8Array(restored.bytes));
       bytesDone += range.length;
       onProgress(bytesDone, archive.sizeBytes);
     },
@@ -106,6 +119,7 @@ async function restoreRanges(
       `${archive.name} holds ${bytesDone} bytes where its manifest says ${archive.sizeBytes}`,
     );
   }
+  return lost.ranges;
 }
 
 interface RestoreRange {
@@ -113,10 +127,16 @@ interface RestoreRange {
   readonly length: number;
   readonly page: Uint8Array | undefined;
   readonly pieces: readonly RestorePiece[] | undefined;
+  /** A hole that stands for something lost. */
+  readonly isLost?: true;
 }
 
 /** The ranges of an archive in order: pages of an image, runs of pieces of a stream, the one piece of a blob. */
-async function* rangesOf(archive: Archive, get: (id: ObjectId) => Promise<StoredObject>): AsyncGenerator<RestoreRange> {
+async function* rangesOf(
+  archive: Archive,
+  zeroLost: boolean,
+  get: (id: ObjectId) => Promise<StoredObject>,
+): AsyncGenerator<RestoreRange> {
   const root = parseId(archive.root) as ObjectId;
   if (archive.kind === 'blob') {
     if (archive.sizeBytes > 0)
@@ -128,16 +148,25 @@ async function* rangesOf(archive: Archive, get: (id: ObjectId) => Promise<Stored
       };
     return;
   }
-  yield* rangesOfList(root, 0, get);
+  yield* rangesOfList(root, 0, archive.sizeBytes, zeroLost, get);
 }
 
 async function* rangesOfList(
   id: ObjectId,
   start: number,
+  length: number,
+  zeroLost: boolean,
   get: (id: ObjectId) => Promise<StoredObject>,
 ): AsyncGenerator<RestoreRange> {
-  const { payload, refs } = await get(id);
-  const list = parseList(payload, refs);
+  let list: List;
+  try {
+    const { payload, refs } = await get(id);
+    list = parseList(payload, refs);
+  } catch (error) {
+    if (!zeroLost || !isLostObject(error)) throw error;
+    for (const hole of holeRanges(start, length)) yield { ...hole, isLost: true };
+    return;
+  }
   let offset = start;
   if (list.childKind === Kind.data) {
     for (let first = 0; first < list.entries.length; first += PIECES_PER_RANGE) {
@@ -150,7 +179,7 @@ async function* rangesOfList(
   }
   for (const entry of list.entries) {
     if (entry.id === undefined) yield* holeRanges(offset, entry.length);
-    else if (list.childKind === Kind.list) yield* rangesOfList(entry.id, offset, get);
+    else if (list.childKind === Kind.list) yield* rangesOfList(entry.id, offset, entry.length, zeroLost, get);
     else yield { offset, length: entry.length, page: entry.id, pieces: undefined };
     offset += entry.length;
   }

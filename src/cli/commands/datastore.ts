@@ -1,4 +1,4 @@
-// holdfast datastore create | status | unlock; gc has a file of its own
+// holdfast datastore create | status | unlock; gc and verify have files of their own
 
 import { readdir, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -14,6 +14,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { formatBytes, pairs, print } from '../output.ts';
 import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
 import { addGcCommand } from './datastore-gc.ts';
+import { addVerifyCommand } from './datastore-verify.ts';
 
 /** Index memory per byte of unique data: 60 bytes an object, objects of 1.2 times the average. */
 const INDEX_BYTES_PER_OBJECT = 60;
@@ -36,6 +37,7 @@ export function addDatastoreCommands(program: Command): void {
     .description('say who holds the datastore; a lock never outlives its process')
     .action(async (_, command: Command) => await unlock(command.optsWithGlobals()));
   addGcCommand(datastore);
+  addVerifyCommand(datastore);
 }
 
 interface CreateOptions {

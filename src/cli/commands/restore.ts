@@ -1,5 +1,6 @@
 // holdfast restore vm/101/latest disk0.img TARGET|-
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
+import type { LostRange } from '../../agent/restore/piece-restorer.ts';
 import { runRestore } from '../../agent/restore/run-restore.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
@@ -14,7 +15,11 @@ import { type CommonOptions, repositoryPath, startPool, warn, withReadDatastore,
 
 interface RestoreOptions extends CommonOptions {
   readonly overwrite?: boolean;
+  readonly damaged: 'refuse' | 'zero';
 }
+
+/** Ranges that are printed one by one; JSON has all. */
+const SHOWN_RANGES = 1000;
 
 export function addRestoreCommand(program: Command): void {
   program
@@ -24,6 +29,11 @@ export function addRestoreCommand(program: Command): void {
     .argument('<ARCHIVE>', 'disk0.img')
     .argument('<TARGET>', 'a path, or - for standard output')
     .option('--overwrite', 'write over a file or device that is not empty')
+    .addOption(
+      new Option('--damaged <HOW>', 'what to do where data is lost: end, or write zeros there and say where')
+        .choices(['refuse', 'zero'])
+        .default('refuse'),
+    )
     .option('--workers <N>', 'worker threads (default: one per processor)')
     .action(async (snapshot: string, archive: string, target: string, _, command: Command) => {
       await restore(snapshot, archive, target, command.optsWithGlobals());
@@ -45,35 +55,31 @@ async function restore(
       const archive = archiveOf(manifest, archiveName);
       const { averageBytes } = store.config.chunk;
       const workers = archive.sizeBytes > averageBytes * 16 ? workerCount(options) : 1;
-      await withObjects(store, workers, Math.ceil(archive.sizeBytes / averageBytes), async (pool) => {
+      const lost = await withObjects(store, workers, Math.ceil(archive.sizeBytes / averageBytes), async (pool) => {
         const request = {
           archive,
           space: manifest.server.space,
           target,
           overwrite: options.overwrite ?? false,
+          zeroLost: options.damaged === 'zero',
           stdout: process.stdout,
           signal: interrupt.signal,
           onProgress: (done: number, total: number) => progress.update(archiveName, done, total),
         };
-        await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
+        return await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
       });
       progress.end();
-      if (target === '-') return;
+      warnOfLost(archiveName, lost);
       const result = {
         snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
         archive: archiveName,
         target,
         bytes: archive.sizeBytes,
+        damaged: lost,
         durationMs: Math.round(performance.now() - started),
       };
-      print(options.outputFormat, result, (value) =>
-        pairs([
-          ['restored', `${value.archive} of ${value.snapshot}`],
-          ['to', value.target],
-          ['size', formatBytes(value.bytes)],
-          ['time', formatDuration(value.durationMs)],
-        ]),
-      );
+      if (target !== '-') print(options.outputFormat, result, describe);
+      if (lost.length > 0) throw incomplete(archiveName, lost);
     });
   } finally {
     progress.end();
@@ -81,19 +87,55 @@ async function restore(
   }
 }
 
+interface Restored {
+  readonly snapshot: string;
+  readonly archive: string;
+  readonly target: string;
+  readonly bytes: number;
+  /** Ranges that hold zeros because what was there is lost. */
+  readonly damaged: readonly LostRange[];
+  readonly durationMs: number;
+}
+
+function describe(value: Restored): string {
+  return pairs([
+    ['restored', `${value.archive} of ${value.snapshot}`],
+    ['to', value.target],
+    ['size', formatBytes(value.bytes)],
+    ['time', formatDuration(value.durationMs)],
+  ]);
+}
+
+function warnOfLost(archive: string, lost: readonly LostRange[]): void {
+  for (const { offset, length } of lost.slice(0, SHOWN_RANGES))
+    warn(`${archive}: ${length} bytes at ${offset} are lost, zeros stand for them`);
+  if (lost.length > SHOWN_RANGES)
+    warn(`${archive}: and ${lost.length - SHOWN_RANGES} ranges more, all of them with --output-format json`);
+}
+
+/** What was asked for is done, and it is not the disk that was backed up. */
+function incomplete(archive: string, lost: readonly LostRange[]): HoldfastError {
+  const bytes = lost.reduce((sum, { length }) => sum + length, 0);
+  return new HoldfastError(
+    'object-damaged',
+    `${archive} was restored with zeros for ${bytes} bytes in ${lost.length} ranges that are lost; look for them in another snapshot or replica`,
+    { data: { archive, damaged: lost } },
+  );
+}
+
 /** Opens the objects of a store in this thread and in a pool. */
-async function withObjects(
+async function withObjects<Result>(
   store: ReadDatastore,
   workers: number,
   lookups: number,
-  use: (pool: WorkerPool) => Promise<void>,
-): Promise<void> {
+  use: (pool: WorkerPool) => Promise<Result>,
+): Promise<Result> {
   const pool = startPool(workers, () => {});
   try {
     const objects = store.objects(lookups);
     for (const warning of objects.warnings) warn(warning);
     await objects.join(pool);
-    await use(pool);
+    return await use(pool);
   } finally {
     await pool.close();
   }

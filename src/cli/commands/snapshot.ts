@@ -4,6 +4,7 @@ import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datasto
 import { remainingLockMs } from '../../datastore/snapshots/retention-lock.ts';
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
 import { persistedClockMs } from '../../datastore/store-clock.ts';
+import { Proofs } from '../../datastore/verify/proofs.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { durationText, parseDurationMs } from '../../util/duration.ts';
@@ -169,10 +170,16 @@ function firstLine(text: string): string {
 }
 
 async function show(text: string, options: CommonOptions): Promise<void> {
-  const shown = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
+  const shown = await withReadDatastore(repositoryPath(options), async ({ groups, layout, config }) => {
     const { name, manifest } = await findSnapshot(groups, text, options);
-    const lockRemainingMs = remainingLockMs(manifest.server, await persistedClockMs(layout.clock)) || null;
-    return { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server, lockRemainingMs };
+    const proof = (await Proofs.load(layout.verifyState, config.store)).snapshot(manifest.server.session);
+    return {
+      snapshot: snapshotLabel(name),
+      ...manifest.client,
+      ...manifest.server,
+      lockRemainingMs: remainingLockMs(manifest.server, await persistedClockMs(layout.clock)) || null,
+      verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
+    };
   });
   print(options.outputFormat, shown, (value) => {
     const rows: [string, string][] = [
@@ -184,6 +191,7 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['read', formatBytes(value.statistics.bytesRead)],
       ['protected', value.protected ? 'yes' : 'no'],
       ['locked', value.lockRemainingMs === null ? 'no' : lockText(value.lockRemainingMs)],
+      ['verified', describeProof(value.verified)],
       [
         'clock',
         value.suspectClock ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})` : 'plausible',
@@ -210,6 +218,13 @@ async function lock(text: string, duration: string, options: CommonOptions): Pro
 function lockText(remainingMs: number): string {
   const earliest = formatTime(Math.ceil((Date.now() + remainingMs) / 1000));
   return `for another ${durationText(remainingMs)} of store clock, until ${earliest} at the earliest`;
+}
+
+function describeProof(verified: { time: string; damaged: boolean } | null): string {
+  if (verified === null) return 'never';
+  return verified.damaged
+    ? `damaged at ${verified.time}; see: holdfast datastore verify --snapshot`
+    : `whole at ${verified.time}`;
 }
 
 async function forget(text: string, options: CommonOptions): Promise<void> {

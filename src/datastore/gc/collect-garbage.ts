@@ -82,7 +82,7 @@ export class GarbageCollection {
       const failedBefore = this.#context.failedSessions();
       const { roots, candidates } = await this.#takeRoots();
       const { pool, signal } = { ...this.#context, ...this.#options };
-      const start: Omit<WalkStart, 'roots'> = { visited: new EntrySet().buffer, marks: true };
+      const start: Omit<WalkStart, 'walk' | 'roots'> = { visited: new EntrySet().buffer, marks: true };
       const walked = await walkAll(pool, start, roots, signal);
       const blocking = walked.unreadable.filter((object) => !object.isData);
       if (blocking.length === 0) {

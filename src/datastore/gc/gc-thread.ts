@@ -7,6 +7,8 @@ import { type RewriteEnvironment, type Rewritten, rewritePacks } from './rewrite
 import { type Root, Walk, type WalkProgress } from './walk.ts';
 
 export interface WalkStart {
+  /** The walk's name: a collection and a verification may walk at the same time. */
+  readonly walk: string;
   /** Shared by all threads of one walk, empty at its start. */
   readonly visited: SharedArrayBuffer;
   /** Marks what must stay; without it the walk only says what cannot be read. */
@@ -16,7 +18,7 @@ export interface WalkStart {
 
 export class GcThread {
   readonly #env: RewriteEnvironment;
-  #walk: Walk | undefined;
+  readonly #walks = new Map<string, Walk>();
   #census: Census = emptyCensus(0);
 
   constructor(env: RewriteEnvironment) {
@@ -25,17 +27,19 @@ export class GcThread {
 
   handlers(): Handlers {
     return {
-      'gc.startWalk': ({ visited, marks, roots }: WalkStart) => {
+      'gc.startWalk': ({ walk: name, visited, marks, roots }: WalkStart) => {
         const { locator, source, live } = this.#env;
         const visit = marks ? choosingCopies(locator, live) : () => {};
-        this.#walk = new Walk(locator, source, new EntrySet(visited), visit);
-        this.#walk.add(roots);
+        const walk = new Walk(locator, source, new EntrySet(visited), visit);
+        this.#walks.set(name, walk);
+        walk.add(roots);
       },
-      'gc.walk': (budgetMs: number): WalkProgress => this.#walking.step(budgetMs),
-      'gc.share': (): Root[] => this.#walking.share(),
-      'gc.take': (roots: Root[]) => this.#walking.take(roots),
-      'gc.endWalk': () => {
-        this.#walk = undefined;
+      'gc.walk': ({ walk, budgetMs }: { walk: string; budgetMs: number }): WalkProgress =>
+        this.#walking(walk).step(budgetMs),
+      'gc.share': (walk: string): Root[] => this.#walking(walk).share(),
+      'gc.take': ({ walk, roots }: { walk: string; roots: Root[] }) => this.#walking(walk).take(roots),
+      'gc.endWalk': (walk: string) => {
+        this.#walks.delete(walk);
       },
       'gc.startCount': (packs: number) => {
         this.#census = emptyCensus(packs);
@@ -48,8 +52,9 @@ export class GcThread {
     };
   }
 
-  get #walking(): Walk {
-    if (this.#walk === undefined) throw new Error('no walk was started in this thread');
-    return this.#walk;
+  #walking(name: string): Walk {
+    const walk = this.#walks.get(name);
+    if (walk === undefined) throw new Error(`no walk ${name} was started in this thread`);
+    return walk;
   }
 }

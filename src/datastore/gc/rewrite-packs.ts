@@ -92,7 +92,8 @@ function readTable(env: RewriteEnvironment, pack: number): Buffer | undefined {
   }
 }
 
-function entryAt(locator: IndexLocator, record: TableEntry, pack: number): number {
+/** The index entry of the copy that stands at this place of a pack, or -1. */
+export function entryAt(locator: IndexLocator, record: TableEntry, pack: number): number {
   const { index } = locator;
   for (let entry = index.first(record.space, record.id); entry >= 0; entry = index.next())
     if (index.pack(entry) === pack && index.offset(entry) === record.offset) return entry;

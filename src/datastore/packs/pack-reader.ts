@@ -11,6 +11,11 @@ const MAX_OPEN_FILES = 64;
 /** What the kernel says of a bad medium or file system. Everything else (EMFILE, EACCES, ENOMEM) says nothing about the record. */
 const MEDIUM_ERRORS = ['EIO', 'ENODATA', 'EILSEQ', 'EBADMSG', 'EUCLEAN', 'EREMOTEIO'];
 
+/** Whether a system error says that the medium or its file system is bad. */
+export function isMediumError(error: unknown): boolean {
+  return MEDIUM_ERRORS.includes(systemCode(error) ?? '');
+}
+
 export class PackReader {
   readonly #layout: Layout;
   readonly #table: PackTable;
@@ -104,7 +109,7 @@ export class PackReader {
     try {
       return read();
     } catch (cause) {
-      if (!MEDIUM_ERRORS.includes(systemCode(cause) ?? '')) throw cause;
+      if (!isMediumError(cause)) throw cause;
       const packId = this.#table.packId(pack).toString('hex');
       throw new HoldfastError(
         'object-damaged',

@@ -33,6 +33,8 @@ const MAX_CHECKPOINT_BODY = PACK_MAX_RECORDS * TABLE_ENTRY_BYTES + 2 * BLOCK_BYT
 export interface SealedPack {
   readonly header: PackHeader;
   readonly fileLength: number;
+  /** Where the footer's frame begins. */
+  readonly footerOffset: number;
   readonly footerMac: Buffer;
   /** Table of all records, 48 bytes each. */
   readonly table: Buffer;
@@ -67,7 +69,7 @@ export function readSealedPack(fd: number): SealedPack | undefined {
   const table = decodeFooter(frame, header.salt);
   return table === undefined || table.length !== trailer.count * TABLE_ENTRY_BYTES
     ? undefined
-    : { header, fileLength, footerMac: trailer.mac, table };
+    : { header, fileLength, footerOffset: trailer.footerOffset, footerMac: trailer.mac, table };
 }
 
 /** Yields the place of every good record of a pack without a trusted footer, in file order. */

@@ -378,8 +378,9 @@ function damageSource(
 function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
   const { client, server } = manifest;
   const source = damageSource(context, server.space);
-  const damaged =
-    context.quarantine.count === 0 ? [] : client.archives.flatMap((archive) => damagedRanges(source, archive));
+  const damaged = context.quarantine.knowsOfDamage
+    ? client.archives.flatMap((archive) => damagedRanges(source, archive))
+    : [];
   return {
     name: `${client.backup}/${formatTime(server.time)}`,
     sequence: server.sequence,

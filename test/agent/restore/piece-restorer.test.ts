@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { ObjectFetcher } from '../../../src/agent/object-sink.ts';
-import { PieceRestorer, type RestorePiece } from '../../../src/agent/restore/piece-restorer.ts';
+import { type LostRange, PieceRestorer, type RestorePiece } from '../../../src/agent/restore/piece-restorer.ts';
 import { BufferTarget, type RangeTarget } from '../../../src/agent/restore/target.ts';
 import { Kind, type ObjectId, type StoredObject } from '../../../src/chunker/object.ts';
 import { IdHasher } from '../../../src/chunker/object-id.ts';
@@ -18,6 +18,8 @@ const MiB = 1024 * KiB;
 const MAX_PIECE_BYTES = 256 * KiB;
 const NO_REFS = new Uint8Array(0);
 const hasher = new IdHasher();
+
+const hex = (id: Uint8Array): string => Buffer.from(id).toString('hex');
 
 function restorer(): PieceRestorer {
   const bytes = PieceRestorer.outputBytes(MAX_PIECE_BYTES);
@@ -237,6 +239,45 @@ test('an object that is nowhere, or of another length than its page says, ends t
   assert.throws(() => restorer().run(missing, 0, fetcher, new NotingTarget(10)), is('object-missing'));
   const wrong = [{ ...pieces[0], length: 4999 }];
   assert.throws(() => restorer().run(wrong, 0, fetcher, new NotingTarget(9000)), is('object-damaged'));
+});
+
+test('with a list for lost ranges, zeros stand for what is nowhere, of any size, and the rest is as it was', () => {
+  const restore = restorer();
+  fc.assert(
+    fc.property(recipes, fc.uniqueArray(fc.nat(24), { maxLength: 6 }), fc.nat(9000), (recipe, gone, offset) => {
+      const fetcher = new FakeFetcher();
+      // One larger than any that is cut here takes another way.
+      const { pieces, bytes } = makePieces(fetcher, [...recipe, [MAX_PIECE_BYTES + 5, 6]]);
+      const expected = Buffer.from(bytes);
+      const isGone = new Set(gone.map((place) => pieces[place % pieces.length]!.id).map((id) => id && hex(id)));
+      for (const id of isGone) if (id !== undefined) fetcher.objects.delete(id);
+      const ranges: LostRange[] = [];
+      let at = 0;
+      for (const { id, length } of pieces) {
+        if (id !== undefined && isGone.has(hex(id))) {
+          expected.fill(0, at, at + length);
+          ranges.push({ offset: offset + at, length });
+        }
+        at += length;
+      }
+      const target = new NotingTarget(offset + bytes.length);
+      const lost: LostRange[] = [];
+      restore.run(pieces, offset, fetcher, target, lost);
+      assert.ok(target.bytes.subarray(offset).equals(expected));
+      assert.deepEqual(lost, ranges);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('trouble that is no damage ends a restore also with a list for lost ranges', () => {
+  const fetcher = new FakeFetcher();
+  const { pieces } = makePieces(fetcher, [[100, 2]]);
+  fetcher.spoil = () => undefined;
+  fetcher.get = () => {
+    throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
+  };
+  assert.throws(() => restorer().run(pieces, 0, fetcher, new NotingTarget(100), []), /too many open files/);
 });
 
 test('the pieces of a page are its entries', () => {

@@ -107,6 +107,7 @@ export class Verifier {
         archive,
         space: manifest!.server.space,
         target: '-',
+        zeroLost: false,
         overwrite: false,
         stdout: comparison,
         signal: new AbortController().signal,

@@ -1,0 +1,65 @@
+// A worker thread's part in a verification: one pack at a time, in steps, so that backups in the same thread go on in between; and the
+// damaged ranges of archives.
+import type { ObjectId } from '../../chunker/object.ts';
+import type { Archive } from '../../schema/manifest.ts';
+import type { Area } from '../../util/arena.ts';
+import type { Handlers } from '../../util/worker-pool.ts';
+import { type DamagedRange, DamageWalk } from '../damage.ts';
+import { EntrySet } from '../index/entry-set.ts';
+import { type CheckEnvironment, createInput, PackCheck, type PackProgress } from './pack-check.ts';
+import { RecordCheck } from './record-check.ts';
+
+export interface PackStart {
+  readonly pack: number;
+  /** The index entries to look at; undefined for all, and for the pack itself. */
+  readonly only: SharedArrayBuffer | undefined;
+}
+
+export interface RangesRequest {
+  readonly space: number;
+  readonly archive: Archive;
+}
+
+export class VerifyThread {
+  readonly #env: CheckEnvironment;
+  #memory: { input: Area; records: RecordCheck } | undefined;
+  #check: PackCheck | undefined;
+  readonly #walks = new Map<number, DamageWalk>();
+
+  constructor(env: CheckEnvironment) {
+    this.#env = env;
+  }
+
+  handlers(): Handlers {
+    return {
+      'verify.startPack': ({ pack, only }: PackStart) => {
+        const { hasher, decompressor } = this.#env.source;
+        this.#memory ??= { input: createInput(), records: new RecordCheck(hasher, decompressor) };
+        const wanted = only === undefined ? undefined : new EntrySet(only);
+        this.#check = new PackCheck(this.#env, pack, wanted, this.#memory.records, this.#memory.input);
+      },
+      'verify.step': (budgetBytes: number): PackProgress => {
+        if (this.#check === undefined) throw new Error('no pack is being verified in this thread');
+        return this.#check.step(budgetBytes);
+      },
+      'verify.ranges': ({ space, archive }: RangesRequest): DamagedRange[] => this.#walk(space).ranges(archive),
+      'verify.end': () => {
+        this.#memory = undefined;
+        this.#check = undefined;
+        this.#walks.clear();
+      },
+    };
+  }
+
+  #walk(space: number): DamageWalk {
+    const { locator, source } = this.#env;
+    const known = this.#walks.get(space);
+    if (known !== undefined) return known;
+    const walk = new DamageWalk({
+      isReadable: (id: ObjectId) => locator.readable(space, id) >= 0,
+      read: (id: ObjectId) => source.get(space, id),
+    });
+    this.#walks.set(space, walk);
+    return walk;
+  }
+}
