@@ -4,6 +4,7 @@ import { collectGarbage, type GcReport } from '../../datastore/gc/gc-operation.t
 import { HoldfastError } from '../../util/errors.ts';
 import { operate } from '../operate.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
+import { parseRateLimit } from '../rate-limit.ts';
 import { type CommonOptions, warn, workerCount } from '../repository.ts';
 
 interface GcCommandOptions extends CommonOptions {
@@ -28,7 +29,7 @@ async function collect(options: GcCommandOptions): Promise<void> {
   const report = await operate(options, workerCount(options), collectGarbage, {
     dryRun: options.dryRun === true,
     audit: options.audit === true,
-    rateLimitBytes: parseRate(options.rateLimit),
+    rateLimitBytes: parseRateLimit(options.rateLimit),
   });
   print(options.outputFormat, { ...report, durationMs: Math.round(performance.now() - started) }, describe);
   if (report.objectsLost === 0) return;
@@ -61,12 +62,4 @@ function describe(value: GcReport & { durationMs: number }): string {
         ]),
     ['time', formatDuration(value.durationMs)],
   ]);
-}
-
-function parseRate(text: string | undefined): number | null {
-  if (text === undefined) return null;
-  const mib = Number(text);
-  if (!(mib > 0) || mib > 1e6)
-    throw new HoldfastError('bad-argument', `--rate-limit takes MiB a second, above 0, not ${JSON.stringify(text)}`);
-  return mib * 1024 * 1024;
 }

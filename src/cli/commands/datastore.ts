@@ -14,6 +14,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { formatBytes, pairs, print } from '../output.ts';
 import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
 import { addGcCommand } from './datastore-gc.ts';
+import { addRepairCommand } from './datastore-repair.ts';
 import { addVerifyCommand } from './datastore-verify.ts';
 
 /** Index memory per byte of unique data: 60 bytes an object, objects of 1.2 times the average. */
@@ -37,6 +38,7 @@ export function addDatastoreCommands(program: Command): void {
     .description('say who holds the datastore; a lock never outlives its process')
     .action(async (_, command: Command) => await unlock(command.optsWithGlobals()));
   addGcCommand(datastore);
+  addRepairCommand(datastore);
   addVerifyCommand(datastore);
 }
 
