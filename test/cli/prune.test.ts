@@ -209,6 +209,14 @@ test('a locked snapshot: forget and prune leave it, show and list name it, and n
   assert.deepEqual(await listed(place), NAMES.slice(2));
 });
 
+test('a damaged store clock: what is not locked is still listed and shown, and prune refuses to guess', async (t) => {
+  const place = await withSnapshots(t, DAYS.slice(0, 2));
+  writeFileSync(join(place.repository, 'clock.json'), '{"elapsedMs":');
+  assert.deepEqual(await listed(place), NAMES.slice(0, 2));
+  await place.run('snapshot', 'show', NAMES[0] as string);
+  assert.match(await place.fails('datastore-damaged', 'prune', '--keep-last', '1'), /clock\.json is damaged/);
+});
+
 test('a datastore without locks, and a --max-lock that is no duration', async (t) => {
   const place = await newPlace(t, { create: false });
   await place.fails('bad-argument', 'datastore', 'create', '--max-lock', 'long');

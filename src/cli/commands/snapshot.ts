@@ -1,5 +1,6 @@
 // holdfast snapshot list | show | forget | protect | lock | note
 import type { Command } from 'commander';
+import type { Layout } from '../../datastore/layout.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import { remainingLockMs } from '../../datastore/snapshots/retention-lock.ts';
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
@@ -87,12 +88,11 @@ interface Listed {
 async function list(groupText: string | undefined, options: CommonOptions): Promise<void> {
   const ns = namespaceOf(options);
   const rows = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
-    const clockMs = await persistedClockMs(layout.clock);
     const wanted = groupText === undefined ? await groups.groups(ns) : [parseGroup(groupText)];
     const found: Listed[] = [];
     for (const group of wanted) {
       for (const time of await groups.times(ns, group)) {
-        const row = await listed(groups, { ns, group, time }, clockMs);
+        const row = await listed(groups, { ns, group, time }, layout);
         if (row !== undefined) found.push(row);
       }
     }
@@ -115,7 +115,7 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
 }
 
 /** Undefined when the directory holds no manifest: not a snapshot. */
-async function listed(groups: GroupStore, name: SnapshotName, clockMs: number): Promise<Listed | undefined> {
+async function listed(groups: GroupStore, name: SnapshotName, layout: Layout): Promise<Listed | undefined> {
   const base = { snapshot: snapshotLabel(name), time: name.time };
   const nothing = {
     sequence: null,
@@ -144,7 +144,7 @@ async function listed(groups: GroupStore, name: SnapshotName, clockMs: number): 
     bytes: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
     archives: client.archives.map((archive) => archive.name),
     protected: server.protected,
-    lockRemainingMs: remainingLockMs(server, clockMs) || null,
+    lockRemainingMs: await lockRemaining(server, layout),
     suspectClock: server.suspectClock,
     damaged: server.damaged,
     notes: server.notes,
@@ -177,7 +177,7 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       snapshot: snapshotLabel(name),
       ...manifest.client,
       ...manifest.server,
-      lockRemainingMs: remainingLockMs(manifest.server, await persistedClockMs(layout.clock)) || null,
+      lockRemainingMs: await lockRemaining(manifest.server, layout),
       verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
     };
   });
@@ -212,6 +212,12 @@ async function lock(text: string, duration: string, options: CommonOptions): Pro
   const forMs = parseDurationMs(duration, '--for');
   const result = await operate(options, 1, lockSnapshot, { name: await nameOf(text, options), forMs });
   print(options.outputFormat, result, (value) => `${value.snapshot} is locked ${lockText(value.lockRemainingMs)}`);
+}
+
+/** Null without a lock. Then the clock is not looked at: a store whose clock is damaged can still be listed. */
+async function lockRemaining(server: Manifest['server'], layout: Layout): Promise<number | null> {
+  if (server.lockedUntilClockMs === undefined) return null;
+  return remainingLockMs(server, await persistedClockMs(layout.clock)) || null;
 }
 
 /** The store clock stands still while nobody holds the datastore: only the earliest end is known. */
