@@ -6,6 +6,7 @@ import { exitCodeOf, HoldfastError } from '../util/errors.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
 import { addRestoreCommand } from './commands/restore.ts';
+import { addServeNbdCommand } from './commands/serve-nbd.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
 import { printable } from './output.ts';
 
@@ -24,6 +25,7 @@ function createProgram(): Command {
   addDatastoreCommands(program);
   addBackupCommand(program);
   addRestoreCommand(program);
+  addServeNbdCommand(program);
   addSnapshotCommands(program);
   allowGlobalsAnywhere(program, program.options);
   return program;
