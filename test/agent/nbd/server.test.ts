@@ -1,7 +1,7 @@
 // The NBD server on the wire: every option and request, well-formed and hostile, against disks in memory.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -133,7 +133,12 @@ test('LIST names the exports, INFO and GO tell size, flags, name and block sizes
   const { hasFlags, readOnly, sendFlush, sendCache, sendDoNotFragment, multipleConnections } = nbd.TRANSMISSION;
   const always = hasFlags | readOnly | sendFlush | sendCache;
   const asked = (name: string, ...infos: number[]): Buffer =>
-    Buffer.concat([u([32, name.length]), Buffer.from(name), u([16, infos.length]), ...infos.map((each) => u([16, each]))]);
+    Buffer.concat([
+      u([32, name.length]),
+      Buffer.from(name),
+      u([16, infos.length]),
+      ...infos.map((each) => u([16, each])),
+    ]);
   const plain = await client.option(nbd.OPTION.info, asked('latest'));
   assert.deepEqual(
     plain.map(({ payload }) => payload.toString('hex')),
@@ -141,7 +146,10 @@ test('LIST names the exports, INFO and GO tell size, flags, name and block sizes
     'without structured replies no DF, and `latest` may change between connections',
   );
   await client.option(nbd.OPTION.structuredReply);
-  const all = await client.option(nbd.OPTION.go, asked('good', nbd.INFO.name, nbd.INFO.description, nbd.INFO.blockSize));
+  const all = await client.option(
+    nbd.OPTION.go,
+    asked('good', nbd.INFO.name, nbd.INFO.description, nbd.INFO.blockSize),
+  );
   assert.deepEqual(
     all.map(({ payload }) => payload.toString('hex')),
     [
@@ -166,7 +174,11 @@ test('options that are unknown, malformed, too long or of no export are answered
   assert.equal(await answer(nbd.OPTION.list, Buffer.from('x')), errorOf(nbd.OPTION_ERROR_INVALID));
   assert.equal(await answer(nbd.OPTION.structuredReply, Buffer.from('x')), errorOf(nbd.OPTION_ERROR_INVALID));
   for (const malformed of ['', '00000004', '00000004676f6f64', '00000004676f6f640001', 'ffffffff676f6f640000'])
-    assert.equal(await answer(nbd.OPTION.go, Buffer.from(malformed, 'hex')), errorOf(nbd.OPTION_ERROR_INVALID), malformed);
+    assert.equal(
+      await answer(nbd.OPTION.go, Buffer.from(malformed, 'hex')),
+      errorOf(nbd.OPTION_ERROR_INVALID),
+      malformed,
+    );
   assert.equal(await answer(nbd.OPTION.go, new Uint8Array(70_000)), errorOf(nbd.OPTION_ERROR_TOO_BIG));
   assert.equal(await answer(nbd.OPTION.go, nbd.encodeGo('none')), errorOf(nbd.OPTION_ERROR_UNKNOWN));
   assert.deepEqual(reports, []);
@@ -194,7 +206,11 @@ test('meta contexts: base:allocation alone, after structured replies, and only f
   await client.option(nbd.OPTION.go, nbd.encodeGo('good'));
   client.request(nbd.COMMAND.blockStatus, 1, 0, 1000);
   const { type, payload } = await client.chunk();
-  assert.deepEqual([type, payload.readUInt32BE(0)], [nbd.CHUNK_ERROR, nbd.ERRNO.EINVAL], 'it was agreed on for another');
+  assert.deepEqual(
+    [type, payload.readUInt32BE(0)],
+    [nbd.CHUNK_ERROR, nbd.ERRNO.EINVAL],
+    'it was agreed on for another',
+  );
 });
 
 test('block status: data and holes, clipped to the request, one extent when one is asked for', async (t) => {
@@ -239,7 +255,7 @@ test('reads: in parts with holes as holes, in one chunk with DF, empty ones, and
   const client = await RawClient.enter(t, path, 'good');
   for (const [offset, length] of [
     [0, CONTENT.length],
-    [65_000, 70_000],
+    [65_000, 67_000],
     [131_071, 2],
     [CONTENT.length - 1, 1],
   ]) {
@@ -347,8 +363,9 @@ test('ABORT and DISC: the server answers what is in flight and closes', async (t
     open = resolve;
   });
   client.request(nbd.COMMAND.read, 5, 0, 1000);
-  client.request(nbd.COMMAND.disconnect, 6, 0, 0);
-  await once(client.socket, 'ready').catch(() => undefined);
+  client.request(nbd.COMMAND.flush, 6, 0, 0);
+  await client.simple();
+  client.request(nbd.COMMAND.disconnect, 7, 0, 0);
   open();
   assert.equal((await client.chunk()).payload.length, 1008);
   await client.closed();
@@ -408,7 +425,8 @@ test('our own client reads it: bytes, holes, several reads at once', async (t) =
   await Promise.all(targets.map((target) => client.read(0, target)));
   for (const target of targets) assert.ok(CONTENT.equals(target));
   const extents = [];
-  for await (const extent of client.blockStatus(nbd.BASE_ALLOCATION, 100, CONTENT.length - 100)) extents.push(extent.flags);
+  for await (const extent of client.blockStatus(nbd.BASE_ALLOCATION, 100, CONTENT.length - 100))
+    extents.push(extent.flags);
   assert.deepEqual(extents, [0, HOLE, 0]);
   await client.close();
   const bad = await NbdClient.connect({ socketPath: path, exportName: 'bad' });
@@ -429,7 +447,6 @@ test('the socket: of its user alone, refused while a server lives, taken over fr
   const dead = join(scratch(t), 'dead');
   const holder = net.createServer().listen(dead);
   await once(holder, 'listening');
-  const { linkSync, renameSync } = await import('node:fs');
   linkSync(dead, `${dead}.kept`);
   holder.close();
   await once(holder, 'close');
