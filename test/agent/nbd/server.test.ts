@@ -25,6 +25,8 @@ class MemoryDisk implements ServedDisk {
   readonly label: string;
   readonly sizeBytes = CONTENT.length;
   readonly isFixed: boolean;
+  /** Reads that have begun. */
+  asked = 0;
   held = 0;
   mostHeld = 0;
   /** Reads wait for it. */
@@ -57,6 +59,7 @@ class MemoryDisk implements ServedDisk {
   }
 
   async *#read(offset: number, length: number): AsyncGenerator<ReadPart> {
+    this.asked++;
     for (let at = offset; at < offset + length; ) {
       await this.gate;
       const stop = Math.min(offset + length, (Math.floor(at / (64 * KiB)) + 1) * 64 * KiB);
@@ -95,6 +98,10 @@ async function rig(t: Ending, limits: NbdServerOptions['limits'] = {}): Promise<
   const server = await NbdServer.listen({ address: { socketPath: path }, exports, limits, report });
   t.after(async () => await server.close());
   return { path, server, disks, reports };
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 const errorOf = (number: number): number => nbd.OPTION_ERROR + number;
@@ -393,8 +400,7 @@ test('who is silent in the handshake, or leaves unread what it asked for, or is 
   for (let cookie = 0; cookie < 200; cookie++) stalled.request(nbd.COMMAND.read, cookie, 0, CONTENT.length);
   const quiet = await RawClient.enter(t, path, 'good');
   await silent.closed();
-  while (disks.good!.held === 0 || disks.good!.mostHeld === 0) await new Promise((resolve) => setTimeout(resolve, 10));
-  while (disks.good!.held > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(() => disks.good!.mostHeld > 0 && disks.good!.held === 0);
   assert.ok(CONTENT.equals((await readBack(quiet, 0, CONTENT.length)) as Buffer), 'idle is no fault by default');
   const other = await rig(t, { idleMs: 100 });
   await (await RawClient.enter(t, other.path, 'good')).closed();
