@@ -77,8 +77,11 @@ export class ServerConnection {
     const { exports, limits, report } = this.#options;
     const timer = setTimeout(() => this.#socket.destroy(), limits.handshakeMs);
     this.#socket.once('close', () => clearTimeout(timer));
-    const send = (...messages: Uint8Array[]): void => this.#write(messages, () => {});
-    const agreed = yield* serveHandshake({ exports, report, send });
+    let flushed: Promise<void> = Promise.resolve();
+    const send = (...messages: Uint8Array[]): void => {
+      flushed = new Promise((resolve) => this.#write(messages, resolve));
+    };
+    const agreed = yield* serveHandshake({ exports, report, send, flushed: () => flushed });
     clearTimeout(timer);
     if (agreed !== undefined) yield* this.#requests(agreed);
     this.#isStopping = true;

@@ -20,6 +20,8 @@ export interface Agreed {
 export interface ServerHandshake {
   readonly exports: ServedExports;
   send(...messages: Uint8Array[]): void;
+  /** Settles when the client has taken what was sent, or is gone. */
+  flushed(): Promise<void>;
   /** Told of a disk that is there and cannot be opened. */
   report(message: string): void;
 }
@@ -58,6 +60,8 @@ export function* serveHandshake(handshake: ServerHandshake): ServerIntake<Agreed
     noZeroes: (clientFlags & nbd.HANDSHAKE_NO_ZEROES) !== 0,
   };
   for (let count = 0; count < MAX_OPTIONS; count++) {
+    // A list may be long: there is one answer at a time in memory, whatever is asked for.
+    yield handshake.flushed();
     const header = nbd.viewOf(yield* take(16));
     if (header.getBigUint64(0) !== nbd.OPTION_MAGIC) throw breach('an option without the magic');
     const [option, length] = [header.getUint32(8), header.getUint32(12)];
