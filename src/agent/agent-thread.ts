@@ -1,4 +1,4 @@
-// A worker thread's part in backup and restore: pages to cut, streams to cut, samples to compare, ranges to restore. It knows sinks and
+// A worker thread's part in backup, restore and serving: pages to cut, streams to cut, samples to compare, ranges to restore, pieces to load. It knows sinks and
 // fetchers, not the datastore behind them.
 
 import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-parameters.ts';
@@ -12,6 +12,7 @@ import { StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
 import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
 import { isLostObject, type LostRange, PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
 import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
+import { type LoadFailure, type LoadWork, loadPieces } from './serve/load-pieces.ts';
 import { openDiskReader } from './sources/reader.ts';
 import type { DiskReader, SourceLocator } from './sources/source.ts';
 
@@ -51,6 +52,7 @@ export class AgentThread {
   readonly #streams: StreamCutter;
   readonly #restorer: PieceRestorer;
   readonly #zeros: Area;
+  #slab: Uint8Array | undefined;
   #reader: { locator: string; reader: DiskReader } | undefined;
   #target: { locator: string; target: FileTarget } | undefined;
 
@@ -114,6 +116,11 @@ export class AgentThread {
       }): StreamPiece[] => this.#streams.take(bytes, final, this.#objects.sink(session)),
       'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
+      'serve.slab': (slab: SharedArrayBuffer) => {
+        this.#slab = new Uint8Array(slab);
+      },
+      'serve.load': (work: LoadWork): LoadFailure[] =>
+        loadPieces(work, this.#slab as Uint8Array, this.#restorer, this.#objects.fetcher(work.space)),
     };
   }
 

@@ -7,6 +7,7 @@ import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
 import { addPruneCommand } from './commands/prune.ts';
 import { addRestoreCommand } from './commands/restore.ts';
+import { addServeNbdCommand } from './commands/serve-nbd.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
 import { printable } from './output.ts';
 
@@ -25,6 +26,7 @@ function createProgram(): Command {
   addDatastoreCommands(program);
   addBackupCommand(program);
   addRestoreCommand(program);
+  addServeNbdCommand(program);
   addSnapshotCommands(program);
   addPruneCommand(program);
   allowGlobalsAnywhere(program, program.options);

@@ -51,6 +51,12 @@ export class ReadDatastore {
     return opened;
   }
 
+  /** Closes objects that were opened before, once no thread uses them. */
+  closeObjects(opened: OpenObjects): void {
+    this.#open.splice(this.#open.indexOf(opened), 1);
+    opened.close();
+  }
+
   close(): void {
     for (const opened of this.#open) opened.close();
     this.#lock.release();

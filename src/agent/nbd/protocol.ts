@@ -1,4 +1,4 @@
-// The NBD wire format as far as a reading client needs it: numbers, and bytes to values and back. Pure; big-endian.
+// The NBD wire format as far as a client and a server that only read need it: numbers, and bytes to values and back. Pure; big-endian.
 // Source: https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
 
 export const NBD_MAGIC = 0x4e42444d41474943n;
@@ -11,9 +11,18 @@ export const STRUCTURED_REPLY_MAGIC = 0x668e33ef;
 export const HANDSHAKE_FIXED_NEWSTYLE = 1;
 export const HANDSHAKE_NO_ZEROES = 2;
 
-export const OPTION = { abort: 2, go: 7, structuredReply: 8, setMetaContext: 10 } as const;
-export const REPLY = { ack: 1, info: 3, metaContext: 4 } as const;
-const OPTION_ERROR = 0x80000000;
+export const OPTION = {
+  exportName: 1,
+  abort: 2,
+  list: 3,
+  info: 6,
+  go: 7,
+  structuredReply: 8,
+  listMetaContext: 9,
+  setMetaContext: 10,
+} as const;
+export const REPLY = { ack: 1, server: 2, info: 3, metaContext: 4 } as const;
+export const OPTION_ERROR = 0x80000000;
 export const OPTION_ERRORS: Readonly<Record<number, string>> = {
   1: 'option not supported',
   2: 'forbidden by policy',
@@ -25,16 +34,42 @@ export const OPTION_ERRORS: Readonly<Record<number, string>> = {
   8: 'block size negotiation required',
   9: 'request too big',
 };
+export const OPTION_ERROR_UNSUPPORTED = 1;
+export const OPTION_ERROR_INVALID = 3;
+export const OPTION_ERROR_PLATFORM = 4;
 export const OPTION_ERROR_TLS = 5;
 export const OPTION_ERROR_UNKNOWN = 6;
+export const OPTION_ERROR_TOO_BIG = 9;
 
-export const INFO = { export: 0, blockSize: 3 } as const;
-export const COMMAND = { read: 0, disconnect: 2, blockStatus: 7 } as const;
+export const INFO = { export: 0, name: 1, description: 2, blockSize: 3 } as const;
+export const COMMAND = {
+  read: 0,
+  write: 1,
+  disconnect: 2,
+  flush: 3,
+  trim: 4,
+  cache: 5,
+  writeZeroes: 6,
+  blockStatus: 7,
+  resize: 8,
+} as const;
+/** DF: do not fragment the answer to a read. REQ_ONE: only the first extent of a block status. */
+export const COMMAND_FLAG = { doNotFragment: 4, oneExtent: 8 } as const;
+export const TRANSMISSION = {
+  hasFlags: 1,
+  readOnly: 2,
+  sendFlush: 4,
+  sendDoNotFragment: 128,
+  multipleConnections: 256,
+  sendCache: 1024,
+} as const;
+export const BASE_ALLOCATION = 'base:allocation';
 
 export const CHUNK_FLAG_DONE = 1;
 export const CHUNK = { none: 0, offsetData: 1, offsetHole: 2, blockStatus: 5 } as const;
 /** Chunk types with this bit are errors: u32 errno, u16 length, message. */
 export const CHUNK_ERROR_BIT = 0x8000;
+export const CHUNK_ERROR = 0x8001;
 
 /** `base:allocation`: the range is not allocated. It does not say what it reads as. */
 export const STATE_HOLE = 1;
@@ -48,7 +83,10 @@ export const REQUEST_BYTES = 28;
 export const MAX_STRING_BYTES = 4096;
 export const MAX_OPTION_REPLY_BYTES = 65_536;
 
-const ERRNO: Readonly<Record<number, string>> = {
+/** Error numbers as NBD defines them (they are Linux's). */
+export const ERRNO = { EPERM: 1, EIO: 5, EINVAL: 22, ESHUTDOWN: 108 } as const;
+
+const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: 'EPERM',
   5: 'EIO',
   12: 'ENOMEM',
@@ -59,9 +97,9 @@ const ERRNO: Readonly<Record<number, string>> = {
   108: 'ESHUTDOWN',
 };
 
-/** Name of an error number as NBD defines them (they are Linux's). */
+/** Name of an error number. */
 export function errorName(errno: number): string {
-  return ERRNO[errno] ?? `error ${errno}`;
+  return ERRNO_NAMES[errno] ?? `error ${errno}`;
 }
 
 export function viewOf(bytes: Uint8Array): DataView {
