@@ -55,6 +55,22 @@ export function readCollection(stdout: string): Record<'objectsLive' | 'packsDro
   return { objectsLive, packsDropped, bytesFreed };
 }
 
+export const verify = (repository: string, options: readonly string[] = []): Command =>
+  holdfast(repository, 'datastore', 'verify', '--workers', '2', ...options);
+
+export const serveNbd = (repository: string, socket: string): Command =>
+  holdfast(repository, 'serve-nbd', '--socket', socket, '--workers', '2');
+
+/** The figures of a verification's JSON. Throws when it found damage, or does not say what it read. */
+export function readVerification(stdout: string): Record<'packsRead' | 'recordsRead' | 'bytesRead', number> {
+  const report = JSON.parse(stdout) as Record<string, unknown>;
+  const { packsRead, recordsRead, bytesRead, damaged } = report;
+  if (typeof packsRead !== 'number' || typeof recordsRead !== 'number' || typeof bytesRead !== 'number')
+    throw new Error(`verify reported no figures: ${stdout.slice(0, 200)}`);
+  if (!Array.isArray(damaged) || damaged.length > 0) throw new Error(`verify found damage: ${stdout.slice(0, 200)}`);
+  return { packsRead, recordsRead, bytesRead };
+}
+
 /** The content of a change map file against `base`, the snapshot that a backup reported. */
 export function changeMap(base: string, extents: readonly { offset: number; length: number }[]): string {
   return JSON.stringify({ base, disks: { [DISK]: extents } });

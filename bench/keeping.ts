@@ -1,13 +1,15 @@
 // What does it cost to keep a store: collections beside backups, and more as it is built.
 import { gcCost } from './keeping/gc-cost.ts';
 import { gcYield } from './keeping/gc-yield.ts';
+import { nbdSpeed } from './keeping/nbd.ts';
+import { verifyCost } from './keeping/verify.ts';
 import type { Answer, Context, Question } from './question.ts';
 
-const PARTS: readonly ((context: Context) => Promise<Answer>)[] = [gcCost, gcYield];
+const PARTS: readonly ((context: Context) => Promise<Answer>)[] = [gcCost, gcYield, verifyCost, nbdSpeed];
 
 export const keeping: Question = {
   name: 'keeping',
-  title: 'Keeping a store: garbage collection',
+  title: 'Keeping a store: garbage collection, verification, disks over NBD',
   answer: async (context) => {
     const answer: Answer = { rows: [], bars: [], facts: {} };
     for (const part of PARTS) {

@@ -13,6 +13,8 @@ const PACKAGE_OF = {
   debugfs: 'e2fsprogs',
   cmp: 'diffutils',
   time: 'time',
+  nbdcopy: 'libnbd-bin',
+  'qemu-img': 'qemu-utils',
 } as const;
 
 export type Tool = keyof typeof PACKAGE_OF;
