@@ -7,7 +7,6 @@ import { holdfastMissing, restore, serveNbd } from '../holdfast.ts';
 import { type Answer, atLeast, type Context } from '../question.ts';
 import { storeWith } from '../stores.ts';
 import { missingTools } from '../tools.ts';
-import type { Workspace } from '../workspace.ts';
 
 const HOME = 'nbd';
 const EXPORT = 'vm/101/latest/disk0.img';
