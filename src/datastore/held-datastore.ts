@@ -3,6 +3,8 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { PLAIN_SPACE } from '../chunker/object.ts';
+import type { Accounting } from '../schema/accounting-file.ts';
+import type { Limits } from '../schema/limits-file.ts';
 import type { Manifest } from '../schema/manifest.ts';
 import type { GroupName, Namespace } from '../schema/names.ts';
 import type { DatastoreConfig, SessionRecord } from '../schema/state-files.ts';
@@ -12,6 +14,9 @@ import { HoldfastError } from '../util/errors.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
 import { Turn } from '../util/turn.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
+import { accountAll } from './accounting/account.ts';
+import { readAccounting } from './accounting/accounting-file.ts';
+import { presentSnapshots, usageOf } from './accounting/present-snapshots.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
 import { GarbageCollection, type GcContext, type GcOptions } from './gc/collect-garbage.ts';
 import { rootsOf } from './gc/roots.ts';
@@ -21,6 +26,10 @@ import { loadIndex } from './index/load-index.ts';
 import type { ObjectIndex } from './index/object-index.ts';
 import { joinThreads } from './join-threads.ts';
 import { Layout } from './layout.ts';
+import type { AllowanceDescriptor, QuotaShare } from './limits/allowance.ts';
+import { lowSpaceLimit, requireSpace, spaceOf } from './limits/low-space.ts';
+import { requireOnline, requireWritable } from './limits/maintenance.ts';
+import { QuotaLedger } from './limits/quota-ledger.ts';
 import { type HeldLock, tryHold } from './lock.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
 import { emptyCondemned } from './packs/condemned.ts';
@@ -65,6 +74,7 @@ export class HeldDatastore {
   readonly #unfinished: SessionRecord[];
   readonly #leftovers: Leftovers;
   readonly #openSessions = new Map<string, BackupSession>();
+  readonly #quotas = new QuotaLedger();
   #failedSessions = 0;
   #collecting = false;
   #entriesInSnapshot: number;
@@ -107,6 +117,7 @@ export class HeldDatastore {
   static async open(root: string, pool: WorkerPool): Promise<HeldDatastore> {
     const layout = new Layout(resolve(root));
     const config = await readConfig(layout, true);
+    await requireOnline(layout);
     const lock = tryHold(layout);
     if (lock === undefined) throw await lockedError(layout);
     const shared = new SharedBuffers(`holdfast-${randomUUID()}`);
@@ -219,17 +230,29 @@ export class HeldDatastore {
 
   /**
    * Opens a backup session for a group.
-   * @throws `not-owner` when the group belongs to somebody else.
+   * @throws `not-owner` when the group belongs to somebody else, `datastore-maintenance`, `quota-exceeded`, `disk-full` below the
+   * low-space limit.
    */
   async openSession(request: SessionRequest): Promise<BackupSession> {
     return await this.#context.rootTurn.run(() => this.#openSessionInTurn(request));
   }
 
   async #openSessionInTurn(request: SessionRequest): Promise<BackupSession> {
+    const limits = await requireWritable(this.#layout, 'backups');
     const state = await this.#groups.state(request.ns, request.group);
     if (state !== undefined && state.owner !== request.owner) {
       throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
     }
+    const allowance = await this.#allowanceFor(limits, request);
+    try {
+      return await this.#openAllowed(request, allowance);
+    } catch (error) {
+      this.#quotas.leave(allowance.quotas, 0, false);
+      throw error;
+    }
+  }
+
+  async #openAllowed(request: SessionRequest, allowance: AllowanceDescriptor): Promise<BackupSession> {
     const record: SessionRecord = {
       format: 1,
       session: randomBytes(16).toString('hex'),
@@ -248,13 +271,42 @@ export class HeldDatastore {
     const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
     const session = await BackupSession.open(this.#context, record, {
       compressionLevel: request.compressionLevel,
+      allowance,
       ownerManifests: await this.#manifestsOf(request.owner),
       adopted,
       leftovers,
-      onEnded: (committed) => this.#sessionEnded(record, committed ? adopted : [], committed),
+      onEnded: (committed) => {
+        const stored = Number(Atomics.load(new BigInt64Array(allowance.stored), 0));
+        this.#quotas.leave(allowance.quotas, stored, committed);
+        this.#sessionEnded(record, committed ? adopted : [], committed);
+      },
     });
     this.#openSessions.set(record.session, session);
     return session;
+  }
+
+  /** What a session may store under the limits of this moment. @throws `quota-exceeded`, `disk-full`. */
+  async #allowanceFor(limits: Limits, request: SessionRequest): Promise<AllowanceDescriptor> {
+    const { root } = this.#layout;
+    const lowSpaceBytes = lowSpaceLimit(limits.lowSpaceBytes, spaceOf(root).totalBytes);
+    requireSpace(root, lowSpaceBytes);
+    return { root, lowSpaceBytes, quotas: await this.#quotasOf(limits, request), stored: new SharedArrayBuffer(8) };
+  }
+
+  async #quotasOf(limits: Limits, request: SessionRequest): Promise<readonly QuotaShare[]> {
+    const { namespaces, owners } = limits.quotas;
+    if (Object.keys(namespaces).length === 0 && Object.keys(owners).length === 0) return [];
+    const { snapshots } = await presentSnapshots(this.#groups, await readAccounting(this.#layout));
+    return this.#quotas.enter(limits, usageOf(snapshots), request);
+  }
+
+  /**
+   * Counts what every snapshot takes, exactly, and keeps the figures in `accounting.json`.
+   * @throws `datastore-locked` while a garbage collection or another count runs.
+   */
+  async account(signal: AbortSignal, warn: (message: string) => void): Promise<Accounting> {
+    await requireWritable(this.#layout, 'accounting');
+    return await this.#excludingCollection(() => accountAll({ ...this.#context }, signal, warn));
   }
 
   /**
@@ -266,6 +318,7 @@ export class HeldDatastore {
   }
 
   async #forgetInTurn(name: SnapshotName): Promise<void> {
+    await requireWritable(this.#layout, 'forgetting snapshots');
     let manifest: Manifest | undefined;
     try {
       manifest = await this.#groups.manifest(name);
@@ -289,6 +342,7 @@ export class HeldDatastore {
 
   /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`. */
   async updateSnapshot(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
+    await requireWritable(this.#layout, 'changing snapshots');
     const manifest = await this.#groups.manifest(name);
     if (manifest === undefined)
       throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
@@ -305,20 +359,26 @@ export class HeldDatastore {
    * @throws `datastore-locked` when one is running.
    */
   async collectGarbage<Result>(options: GcOptions, use: (gc: GarbageCollection) => Promise<Result>): Promise<Result> {
+    await requireWritable(this.#layout, 'garbage collection');
+    try {
+      return await this.#excludingCollection(() => use(new GarbageCollection(this.#gcContext(), options)));
+    } finally {
+      // Whatever was dropped is in the snapshot on disk: it is written anew at close.
+      this.#entriesInSnapshot = 0;
+    }
+  }
+
+  async #excludingCollection<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#collecting)
       throw new HoldfastError(
         'datastore-locked',
-        `${this.#layout.root}: a garbage collection is running; wait for its end`,
+        `${this.#layout.root}: a garbage collection or an accounting is running; wait for its end`,
       );
     this.#collecting = true;
     try {
-      return await describingRootErrors(this.#layout.root, () =>
-        use(new GarbageCollection(this.#gcContext(), options)),
-      );
+      return await describingRootErrors(this.#layout.root, work);
     } finally {
       this.#collecting = false;
-      // Whatever was dropped is in the snapshot on disk: it is written anew at close.
-      this.#entriesInSnapshot = 0;
     }
   }
 

@@ -55,6 +55,8 @@ export const ServerPart = Type.Object({
   protected: Type.Boolean(),
   notes: Type.String({ maxLength: 65536 }),
   damaged: Type.Boolean(),
+  /** Bytes of the packs that its session wrote; manifests of earlier versions do not have it. */
+  bytesStored: Type.Optional(Count),
 });
 export type ServerPart = Static<typeof ServerPart>;
 

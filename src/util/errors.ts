@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   'out-of-scope': ['caller', 9],
   'too-large': ['caller', 10],
   'too-many': ['caller', 11],
+  'quota-exceeded': ['caller', 13],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],
@@ -33,6 +34,7 @@ export const ERROR_CODES = {
   'target-failed': ['world', 33],
   'tool-missing': ['world', 34],
   'timed-out': ['world', 35],
+  'datastore-maintenance': ['world', 37],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -9,6 +9,7 @@ import { findSnapshot, resolveSnapshot } from '../find-snapshot.ts';
 import { operate } from '../operate.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
 import { type CommonOptions, namespaceOf, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+import { addDiffCommand } from './snapshot-diff.ts';
 
 const MAX_NOTE_LENGTH = 65_536;
 
@@ -24,6 +25,7 @@ export function addSnapshotCommands(program: Command): void {
     .description('one snapshot in full')
     .argument('<SNAPSHOT>')
     .action(async (text: string, _, command: Command) => await show(text, command.optsWithGlobals()));
+  addDiffCommand(snapshot);
   snapshot
     .command('forget')
     .description('remove a snapshot; its space is freed by garbage collection')
