@@ -1,7 +1,9 @@
 // holdfast snapshot list | show | forget | protect | note
 import type { Command } from 'commander';
+import { readAccounting } from '../../datastore/accounting/accounting-file.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import { changeSnapshot, forgetSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
+import type { Accounting } from '../../schema/accounting-file.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -62,6 +64,10 @@ interface Listed {
   readonly sequence: number | null;
   readonly owner: string | null;
   readonly bytes: number | null;
+  /** What its session stored on disk. */
+  readonly bytesStored: number | null;
+  /** What only it needs, as of the last accounting. */
+  readonly bytesUnique: number | null;
   readonly archives: readonly string[];
   readonly protected: boolean;
   readonly suspectClock: boolean;
@@ -73,13 +79,16 @@ interface Listed {
 
 async function list(groupText: string | undefined, options: CommonOptions): Promise<void> {
   const ns = namespaceOf(options);
-  const rows = await withReadDatastore(repositoryPath(options), async ({ groups }) => {
+  const rows = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
+    const unique = new Map(
+      (await readAccounting(layout))?.snapshots.map((row) => [`${row.ns}|${row.group}|${row.time}`, row.bytesUnique]),
+    );
     const wanted = groupText === undefined ? await groups.groups(ns) : [parseGroup(groupText)];
     const found: Listed[] = [];
     for (const group of wanted) {
       for (const time of await groups.times(ns, group)) {
         const row = await listed(groups, { ns, group, time });
-        if (row !== undefined) found.push(row);
+        if (row !== undefined) found.push({ ...row, bytesUnique: unique.get(`${ns}|${group}|${time}`) ?? null });
       }
     }
     return found.sort((a, b) => a.time - b.time);
@@ -87,15 +96,15 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
   for (const row of rows) if (row.error !== null) warn(row.error);
   print(options.outputFormat, rows, (all) =>
     table(
-      ['snapshot', 'size', 'archives', 'marks', 'notes'],
+      ['snapshot', 'size', 'stored', 'unique', 'archives', 'marks', 'notes'],
       all.map((row) => [
         row.snapshot,
-        row.bytes === null ? '?' : formatBytes(row.bytes),
+        ...[row.bytes, row.bytesStored, row.bytesUnique].map((bytes) => (bytes === null ? '?' : formatBytes(bytes))),
         row.archives.join(' '),
         marks(row),
         firstLine(row.notes),
       ]),
-      new Set(['size']),
+      new Set(['size', 'stored', 'unique']),
     ),
   );
 }
@@ -107,6 +116,8 @@ async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | 
     sequence: null,
     owner: null,
     bytes: null,
+    bytesStored: null,
+    bytesUnique: null,
     archives: [],
     protected: false,
     suspectClock: false,
@@ -127,6 +138,8 @@ async function listed(groups: GroupStore, name: SnapshotName): Promise<Listed | 
     sequence: server.sequence,
     owner: server.owner,
     bytes: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
+    bytesStored: server.bytesStored ?? null,
+    bytesUnique: null,
     archives: client.archives.map((archive) => archive.name),
     protected: server.protected,
     suspectClock: server.suspectClock,
@@ -149,33 +162,56 @@ function firstLine(text: string): string {
 }
 
 async function show(text: string, options: CommonOptions): Promise<void> {
-  const { name, manifest } = await withReadDatastore(
-    repositoryPath(options),
-    async (store) => await findSnapshot(store.groups, text, options),
+  const { name, manifest, accounting } = await withReadDatastore(repositoryPath(options), async (store) => ({
+    ...(await findSnapshot(store.groups, text, options)),
+    accounting: await readAccounting(store.layout),
+  }));
+  const space = {
+    bytesUnique: uniqueBytes(accounting, name),
+    accountedAt: accounting?.time ?? null,
+  };
+  print(
+    options.outputFormat,
+    { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server, ...space },
+    (value) => {
+      const rows: [string, string][] = [
+        ['snapshot', value.snapshot],
+        ['sequence', String(value.sequence)],
+        ['owner', value.owner],
+        ['base', value.base?.snapshot ?? 'none'],
+        ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
+        ['read', formatBytes(value.statistics.bytesRead)],
+        ['stored', value.bytesStored === undefined ? 'not known' : formatBytes(value.bytesStored)],
+        [
+          'unique',
+          value.bytesUnique === null
+            ? 'not counted yet; run holdfast datastore account'
+            : `${formatBytes(value.bytesUnique)} (counted ${value.accountedAt})`,
+        ],
+        ['protected', value.protected ? 'yes' : 'no'],
+        [
+          'clock',
+          value.suspectClock
+            ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})`
+            : 'plausible',
+        ],
+        ['notes', value.notes],
+      ];
+      const archives = value.archives.map((archive) => [
+        archive.name,
+        archive.kind,
+        formatBytes(archive.sizeBytes),
+        archive.root,
+      ]);
+      return `${pairs(rows)}\n\n${table(['archive', 'kind', 'size', 'root'], archives, new Set(['size']))}`;
+    },
   );
-  print(options.outputFormat, { snapshot: snapshotLabel(name), ...manifest.client, ...manifest.server }, (value) => {
-    const rows: [string, string][] = [
-      ['snapshot', value.snapshot],
-      ['sequence', String(value.sequence)],
-      ['owner', value.owner],
-      ['base', value.base?.snapshot ?? 'none'],
-      ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
-      ['read', formatBytes(value.statistics.bytesRead)],
-      ['protected', value.protected ? 'yes' : 'no'],
-      [
-        'clock',
-        value.suspectClock ? `suspect (label ${formatTime(value.time)}, client said ${value.clientTime})` : 'plausible',
-      ],
-      ['notes', value.notes],
-    ];
-    const archives = value.archives.map((archive) => [
-      archive.name,
-      archive.kind,
-      formatBytes(archive.sizeBytes),
-      archive.root,
-    ]);
-    return `${pairs(rows)}\n\n${table(['archive', 'kind', 'size', 'root'], archives, new Set(['size']))}`;
-  });
+}
+
+/** What forgetting it alone would free, as of the last accounting. */
+function uniqueBytes(accounting: Accounting | undefined, { ns, group, time }: SnapshotName): number | null {
+  const row = accounting?.snapshots.find((each) => each.ns === ns && each.group === group && each.time === time);
+  return row?.bytesUnique ?? null;
 }
 
 async function forget(text: string, options: CommonOptions): Promise<void> {
