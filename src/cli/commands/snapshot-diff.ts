@@ -1,8 +1,7 @@
 // holdfast snapshot diff: which ranges of an archive differ between two snapshots, written as they are found.
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { PAGE_BYTES } from '../../chunker/object.ts';
-import { diffArchives, type Extent, type ExtentKind } from '../../datastore/accounting/extent-diff.ts';
+import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
@@ -51,7 +50,7 @@ async function diff(
         archive: name,
         bytesBefore: archives.before.sizeBytes,
         bytesAfter: archives.after.sizeBytes,
-        pageBytes: archives.after.kind === 'image' ? PAGE_BYTES : null,
+        pageBytes: pageBytesOf(archives.after),
         averageChunkBytes: archives.after.chunker?.averageBytes ?? null,
       };
       const extents = extentsOf(store, archives.before, archives.after, after.manifest.server.space);

@@ -1,7 +1,7 @@
 // What differs between two archives, as extents in order of their offsets. Equal ids at equal places are equal bytes and are not looked
 // below, so that the cost grows with what differs. Holds one list or page a level of each tree, whatever the size of the archives.
 import { parseList } from '../../chunker/list.ts';
-import { copyId, ID_BYTES, Kind, type ObjectId, type StoredObject } from '../../chunker/object.ts';
+import { copyId, ID_BYTES, Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../chunker/object.ts';
 import { parsePage } from '../../chunker/page.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -33,6 +33,11 @@ export function* diffArchives(before: Archive, after: Archive, read: ReadObject)
     last = extent;
   }
   if (last !== undefined) yield last;
+}
+
+/** The size of the pages that an archive is cut into, null for one that has none. */
+export function pageBytesOf({ kind }: Archive): number | null {
+  return kind === 'image' ? PAGE_BYTES : null;
 }
 
 function* differences(before: Tree, after: Tree): Generator<Extent> {
