@@ -75,12 +75,11 @@ interface Node {
   readonly id: ObjectId | undefined;
   /** 0 for a chunk or a hole, 1 for a page, above that lists. */
   readonly height: number;
-  /** Some of it was taken already: its id does not stand for what is left. */
-  readonly isRest: boolean;
 }
 
+/** With equal lengths also the rests of two chunks of one id are equal: both are its end. */
 function isSame(a: Node, b: Node): boolean {
-  if (a.length !== b.length || a.isRest || b.isRest || a.id === undefined || b.id === undefined) return false;
+  if (a.length !== b.length || a.id === undefined || b.id === undefined) return false;
   return a.id.equals(b.id);
 }
 
@@ -98,7 +97,7 @@ class Tree {
     const id = Buffer.from(archive.root, 'hex') as ObjectId;
     // The height of a tree stands in its root: it counts as higher than anything until it is opened.
     const height = archive.kind === 'blob' ? 0 : Number.MAX_SAFE_INTEGER;
-    const nodes = archive.sizeBytes === 0 ? [] : [{ length: archive.sizeBytes, id, height, isRest: false }];
+    const nodes = archive.sizeBytes === 0 ? [] : [{ length: archive.sizeBytes, id, height }];
     this.#levels = [{ nodes, next: 0 }];
   }
 
@@ -130,7 +129,7 @@ class Tree {
   take(bytes: number): void {
     const node = this.head as Node;
     this.#restBytes -= bytes;
-    if (bytes < node.length) this.#rest = { ...node, length: node.length - bytes, isRest: true };
+    if (bytes < node.length) this.#rest = { ...node, length: node.length - bytes };
     else this.#step();
   }
 
@@ -146,12 +145,11 @@ function childrenOf({ kind, refs, payload }: StoredObject): Node[] {
       length,
       id: ref < 0 ? undefined : copyId(refs, ref * ID_BYTES),
       height: 0,
-      isRest: false,
     }));
   if (kind !== Kind.list)
     throw new HoldfastError('object-damaged', `an object of kind ${kind} stands where a page or list should be`);
   const { childKind, height, entries } = parseList(payload, refs);
   // Of a stream the lowest lists hold chunks, of an image pages.
   const childHeight = childKind === Kind.data ? 0 : height;
-  return entries.map(({ length, id }) => ({ length, id, height: id === undefined ? 0 : childHeight, isRest: false }));
+  return entries.map(({ length, id }) => ({ length, id, height: id === undefined ? 0 : childHeight }));
 }
