@@ -1,4 +1,5 @@
 // What this program does to a datastore on behalf of another process while it holds it: every command that changes the store, but backup.
+import { accountSpace } from '../datastore/accounting/account.ts';
 import type { Operation, Operations } from '../datastore/control/operation.ts';
 import { collectGarbage } from '../datastore/gc/gc-operation.ts';
 import { removePruned } from '../datastore/prune/prune-operation.ts';
@@ -7,6 +8,7 @@ import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../datastore/snaps
 import { verify } from '../datastore/verify/verify-operation.ts';
 
 const ALL: readonly Operation<never, unknown>[] = [
+  accountSpace,
   collectGarbage,
   forgetSnapshot,
   changeSnapshot,

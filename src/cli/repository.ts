@@ -91,8 +91,9 @@ async function listen(root: string, store: HeldDatastore): Promise<ControlServer
 export async function withReadDatastore<Result>(
   root: string,
   use: (store: ReadDatastore) => Promise<Result>,
+  evenOffline = false,
 ): Promise<Result> {
-  const store = await ReadDatastore.open(root);
+  const store = await ReadDatastore.open(root, evenOffline);
   try {
     return await use(store);
   } finally {

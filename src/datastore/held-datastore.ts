@@ -3,41 +3,41 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { PLAIN_SPACE } from '../chunker/object.ts';
+import type { Accounting } from '../schema/accounting-file.ts';
+import type { Limits } from '../schema/limits-file.ts';
 import type { Manifest } from '../schema/manifest.ts';
 import type { GroupName, Namespace } from '../schema/names.ts';
 import type { DatastoreConfig, SessionRecord } from '../schema/state-files.ts';
-import { syncDirectory } from '../util/atomic-file.ts';
-import { DurableDirectories } from '../util/durable-directories.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
-import { Turn } from '../util/turn.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
+import { accountAll } from './accounting/account.ts';
+import { readAccounting } from './accounting/accounting-file.ts';
+import { presentSnapshots, usageOf } from './accounting/present-snapshots.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
 import { GarbageCollection, type GcContext, type GcOptions } from './gc/collect-garbage.ts';
 import { rootsOf } from './gc/roots.ts';
-import { lockedError, raiseEpoch } from './holder-record.ts';
-import { EntrySet } from './index/entry-set.ts';
-import { loadIndex } from './index/load-index.ts';
+import { lockedError } from './holder-record.ts';
+import type { EntrySet } from './index/entry-set.ts';
 import type { ObjectIndex } from './index/object-index.ts';
-import { joinThreads } from './join-threads.ts';
 import { Layout } from './layout.ts';
+import type { AllowanceDescriptor, QuotaShare } from './limits/allowance.ts';
+import { lowSpaceLimit, requireSpace, spaceOf } from './limits/low-space.ts';
+import { requireOnline, requireWritable } from './limits/maintenance.ts';
+import { QuotaLedger } from './limits/quota-ledger.ts';
 import { type HeldLock, tryHold } from './lock.ts';
-import { IndexLocator, ObjectSource } from './object-source.ts';
-import { emptyCondemned } from './packs/condemned.ts';
-import { holdersPackFiles } from './packs/pack-files.ts';
-import { PackReader } from './packs/pack-reader.ts';
+import type { ObjectSource } from './object-source.ts';
+import { type OpenedStore, openHeld } from './open-held.ts';
 import type { PackTable } from './packs/pack-table.ts';
-import { recoverPacks } from './packs/recover-packs.ts';
-import { QuarantineList } from './quarantine.ts';
+import type { QuarantineList } from './quarantine.ts';
 import type { PackRepair } from './repair/repair-operation.ts';
 import { salvagePacks } from './repair/salvage-packs.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
 import { writeSessionFile } from './sessions/session-files.ts';
-import { unfinishedSessions } from './sessions/unfinished.ts';
-import { GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
+import { type GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './snapshots/retention-lock.ts';
-import { StoreClock } from './store-clock.ts';
+import type { StoreClock } from './store-clock.ts';
 import { type VerifyHooks, type VerifyReport, type VerifyRequest, verifyStore } from './verify/verify-store.ts';
 
 /** The snapshot on disk is written anew when this share of the entries is not in it, */
@@ -70,42 +70,29 @@ export class HeldDatastore {
   readonly #unfinished: SessionRecord[];
   readonly #leftovers: Leftovers;
   readonly #openSessions = new Map<string, BackupSession>();
+  readonly #quotas = new QuotaLedger();
   #failedSessions = 0;
   #isDropping = false;
   #isVerifying = false;
   #entriesInSnapshot: number;
 
-  private constructor(parts: {
-    config: DatastoreConfig;
-    warnings: string[];
-    layout: Layout;
-    lock: HeldLock;
-    shared: SharedBuffers;
-    pool: WorkerPool;
-    context: SessionContext;
-    live: EntrySet;
-    identity: { storeId: Buffer; epoch: number };
-    clock: StoreClock;
-    unfinished: SessionRecord[];
-    leftovers: Leftovers;
-    entriesInSnapshot: number;
-  }) {
-    this.config = parts.config;
-    this.warnings = parts.warnings;
-    this.#layout = parts.layout;
-    this.#lock = parts.lock;
-    this.#shared = parts.shared;
-    this.#pool = parts.pool;
-    this.#context = parts.context;
-    this.#live = parts.live;
-    this.#identity = parts.identity;
-    this.#index = parts.context.locator.index;
-    this.#groups = parts.context.groups;
-    this.#quarantine = parts.context.quarantine;
-    this.#clock = parts.clock;
-    this.#unfinished = parts.unfinished;
-    this.#leftovers = parts.leftovers;
-    this.#entriesInSnapshot = parts.entriesInSnapshot;
+  private constructor(opened: OpenedStore, lock: HeldLock, shared: SharedBuffers) {
+    this.config = opened.config;
+    this.warnings = opened.warnings;
+    this.#lock = lock;
+    this.#shared = shared;
+    this.#context = opened.context;
+    this.#layout = opened.context.layout;
+    this.#pool = opened.context.pool;
+    this.#index = opened.context.locator.index;
+    this.#groups = opened.context.groups;
+    this.#quarantine = opened.context.quarantine;
+    this.#live = opened.live;
+    this.#identity = opened.identity;
+    this.#clock = opened.clock;
+    this.#unfinished = opened.unfinished;
+    this.#leftovers = opened.leftovers;
+    this.#entriesInSnapshot = opened.entriesInSnapshot;
   }
 
   /**
@@ -115,91 +102,17 @@ export class HeldDatastore {
   static async open(root: string, pool: WorkerPool): Promise<HeldDatastore> {
     const layout = new Layout(resolve(root));
     const config = await readConfig(layout, true);
+    await requireOnline(layout);
     const lock = tryHold(layout);
     if (lock === undefined) throw await lockedError(layout);
     const shared = new SharedBuffers(`holdfast-${randomUUID()}`);
     try {
-      return await HeldDatastore.#openLocked(layout, config, lock, shared, pool);
+      return new HeldDatastore(await openHeld(layout, config, shared, pool), lock, shared);
     } catch (error) {
       shared.close();
       lock.release();
       throw describeRootError(layout.root, error);
     }
-  }
-
-  static async #openLocked(
-    layout: Layout,
-    config: DatastoreConfig,
-    lock: HeldLock,
-    shared: SharedBuffers,
-    pool: WorkerPool,
-  ): Promise<HeldDatastore> {
-    const epoch = await raiseEpoch(layout);
-    // Names that an earlier process made but did not live to sync.
-    for (const path of [layout.packs, layout.condemned, layout.sessions]) await syncDirectory(path);
-    const storeId = Buffer.from(config.store, 'hex');
-    const { index, packs, entriesBeyondSnapshot, warnings } = loadIndex(
-      layout,
-      storeId,
-      shared,
-      holdersPackFiles(layout),
-    );
-    const entriesInSnapshot = index.count - entriesBeyondSnapshot;
-    const recovery = await recoverPacks(layout, packs, index, { storeId, epoch });
-    await emptyCondemned(layout);
-    const quarantine = await QuarantineList.load(layout, index, packs);
-    // A pack that could not be read as a whole may have held what snapshots need.
-    if (warnings.length > 0) quarantine.expectMissing();
-    const locator = new IndexLocator(index, packs, (entry) => quarantine.add(entry));
-    const source = new ObjectSource(locator, new PackReader(layout, packs));
-    const directories = new DurableDirectories(layout.root);
-    const groups = new GroupStore(layout, directories);
-    const clock = await StoreClock.start(layout.clock);
-    const unfinished = await unfinishedSessions(layout, groups, clock);
-    const leftovers = findLeftovers(
-      layout,
-      new Set(unfinished.map((record) => record.session)),
-      packs,
-      locator,
-      source,
-    );
-    const live = new EntrySet();
-    await joinThreads(pool, shared, {
-      root: layout.root,
-      storeId: config.store,
-      epoch,
-      packs: packs.buffer,
-      live: live.buffer,
-      snapshot: undefined,
-    });
-    const context: SessionContext = {
-      layout,
-      pool,
-      groups,
-      locator,
-      source,
-      packs,
-      quarantine,
-      storeId: config.store,
-      groupTurns: new Map(),
-      rootTurn: new Turn(),
-      withdrawnRoots: [],
-    };
-    return new HeldDatastore({
-      config,
-      warnings: [...warnings, ...recovery.warnings],
-      layout,
-      lock,
-      shared,
-      pool,
-      context,
-      live,
-      identity: { storeId, epoch },
-      clock,
-      unfinished,
-      leftovers,
-      entriesInSnapshot,
-    });
   }
 
   /** Threads report copies that they found bad through the pool's events. */
@@ -230,17 +143,29 @@ export class HeldDatastore {
 
   /**
    * Opens a backup session for a group.
-   * @throws `not-owner` when the group belongs to somebody else.
+   * @throws `not-owner` when the group belongs to somebody else, `datastore-maintenance`, `quota-exceeded`, `disk-full` below the
+   * low-space limit.
    */
   async openSession(request: SessionRequest): Promise<BackupSession> {
     return await this.#context.rootTurn.run(() => this.#openSessionInTurn(request));
   }
 
   async #openSessionInTurn(request: SessionRequest): Promise<BackupSession> {
+    const limits = await requireWritable(this.#layout, 'backups');
     const state = await this.#groups.state(request.ns, request.group);
     if (state !== undefined && state.owner !== request.owner) {
       throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
     }
+    const allowance = await this.#allowanceFor(limits, request);
+    try {
+      return await this.#openAllowed(request, allowance);
+    } catch (error) {
+      this.#quotas.leave(allowance.quotas, 0, false);
+      throw error;
+    }
+  }
+
+  async #openAllowed(request: SessionRequest, allowance: AllowanceDescriptor): Promise<BackupSession> {
     const record: SessionRecord = {
       format: 1,
       session: randomBytes(16).toString('hex'),
@@ -259,13 +184,42 @@ export class HeldDatastore {
     const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
     const session = await BackupSession.open(this.#context, record, {
       compressionLevel: request.compressionLevel,
+      allowance,
       ownerManifests: await this.#manifestsOf(request.owner),
       adopted,
       leftovers,
-      onEnded: (committed) => this.#sessionEnded(record, committed ? adopted : [], committed),
+      onEnded: (committed) => {
+        const stored = Number(Atomics.load(new BigInt64Array(allowance.stored), 0));
+        this.#quotas.leave(allowance.quotas, stored, committed);
+        this.#sessionEnded(record, committed ? adopted : [], committed);
+      },
     });
     this.#openSessions.set(record.session, session);
     return session;
+  }
+
+  /** What a session may store under the limits of this moment. @throws `quota-exceeded`, `disk-full`. */
+  async #allowanceFor(limits: Limits, request: SessionRequest): Promise<AllowanceDescriptor> {
+    const { root } = this.#layout;
+    const lowSpaceBytes = lowSpaceLimit(limits.lowSpaceBytes, spaceOf(root).totalBytes);
+    requireSpace(root, lowSpaceBytes);
+    return { root, lowSpaceBytes, quotas: await this.#quotasOf(limits, request), stored: new SharedArrayBuffer(8) };
+  }
+
+  async #quotasOf(limits: Limits, request: SessionRequest): Promise<readonly QuotaShare[]> {
+    const { namespaces, owners } = limits.quotas;
+    if (Object.keys(namespaces).length === 0 && Object.keys(owners).length === 0) return [];
+    const { snapshots } = await presentSnapshots(this.#groups, await readAccounting(this.#layout));
+    return this.#quotas.enter(limits, usageOf(snapshots), request);
+  }
+
+  /**
+   * Counts what every snapshot takes, exactly, and keeps the figures in `accounting.json`.
+   * @throws `datastore-locked` while a garbage collection or another count runs.
+   */
+  async account(signal: AbortSignal, warn: (message: string) => void): Promise<Accounting> {
+    await requireWritable(this.#layout, 'accounting');
+    return await this.#alone(() => accountAll({ ...this.#context }, signal, warn));
   }
 
   /**
@@ -277,6 +231,7 @@ export class HeldDatastore {
   }
 
   async #forgetInTurn(name: SnapshotName): Promise<void> {
+    await requireWritable(this.#layout, 'forgetting snapshots');
     let manifest: Manifest | undefined;
     try {
       manifest = await this.#groups.manifest(name);
@@ -330,6 +285,7 @@ export class HeldDatastore {
     name: SnapshotName,
     change: (before: Manifest['server']) => Partial<Manifest['server']> | Promise<Partial<Manifest['server']>>,
   ): Promise<Manifest> {
+    await requireWritable(this.#layout, 'changing snapshots');
     return await this.#context.rootTurn.run(async () => {
       const manifest = await this.#groups.manifest(name);
       if (manifest === undefined)
@@ -351,15 +307,16 @@ export class HeldDatastore {
    * @throws `datastore-locked` when one is running.
    */
   async collectGarbage<Result>(options: GcOptions, use: (gc: GarbageCollection) => Promise<Result>): Promise<Result> {
+    await requireWritable(this.#layout, 'garbage collection');
     return await this.#alone(() => use(new GarbageCollection(this.#gcContext(), options)));
   }
 
-  /** Work that drops packs: one at a time. */
+  /** Work that drops packs, or counts them: one at a time. */
   async #alone<Result>(work: () => Promise<Result>): Promise<Result> {
     if (this.#isDropping)
       throw new HoldfastError(
         'datastore-locked',
-        `${this.#layout.root}: a garbage collection or a repair is running; wait for its end`,
+        `${this.#layout.root}: a garbage collection, a repair or an accounting is running; wait for its end`,
       );
     this.#isDropping = true;
     try {
@@ -376,6 +333,7 @@ export class HeldDatastore {
    * @throws `datastore-locked` beside a garbage collection.
    */
   async repairPacks(dryRun: boolean, signal: AbortSignal): Promise<PackRepair> {
+    if (!dryRun) await requireWritable(this.#layout, 'repair');
     return await this.#alone(async () => {
       const { layout, pool, source, packs } = this.#context;
       const context = {

@@ -18,6 +18,8 @@ export class Layout {
   readonly indexSnapshot: string;
   readonly sessions: string;
   readonly snapshots: string;
+  readonly limits: string;
+  readonly accounting: string;
 
   constructor(root: string) {
     this.root = root;
@@ -36,6 +38,8 @@ export class Layout {
     this.indexSnapshot = join(root, 'index', 'snapshot');
     this.sessions = join(root, 'sessions');
     this.snapshots = join(root, 'snapshots');
+    this.limits = join(root, 'limits.json');
+    this.accounting = join(root, 'accounting.json');
   }
 
   openPack(packId: Buffer): string {

@@ -13,6 +13,7 @@ import { DiskLocator } from './index/disk-locator.ts';
 import { insertEntry, type LoadedIndex, loadIndex } from './index/load-index.ts';
 import { joinThreads } from './join-threads.ts';
 import { Layout } from './layout.ts';
+import { requireOnline } from './limits/maintenance.ts';
 import { type HeldLock, holdAsReader } from './lock.ts';
 import { IndexLocator, ObjectSource } from './object-source.ts';
 import { openFirst, readersPackFiles } from './packs/pack-files.ts';
@@ -37,10 +38,11 @@ export class ReadDatastore {
     this.#lock = lock;
   }
 
-  /** @throws `datastore-foreign`, `datastore-newer`. */
-  static async open(root: string): Promise<ReadDatastore> {
+  /** Opens it, when `evenOffline` also for a look at an offline one. @throws `datastore-foreign`, `datastore-newer`, `datastore-maintenance`. */
+  static async open(root: string, evenOffline = false): Promise<ReadDatastore> {
     const layout = new Layout(resolve(root));
     const config = await readConfig(layout, false);
+    if (!evenOffline) await requireOnline(layout);
     return new ReadDatastore(layout, config, holdAsReader(layout));
   }
 

@@ -57,6 +57,8 @@ export const ServerPart = Type.Object({
   damaged: Type.Boolean(),
   /** Until then, by the store clock, nothing removes the snapshot. */
   lockedUntilClockMs: Type.Optional(Count),
+  /** Bytes of the packs that its session wrote; manifests of earlier versions do not have it. */
+  bytesStored: Type.Optional(Count),
 });
 export type ServerPart = Static<typeof ServerPart>;
 

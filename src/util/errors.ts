@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   'too-large': ['caller', 10],
   'too-many': ['caller', 11],
   'retention-locked': ['caller', 12],
+  'quota-exceeded': ['caller', 13],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],
@@ -34,6 +35,7 @@ export const ERROR_CODES = {
   'target-failed': ['world', 33],
   'tool-missing': ['world', 34],
   'timed-out': ['world', 35],
+  'datastore-maintenance': ['world', 37],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -135,8 +135,8 @@ describe('the commands', () => {
     );
     assert.deepEqual(await place.json('snapshot', 'list', 'vm/999'), []);
     const [header, line] = (await place.run('snapshot', 'list', 'ct/200')).stdout.toString().split('\n');
-    assert.match(header, /^snapshot +size +archives +marks +notes$/);
-    assert.match(line, /^ct\/200\/\S+Z +9 B {2}pct\.conf$/);
+    assert.match(header, /^snapshot +size +stored +unique +archives +marks +notes$/);
+    assert.match(line, /^ct\/200\/\S+Z +9 B +\d\S* \S+ +\? {2}pct\.conf$/);
   });
 
   test('snapshot show, of latest and of a label', async () => {
@@ -230,7 +230,7 @@ describe('the commands', () => {
       (value.snapshots as number) >= 4 && (value.packs as number) >= 2 && (value.packBytes as number) > 3 * MiB,
     );
     const text = (await place.run('datastore', 'status')).stdout.toString();
-    assert.match(text, /\ngroups +2\nsnapshots +\d+\npacks +\d+ \(3\.\d+ MiB\)\nunfinished sessions +0\n$/);
+    assert.match(text, /\ngroups +2\nsnapshots +\d+\npacks +\d+ \(3\.\d+ MiB\)\nunfinished sessions +0\n/);
   });
 
   test('datastore unlock has nothing to do', async () => {

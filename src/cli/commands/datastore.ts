@@ -1,20 +1,20 @@
-// holdfast datastore create | status | unlock; gc and verify have files of their own
-
-import { readdir, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+// holdfast datastore create | unlock; the others have files of their own
+import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { AVERAGE_CHUNK_BYTES, createDatastore, readConfig } from '../../datastore/config.ts';
 import { lockedError } from '../../datastore/holder-record.ts';
 import { Layout } from '../../datastore/layout.ts';
 import { tryHold } from '../../datastore/lock.ts';
-import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { DEFAULT_MAX_LOCK_MS } from '../../datastore/snapshots/retention-lock.ts';
 import { durationText, parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { formatBytes, pairs, print } from '../output.ts';
-import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
+import { type CommonOptions, repositoryPath } from '../repository.ts';
 import { addGcCommand } from './datastore-gc.ts';
+import { addQuotaCommands } from './datastore-quota.ts';
 import { addRepairCommand } from './datastore-repair.ts';
+import { addSetCommand } from './datastore-set.ts';
+import { addStatusCommands } from './datastore-status.ts';
 import { addVerifyCommand } from './datastore-verify.ts';
 
 /** Index memory per byte of unique data: 60 bytes an object, objects of 1.2 times the average. */
@@ -30,13 +30,12 @@ export function addDatastoreCommands(program: Command): void {
     .option('--max-lock <DURATION>', 'the longest retention lock that a snapshot can get, 365d by default; 0d for none')
     .action(async (options: CreateOptions, command: Command) => await create(options, command.optsWithGlobals()));
   datastore
-    .command('status')
-    .description('what a datastore holds')
-    .action(async (_, command: Command) => await status(command.optsWithGlobals()));
-  datastore
     .command('unlock')
     .description('say who holds the datastore; a lock never outlives its process')
     .action(async (_, command: Command) => await unlock(command.optsWithGlobals()));
+  addStatusCommands(datastore);
+  addSetCommand(datastore);
+  addQuotaCommands(datastore);
   addGcCommand(datastore);
   addRepairCommand(datastore);
   addVerifyCommand(datastore);
@@ -80,52 +79,6 @@ async function create(options: CreateOptions, common: CommonOptions): Promise<vo
         ['longest lock', durationText(value.maxLockMs)],
       ]),
   );
-}
-
-async function status(common: CommonOptions): Promise<void> {
-  const value = await withReadDatastore(repositoryPath(common), async (store) => ({
-    repository: store.layout.root,
-    store: store.config.store,
-    created: store.config.created,
-    averageChunkBytes: store.config.chunk.averageBytes,
-    ...(await contentOf(store)),
-    ...(await packsOf(store.layout)),
-    unfinishedSessions: (await readdir(store.layout.sessions)).filter((name) => name.endsWith('.json')).length,
-  }));
-  print(common.outputFormat, value, (shown) =>
-    pairs([
-      ['datastore', shown.repository],
-      ['id', shown.store],
-      ['created', shown.created],
-      ['average chunk', formatBytes(shown.averageChunkBytes)],
-      ['namespaces', String(shown.namespaces)],
-      ['groups', String(shown.groups)],
-      ['snapshots', String(shown.snapshots)],
-      ['packs', `${shown.packs} (${formatBytes(shown.packBytes)})`],
-      ['unfinished sessions', String(shown.unfinishedSessions)],
-    ]),
-  );
-}
-
-async function contentOf(store: ReadDatastore): Promise<{ namespaces: number; groups: number; snapshots: number }> {
-  const namespaces = await store.groups.namespaces();
-  let groups = 0;
-  let snapshots = 0;
-  for (const ns of namespaces) {
-    for (const group of await store.groups.groups(ns)) {
-      groups++;
-      snapshots += (await store.groups.times(ns, group)).length;
-    }
-  }
-  return { namespaces: namespaces.length, groups, snapshots };
-}
-
-async function packsOf(layout: Layout): Promise<{ packs: number; packBytes: number }> {
-  const names = await readdir(layout.packs);
-  let packBytes = 0;
-  // A pack may be renamed while this looks.
-  for (const name of names) packBytes += (await stat(join(layout.packs, name)).catch(() => ({ size: 0 }))).size;
-  return { packs: names.length, packBytes };
 }
 
 async function unlock(common: CommonOptions): Promise<void> {

@@ -1,11 +1,13 @@
 // holdfast snapshot list | show | forget | protect | lock | note
 import type { Command } from 'commander';
+import { readAccounting } from '../../datastore/accounting/accounting-file.ts';
 import type { Layout } from '../../datastore/layout.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import { remainingLockMs } from '../../datastore/snapshots/retention-lock.ts';
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
 import { persistedClockMs } from '../../datastore/store-clock.ts';
 import { Proofs } from '../../datastore/verify/proofs.ts';
+import type { Accounting } from '../../schema/accounting-file.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { durationText, parseDurationMs } from '../../util/duration.ts';
@@ -14,6 +16,7 @@ import { findSnapshot, resolveSnapshot } from '../find-snapshot.ts';
 import { operate } from '../operate.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
 import { type CommonOptions, namespaceOf, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+import { addDiffCommand } from './snapshot-diff.ts';
 
 const MAX_NOTE_LENGTH = 65_536;
 
@@ -29,6 +32,7 @@ export function addSnapshotCommands(program: Command): void {
     .description('one snapshot in full')
     .argument('<SNAPSHOT>')
     .action(async (text: string, _, command: Command) => await show(text, command.optsWithGlobals()));
+  addDiffCommand(snapshot);
   snapshot
     .command('forget')
     .description('remove a snapshot; its space is freed by garbage collection')
@@ -74,6 +78,10 @@ interface Listed {
   readonly sequence: number | null;
   readonly owner: string | null;
   readonly bytes: number | null;
+  /** What its session stored on disk. */
+  readonly bytesStored: number | null;
+  /** What only it needs, as of the last accounting. */
+  readonly bytesUnique: number | null;
   readonly archives: readonly string[];
   readonly protected: boolean;
   /** Milliseconds of the store clock; null when it is not locked, or no longer. */
@@ -88,12 +96,15 @@ interface Listed {
 async function list(groupText: string | undefined, options: CommonOptions): Promise<void> {
   const ns = namespaceOf(options);
   const rows = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
+    const unique = new Map(
+      (await readAccounting(layout))?.snapshots.map((row) => [`${row.ns}|${row.group}|${row.time}`, row.bytesUnique]),
+    );
     const wanted = groupText === undefined ? await groups.groups(ns) : [parseGroup(groupText)];
     const found: Listed[] = [];
     for (const group of wanted) {
       for (const time of await groups.times(ns, group)) {
         const row = await listed(groups, { ns, group, time }, layout);
-        if (row !== undefined) found.push(row);
+        if (row !== undefined) found.push({ ...row, bytesUnique: unique.get(`${ns}|${group}|${time}`) ?? null });
       }
     }
     return found.sort((a, b) => a.time - b.time);
@@ -101,15 +112,15 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
   for (const row of rows) if (row.error !== null) warn(row.error);
   print(options.outputFormat, rows, (all) =>
     table(
-      ['snapshot', 'size', 'archives', 'marks', 'notes'],
+      ['snapshot', 'size', 'stored', 'unique', 'archives', 'marks', 'notes'],
       all.map((row) => [
         row.snapshot,
-        row.bytes === null ? '?' : formatBytes(row.bytes),
+        ...[row.bytes, row.bytesStored, row.bytesUnique].map((bytes) => (bytes === null ? '?' : formatBytes(bytes))),
         row.archives.join(' '),
         marks(row),
         firstLine(row.notes),
       ]),
-      new Set(['size']),
+      new Set(['size', 'stored', 'unique']),
     ),
   );
 }
@@ -121,6 +132,8 @@ async function listed(groups: GroupStore, name: SnapshotName, layout: Layout): P
     sequence: null,
     owner: null,
     bytes: null,
+    bytesStored: null,
+    bytesUnique: null,
     archives: [],
     protected: false,
     lockRemainingMs: null,
@@ -142,6 +155,8 @@ async function listed(groups: GroupStore, name: SnapshotName, layout: Layout): P
     sequence: server.sequence,
     owner: server.owner,
     bytes: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
+    bytesStored: server.bytesStored ?? null,
+    bytesUnique: null,
     archives: client.archives.map((archive) => archive.name),
     protected: server.protected,
     lockRemainingMs: await lockRemaining(server, layout),
@@ -172,12 +187,15 @@ function firstLine(text: string): string {
 async function show(text: string, options: CommonOptions): Promise<void> {
   const shown = await withReadDatastore(repositoryPath(options), async ({ groups, layout, config }) => {
     const { name, manifest } = await findSnapshot(groups, text, options);
+    const accounting = await readAccounting(layout);
     const proof = (await Proofs.load(layout.verifyState, config.store)).snapshot(manifest.server.session);
     return {
       snapshot: snapshotLabel(name),
       ...manifest.client,
       ...manifest.server,
       lockRemainingMs: await lockRemaining(manifest.server, layout),
+      bytesUnique: uniqueBytes(accounting, name),
+      accountedAt: accounting?.time ?? null,
       verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
     };
   });
@@ -189,6 +207,13 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['base', value.base?.snapshot ?? 'none'],
       ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
       ['read', formatBytes(value.statistics.bytesRead)],
+      ['stored', value.bytesStored === undefined ? 'not known' : formatBytes(value.bytesStored)],
+      [
+        'unique',
+        value.bytesUnique === null
+          ? 'not counted yet; run holdfast datastore account'
+          : `${formatBytes(value.bytesUnique)} (counted ${value.accountedAt})`,
+      ],
       ['protected', value.protected ? 'yes' : 'no'],
       ['locked', value.lockRemainingMs === null ? 'no' : lockText(value.lockRemainingMs)],
       ['verified', describeProof(value.verified)],
@@ -206,6 +231,12 @@ async function show(text: string, options: CommonOptions): Promise<void> {
     ]);
     return `${pairs(rows)}\n\n${table(['archive', 'kind', 'size', 'root'], archives, new Set(['size']))}`;
   });
+}
+
+/** What forgetting it alone would free, as of the last accounting. */
+function uniqueBytes(accounting: Accounting | undefined, { ns, group, time }: SnapshotName): number | null {
+  const row = accounting?.snapshots.find((each) => each.ns === ns && each.group === group && each.time === time);
+  return row?.bytesUnique ?? null;
 }
 
 async function lock(text: string, duration: string, options: CommonOptions): Promise<void> {

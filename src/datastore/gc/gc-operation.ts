@@ -1,5 +1,7 @@
 // A whole garbage collection as an operation: mark, plan, sweep, and an audit when asked for.
+import { HoldfastError } from '../../util/errors.ts';
 import type { Operation } from '../control/operation.ts';
+import type { HeldDatastore } from '../held-datastore.ts';
 import type { MarkResult, SweepResult } from './collect-garbage.ts';
 import type { Plan } from './plan.ts';
 
@@ -28,8 +30,8 @@ export interface GcReport extends SweepResult {
 
 export const collectGarbage: Operation<GcRequest, GcReport> = {
   name: 'gc',
-  run: async (store, { dryRun, audit, rateLimitBytes }, { signal, onProgress }) =>
-    await store.collectGarbage(
+  run: async (store, { dryRun, audit, rateLimitBytes }, { signal, onProgress, warn }) => {
+    const report = await store.collectGarbage(
       {
         signal,
         rateLimitBytes: rateLimitBytes ?? undefined,
@@ -48,8 +50,21 @@ export const collectGarbage: Operation<GcRequest, GcReport> = {
           auditedObjects: audited?.metadataRead ?? null,
         };
       },
-    ),
+    );
+    if (!dryRun) await countAgain(store, signal, warn);
+    return report;
+  },
 };
+
+/** What went has changed who holds what. A count that fails takes nothing back of the collection. */
+async function countAgain(store: HeldDatastore, signal: AbortSignal, warn: (message: string) => void): Promise<void> {
+  try {
+    await store.account(signal, warn);
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    warn(`the space was not counted again: ${error.message}`);
+  }
+}
 
 function figures(
   marked: MarkResult,

@@ -11,6 +11,7 @@ import { describingRootErrors } from '../config.ts';
 import { type DamagedRange, damagedRanges } from '../damage.ts';
 import { type Root, rootsOf } from '../gc/roots.ts';
 import type { Layout } from '../layout.ts';
+import type { AllowanceDescriptor } from '../limits/allowance.ts';
 import type { IndexLocator, ObjectSource } from '../object-source.ts';
 import { PackState, type PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
@@ -57,6 +58,8 @@ export interface CommitResult {
 
 interface OpenOptions {
   readonly compressionLevel: number;
+  /** What it may store: quotas and free space. */
+  readonly allowance: AllowanceDescriptor;
   /** Paths of the owner's manifests: what they reach is in scope. */
   readonly ownerManifests: readonly string[];
   readonly adopted: readonly SessionRecord[];
@@ -125,6 +128,7 @@ export class BackupSession {
       scopeRoots: scopeRoots.map(({ id }) => Buffer.from(id).toString('hex')),
       scopeManifests: options.ownerManifests,
       compressionLevel: options.compressionLevel,
+      allowance: options.allowance,
     } satisfies SessionDescriptor);
     return session;
   }
@@ -235,7 +239,7 @@ export class BackupSession {
     await groups.writeState(this.#ns, this.#group, { ...state, ...marks });
 
     const name = { ns: this.#ns, group: this.#group, time };
-    const manifest = this.#manifest(client, marks, suspect);
+    const manifest = this.#manifest(client, marks, suspect, (await this.counters()).bytesStored);
     const prepared = await groups.prepare(name, manifest);
     return await this.#context.rootTurn.run(() => this.#publish(prepared, name, manifest, warning));
   }
@@ -274,7 +278,7 @@ export class BackupSession {
     return { name, manifest, bytesStored, warnings };
   }
 
-  #manifest(client: ClientPart, state: GroupState, suspectClock: boolean): Manifest {
+  #manifest(client: ClientPart, state: GroupState, suspectClock: boolean, bytesStored: number): Manifest {
     const server = {
       sequence: state.lastSequence,
       time: state.lastTime,
@@ -286,6 +290,7 @@ export class BackupSession {
       protected: false,
       notes: '',
       damaged: false,
+      bytesStored,
     };
     return { format: 1, client, server, digest: '' };
   }

@@ -7,6 +7,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import type { EntrySet } from '../index/entry-set.ts';
 import { FLAG_DATA } from '../index/index-entry.ts';
 import type { Layout } from '../layout.ts';
+import { Allowance, type AllowanceDescriptor } from '../limits/allowance.ts';
 import { eachRef, type IndexLocator, missing, type ObjectSource } from '../object-source.ts';
 import { PackKind } from '../packs/pack-format.ts';
 import type { PackTable } from '../packs/pack-table.ts';
@@ -25,6 +26,8 @@ export interface SessionDescriptor {
   /** The manifests that the owner had when the session opened; their roots belong to the scope too. */
   readonly scopeManifests: readonly string[];
   readonly compressionLevel: number;
+  /** Quotas and free space. */
+  readonly allowance: AllowanceDescriptor;
 }
 
 /** What a thread needs to write for any session. */
@@ -60,6 +63,7 @@ export class SessionSink {
   readonly #descriptor: SessionDescriptor;
   readonly #marks: SessionMarks;
   readonly #compressor: Compressor;
+  readonly #allowance: Allowance;
   readonly #markLive: (entry: number) => void;
   readonly #writers = new Map<number, PackWriter>();
   #counters: SinkCounters = zeroCounters();
@@ -72,6 +76,7 @@ export class SessionSink {
     this.#descriptor = descriptor;
     this.#marks = new SessionMarks(descriptor.marks);
     this.#compressor = new Compressor(descriptor.compressionLevel);
+    this.#allowance = new Allowance(descriptor.allowance);
     this.#markLive = (entry) => void env.live.add(entry);
     this.#scopeRoots = [...descriptor.scopeRoots];
     for (const root of descriptor.scopeRoots) this.#markScope(Buffer.from(root, 'hex') as ObjectId);
@@ -158,12 +163,15 @@ export class SessionSink {
   }
 
   #store(kind: number, id: ObjectId, refs: Uint8Array, payload: Uint8Array): void {
+    const bound = recordBound(refs.length, payload.length);
+    this.#allowance.requireRoom(bound);
     const isData = kind === Kind.data;
     const writer = this.#writer(isData ? PackKind.data : PackKind.metadata);
     const { space } = this.#descriptor;
-    const { offset, length } = writer.append(space, id, kind, recordBound(refs.length, payload.length), (target) =>
+    const { offset, length } = writer.append(space, id, kind, bound, (target) =>
       encodeRecord(target, { kind, id, refs, payload }, this.#compressor),
     );
+    this.#allowance.spend(length);
     const entry = this.#env.locator.index.insert(space, id, writer.pack, offset, length | (isData ? FLAG_DATA : 0));
     this.#env.live.add(entry);
     this.#marks.markPut(entry, writer.pack, offset + length);

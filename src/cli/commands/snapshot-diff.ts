@@ -1,0 +1,129 @@
+// holdfast snapshot diff: which ranges of an archive differ between two snapshots, written as they are found.
+import { once } from 'node:events';
+import type { Command } from 'commander';
+import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
+import type { ReadDatastore } from '../../datastore/read-datastore.ts';
+import { snapshotLabel } from '../../datastore/snapshots/group-store.ts';
+import type { Archive, Manifest } from '../../schema/manifest.ts';
+import { canonicalJson } from '../../util/canonical-json.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { findSnapshot } from '../find-snapshot.ts';
+import { interruptSignal } from '../interrupt.ts';
+import { formatBytes, printable } from '../output.ts';
+import { type CommonOptions, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+
+/** Objects that a diff looks up, at most a few lists and pages for each extent: the index stays on disk. */
+const EXPECTED_LOOKUPS = 1000;
+/** Text is written in parts of some KiB, not extent by extent. */
+const FLUSH_CHARS = 16_384;
+
+export function addDiffCommand(snapshot: Command): void {
+  snapshot
+    .command('diff')
+    .description('ranges of an archive that differ between two snapshots')
+    .argument('<BEFORE>')
+    .argument('<AFTER>')
+    .argument('[ARCHIVE]', 'needed when the snapshots have several disks')
+    .action(
+      async (before: string, after: string, archive: string | undefined, _, command: Command) =>
+        await diff(before, after, archive, command.optsWithGlobals()),
+    );
+}
+
+async function diff(
+  beforeText: string,
+  afterText: string,
+  archiveName: string | undefined,
+  options: CommonOptions,
+): Promise<void> {
+  const interrupt = interruptSignal();
+  try {
+    await withReadDatastore(repositoryPath(options), async (store) => {
+      const before = await findSnapshot(store.groups, beforeText, options);
+      const after = await findSnapshot(store.groups, afterText, options);
+      const name = archiveName ?? onlyDisk(before.manifest, after.manifest);
+      const archives = { before: archiveOf(before.manifest, name), after: archiveOf(after.manifest, name) };
+      requireComparable(before.manifest, after.manifest, archives.before, archives.after);
+      const head = {
+        before: snapshotLabel(before.name),
+        after: snapshotLabel(after.name),
+        archive: name,
+        bytesBefore: archives.before.sizeBytes,
+        bytesAfter: archives.after.sizeBytes,
+        pageBytes: pageBytesOf(archives.after),
+        averageChunkBytes: archives.after.chunker?.averageBytes ?? null,
+      };
+      const extents = extentsOf(store, archives.before, archives.after, after.manifest.server.space);
+      await write(head, extents, options, interrupt.signal);
+    });
+  } finally {
+    interrupt.stop();
+  }
+}
+
+function extentsOf(store: ReadDatastore, before: Archive, after: Archive, space: number): Iterable<Extent> {
+  const objects = store.objects(EXPECTED_LOOKUPS);
+  for (const warning of objects.warnings) warn(warning);
+  return diffArchives(before, after, (id) => objects.source.get(space, id));
+}
+
+/** JSON is one object whose extents stand a line each; text is a table without a bottom, and the sums under it. */
+async function write(
+  head: Readonly<Record<string, string | number | null>>,
+  extents: Iterable<Extent>,
+  { outputFormat }: CommonOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const isText = outputFormat === 'text';
+  const bytes: Record<ExtentKind, number> = { changed: 0, zeroed: 0, added: 0, removed: 0 };
+  let count = 0;
+  let text = isText
+    ? `${head.before} -> ${head.after}, ${head.archive}; exact to the chunk\n${'offset'.padStart(16)}  ${'length'.padStart(16)}  kind\n`
+    : `${JSON.stringify(head).slice(0, -1)},"granularity":"chunk","extents":[`;
+  for (const extent of extents) {
+    const { offset, length, kind } = extent;
+    text += isText
+      ? `${String(offset).padStart(16)}  ${String(length).padStart(16)}  ${kind}\n`
+      : `${count === 0 ? '' : ','}\n${JSON.stringify(extent)}`;
+    bytes[kind] += length;
+    count++;
+    if (text.length < FLUSH_CHARS) continue;
+    await flush(text, signal);
+    text = '';
+  }
+  const sums = Object.entries(bytes).map(([kind, sum]) => `${formatBytes(sum)} ${kind}`);
+  text += isText
+    ? `${count} extents: ${sums.join(', ')}\n`
+    : `\n],"count":${count},"bytes":${JSON.stringify(bytes)}}\n`;
+  await flush(isText ? printable(text) : text, signal);
+}
+
+async function flush(text: string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (!process.stdout.write(text)) await once(process.stdout, 'drain', { signal });
+}
+
+function onlyDisk(before: Manifest, after: Manifest): string {
+  const disks = after.client.archives.filter(({ kind }) => kind !== 'blob');
+  if (disks.length === 1) return (disks[0] as Archive).name;
+  throw new HoldfastError(
+    'bad-argument',
+    `which archive of ${before.client.backup}? Name one of ${after.client.archives.map(({ name }) => name).join(', ')}`,
+  );
+}
+
+function archiveOf({ client, server }: Manifest, name: string): Archive {
+  const archive = client.archives.find((each) => each.name === name);
+  if (archive !== undefined) return archive;
+  const names = client.archives.map((each) => each.name).join(', ');
+  throw new HoldfastError('not-found', `snapshot ${server.sequence} of the group has no ${name}; it has ${names}`);
+}
+
+function requireComparable(before: Manifest, after: Manifest, old: Archive, fresh: Archive): void {
+  if (before.server.space !== after.server.space)
+    throw new HoldfastError('bad-argument', 'the snapshots are of different owners or keys: nothing can be compared');
+  if ((old.kind === 'blob') !== (fresh.kind === 'blob'))
+    throw new HoldfastError('bad-argument', `${fresh.name} is a disk in one snapshot and a small file in the other`);
+  if (canonicalJson(old.chunker ?? null) !== canonicalJson(fresh.chunker ?? null))
+    warn(`${fresh.name} was cut in different ways, so that equal bytes count as changed`);
+}
