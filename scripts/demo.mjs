@@ -1,9 +1,9 @@
-// `npm run demo`: the whole data path on a real file system image, checked with tools that are not ours. Plain Node.
+// `npm run demo`: the data path and the keeping of a store on a real file system image, checked with tools that are not ours. Plain Node.
 // Works in a temporary directory (TMPDIR) that it removes, also after a failure or Ctrl-C. `--small`: 64 MiB instead of 1 GiB.
 // Exit code 0 when every check held, 1 when one did not, 130 after Ctrl-C.
 import { spawn } from 'node:child_process';
 import { constants, copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
-import { readSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { readSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -44,10 +44,10 @@ const check = (holds, what) => {
 const children = new Set();
 
 /** Runs a program to its end: its output, exit code and time. `onStart` gets the child. */
-function run(command, args, { onStart, quiet = false } = {}) {
+function run(command, args, { onStart, quiet = false, stdin = 'ignore' } = {}) {
   const started = performance.now();
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, PATH, HOLDFAST_REPOSITORY: '' } });
+    const child = spawn(command, args, { stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, PATH, HOLDFAST_REPOSITORY: '' } });
     children.add(child);
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) child[name].on('data', (bytes) => (output[name] += bytes));
@@ -270,6 +270,95 @@ async function demo(work) {
   check(kept > 0 && retry.objectsReused > 0, `it went on where the killed one stopped: ${kept} objects of it taken over, ${retry.objectsNew} new`);
   check(retry.bytesNew < 0.9 * first.bytesNew, `new ${mib(retry.bytesNew)}; without what was left it would have been some ${mib(first.bytesNew)}`);
   await restoreAndCompare('restore after the kill', v3, target, (to) => holdfast(store2, ['restore', retry.snapshot, 'disk0.img', to]));
+  rmSync(store2, { recursive: true });
+
+  heading('The store is kept while a backup of another machine holds it: prune, garbage collection, verify');
+  await besideBackup(store, v2, async () => {
+    const { said } = await holdfast(store, ['prune', '--group', 'vm/101', '--keep-last', '2']);
+    const gone = said.filter(({ keep }) => !keep).map(({ snapshot }) => snapshot);
+    check(gone.length === 1 && gone[0] === first.snapshot, `prune --keep-last 2 removed ${gone.join(' ')}`);
+  });
+  const other = await besideBackup(store, v3, async () => {
+    const { said: gc, ms } = await holdfast(store, ['datastore', 'gc', '--audit']);
+    check(gc.bytesFreed > 0 && gc.objectsLost === 0, `gc freed ${mib(gc.bytesFreed)}, and its audit misses nothing`);
+    rows.push(['garbage collection beside a backup', seconds(ms), '', '', `-${mib(gc.bytesFreed)}`, '', '']);
+    const verified = await holdfast(store, ['datastore', 'verify']);
+    check(verified.said.damaged.length === 0, `verify read ${mib(verified.said.bytesRead)}: nothing is damaged`);
+    rows.push(['verify beside a backup', seconds(verified.ms), mib(verified.said.bytesRead), '', '', '', '']);
+  });
+  await restoreAndCompare('restore of the backup beside', v3, target, (to) => holdfast(store, ['restore', other.snapshot, 'disk0.img', to]));
+
+  heading('One byte of the store is flipped: found, named, and healed by the next backup');
+  const { said: others } = await holdfast(store, ['snapshot', 'list', 'host/other']);
+  for (const { snapshot } of others) await holdfast(store, ['snapshot', 'forget', snapshot]);
+  await holdfast(store, ['datastore', 'gc']);
+  let hurt = { damaged: [] };
+  // A little garbage stays in packs; a byte of that hurts nobody.
+  for (let n = 0; n < 5 && hurt.damaged.length === 0; n++) {
+    flipOneByte(store, 0.5 + n * 0.07);
+    hurt = await verifyAll(store);
+  }
+  const names = new Set(hurt.damaged.map(({ snapshot }) => snapshot));
+  for (const { snapshot, archive, ranges } of hurt.damaged) for (const { offset, length } of ranges) say(`${snapshot} ${archive}: ${length} bytes at ${offset}`);
+  check(hurt.code === 27 && names.size > 0, `verify names ${names.size} snapshots and ends with exit code ${hurt.code}`);
+  // Whichever snapshot is concerned: the machine whose disk it is still has the bytes.
+  const isOfSecond = names.has(second.snapshot) && !names.has(third.snapshot);
+  await backup(store, 'backup that heals', isOfSecond ? v2 : v3);
+  const healed = await verifyAll(store);
+  check(healed.damaged.length === 0, 'verify again: every snapshot is whole, the old ones too');
+
+  heading('A disk over NBD: qemu-img reads it from our server');
+  await restoreAndCompare('qemu-img convert from serve-nbd', v3, target, (to) => throughNbd(store, third.snapshot, to, work));
+}
+
+/** Runs `work` while a backup from standard input, half of which has been sent, holds the store; returns what the backup says. */
+async function besideBackup(store, image, work) {
+  let feed;
+  const backedUp = holdfast(store, ['backup', '--group', 'host/other', 'disk0.img:-'], {
+    onStart: (child) => (feed = child.stdin),
+    stdin: 'pipe',
+  });
+  const content = readFileSync(image);
+  feed.write(content.subarray(0, content.length / 2));
+  while (!existsSync(join(store, 'control.sock'))) await new Promise((resolve) => setTimeout(resolve, 20));
+  await work();
+  feed.end(content.subarray(content.length / 2));
+  const { said } = await backedUp;
+  say(`${said.snapshot}: the backup ended as if it had been alone`);
+  return said;
+}
+
+/** In the largest pack, at this share of it. */
+function flipOneByte(store, share) {
+  const packs = readdirSync(join(store, 'packs')).map((name) => join(store, 'packs', name));
+  const [path] = packs.sort((a, b) => lstatSync(b).size - lstatSync(a).size);
+  const fd = openSync(path, 'r+');
+  const byte = Buffer.alloc(1);
+  const at = Math.floor(lstatSync(path).size * share);
+  readSync(fd, byte, 0, 1, at);
+  byte[0] ^= 0x10;
+  writeSync(fd, byte, 0, 1, at);
+  closeSync(fd);
+  say(`bit 4 of byte ${at} of packs/${basename(path)}`);
+}
+
+async function verifyAll(store) {
+  const { code, stdout } = await holdfast(store, ['datastore', 'verify'], { quiet: true });
+  return { code, ...JSON.parse(stdout) };
+}
+
+/** Starts the server, converts with qemu-img, and stops the server. */
+async function throughNbd(store, snapshot, target, work) {
+  const socket = join(work, 'nbd.sock');
+  let server;
+  const served = run(process.execPath, [holdfastJs, '--repository', store, 'serve-nbd', '--socket', socket], { onStart: (child) => (server = child), quiet: true });
+  while (!existsSync(socket)) await new Promise((resolve) => setTimeout(resolve, 20));
+  try {
+    return await run('qemu-img', ['convert', '-f', 'raw', '-O', 'raw', `nbd:unix:${socket}:exportname=${snapshot}/disk0.img`, target]);
+  } finally {
+    server.kill('SIGTERM');
+    await served;
+  }
 }
 
 function printTable() {
@@ -286,7 +375,7 @@ function printTable() {
 async function missing() {
   const lacks = [];
   if (!existsSync(holdfastJs)) lacks.push('dist/holdfast.js is not built: npm run build');
-  for (const [tool, args, from] of [['mke2fs', ['-V'], 'e2fsprogs'], ['debugfs', ['-V'], 'e2fsprogs'], ['cmp', ['--version'], 'diffutils']]) {
+  for (const [tool, args, from] of [['mke2fs', ['-V'], 'e2fsprogs'], ['debugfs', ['-V'], 'e2fsprogs'], ['cmp', ['--version'], 'diffutils'], ['qemu-img', ['--version'], 'qemu-utils']]) {
     const found = await run(tool, args, { quiet: true }).catch(() => undefined);
     if (found === undefined) lacks.push(`${tool} is missing: apt-get install -y ${from}`);
   }
@@ -323,7 +412,7 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
 }
 // The reader of our output went away, as `head` does.
 process.stdout.on('error', () => leave(1));
-console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue'));
+console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve'));
 say(`in ${work} (removed at the end)`);
 try {
   await demo(work);

@@ -11,6 +11,8 @@ export const AccountedSnapshot = Type.Object({
   bytesLogical: Bytes,
   /** What its session stored; null for snapshots of versions that did not note it. */
   bytesStored: Type.Union([Bytes, Type.Null()]),
+  /** Plain bytes of the objects that its session stored. */
+  bytesNew: Bytes,
   /** Records that only it reaches. */
   bytesUnique: Bytes,
   /** Records of which it is the oldest snapshot that reaches them. */

@@ -68,7 +68,7 @@ function describe(value: Awaited<ReturnType<typeof statusOf>>): string {
     ['packs', `${value.packs} (${formatBytes(value.packBytes)})`],
     ['unfinished sessions', String(value.unfinishedSessions)],
     ['logical', formatBytes(space.bytesLogical)],
-    ['reduction', space.reductionRatio === null ? 'nothing stored' : `${space.reductionRatio.toFixed(2)} : 1`],
+    ['reduction', reductionText(space)],
     ['live', bytes(space.bytesLive)],
     ['unique', bytes(space.bytesUnique)],
     ['shared', bytes(space.bytesShared)],
@@ -84,6 +84,14 @@ function describe(value: Awaited<ReturnType<typeof statusOf>>): string {
   const quotas = space.quotas.map((quota) => [quota.name, formatBytes(quota.usedBytes), formatBytes(quota.quotaBytes)]);
   if (quotas.length > 0) tables.push(table(['quota of', 'used', 'quota'], quotas, new Set(['used', 'quota'])));
   return [pairs(head), ...tables].join('\n\n');
+}
+
+function reductionText({ reductionRatio, dedupRatio, compressionRatio }: SpaceReport): string {
+  if (reductionRatio === null) return 'nothing stored';
+  const parts = dedupRatio === null || compressionRatio === null ? [] : [dedupRatio, compressionRatio];
+  const [dedup, compression] = parts.map((ratio) => ratio.toFixed(2));
+  const by = parts.length === 0 ? '' : ` (deduplication and holes ${dedup}, compression ${compression})`;
+  return `${reductionRatio.toFixed(2)} : 1${by}`;
 }
 
 function rowText(row: SpaceRow): string[] {

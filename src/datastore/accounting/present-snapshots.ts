@@ -63,6 +63,7 @@ export function figuresOf({
     owner: server.owner,
     bytesLogical: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
     bytesStored: server.bytesStored ?? null,
+    bytesNew: client.statistics.bytesNew,
     bytesAttributed: server.bytesStored ?? 0,
     suspectClock: server.suspectClock,
   };

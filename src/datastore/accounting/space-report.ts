@@ -43,6 +43,9 @@ export interface SpaceReport {
   readonly bytesPending: number | null;
   /** Logical bytes of all snapshots for each byte on disk. */
   readonly reductionRatio: number | null;
+  /** Plain bytes for each byte that the sessions of these snapshots stored; with `dedupRatio` it makes the reduction. */
+  readonly compressionRatio: number | null;
+  readonly dedupRatio: number | null;
   readonly freeBytes: number;
   readonly totalBytes: number;
   readonly lowSpaceLimitBytes: number;
@@ -67,6 +70,8 @@ export async function reportSpace(
   const bytesUnique = accounting === undefined ? null : sum(snapshots, (each) => each.bytesUnique ?? 0);
   const shared = new Map(accounting?.shared.map((row) => [`${row.ns}|${row.group ?? ''}`, row.bytes]));
   const known = accounting !== undefined;
+  const reductionRatio = bytesOnDisk === 0 ? null : bytesLogical / bytesOnDisk;
+  const compressionRatio = compressionOf(snapshots);
   return {
     accountedAt: accounting?.time ?? null,
     snapshotsSince: snapshots.filter((each) => each.bytesUnique === null).length,
@@ -79,7 +84,9 @@ export async function reportSpace(
     bytesUnique,
     bytesShared: accounting === undefined ? null : sum(accounting.shared, (row) => row.bytes),
     bytesPending: accounting === undefined ? null : accounting.bytesRecords - accounting.bytesLive,
-    reductionRatio: bytesOnDisk === 0 ? null : bytesLogical / bytesOnDisk,
+    reductionRatio,
+    compressionRatio,
+    dedupRatio: reductionRatio === null || compressionRatio === null ? null : reductionRatio / compressionRatio,
     freeBytes,
     totalBytes,
     lowSpaceLimitBytes: lowSpaceLimit(limits.lowSpaceBytes, totalBytes),
@@ -88,6 +95,13 @@ export async function reportSpace(
     groups: groupRows(snapshots, shared, known),
     quotas: quotasUsed(limits, present),
   };
+}
+
+/** Of the snapshots whose sessions noted what they stored. */
+function compressionOf(snapshots: readonly SnapshotFigures[]): number | null {
+  const noted = snapshots.filter(({ bytesStored }) => bytesStored !== null);
+  const stored = sum(noted, (each) => each.bytesStored ?? 0);
+  return stored === 0 ? null : sum(noted, (each) => each.bytesNew) / stored;
 }
 
 function groupRows(all: readonly SnapshotFigures[], shared: ReadonlyMap<string, number>, known: boolean): SpaceRow[] {
