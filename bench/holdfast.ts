@@ -58,6 +58,10 @@ export function readCollection(stdout: string): Record<'objectsLive' | 'packsDro
 export const verify = (repository: string, options: readonly string[] = []): Command =>
   holdfast(repository, 'datastore', 'verify', '--workers', '2', ...options);
 
+export const account = (repository: string): Command => holdfast(repository, 'datastore', 'account');
+
+export const status = (repository: string): Command => holdfast(repository, 'datastore', 'status');
+
 export const serveNbd = (repository: string, socket: string): Command =>
   holdfast(repository, 'serve-nbd', '--socket', socket, '--workers', '2');
 
