@@ -222,6 +222,14 @@ export class HeldDatastore {
     return await this.#alone(() => accountAll({ ...this.#context }, signal, warn));
   }
 
+  /** Whether the last count knew the very snapshots that are there. */
+  async isAccountingCurrent(): Promise<boolean> {
+    const accounting = await readAccounting(this.#layout);
+    if (accounting === undefined) return false;
+    const { snapshots, unreadable, goneSince } = await presentSnapshots(this.#groups, accounting);
+    return goneSince + unreadable.length === 0 && snapshots.every(({ bytesUnique }) => bytesUnique !== null);
+  }
+
   /**
    * Removes a snapshot; its removal is durable when this returns.
    * @throws `not-found`, `protected`, `retention-locked`.

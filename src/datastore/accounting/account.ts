@@ -30,6 +30,7 @@ export type AccountingSummary = Omit<Accounting, 'snapshots' | 'shared' | 'forma
 /** `holdfast datastore account`. */
 export const accountSpace: Operation<Record<string, never>, AccountingSummary> = {
   name: 'account',
+  isLong: true,
   run: async (store, _, { signal, warn }) => {
     const { snapshots, shared: _shared, format: _format, ...rest } = await store.account(signal, warn);
     return { ...rest, snapshots: snapshots.length };

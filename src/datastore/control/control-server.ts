@@ -11,7 +11,7 @@ import { MAX_REQUEST_CHARS, type Reply, type Request, receive, send, shortSocket
 const MAX_CONNECTIONS = 16;
 /** How long a connection may take to say what it wants. */
 const REQUEST_TIMEOUT_MS = 10_000;
-/** What an operation gets to end by itself when the holder ends; then it is aborted, and whoever asked goes on alone. */
+/** What a short operation gets to end by itself when the holder ends. Then it is aborted, and a long one at once: whoever asked goes on alone. */
 const GRACE_MS = 2000;
 const PROGRESS_EVERY_MS = 100;
 
@@ -23,7 +23,9 @@ export class ControlServer {
   readonly #directory: number;
   readonly #running = new Set<Promise<void>>();
   readonly #connections = new Set<Socket>();
+  /** Aborted when the holder ends, and when its grace is over. */
   readonly #ending = new AbortController();
+  readonly #ended = new AbortController();
 
   private constructor(store: HeldDatastore, layout: Layout, operations: Operations) {
     this.#store = store;
@@ -53,11 +55,12 @@ export class ControlServer {
     }
   }
 
-  /** Takes no more requests, gives running ones a moment, and aborts what is left; returns when nothing uses the store any more. */
+  /** Takes no more requests, gives short ones a moment, and aborts what is left; returns when nothing uses the store any more. */
   async close(): Promise<void> {
     rmSync(this.#layout.controlSocket, { force: true });
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    const grace = setTimeout(() => this.#ending.abort(ended()), GRACE_MS);
+    this.#ending.abort(ended());
+    const grace = setTimeout(() => this.#ended.abort(ended()), GRACE_MS);
     await Promise.all(this.#running);
     clearTimeout(grace);
     for (const socket of this.#connections) socket.destroySoon();
@@ -91,6 +94,7 @@ export class ControlServer {
   /** Answers a request; with nothing at all when the holder ends first: the other side then goes on by itself. */
   async #serve(socket: Socket, request: Request, gone: AbortSignal): Promise<void> {
     let reply: Reply;
+    let ending = this.#ended.signal;
     try {
       const operation = this.#operations.get(request.operation);
       if (operation === undefined)
@@ -98,10 +102,11 @@ export class ControlServer {
           'bad-argument',
           `the process that holds the datastore does not know ${request.operation}: it is of another version; wait until it ends`,
         );
-      const signal = AbortSignal.any([gone, this.#ending.signal]);
+      ending = operation.isLong ? this.#ending.signal : this.#ended.signal;
+      const signal = AbortSignal.any([gone, ending]);
       reply = { result: await operation.run(this.#store, request.argument as never, workOver(socket, signal)) };
     } catch (error) {
-      if (this.#ending.signal.aborted) return;
+      if (ending.aborted) return;
       reply = { error: plainError(error) };
     }
     if (!socket.destroyed) send(socket, reply);

@@ -12,6 +12,8 @@ export interface Work {
 /** Arguments and result are plain JSON. To run it again from its beginning does no harm: a holder that dies leaves it to whoever asked. */
 export interface Operation<Argument, Result> {
   readonly name: string;
+  /** It is long, and loses little when it is broken off: a holder that ends does not wait for it. */
+  readonly isLong?: boolean;
   run(store: HeldDatastore, argument: Argument, work: Work): Promise<Result>;
 }
 

@@ -61,6 +61,8 @@ export interface SweepResult {
 
 /** How often a mark begins again because a session that it had as a root failed meanwhile. */
 const MAX_MARKS = 5;
+/** Pause after work while sessions are open, against the time that it took. */
+const PAUSE_FACTOR = 2;
 /** Entries that one slice counts: some 20 ms. */
 const COUNT_ENTRIES = 1 << 20;
 
@@ -83,7 +85,7 @@ export class GarbageCollection {
       const { roots, candidates } = await this.#takeRoots();
       const { pool, signal } = { ...this.#context, ...this.#options };
       const start: Omit<WalkStart, 'walk' | 'roots'> = { visited: new EntrySet().buffer, marks: true };
-      const walked = await walkAll(pool, start, roots, signal);
+      const walked = await walkAll(pool, start, roots, signal, (tookMs) => this.#giveWay(tookMs));
       const blocking = walked.unreadable.filter((object) => !object.isData);
       if (blocking.length === 0) {
         const figures = await this.#count(candidates);
@@ -110,7 +112,9 @@ export class GarbageCollection {
       bytesDone += job.fileBytes;
       const started = performance.now();
       await this.#run(job, result);
-      await this.#slowDown(job.fileBytes, performance.now() - started);
+      const tookMs = performance.now() - started;
+      await this.#slowDown(job.fileBytes, tookMs);
+      await this.#giveWay(tookMs);
     }
     await emptyCondemned(this.#context.layout);
     return result;
@@ -121,7 +125,7 @@ export class GarbageCollection {
     const { pool, rootTurn, rootSources } = this.#context;
     const roots = await rootTurn.run(() => takeRoots(rootSources(), new EntrySet()));
     const start = { visited: new EntrySet().buffer, marks: false };
-    return await walkAll(pool, start, roots, this.#options.signal);
+    return await walkAll(pool, start, roots, this.#options.signal, (tookMs) => this.#giveWay(tookMs));
   }
 
   async #takeRoots(): Promise<{ roots: Root[]; candidates: number[] }> {
@@ -209,6 +213,13 @@ export class GarbageCollection {
     }
     await emptyCondemned(layout);
     return bytes;
+  }
+
+  /** Backups come first: while one runs, a collection uses a third of the time at most. */
+  async #giveWay(tookMs: number): Promise<void> {
+    const { rootSources } = this.#context;
+    if ([...rootSources().sessions].length === 0) return;
+    await setTimeout(tookMs * PAUSE_FACTOR, undefined, { signal: this.#options.signal });
   }
 
   async #slowDown(bytes: number, tookMs: number): Promise<void> {

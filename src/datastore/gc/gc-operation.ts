@@ -30,6 +30,7 @@ export interface GcReport extends SweepResult {
 
 export const collectGarbage: Operation<GcRequest, GcReport> = {
   name: 'gc',
+  isLong: true,
   run: async (store, { dryRun, audit, rateLimitBytes }, { signal, onProgress, warn }) => {
     const report = await store.collectGarbage(
       {
@@ -51,7 +52,8 @@ export const collectGarbage: Operation<GcRequest, GcReport> = {
         };
       },
     );
-    if (!dryRun) await countAgain(store, signal, warn);
+    const isUnchanged = report.packsDropped + report.packsRewritten === 0 && (await store.isAccountingCurrent());
+    if (!dryRun && !isUnchanged) await countAgain(store, signal, warn);
     return report;
   },
 };

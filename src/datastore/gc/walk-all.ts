@@ -12,11 +12,13 @@ export interface Walked {
   readonly unreadable: readonly Unreadable[];
 }
 
+/** `giveWay` is called after each slice with the time that it took of each thread. */
 export async function walkAll(
   pool: WorkerPool,
   start: Omit<WalkStart, 'walk' | 'roots'>,
   roots: readonly Root[],
   signal: AbortSignal,
+  giveWay: (tookMs: number) => Promise<void> = async () => {},
 ): Promise<Walked> {
   const threads = Array.from({ length: pool.size }, (_, thread) => thread);
   const walk = randomUUID();
@@ -43,7 +45,9 @@ export async function walkAll(
         unreadable.push(...slice.unreadable);
       }
       busy = busy.filter((_, place) => !progress[place]?.isDone);
-      if (busy.length > 0) busy = await handOut(pool, walk, threads, busy);
+      if (busy.length === 0) break;
+      busy = await handOut(pool, walk, threads, busy);
+      await giveWay(SLICE_MS);
     }
   } finally {
     await pool.all('gc.endWalk', walk);

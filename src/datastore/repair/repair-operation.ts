@@ -10,5 +10,6 @@ export interface PackRepair {
 
 export const repairPacks: Operation<{ dryRun: boolean }, PackRepair> = {
   name: 'repair',
+  isLong: true,
   run: async (store, { dryRun }, { signal }) => await store.repairPacks(dryRun, signal),
 };

@@ -4,6 +4,7 @@ import type { VerifyReport, VerifyRequest } from './verify-store.ts';
 
 export const verify: Operation<VerifyRequest, VerifyReport> = {
   name: 'verify',
+  isLong: true,
   run: async (store, request, { signal, onProgress }) =>
     await store.verify(request, {
       signal,
