@@ -25,9 +25,11 @@ export async function gcYield({ images, workspace, runs, scale }: Context): Prom
   const sizes = makeStores(workspace, base.path, Math.min(DISK_BYTES * scale, base.sizeBytes));
   const onlyForgotten = sizes.all - sizes.kept;
   const [collected] = await race([collection(workspace)], runs);
-  const alone = backupBeside(workspace, 'backup alone', base.path, false);
-  const beside = backupBeside(workspace, 'backup beside that gc', base.path, true);
+  const other: OtherProcess = { collecting: undefined, freedBytes: 0 };
+  const alone = backupBeside(workspace, 'backup alone', base.path, other, false);
+  const beside = backupBeside(workspace, 'backup beside that gc', base.path, other, true);
   const [aloneRow, besideRow] = await race([alone, beside], runs);
+  await other.collecting;
   const left = extra(collected, 'leftBytes');
   const givenBack = left === null ? null : (sizes.all - left) / onlyForgotten;
   const extraBytes = extra(collected, 'extraBytes');
@@ -38,7 +40,7 @@ export async function gcYield({ images, workspace, runs, scale }: Context): Prom
       atMost('gc: peak of extra disk', extraBytes === null ? null : extraBytes / 2 ** 20, 1024, ' MiB'),
       atLeast('speed of a backup beside a gc / alone', ratio(aloneRow, besideRow, wall), 0.7),
     ],
-    facts: { heldOnlyByForgotten: onlyForgotten },
+    facts: { heldOnlyByForgotten: onlyForgotten, freedBesideBackup: other.freedBytes },
   };
 }
 
@@ -85,27 +87,36 @@ function collection(workspace: Workspace): Contender {
   };
 }
 
-function backupBeside(workspace: Workspace, name: string, image: string, collects: boolean): Contender {
+/** A collection that another process asks for, and that goes on alone when the backup has ended. */
+interface OtherProcess {
+  collecting: Promise<void> | undefined;
+  freedBytes: number;
+}
+
+function backupBeside(
+  workspace: Workspace,
+  name: string,
+  image: string,
+  other: OtherProcess,
+  collects: boolean,
+): Contender {
   const repository = workspace.path(HOME, 'repository');
-  let running: Promise<string> | undefined;
-  let freed = 0;
   return {
     name,
     missing: holdfastMissing(),
     before: async () => {
-      await running;
+      await other.collecting;
       workspace.reset(HOME);
     },
     commands: () => {
       // Started here, so that it finds the store held by the backup that begins now.
       if (collects)
-        running = collectWhenHeld(repository).then((stdout) => {
-          freed = readCollection(stdout).bytesFreed;
-          return stdout;
+        other.collecting = collectWhenHeld(repository).then((stdout) => {
+          other.freedBytes = readCollection(stdout).bytesFreed;
         });
       return [backup(repository, image)];
     },
-    after: ([stdout]) => ({ ...readBackup(stdout).figures, ...(collects && { freedBytes: freed }) }),
+    after: ([stdout]) => readBackup(stdout).figures,
   };
 }
 

@@ -136,7 +136,7 @@ describe('on a store', () => {
     await open.store.updateSnapshot(name, { protected: false });
     await open.crash();
     open = await OpenStore.open(root, 1);
-    const { server } = (await readManifest(open.store.groups.manifestPath(name))) as Manifest;
+    const { server } = readManifest(open.store.groups.manifestPath(name)) as Manifest;
     assert.deepEqual([server.lockedUntilClockMs, server.notes, server.protected], [lockedUntilClockMs, 'kept', false]);
     await assert.rejects(open.store.forget(name), { code: 'retention-locked' });
   });
