@@ -40,7 +40,7 @@ test('diff, account and status of two backups of a disk', async (t) => {
   assert.deepEqual([diff.count, diff.bytes.zeroed, diff.bytesAfter], [diff.extents.length, MIB, disk.length]);
   assert.ok((diff.bytes.changed as number) < 2 * MIB);
   const text = (await place.run('snapshot', 'diff', first, second)).stdout.toString();
-  assert.match(text, / 3145728 +1048576 {2}zeroed\n[^]*1\.00 MiB zeroed, 0 B added, 0 B removed\n$/);
+  assert.match(text, / 3145728 +1048576 {2}zeroed\n[\s\S]*1\.00 MiB zeroed, 0 B added, 0 B removed\n$/);
   assert.equal((await place.json<Diff>('snapshot', 'diff', second, second, 'disk0.img')).count, 0);
   await place.fails('not-found', 'snapshot', 'diff', first, second, 'disk9.img');
 
