@@ -58,7 +58,9 @@ test('a whole store: nothing to repair', async (t) => {
 
 test('an altered footer and bad state files: all is found again', async (t) => {
   const { place, disk, args } = await placeWithDisk(t);
-  alter(dataPack(place), (bytes) => void (bytes[bytes.length - 10]! ^= 1));
+  alter(dataPack(place), (bytes) => {
+    bytes[bytes.length - 10]! ^= 1;
+  });
   for (const name of ['holder.json', 'quarantine.json']) writeFileSync(join(place.repository, name), '{');
   await place.fails('datastore-damaged', ...args);
   const plan = await place.json<Report>('datastore', 'repair', '--dry-run');
