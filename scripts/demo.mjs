@@ -320,7 +320,7 @@ async function besideBackup(store, image, work) {
   });
   const content = readFileSync(image);
   feed.write(content.subarray(0, content.length / 2));
-  while (!existsSync(join(store, 'control.sock'))) await new Promise((resolve) => setTimeout(resolve, 20));
+  while (readdirSync(join(store, 'sessions')).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
   await work();
   feed.end(content.subarray(content.length / 2));
   const { said } = await backedUp;

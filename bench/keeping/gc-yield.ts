@@ -3,7 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createCipheriv } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Contender, extra, race, ratio, wall } from '../contender.ts';
 import { backup, collect, forget, holdfastMissing, readBackup, readCollection } from '../holdfast.ts';
@@ -122,7 +122,7 @@ function backupBeside(
 
 /** What a collection prints that runs inside of the backup which holds the store. */
 async function collectWhenHeld(repository: string): Promise<string> {
-  while (!existsSync(`${repository}/control.sock`)) await sleep(10);
+  while (readdirSync(`${repository}/sessions`).length === 0) await sleep(10);
   return await output(collect(repository));
 }
 

@@ -7,7 +7,6 @@ export class Layout {
   readonly lockDb: string;
   readonly readersDb: string;
   readonly holder: string;
-  readonly controlSocket: string;
   readonly spaces: string;
   readonly clock: string;
   readonly quarantine: string;
@@ -27,7 +26,6 @@ export class Layout {
     this.lockDb = join(root, 'lock.db');
     this.readersDb = join(root, 'readers.db');
     this.holder = join(root, 'holder.json');
-    this.controlSocket = join(root, 'control.sock');
     this.spaces = join(root, 'spaces');
     this.clock = join(root, 'clock.json');
     this.quarantine = join(root, 'quarantine.json');

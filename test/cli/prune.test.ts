@@ -1,6 +1,6 @@
 // holdfast prune and snapshot lock as users run them.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -240,7 +240,7 @@ test('beside a backup in another process, prune and lock run there', async (t) =
   const options = { env: { HOLDFAST_REPOSITORY: place.repository } };
   const backup = start(['backup', '--group', 'vm/200', 'disk0.img:-'], options);
   backup.child.stdin?.write(Buffer.alloc(100_000, 7));
-  while (!existsSync(join(place.repository, 'control.sock'))) await setTimeout(20);
+  while (readdirSync(join(place.repository, 'sessions')).length === 0) await setTimeout(20);
   await place.run('snapshot', 'lock', NAMES[1] as string, '--for', '1d');
   await place.fails('retention-locked', 'snapshot', 'lock', NAMES[1] as string, '--for', '1h');
   const rows = await place.json<Row[]>('prune', '--group', 'vm/101', '--keep-last', '1');

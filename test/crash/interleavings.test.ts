@@ -26,7 +26,18 @@ suite('everything at once', { skip: skipWithoutBuild() }, () => {
   }
 
   test('nothing was left out', () => {
-    const wanted = ['commit', 'suspend', 'forget', 'gc', 'packs dropped', 'packs rewritten', 'crash', 'reopen'];
+    const wanted = [
+      'commit',
+      'suspend',
+      'forget',
+      'prune',
+      'verify',
+      'gc',
+      'packs dropped',
+      'packs rewritten',
+      'crash',
+      'reopen',
+    ];
     for (const what of [...wanted, 'read', 'read beside', 'damage'])
       assert.ok((done.get(what) ?? 0) > 0, `${what} was never done: ${JSON.stringify([...done])}`);
   });

@@ -5,9 +5,10 @@ import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ObjectId } from '../../src/chunker/object.ts';
+import type { Work } from '../../src/datastore/control/operation.ts';
 import type { ObjectSource } from '../../src/datastore/object-source.ts';
+import { removePruned } from '../../src/datastore/prune/prune-operation.ts';
 import { ReadDatastore } from '../../src/datastore/read-datastore.ts';
-import type { BackupSession } from '../../src/datastore/sessions/backup-session.ts';
 import { type SnapshotName, snapshotLabel } from '../../src/datastore/snapshots/group-store.ts';
 import type { Manifest } from '../../src/schema/manifest.ts';
 import { type Namespace, parseGroup } from '../../src/schema/names.ts';
@@ -22,48 +23,22 @@ import {
   putPage,
 } from '../support/store.ts';
 import { contentOf, putList, readImage, SHARED_CONTENTS, sizeOf, textOf } from './interleaving-images.ts';
+import {
+  GROUPS,
+  type Group,
+  type InterleavingPlan,
+  type InterleavingReport,
+  type OpenSession,
+  type Snapshot,
+} from './interleaving-model.ts';
 
 const NS = '' as Namespace;
-/** By group its owner: two share what they may name, one is alone. */
-const GROUPS = { 'vm/1': 'root@pam', 'vm/2': 'root@pam', 'vm/3': 'other@pam' } as const;
-type Group = keyof typeof GROUPS;
 const MAX_SESSIONS = 3;
 const MAX_IN_FLIGHT = 6;
+const UNDAMAGED = { damaged: [], packsDamaged: [], copiesDamaged: 0, objectsMissing: 0 };
+const SILENT: Work = { signal: NO_SIGNAL, onProgress: () => {}, warn: () => {} };
 /** Errors that may happen once a record was damaged, and at no other time. */
 const DAMAGE = ['object-damaged', 'object-missing', 'out-of-scope', 'datastore-damaged'];
-
-export interface InterleavingPlan {
-  readonly seed: number;
-  readonly steps: number;
-  /** Damages records as it goes; without it every failure is a finding. */
-  readonly damages: boolean;
-}
-
-export interface InterleavingReport {
-  /** How often what was done: so that a run that did nothing does not pass for a good one. */
-  readonly done: Readonly<Record<string, number>>;
-}
-
-interface Snapshot {
-  readonly name: SnapshotName;
-  readonly owner: string;
-  readonly contents: readonly number[];
-  state: 'there' | 'going';
-}
-
-interface OpenSession {
-  readonly session: BackupSession;
-  readonly group: Group;
-  /** What it may name without putting it: contents of its owner's snapshots that were there when it opened, and of leftovers. */
-  readonly inScope: readonly number[];
-  /** Leftovers that its commit ends. */
-  readonly adopted: readonly number[];
-  readonly put: Set<number>;
-  /** Of those what nobody had put before. */
-  readonly fresh: Set<number>;
-  readonly puts: Promise<unknown>[];
-  isEnding: boolean;
-}
 
 /** Runs one plan in a store of its own. Throws at the first thing that is not as the model says. */
 export async function runInterleaving(plan: InterleavingPlan): Promise<InterleavingReport> {
@@ -95,6 +70,7 @@ class World {
   #nextFresh = SHARED_CONTENTS;
   #isDamaged = false;
   #isCollecting = false;
+  #isVerifying = false;
   #isDown = false;
   #failure: unknown;
 
@@ -134,6 +110,8 @@ class World {
       [6, () => this.#suspend()],
       [12, () => this.#forget()],
       [16, () => this.#collect()],
+      [4, () => this.#verify()],
+      [3, () => this.#prune()],
       [10, () => this.#start('read', () => this.#readOne())],
       [6, () => this.#start('reader', () => this.#readBeside())],
       [2, () => this.#crash()],
@@ -268,6 +246,39 @@ class World {
       this.#count('gc');
       this.#count('packs dropped', swept.packsDropped);
       this.#count('packs rewritten', swept.packsRewritten);
+    });
+  }
+
+  /** Without damage a verification finds none, whatever happens beside it. */
+  #verify(): void {
+    if (this.#isVerifying) return;
+    this.#isVerifying = true;
+    this.#start('verify', async () => {
+      try {
+        const request = { snapshot: null, provedSinceMs: Number.POSITIVE_INFINITY, rateLimitBytes: null };
+        const report = await this.#store.store.verify(request, { signal: NO_SIGNAL, onProgress: () => {} });
+        const { damaged, packsDamaged, copiesDamaged, objectsMissing } = report;
+        if (!this.#isDamaged)
+          assert.deepEqual({ damaged, packsDamaged, copiesDamaged, objectsMissing }, UNDAMAGED, 'verify found damage');
+        this.#count('verify');
+      } finally {
+        this.#isVerifying = false;
+      }
+    });
+  }
+
+  /** Carries out a plan of one group that keeps its newest. */
+  #prune(): void {
+    const group = this.#pick(Object.keys(GROUPS) as Group[]);
+    const ofGroup = [...this.#snapshots.values()].filter((each) => each.name.group === group && each.state === 'there');
+    const going = ofGroup.sort((a, b) => a.name.time - b.name.time).slice(0, -1);
+    if (going.length === 0) return;
+    for (const snapshot of going) snapshot.state = 'going';
+    this.#start('prune', async () => {
+      const groups = [{ group: parseGroup(group), times: going.map(({ name }) => name.time) }];
+      await removePruned.run(this.#store.store, { ns: NS, groups }, SILENT);
+      for (const { name } of going) this.#snapshots.delete(keyOf(name));
+      this.#count('prune');
     });
   }
 

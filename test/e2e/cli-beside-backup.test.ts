@@ -1,7 +1,7 @@
 // Commands that change a store while a backup in another process holds it: they run there, and go on alone when it ends.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync, readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -29,7 +29,7 @@ async function heldBackup(place: Place, disk: Buffer): Promise<ReturnType<typeof
   const options = { env: { HOLDFAST_REPOSITORY: place.repository } };
   const run = start(['backup', '--group', 'vm/200', 'disk0.img:-', '--output-format', 'json'], options);
   run.child.stdin?.write(disk.subarray(0, disk.length / 2));
-  while (!existsSync(join(place.repository, 'control.sock'))) await sleep(20);
+  while (readdirSync(join(place.repository, 'sessions')).length === 0) await sleep(20);
   return { ...run, finish: () => run.child.stdin?.end(disk.subarray(disk.length / 2)) };
 }
 

@@ -240,7 +240,7 @@ test('while a backup holds the datastore, it verifies for others, and damage is 
   const options = { env: { HOLDFAST_REPOSITORY: place.repository } };
   const backup = start(['backup', '--group', 'host/a', 'dump.img:-', '--output-format', 'json'], options);
   backup.child.stdin?.write(pattern(3 * MIB, 4));
-  while (!existsSync(join(place.repository, 'control.sock'))) await sleep(20);
+  while (readdirSync(join(place.repository, 'sessions')).length === 0) await sleep(20);
   const { damaged } = await verifyBad(place);
   assert.deepEqual([damaged.length, damaged[0]?.snapshot], [1, place.snapshot]);
   backup.child.stdin?.end();

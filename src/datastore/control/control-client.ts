@@ -1,11 +1,11 @@
 // Asks the process that holds a datastore to do something with it.
-import { closeSync, openSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { reviveError } from '../../util/plain-error.ts';
 import type { Layout } from '../layout.ts';
 import type { Operation, Work } from './operation.ts';
-import { MAX_REPLY_CHARS, type Reply, receive, send, shortSocketPath } from './wire.ts';
+import { controlSocketPath } from './socket-path.ts';
+import { MAX_REPLY_CHARS, type Reply, receive, send } from './wire.ts';
 
 /** The holder died, or ended with the request unread. */
 const BROKEN = ['ECONNRESET', 'EPIPE'];
@@ -58,10 +58,9 @@ function answer(socket: Socket, work: Work): Promise<{ result: unknown } | undef
 
 /** Undefined when nobody listens. */
 async function connected(layout: Layout): Promise<Socket | undefined> {
-  const directory = openSync(layout.root, 'r');
   try {
     return await new Promise<Socket>((resolve, reject) => {
-      const socket = connect(shortSocketPath(directory), () => resolve(socket));
+      const socket = connect(controlSocketPath(layout.root), () => resolve(socket));
       socket.once('error', reject);
     });
   } catch (error) {
@@ -74,7 +73,5 @@ async function connected(layout: Layout): Promise<Socket | undefined> {
         { cause: error },
       );
     throw error;
-  } finally {
-    closeSync(directory);
   }
 }

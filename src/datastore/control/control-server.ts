@@ -1,12 +1,13 @@
 // The holder's side of the control socket: runs operations for other processes of the same user while it holds the store.
-import { chmodSync, closeSync, openSync, rmSync } from 'node:fs';
+import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { HoldfastError } from '../../util/errors.ts';
 import { plainError } from '../../util/plain-error.ts';
 import type { HeldDatastore } from '../held-datastore.ts';
 import type { Layout } from '../layout.ts';
 import type { Operations, Work } from './operation.ts';
-import { MAX_REQUEST_CHARS, type Reply, type Request, receive, send, shortSocketPath } from './wire.ts';
+import { controlSocketPath } from './socket-path.ts';
+import { MAX_REQUEST_CHARS, type Reply, type Request, receive, send } from './wire.ts';
 
 const MAX_CONNECTIONS = 16;
 /** How long a connection may take to say what it wants. */
@@ -17,47 +18,45 @@ const PROGRESS_EVERY_MS = 100;
 
 export class ControlServer {
   readonly #store: HeldDatastore;
-  readonly #layout: Layout;
+  readonly #path: string;
   readonly #operations: Operations;
   readonly #server: Server;
-  readonly #directory: number;
   readonly #running = new Set<Promise<void>>();
   readonly #connections = new Set<Socket>();
   /** Aborted when the holder ends, and when its grace is over. */
   readonly #ending = new AbortController();
   readonly #ended = new AbortController();
 
-  private constructor(store: HeldDatastore, layout: Layout, operations: Operations) {
+  private constructor(store: HeldDatastore, path: string, operations: Operations) {
     this.#store = store;
-    this.#layout = layout;
+    this.#path = path;
     this.#operations = operations;
-    this.#directory = openSync(layout.root, 'r');
     this.#server = createServer((socket) => this.#accept(socket));
     this.#server.maxConnections = MAX_CONNECTIONS;
   }
 
   /** Listens. Called by the holder only: a socket file that is there belongs to a process that has died. */
   static async start(store: HeldDatastore, layout: Layout, operations: Operations): Promise<ControlServer> {
-    const control = new ControlServer(store, layout, operations);
+    const path = controlSocketPath(layout.root);
+    const control = new ControlServer(store, path, operations);
     try {
-      rmSync(layout.controlSocket, { force: true });
+      rmSync(path, { force: true });
       await new Promise<void>((resolve, reject) => {
         control.#server.once('error', reject);
-        control.#server.listen(shortSocketPath(control.#directory), resolve);
+        control.#server.listen(path, resolve);
       });
       // Whoever may connect may do whatever the holder may.
-      chmodSync(layout.controlSocket, 0o600);
+      chmodSync(path, 0o600);
       return control;
     } catch (error) {
       control.#server.close();
-      closeSync(control.#directory);
       throw error;
     }
   }
 
   /** Takes no more requests, gives short ones a moment, and aborts what is left; returns when nothing uses the store any more. */
   async close(): Promise<void> {
-    rmSync(this.#layout.controlSocket, { force: true });
+    rmSync(this.#path, { force: true });
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#ending.abort(ended());
     const grace = setTimeout(() => this.#ended.abort(ended()), GRACE_MS);
@@ -65,7 +64,6 @@ export class ControlServer {
     clearTimeout(grace);
     for (const socket of this.#connections) socket.destroySoon();
     await closed;
-    closeSync(this.#directory);
   }
 
   #accept(socket: Socket): void {

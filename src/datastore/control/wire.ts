@@ -43,8 +43,3 @@ export function receive(socket: Socket, maxChars: number, take: (message: unknow
       );
   });
 }
-
-/** A path for `listen` and `connect`, which take 107 bytes at most, whatever the length of the store's own. */
-export function shortSocketPath(directoryDescriptor: number): string {
-  return `/proc/self/fd/${directoryDescriptor}/control.sock`;
-}

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { askHolder } from '../../../src/datastore/control/control-client.ts';
 import { ControlServer } from '../../../src/datastore/control/control-server.ts';
 import type { Operation, Work } from '../../../src/datastore/control/operation.ts';
+import { controlSocketPath } from '../../../src/datastore/control/socket-path.ts';
 import { Layout } from '../../../src/datastore/layout.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
@@ -131,7 +132,7 @@ test('a holder that ends aborts what runs, which is then no answer; the socket i
   await control?.close();
   control = undefined;
   assert.equal(await asked, undefined);
-  assert.equal(existsSync(layout.controlSocket), false);
+  assert.equal(existsSync(controlSocketPath(layout.root)), false);
   assert.equal(await askHolder(layout, operation, null, quiet), undefined, 'nobody listens');
 });
 
@@ -154,10 +155,10 @@ test('what ends by itself within the grace is answered', async () => {
 });
 
 test('a socket that a dead process left is replaced; only the owner may connect', async () => {
-  writeFileSync(layout.controlSocket, '');
+  writeFileSync(controlSocketPath(layout.root), '');
   assert.equal(await askHolder(layout, echo, { value: 1 }, quiet), undefined);
   await listen(echo);
-  assert.equal(statSync(layout.controlSocket).mode & 0o777, 0o600);
+  assert.equal(statSync(controlSocketPath(layout.root)).mode & 0o777, 0o600);
   assert.ok(await askHolder(layout, echo, { value: 1 }, quiet));
 });
 
@@ -165,7 +166,7 @@ test('garbage, two requests, and a request that is too long break their own conn
   await listen(echo);
   const request = `${JSON.stringify({ operation: 'echo', argument: { value: 1 } })}\n`;
   for (const bytes of ['no JSON\n', `${request}${request}`, 'x'.repeat((1 << 20) + 2)]) {
-    const socket = connect(layout.controlSocket);
+    const socket = connect(controlSocketPath(layout.root));
     socket.on('error', () => {});
     socket.resume();
     socket.write(bytes);
@@ -179,6 +180,6 @@ test('a store with a path longer than a socket address takes', async () => {
   mkdirSync(deep, { recursive: true });
   layout = new Layout(deep);
   await listen(echo);
-  assert.ok(existsSync(layout.controlSocket));
+  assert.ok(existsSync(controlSocketPath(layout.root)));
   assert.ok(await askHolder(layout, echo, { value: 1 }, quiet));
 });
