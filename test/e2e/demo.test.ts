@@ -20,7 +20,9 @@ suite('scripts/demo.mjs --small', { skip: missing }, () => {
 
   const start = () => spawn('node', ['scripts/demo.mjs', '--small'], { env: { ...process.env, TMPDIR: work } });
 
-  test('shows the data path and finds every restore identical', { timeout: 300_000 }, async () => {
+  test('shows the data path and the keeping of a store, and finds every restore identical', {
+    timeout: 300_000,
+  }, async () => {
     const demo = start();
     let output = '';
     for (const stream of [demo.stdout, demo.stderr]) {
@@ -31,7 +33,7 @@ suite('scripts/demo.mjs --small', { skip: missing }, () => {
     const [code] = (await once(demo, 'close')) as [number];
     assert.equal(code, 0, output);
     const table = output.slice(output.indexOf('\nstep '));
-    assert.equal(table.match(/ identical$/gm)?.length, 5, output);
+    assert.equal(table.match(/ identical$/gm)?.length, 7, output);
     assert.match(table, /^backup of version 3, killed /m);
     assert.doesNotMatch(output, /FAILED|DIFFERENT/);
     assert.deepEqual(readdirSync(work), []);
