@@ -64,10 +64,14 @@ export class IdHasher {
 /** The first 16 bytes of BLAKE3, keyed when a key is given: checksums and macs of the format. */
 export function shortHash(bytes: Uint8Array, key?: Uint8Array): Buffer {
   if (key === undefined) return blake3(bytes as Buffer).subarray(0, 16);
+  return keyedHash(key, bytes).subarray(0, 16);
+}
+
+/** BLAKE3 in keyed mode (32-byte key), 32 bytes: subkeys and signatures. */
+export function keyedHash(key: Uint8Array, bytes: Uint8Array): Buffer {
   return Blake3Hasher.newKeyed(key as Buffer)
     .update(bytes as Buffer)
-    .digestBuffer()
-    .subarray(0, 16);
+    .digestBuffer();
 }
 
 /** BLAKE3 of some bytes as hexadecimal text. */
