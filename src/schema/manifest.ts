@@ -14,12 +14,23 @@ export const CutRecord = Type.Object({
 });
 export type CutRecord = Static<typeof CutRecord>;
 
+export const ArchiveWarnings = Type.Object({
+  count: Count,
+  /** The first of them, as they were shown. */
+  first: Type.Array(Type.String({ maxLength: 8192 }), { maxItems: 100 }),
+});
+export type ArchiveWarnings = Static<typeof ArchiveWarnings>;
+
 export const Archive = Type.Object({
   name: Type.String({ maxLength: 128 }),
-  kind: Type.Union([Type.Literal('image'), Type.Literal('stream'), Type.Literal('blob')]),
+  kind: Type.Union([Type.Literal('image'), Type.Literal('stream'), Type.Literal('blob'), Type.Literal('tree')]),
   sizeBytes: Count,
   root: Hex32,
   chunker: Type.Optional(CutRecord),
+  /** Of a tree: its entries, the top included. */
+  entries: Type.Optional(Count),
+  /** Of a tree: what could not be read as it was. */
+  warnings: Type.Optional(ArchiveWarnings),
 });
 export type Archive = Static<typeof Archive>;
 

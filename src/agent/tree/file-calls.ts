@@ -1,0 +1,128 @@
+// System calls on file trees that Node does not offer, from file-calls.c: relative to open directories, never through a symbolic link, with
+// extended attributes. Measured: a directory of 1,000 files is listed, looked at and asked for attributes in one call.
+import { constants } from 'node:fs';
+import { createRequire } from 'node:module';
+import { getSystemErrorName } from 'node:util';
+import { STAT_BYTES } from '../../chunker/stat-block.ts';
+import type { ByteString } from '../../util/byte-string.ts';
+
+/** Bytes of a stat block with the device's major and minor number behind it. */
+export const STAT_OUT_BYTES = STAT_BYTES + 8;
+
+/** What of a file's metadata to set; the same bits say what could not be set. */
+export const Metadata = { owner: 1, mode: 2, times: 4, xattrs: 8, acls: 16, attributes: 32, all: 63 } as const;
+
+/** Flags for `open`: a directory, or a regular file that may be anything else by now; neither through a symbolic link. */
+export const OPEN_DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+export const OPEN_TO_READ = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOATIME;
+export const OPEN_NEW = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+
+/**
+ * All calls answer with a number: 0 or more, or the negative errno. A directory is an open descriptor, a name one component in it (for
+ * `open` with directory -1: a path).
+ */
+export interface FileCalls {
+  /** A descriptor, closed on exec. O_NOATIME is left out where the caller may not use it. */
+  open(directory: number, name: ByteString, flags: number, mode: number): number;
+  /** All names but . and .., sorted by their bytes, each once: a byte with the length, then the name. */
+  listNames(directory: number): Buffer | number;
+  /** Scan records (`readScan`) of names in the form of `listNames`; a name that cannot be looked at has its errno in its record. */
+  scan(directory: number, names: Uint8Array): Buffer | number;
+  /** Writes the stat block and the device of a name, or with an empty name of the descriptor itself, to `out` (76 bytes). */
+  stat(directory: number, name: ByteString, out: Uint8Array): number;
+  /** Reads a file from its start until it or `target` ends, and its stat block after that: the bytes read. */
+  readFile(directory: number, name: ByteString, target: Uint8Array, out: Uint8Array): number;
+  /** Where from `offset` on the next data (or hole) begins; -ENXIO when no data follows. */
+  seek(fd: number, offset: number, wantsHole: boolean | number): number;
+  makeDirectory(directory: number, name: ByteString, mode: number): number;
+  makeSymlink(directory: number, name: ByteString, target: ByteString): number;
+  /** A device, FIFO or socket; `mode` with its type bits. */
+  makeNode(directory: number, name: ByteString, mode: number, major: number, minor: number): number;
+  makeLink(directory: number, name: ByteString, existingDirectory: number, existingName: ByteString): number;
+  remove(directory: number, name: ByteString, isDirectory: boolean | number): number;
+  /**
+   * Sets what `wanted` (bits of `Metadata`) names of `fd`, or with fd -1 of the name itself; `readFailures` reads the answer. When the owner
+   * cannot be set, set-id bits are left out of the mode.
+   */
+  setMetadata(
+    directory: number,
+    name: ByteString,
+    fd: number,
+    stat: Uint8Array,
+    xattrs: Uint8Array,
+    wanted: number,
+  ): number;
+  /** A new file with its data and metadata; negative: there is no file. Else as `setMetadata`. */
+  writeFile(
+    directory: number,
+    name: ByteString,
+    data: Uint8Array,
+    stat: Uint8Array,
+    xattrs: Uint8Array,
+    wanted: number,
+  ): number;
+}
+
+/** Loads the compiled calls, which lie beside this file: in src/agent/tree/ and, next to the bundle, in dist/. */
+export function loadFileCalls(): FileCalls {
+  const binding = createRequire(import.meta.url)('./file-calls.node') as Record<keyof FileCalls, unknown>;
+  const flag = (value: boolean | number): number => Number(value);
+  const raw = binding as unknown as FileCalls;
+  return {
+    ...raw,
+    seek: (fd, offset, wantsHole) => raw.seek(fd, offset, flag(wantsHole)),
+    remove: (directory, name, isDirectory) => raw.remove(directory, name, flag(isDirectory)),
+  };
+}
+
+/** The name of an errno, such as ENOENT, for a negative result or a positive errno. */
+export function errnoName(errno: number): string {
+  return getSystemErrorName(-Math.abs(errno));
+}
+
+/** What `setMetadata` and `writeFile` could not set: bits of `Metadata`, and the first errno. */
+export function readFailures(result: number): { readonly kinds: number; readonly errno: number } {
+  return { kinds: result & 0xff, errno: result >>> 8 };
+}
+
+/** One record of `scan`. Views into the scan's buffer. */
+export interface Scanned {
+  readonly name: ByteString;
+  /** Why it could not be looked at; 0 when it could. */
+  readonly errno: number;
+  /** Why its extended attributes could not be read; they are empty then. */
+  readonly xattrErrno: number;
+  readonly isMountPoint: boolean;
+  /** A regular file with fewer blocks than its size needs. */
+  readonly isSparse: boolean;
+  readonly stat: Buffer;
+  /** Device that it lies on, as major * 2^32 + minor. */
+  readonly device: number;
+  /** Of a symbolic link. */
+  readonly target: Buffer;
+  readonly xattrs: Buffer;
+}
+
+const SCAN_HEADER_BYTES = 92;
+
+/** Reads the records of a scan one by one. */
+export function* readScan(scan: Buffer): Generator<Scanned> {
+  for (let at = 0; at < scan.length; ) {
+    const length = scan.readUInt32LE(at);
+    const nameEnd = at + SCAN_HEADER_BYTES + scan.readUInt8(at + 4);
+    const targetEnd = nameEnd + scan.readUInt32LE(at + 8);
+    const marks = scan.readUInt8(at + 7);
+    yield {
+      name: scan.toString('latin1', at + SCAN_HEADER_BYTES, nameEnd) as ByteString,
+      errno: scan.readUInt8(at + 5),
+      xattrErrno: scan.readUInt8(at + 6),
+      isMountPoint: (marks & 1) !== 0,
+      isSparse: (marks & 2) !== 0,
+      stat: scan.subarray(at + 16, at + 16 + STAT_BYTES),
+      device: scan.readUInt32LE(at + 84) * 2 ** 32 + scan.readUInt32LE(at + 88),
+      target: scan.subarray(nameEnd, targetEnd),
+      xattrs: scan.subarray(targetEnd, targetEnd + scan.readUInt32LE(at + 12)),
+    };
+    at += length;
+  }
+}
