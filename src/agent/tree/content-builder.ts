@@ -40,6 +40,12 @@ export class ContentBuilder {
     return this.#pieces.length > MAX_PIECES ? this.#intoLists() : undefined;
   }
 
+  /** The same for a file that is known to have few pieces. */
+  addSmall(length: number, id: Uint8Array): void {
+    this.#pieces.push({ length, isHole: false });
+    this.#ids.push(Buffer.from(id));
+  }
+
   addHole(length: number): Promise<void> | undefined {
     if (this.#lists !== undefined) return this.#lists.add({ length, id: undefined });
     this.#pieces.push({ length, isHole: true });
@@ -53,7 +59,7 @@ export class ContentBuilder {
     return this.finishPieces();
   }
 
-  /** The same for a file that is known to have few pieces. */
+  /** The same for a file to which only `addSmall` added. */
   finishPieces(): EntryContent {
     if (this.#pieces.length === 0) return NO_CONTENT;
     return {

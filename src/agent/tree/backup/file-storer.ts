@@ -89,7 +89,7 @@ export class FileStorer {
     for (let done = 0; done < length; ) {
       const at = this.#window.pointer + HEADROOM_BYTES + done;
       const piece = this.#cutter.nextStream(at, length - done, true);
-      void pieces.addData(piece, sink.putData(at, piece));
+      pieces.addSmall(piece, sink.putData(at, piece));
       done += piece;
     }
     return pieces.finishPieces();
