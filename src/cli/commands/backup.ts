@@ -69,6 +69,7 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
           archives,
           changeMap,
           time,
+          key: undefined,
           averageBytes: store.config.chunk.averageBytes,
           stdin: process.stdin,
           signal: interrupt.signal,
