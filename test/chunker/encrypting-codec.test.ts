@@ -68,7 +68,7 @@ test('what is encoded comes back, and the clear part tells kind, refs and stored
 test('the largest object, stored raw and compressed', () => {
   for (const payload of [randomBytes(MAX_OBJECT_BYTES), Buffer.alloc(MAX_OBJECT_BYTES, 'ab')]) {
     const { id, record } = makeRecord(Kind.data, NO_REFS, payload);
-    assert.ok(codec.open(record, id).payload.equals(payload));
+    assert.ok(Buffer.compare(codec.open(record, id).payload, payload) === 0);
   }
 });
 
@@ -100,7 +100,7 @@ test('neither plain bytes nor what they compress to stand in a record', () => {
     const packed = makeRecord(Kind.data, NO_REFS, payload, plain).record.subarray(56, -16);
     for (const bytes of [payload, packed])
       for (let at = 0; at + 8 <= bytes.length; at += 5) assert.ok(!record.includes(bytes.subarray(at, at + 8)));
-    assert.ok(!record.includes(key.encryptionKey) && !record.includes(key.idKey));
+    assert.ok(![key.encryptionKey, key.idKey].some((secret) => record.includes(Buffer.from(secret))));
   }
 });
 
