@@ -1,6 +1,7 @@
 // A backup, as a list of steps: open the sources, open a session, store each archive, commit, read one chunk per disk back.
 import type { Readable } from 'node:stream';
-import { diskCutParameters } from '../../chunker/cut-parameters.ts';
+import { cutRecord, diskCutParameters } from '../../chunker/cut-parameters.ts';
+import type { DataKey } from '../../chunker/data-key.ts';
 import type { Archive, ClientPart, Statistics } from '../../schema/manifest.ts';
 import type { ArchiveKind } from '../../schema/names.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
@@ -32,6 +33,8 @@ export interface BackupRequest {
   /** Label that the user asked for, in Unix seconds. */
   readonly time: number | undefined;
   readonly averageBytes: number;
+  /** Encrypts the snapshot; the session that is opened has the same. */
+  readonly key: DataKey | undefined;
   readonly stdin: Readable;
   readonly signal: AbortSignal;
   readonly onProgress: (archive: string, bytesDone: number, bytesTotal: number | undefined) => void;
@@ -120,6 +123,7 @@ async function storeArchive(
   disk: DiskSource | undefined,
 ): Promise<{ archive: Archive; bytesRead: number; bytesSampled?: number }> {
   const { averageBytes, signal } = request;
+  const cutSeed = request.key?.cutSeed;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
   if (spec.kind === 'tree') return await storeTree(request, pool, session, spec);
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
@@ -128,14 +132,13 @@ async function storeArchive(
       name: spec.name,
       stream: request.stdin,
       averageBytes,
+      cutSeed,
       onProgress,
       signal,
     });
-  const work = { name: spec.name, source: disk, averageBytes, onProgress, signal };
+  const work = { name: spec.name, source: disk, averageBytes, cutSeed, onProgress, signal };
   const incremental =
-    request.changeMap === undefined
-      ? undefined
-      : incrementalOf(request.changeMap, session.bases, spec.name, averageBytes, request.warn);
+    request.changeMap === undefined ? undefined : incrementalOf(request, request.changeMap, session.bases, spec.name);
   try {
     return await backupImage(pool, session, { ...work, incremental });
   } catch (error) {
@@ -154,9 +157,10 @@ async function storeTree(
   session: Session,
   { name, path }: ArchiveSpec,
 ): Promise<{ archive: Archive; bytesRead: number }> {
-  const { averageBytes, tree: options = DEFAULT_TREE_OPTIONS, signal, warn } = request;
+  const { averageBytes, key, tree: options = DEFAULT_TREE_OPTIONS, signal, warn } = request;
   const onProgress = (bytesDone: number): void => request.onProgress(name, bytesDone, undefined);
-  return await backupTree(pool, session, { name, path, options, averageBytes, onProgress, warn, signal });
+  const work = { name, path, options, averageBytes, cutSeed: key?.cutSeed, onProgress, warn, signal };
+  return await backupTree(pool, session, work);
 }
 
 /** Whether an object of the base has no good copy left; one that was found bad meanwhile is no longer in scope. */
@@ -166,11 +170,10 @@ function isLost(error: unknown): error is HoldfastError {
 
 /** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */
 function incrementalOf(
+  { averageBytes, key, warn }: BackupRequest,
   map: ChangeMap,
   bases: readonly Base[],
   name: string,
-  averageBytes: number,
-  warn: (message: string) => void,
 ): { base: Archive; changed: readonly Range[] } | undefined {
   const changed = map.disks.get(name);
   const base = bases.find((candidate) => candidate.name === map.base);
@@ -179,7 +182,7 @@ function incrementalOf(
   if (changed === undefined) why = 'the change map does not name this disk';
   else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
   else if (archive?.kind !== 'image') why = `${map.base} has no image ${name}`;
-  else if (canonicalJson(archive.chunker) !== canonicalJson(diskCutParameters(averageBytes)))
+  else if (canonicalJson(archive.chunker) !== canonicalJson(cutRecord(diskCutParameters(averageBytes, key?.cutSeed))))
     why = `${map.base} was cut with other parameters`;
   if (why !== undefined) {
     warn(`${name}: read in full, for ${why}`);
@@ -231,7 +234,7 @@ async function clientPart(
     clientTime: new Date().toISOString(),
     archives: stored.archives,
     base: base === undefined ? null : { snapshot: base.name, sequence: base.sequence },
-    key: null,
+    key: request.key?.fingerprint ?? null,
     statistics: {
       bytesLogical,
       bytesRead: stored.bytesRead,

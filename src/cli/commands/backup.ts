@@ -73,6 +73,7 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
           changeMap,
           tree,
           time,
+          key: undefined,
           averageBytes: store.config.chunk.averageBytes,
           stdin: process.stdin,
           signal: interrupt.signal,

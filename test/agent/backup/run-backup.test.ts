@@ -89,6 +89,7 @@ function rig(t: TestContext, change: Partial<BackupRequest> = {}) {
     changeMap: undefined,
     time: undefined,
     averageBytes: AVERAGE_BYTES,
+    key: undefined,
     stdin: Readable.from([]),
     signal: new AbortController().signal,
     onProgress: () => {},

@@ -1,6 +1,6 @@
 // Backs up one file tree: directories go to the worker threads, those found last first; each becomes an object once all below it are. What did
 // not change since the base snapshot is not read.
-import { streamCutParameters } from '../../../chunker/cut-parameters.ts';
+import { cutRecord, streamCutParameters } from '../../../chunker/cut-parameters.ts';
 import { Content, LeafBuilder } from '../../../chunker/directory.ts';
 import { Kind, type ObjectId, parseId } from '../../../chunker/object.ts';
 import type { Archive, ArchiveWarnings } from '../../../schema/manifest.ts';
@@ -47,6 +47,8 @@ export interface TreeWork {
   readonly path: string;
   readonly options: TreeOptions;
   readonly averageBytes: number;
+  /** Undefined for the public one. */
+  readonly cutSeed: string | undefined;
   readonly onProgress: (bytesDone: number) => void;
   readonly warn: (message: string) => void;
   readonly signal: AbortSignal;
@@ -65,8 +67,8 @@ export async function backupTree(
   work: TreeWork,
 ): Promise<{ archive: Archive; bytesRead: number }> {
   const { name, path, options } = work;
-  const cut = streamCutParameters(work.averageBytes);
-  const base = await baseOf(session, work, cut);
+  const cut = streamCutParameters(work.averageBytes, work.cutSeed);
+  const base = await baseOf(session, work, cutRecord(cut));
   const top = await pool.call<TopDirectory>(0, 'tree.look', { path, idMap: options.idMap });
   const settings: TreeSettings = {
     path,
@@ -85,7 +87,7 @@ export async function backupTree(
       kind: 'tree' as const,
       sizeBytes: counts.bytesLogical,
       root: Buffer.from(root).toString('hex'),
-      chunker: cut,
+      chunker: cutRecord(cut),
       entries: counts.entries + 1,
     };
     const isWhole = warnings.count === 0;

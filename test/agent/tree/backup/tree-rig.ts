@@ -63,6 +63,7 @@ export class TreeRig {
         tree: { ...DEFAULT_TREE_OPTIONS, ...options },
         time: undefined,
         averageBytes: 65536,
+        key: undefined,
         stdin: Readable.from([]),
         signal: signal ?? new AbortController().signal,
         onProgress: () => {},
