@@ -34,7 +34,7 @@ test('strings sort as their bytes', () => {
 test('text becomes UTF-8 and is displayed as it was typed', () => {
   fc.assert(
     fc.property(
-      fc.string({ unit: 'binary' }).filter((text) => text.isWellFormed()),
+      fc.string({ unit: 'binary' }).filter((text) => Buffer.from(text).toString() === text),
       (text) => {
         assert.deepEqual(toBytes(fromText(text)), Buffer.from(text, 'utf8'));
         assert.equal(display(fromText(text)), text);
