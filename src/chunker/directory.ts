@@ -273,8 +273,12 @@ function checkEntry({ content, contentBytes, errno, stat, xattrs }: DirectoryEnt
 
 function checkXattrs(xattrs: Uint8Array): void {
   if (xattrs.length > MAX_XATTR_BYTES) throw malformed('extended attributes that are too large');
-  for (const { name } of eachXattr(xattrs))
+  let previous = '';
+  for (const { name } of eachXattr(xattrs)) {
     if (name === '' || name.includes('\0')) throw malformed('an impossible name');
+    if (name <= previous) throw malformed('names that do not rise');
+    previous = name;
+  }
 }
 
 /** The extended attributes of an entry. @throws HoldfastError `object-damaged`. */
