@@ -9,6 +9,7 @@ export interface Base {
   readonly name: string;
   readonly sequence: number;
   readonly archives: readonly Archive[];
+  readonly manifest: Manifest;
   /** Ranges without a good copy: they are read again although nothing changed. */
   readonly damaged: readonly (Range & { readonly archive: string })[];
 }

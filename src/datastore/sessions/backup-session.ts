@@ -44,6 +44,8 @@ export interface BaseSnapshot {
   readonly name: string;
   readonly sequence: number;
   readonly archives: readonly Archive[];
+  /** For clients that check its signature. */
+  readonly manifest: Manifest;
   /** Ranges that have no good copy: to be read again although nothing changed. */
   readonly damaged: readonly DamagedRange[];
 }
@@ -390,6 +392,7 @@ function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
     name: `${client.backup}/${formatTime(server.time)}`,
     sequence: server.sequence,
     archives: client.archives,
+    manifest,
     damaged,
   };
 }
