@@ -1,6 +1,6 @@
 // A backup, as a list of steps: open the sources, open a session, store each archive, commit, read one chunk per disk back.
 import type { Readable } from 'node:stream';
-import { diskCutParameters } from '../../chunker/cut-parameters.ts';
+import { cutRecord, diskCutParameters } from '../../chunker/cut-parameters.ts';
 import type { DataKey } from '../../chunker/data-key.ts';
 import type { Archive, ClientPart, RecoveryRecord, Statistics } from '../../schema/manifest.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
@@ -132,6 +132,7 @@ async function storeArchive(
   disk: DiskSource | undefined,
 ): Promise<{ archive: Archive; bytesRead: number; bytesSampled?: number }> {
   const { averageBytes, signal } = request;
+  const cutSeed = request.key?.cutSeed;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
   if (disk === undefined)
@@ -139,14 +140,13 @@ async function storeArchive(
       name: spec.name,
       stream: request.stdin,
       averageBytes,
+      cutSeed,
       onProgress,
       signal,
     });
-  const work = { name: spec.name, source: disk, averageBytes, onProgress, signal };
+  const work = { name: spec.name, source: disk, averageBytes, cutSeed, onProgress, signal };
   const incremental =
-    request.changeMap === undefined
-      ? undefined
-      : incrementalOf(request.changeMap, request.bases, spec.name, averageBytes, request.warn);
+    request.changeMap === undefined ? undefined : incrementalOf(request, request.changeMap, request.bases, spec.name);
   try {
     return await backupImage(pool, session, { ...work, incremental });
   } catch (error) {
@@ -166,11 +166,10 @@ function isLost(error: unknown): error is HoldfastError {
 
 /** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */
 function incrementalOf(
+  { averageBytes, key, warn }: BackupRequest,
   map: ChangeMap,
   bases: readonly Base[],
   name: string,
-  averageBytes: number,
-  warn: (message: string) => void,
 ): { base: Archive; changed: readonly Range[] } | undefined {
   const changed = map.disks.get(name);
   const base = bases.find((candidate) => candidate.name === map.base);
@@ -179,7 +178,7 @@ function incrementalOf(
   if (changed === undefined) why = 'the change map does not name this disk';
   else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
   else if (archive?.kind !== 'image') why = `${map.base} has no image ${name}`;
-  else if (canonicalJson(archive.chunker) !== canonicalJson(diskCutParameters(averageBytes)))
+  else if (canonicalJson(archive.chunker) !== canonicalJson(cutRecord(diskCutParameters(averageBytes, key?.cutSeed))))
     why = `${map.base} was cut with other parameters`;
   if (why !== undefined) {
     warn(`${name}: read in full, for ${why}`);

@@ -54,7 +54,10 @@ export async function readPaperCopy(path: string, text: string, passphrase: () =
   const bytes = joinLines(path, text);
   if (bytes[1] === Protection.none) return deriveDataKey(bytes.subarray(HEADER_BYTES));
   let at = HEADER_BYTES;
-  const take = (length: number): Buffer => bytes.subarray(at, (at += length));
+  const take = (length: number): Buffer => {
+    at += length;
+    return bytes.subarray(at - length, at);
+  };
   const [logN = 0, r = 0, p = 0] = take(COST_BYTES);
   const parameters = { n: 2 ** logN, r, p, salt: take(SALT_BYTES) };
   if (!isSaneScrypt(parameters)) throw damaged(path, 'its first line holds parameters that cannot be meant');

@@ -1,7 +1,7 @@
 // Reads one sealed pack from its start to its end, in steps, and checks header, frames, records and footer against each other. A record
 // counts as bad only after a second read, and its copy is quarantined then. A pack that garbage collection drops meanwhile is no damage.
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { type ObjectId, PLAIN_SPACE } from '../../chunker/object.ts';
+import type { ObjectId } from '../../chunker/object.ts';
 import { type Area, Arena } from '../../util/arena.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { entryAt } from '../gc/rewrite-packs.ts';
@@ -210,9 +210,8 @@ export class PackCheck {
   #canGet(space: number, id: Uint8Array): boolean {
     const { locator, source } = this.#env;
     if (locator.readable(space, id) < 0) return false;
-    if (space !== PLAIN_SPACE) return true;
     try {
-      source.get(space, Buffer.from(id) as ObjectId);
+      source.refs(space, Buffer.from(id) as ObjectId);
       return true;
     } catch (error) {
       if (error instanceof HoldfastError) return false;

@@ -25,6 +25,10 @@ export class MemorySink implements ObjectSink {
     return this.#keep(this.#hasher.id(kind, refs, payload), kind, refs, payload);
   }
 
+  id(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
+    return this.#hasher.id(kind, refs, payload);
+  }
+
   get(id: ObjectId): StoredObject {
     const object = this.objects.get(id.toString('hex'));
     if (object === undefined) throw new HoldfastError('object-missing', `no object ${id.toString('hex')}`);

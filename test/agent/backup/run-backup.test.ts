@@ -89,6 +89,7 @@ function rig(t: TestContext, change: Partial<BackupRequest> = {}) {
     changeMap: undefined,
     time: undefined,
     averageBytes: AVERAGE_BYTES,
+    key: undefined,
     stdin: Readable.from([]),
     signal: new AbortController().signal,
     onProgress: () => {},
@@ -110,7 +111,11 @@ async function makeBase(session: FakeSession, archive: Partial<Archive> = {}): P
   const sizeBytes = lengths.reduce((sum, length) => sum + length);
   const cut = { ...diskCutParameters(AVERAGE_BYTES) };
   const image: Archive = { name: 'disk0.img', kind: 'image', sizeBytes, root, chunker: cut, ...archive };
-  return { name: BASE_NAME, sequence: 4, archives: [image], damaged: [] };
+  const manifest = {
+    client: { backup: 'vm/101', key: null },
+    server: { time: 1_700_000_000 },
+  } as unknown as Manifest;
+  return { name: BASE_NAME, sequence: 4, archives: [image], manifest, damaged: [] };
 }
 
 const mapOf = (offset: number, length: number, name = 'disk0.img'): ChangeMap => ({
