@@ -93,7 +93,7 @@ function checkOf(number: number, bytes: Uint8Array): string {
 /** The numbered lines in any order, put together; other text is instructions. */
 function joinLines(path: string, text: string): Buffer {
   const found = new Map<number, Buffer>();
-  for (const row of text.split('\n')) {
+  for (const row of text.split(/\r\n|\n|\r/)) {
     const [, digits, rest] = /^\s*(\d{1,2})[\s.:)](.*)$/.exec(row) ?? [];
     if (digits === undefined) continue;
     const number = Number(digits);
@@ -120,9 +120,7 @@ function joinLines(path: string, text: string): Buffer {
 function lineBytes(path: string, number: number, text: string): Buffer {
   const characters = text.replace(/[\s-]/g, '');
   const bytes = decodeBase32(characters.slice(0, -GROUP));
-  const check = decodeBase32(characters.slice(-GROUP));
-  const isGood =
-    bytes !== undefined && check !== undefined && checkOf(number, bytes) === normal(characters.slice(-GROUP));
+  const isGood = bytes !== undefined && checkOf(number, bytes) === normal(characters.slice(-GROUP));
   if (!isGood)
     throw damaged(path, `line ${number} has a typing error: compare it with the paper, character by character`);
   return bytes;
