@@ -101,7 +101,10 @@ export class LastSnapshots {
  * Undefined when it is the same, or newer by the clocks of the clients that made the two.
  */
 export function olderThanRemembered({ client, server }: Manifest, last: Remembered | undefined): string | undefined {
-  if (last === undefined || client.signature === last.signature) return undefined;
-  if (client.key !== null && Date.parse(client.clientTime) > Date.parse(last.clientTime)) return undefined;
+  if (last === undefined) return undefined;
+  // Members of a plain manifest prove nothing.
+  const isSigned = client.key !== null;
+  if (isSigned && (client.signature === last.signature || Date.parse(client.clientTime) > Date.parse(last.clientTime)))
+    return undefined;
   return `${last.group}/${formatTime(server.time)}, made at ${client.clientTime}${client.key === null ? ' and not encrypted' : ''}, is given for the latest, but this client made ${last.group}/${formatTime(last.time)} at ${last.clientTime}`;
 }
