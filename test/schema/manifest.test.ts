@@ -81,12 +81,31 @@ test('a manifest as it is, with base or without, and with members of later versi
 });
 
 test('every member is needed and has its type', () => {
-  const optional = ['client.archives.0', 'client.archives.1', 'client.archives.0.chunker'];
+  const optional = [
+    'client.archives.0',
+    'client.archives.1',
+    'client.archives.0.chunker',
+    'client.archives.0.chunker.cutSeed',
+  ];
   for (const path of paths(manifest).filter((each) => !optional.includes(each))) {
     assert.ok(!Value.Check(Manifest, changed(manifest, path, undefined)), `without ${path}`);
   }
   for (const path of paths(manifest)) {
     assert.ok(!Value.Check(Manifest, changed(manifest, path, Symbol('other'))), `wrong ${path}`);
+  }
+});
+
+test('an encrypted manifest has a signature, and perhaps a recovery record and a label that was asked for', () => {
+  const recovery = { fingerprint: root, wrappedKey: 'AAAA' };
+  const more: [string, unknown, unknown][] = [
+    ['client.signature', root, `${root}00`],
+    ['client.recovery', recovery, { ...recovery, wrappedKey: 'not base64' }],
+    ['client.recovery', recovery, { ...recovery, fingerprint: 'x' }],
+    ['client.askedTime', 1000, -1],
+  ];
+  for (const [path, right, wrong] of more) {
+    assert.ok(Value.Check(Manifest, changed(manifest, path, right)));
+    assert.ok(!Value.Check(Manifest, changed(manifest, path, wrong)), path);
   }
 });
 

@@ -209,11 +209,11 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['snapshot', value.snapshot],
       ['sequence', String(value.sequence)],
       ['owner', value.owner],
+      ['base', value.base?.snapshot ?? 'none'],
       ['encrypted', value.key === null ? 'no' : `with key ${value.key}`],
       ...(value.recovery === undefined
         ? []
         : [['recovery', `with recovery key ${value.recovery.fingerprint}`] as [string, string]]),
-      ['base', value.base?.snapshot ?? 'none'],
       ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
       ['read', formatBytes(value.statistics.bytesRead)],
       ['stored', value.bytesStored === undefined ? 'not known' : formatBytes(value.bytesStored)],
