@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   notify: [],
   replication: ['datastore', 'transport'],
   api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'replication', 'auth', 'notify'],
-  cli: ['datastore', 'transport', 'agent'],
+  cli: ['chunker', 'datastore', 'transport', 'agent'],
 };
 
 /** Open to all folders; they may import only these of ours. */
@@ -31,6 +31,7 @@ const LEAVES: Readonly<Record<string, readonly string[]>> = { util: [], schema: 
 const INTERFACE_ONLY: Readonly<Record<string, readonly string[]>> = {
   transport: ['datastore'],
   replication: ['datastore'],
+  cli: ['chunker'],
 };
 
 /** Numbers that name a choice of the user, and no machinery. */

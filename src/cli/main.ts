@@ -5,6 +5,7 @@ import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
+import { addKeyCommands } from './commands/key.ts';
 import { addPruneCommand } from './commands/prune.ts';
 import { addRestoreCommand } from './commands/restore.ts';
 import { addServeNbdCommand } from './commands/serve-nbd.ts';
@@ -29,6 +30,7 @@ function createProgram(): Command {
   addServeNbdCommand(program);
   addSnapshotCommands(program);
   addPruneCommand(program);
+  addKeyCommands(program);
   allowGlobalsAnywhere(program, program.options);
   return program;
 }

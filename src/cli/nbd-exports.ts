@@ -1,21 +1,24 @@
 // The disks of a namespace as exports of an NBD server: `vm/101/2026-11-20T02:00:00Z/disk0.img`, with `latest` in place of the time.
 import type { ServedDisk, ServedExports } from '../agent/nbd/served-disk.ts';
 import { type ServeEnvironment, SnapshotDisk } from '../agent/serve/snapshot-disk.ts';
-import { type GroupStore, type SnapshotName, snapshotLabel } from '../datastore/snapshots/group-store.ts';
+import type { DataKey } from '../chunker/data-key.ts';
+import type { ReadDatastore } from '../datastore/read-datastore.ts';
+import { type SnapshotName, snapshotLabel } from '../datastore/snapshots/group-store.ts';
 import type { Archive } from '../schema/manifest.ts';
 import { type Namespace, parseSnapshotRef } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { findSnapshot } from './find-snapshot.ts';
-import type { CommonOptions } from './repository.ts';
+import { findTrusted, type KeyOptions } from './client-key.ts';
 import type { ServingView } from './serving-view.ts';
 
 /** A list that is longer would take longer to read than a client waits. */
 const MAX_LISTED = 16_384;
 
 export interface NbdExportsOptions {
-  readonly groups: GroupStore;
+  readonly store: Pick<ReadDatastore, 'groups' | 'config'>;
   readonly ns: Namespace;
-  readonly common: CommonOptions;
+  readonly common: KeyOptions;
+  /** Opens the encrypted ones; others are listed, and cannot be opened. */
+  readonly key: DataKey | undefined;
   readonly view: ServingView;
   readonly environment: ServeEnvironment;
   /** Names of the only exports; undefined for every disk of the namespace. */
@@ -46,7 +49,8 @@ export class NbdExports implements ServedExports {
   }
 
   async list(): Promise<readonly string[]> {
-    const { groups, ns, only } = this.#options;
+    const { store, ns, only } = this.#options;
+    const { groups } = store;
     if (only !== undefined) return only;
     const names: string[] = [];
     for (const group of await groups.groups(ns)) {
@@ -74,15 +78,15 @@ export class NbdExports implements ServedExports {
     }
   }
 
-  /** @throws `not-found`, `bad-name`, and what `open` throws. */
+  /** @throws `not-found`, `bad-name`, what `open` throws, and for an encrypted snapshot what `findTrusted` throws. */
   async find(name: string): Promise<ServedDisk> {
-    const { groups, common, view, environment } = this.#options;
+    const { store, common, key, view, environment } = this.#options;
     const cut = name.lastIndexOf('/');
     const text = name.slice(0, Math.max(0, cut));
-    const { name: snapshot, manifest } = await findSnapshot(groups, text, common);
+    const { name: snapshot, manifest } = await findTrusted(store, text, common, key);
     const archive = manifest.client.archives.find((each) => each.name === name.slice(cut + 1) && isDisk(each));
     if (archive === undefined) throw new HoldfastError('not-found', `${text} has no disk ${name.slice(cut + 1)}`);
-    await view.cover(snapshot);
+    await view.cover(snapshot, manifest.client.key === null ? undefined : manifest.server.space);
     return new SnapshotDisk(
       {
         label: `${snapshotLabel(snapshot)}/${archive.name}`,
@@ -99,7 +103,7 @@ export class NbdExports implements ServedExports {
     const known = this.#disks.get(label);
     if (known !== undefined) return known;
     try {
-      const manifest = await this.#options.groups.manifest(snapshot);
+      const manifest = await this.#options.store.groups.manifest(snapshot);
       const disks = (manifest?.client.archives ?? []).filter(isDisk).map((archive) => archive.name);
       if (this.#disks.size >= MAX_LISTED) this.#disks.clear();
       this.#disks.set(label, disks);

@@ -1,5 +1,6 @@
 // What a process that serves for long sees of a datastore: the objects of all snapshots that were there when it last looked, in its
 // threads, and a new look when somebody asks for a younger one. Rule L1: the readers' lock is held all the while.
+import type { DataKey } from '../chunker/data-key.ts';
 import type { OpenObjects, ReadDatastore } from '../datastore/read-datastore.ts';
 import { type SnapshotName, snapshotLabel } from '../datastore/snapshots/group-store.ts';
 import type { Namespace } from '../schema/names.ts';
@@ -13,15 +14,25 @@ export class ServingView {
   readonly #pool: WorkerPool;
   readonly #ns: Namespace;
   readonly #report: (message: string) => void;
+  readonly #key: DataKey | undefined;
+  /** Spaces of the key that somebody asked for: a key has one with each owner. */
+  readonly #unlocked = new Set<number>();
   #objects: OpenObjects | undefined;
   #covered: ReadonlySet<string> = new Set();
   #turn: Promise<void> = Promise.resolve();
 
-  private constructor(store: ReadDatastore, pool: WorkerPool, ns: Namespace, report: (message: string) => void) {
+  private constructor(
+    store: ReadDatastore,
+    pool: WorkerPool,
+    ns: Namespace,
+    report: (message: string) => void,
+    key: DataKey | undefined,
+  ) {
     this.#store = store;
     this.#pool = pool;
     this.#ns = ns;
     this.#report = report;
+    this.#key = key;
   }
 
   static async open(
@@ -29,17 +40,23 @@ export class ServingView {
     pool: WorkerPool,
     ns: Namespace,
     report: (message: string) => void,
+    key: DataKey | undefined,
   ): Promise<ServingView> {
-    const view = new ServingView(store, pool, ns, report);
+    const view = new ServingView(store, pool, ns, report, key);
     await view.#look();
     return view;
   }
 
-  /** Sees to it that the threads can read all objects of a snapshot of the namespace whose manifest was read. */
-  async cover(name: SnapshotName): Promise<void> {
+  /**
+   * Sees to it that the threads can read all objects of a snapshot of the namespace whose manifest was read; `encryptedSpace` when it is
+   * encrypted with the key of this view.
+   */
+  async cover(name: SnapshotName, encryptedSpace: number | undefined): Promise<void> {
     // One after the other: whoever waited may find that it is covered by then.
     const turn = this.#turn.then(async () => {
-      if (!this.#covered.has(snapshotLabel(name))) await this.#look();
+      const isLocked = encryptedSpace !== undefined && !this.#unlocked.has(encryptedSpace);
+      if (isLocked) this.#unlocked.add(encryptedSpace);
+      if (isLocked || !this.#covered.has(snapshotLabel(name))) await this.#look();
     });
     this.#turn = turn.catch(() => undefined);
     await turn;
@@ -55,6 +72,7 @@ export class ServingView {
     const before = this.#objects;
     const objects = this.#store.objects(EXPECTED_LOOKUPS);
     for (const warning of objects.warnings) this.#report(warning);
+    for (const space of this.#unlocked) objects.unlock(space, this.#key as DataKey);
     await objects.join(this.#pool);
     this.#objects = objects;
     this.#covered = covered;

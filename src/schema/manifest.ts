@@ -46,6 +46,13 @@ export const Statistics = Type.Object({
 });
 export type Statistics = Static<typeof Statistics>;
 
+/** The data key for whoever holds the recovery key: RSA-OAEP with SHA-256, in base64. `fingerprint` is that of the public key. */
+export const RecoveryRecord = Type.Object({
+  fingerprint: Hex32,
+  wrappedKey: Type.String({ pattern: '^[A-Za-z0-9+/]+={0,2}$', maxLength: 4096 }),
+});
+export type RecoveryRecord = Static<typeof RecoveryRecord>;
+
 export const ClientPart = Type.Object({
   backup: Type.String({ maxLength: 160 }),
   clientTime: Type.String({ maxLength: 32 }),
@@ -53,6 +60,11 @@ export const ClientPart = Type.Object({
   base: Type.Union([Type.Object({ snapshot: Type.String(), sequence: Count }), Type.Null()]),
   key: Type.Union([Hex32, Type.Null()]),
   statistics: Statistics,
+  /** The label that was asked for, in Unix seconds; absent when the clock chose it. Written with a key only. */
+  askedTime: Type.Optional(Count),
+  recovery: Type.Optional(RecoveryRecord),
+  /** Of all other members, with the key that `key` names; absent without one. */
+  signature: Type.Optional(Hex32),
 });
 export type ClientPart = Static<typeof ClientPart>;
 

@@ -20,6 +20,9 @@ export const ERROR_CODES = {
   'retention-locked': ['caller', 12],
   'quota-exceeded': ['caller', 13],
   'key-missing': ['caller', 14],
+  'key-wrong': ['caller', 15],
+  'passphrase-wrong': ['caller', 16],
+  'key-unacknowledged': ['caller', 17],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],
@@ -37,6 +40,8 @@ export const ERROR_CODES = {
   'tool-missing': ['world', 34],
   'timed-out': ['world', 35],
   'datastore-maintenance': ['world', 37],
+  'key-damaged': ['world', 38],
+  'snapshot-older': ['world', 39],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -39,7 +39,7 @@ export function start(args: readonly string[], options: RunOptions = {}): { chil
   const child = spawn(command, words, {
     cwd: options.cwd,
     // Whoever runs the tests may have a repository of their own.
-    env: { ...process.env, HOLDFAST_REPOSITORY: '', ...options.env },
+    env: { ...process.env, HOLDFAST_REPOSITORY: '', HOLDFAST_KEYFILE: '', HOLDFAST_KEY_PASSPHRASE: '', ...options.env },
     ...(options.asNobody && isRoot ? { uid: NOBODY, gid: NOBODY } : {}),
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -92,7 +92,7 @@ export async function newPlace(t: Ending, options: { create?: boolean; base?: st
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   if (isRoot) chownSync(directory, NOBODY, NOBODY);
   const repository = join(directory, 'store');
-  const env = { HOLDFAST_REPOSITORY: repository };
+  const env = { HOLDFAST_REPOSITORY: repository, HOLDFAST_STATE_DIR: join(directory, 'state') };
   const place: Place = {
     directory,
     repository,

@@ -92,6 +92,20 @@ test('every member is needed and has its type', () => {
   }
 });
 
+test('an encrypted manifest has a signature, and perhaps a recovery record and a label that was asked for', () => {
+  const recovery = { fingerprint: root, wrappedKey: 'AAAA' };
+  const more: [string, unknown, unknown][] = [
+    ['client.signature', root, `${root}00`],
+    ['client.recovery', recovery, { ...recovery, wrappedKey: 'not base64' }],
+    ['client.recovery', recovery, { ...recovery, fingerprint: 'x' }],
+    ['client.askedTime', 1000, -1],
+  ];
+  for (const [path, right, wrong] of more) {
+    assert.ok(Value.Check(Manifest, changed(manifest, path, right)));
+    assert.ok(!Value.Check(Manifest, changed(manifest, path, wrong)), path);
+  }
+});
+
 test('values that would break what is built on them are refused', () => {
   const wrong: [string, unknown][] = [
     ['format', 2],

@@ -2,11 +2,13 @@
 import type { Readable } from 'node:stream';
 import { cutRecord, diskCutParameters } from '../../chunker/cut-parameters.ts';
 import type { DataKey } from '../../chunker/data-key.ts';
-import type { Archive, ClientPart, Statistics } from '../../schema/manifest.ts';
+import type { Archive, ClientPart, RecoveryRecord, Statistics } from '../../schema/manifest.ts';
 import type { ArchiveKind } from '../../schema/names.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
+import type { Remembered } from '../keys/last-snapshots.ts';
+import { signClientPart } from '../keys/manifest-signature.ts';
 import { openDiskSource } from '../sources/open-source.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
 import { backupTree, DEFAULT_TREE_OPTIONS, type TreeOptions } from '../tree/backup/backup-tree.ts';
@@ -16,6 +18,7 @@ import { backupImage, ChangeMapLie } from './image-backup.ts';
 import { readBackOne } from './read-back.ts';
 import type { Base, Committed, Session } from './session.ts';
 import { backupStream } from './stream-backup.ts';
+import { trustedBases } from './trusted-bases.ts';
 
 /** One archive to store: `path` is `-` for standard input. */
 export interface ArchiveSpec {
@@ -30,6 +33,10 @@ export interface BackupRequest {
   readonly changeMap: ChangeMap | undefined;
   /** How file trees are read; as `DEFAULT_TREE_OPTIONS` when it is missing. */
   readonly tree?: TreeOptions;
+  /** The data key for the recovery key, which the snapshot carries. */
+  readonly recovery?: RecoveryRecord | undefined;
+  /** The last snapshot of the group that this client made with the key. */
+  readonly last?: Remembered | undefined;
   /** Label that the user asked for, in Unix seconds. */
   readonly time: number | undefined;
   readonly averageBytes: number;
@@ -62,8 +69,9 @@ export async function runBackup(
   try {
     const session = await openSession();
     try {
-      const stored = await storeArchives(request, pool, session, disks);
-      const committed = await commit(request, pool, session, disks, stored, started);
+      const work = { ...request, bases: trustedBases(session.bases, request) };
+      const stored = await storeArchives(work, pool, session, disks);
+      const committed = await commit(work, pool, session, disks, stored, started);
       await readBackOne(pool, committed.manifest);
       return { committed, statistics: committed.manifest.client.statistics, objectsAdopted: session.adoptedObjects };
     } catch (error) {
@@ -76,6 +84,11 @@ export async function runBackup(
   } finally {
     for (const disk of disks.values()) await disk.close();
   }
+}
+
+/** A request with the bases of its session that it may build on. */
+interface Work extends BackupRequest {
+  readonly bases: readonly Base[];
 }
 
 async function openDisks(request: BackupRequest): Promise<Map<string, DiskSource>> {
@@ -99,7 +112,7 @@ interface Stored {
 }
 
 async function storeArchives(
-  request: BackupRequest,
+  request: Work,
   pool: WorkerPool,
   session: Session,
   disks: ReadonlyMap<string, DiskSource>,
@@ -116,7 +129,7 @@ async function storeArchives(
 }
 
 async function storeArchive(
-  request: BackupRequest,
+  request: Work,
   pool: WorkerPool,
   session: Session,
   spec: ArchiveSpec,
@@ -138,7 +151,7 @@ async function storeArchive(
     });
   const work = { name: spec.name, source: disk, averageBytes, cutSeed, onProgress, signal };
   const incremental =
-    request.changeMap === undefined ? undefined : incrementalOf(request, request.changeMap, session.bases, spec.name);
+    request.changeMap === undefined ? undefined : incrementalOf(request, request.changeMap, request.bases, spec.name);
   try {
     return await backupImage(pool, session, { ...work, incremental });
   } catch (error) {
@@ -194,7 +207,7 @@ function incrementalOf(
 
 /** Commits; when something that was reused turned out damaged meanwhile, reads the disks in full, once, and commits again. */
 async function commit(
-  request: BackupRequest,
+  request: Work,
   pool: WorkerPool,
   session: Session,
   disks: ReadonlyMap<string, DiskSource>,
@@ -220,16 +233,11 @@ async function commit(
   }
 }
 
-async function clientPart(
-  request: BackupRequest,
-  session: Session,
-  stored: Stored,
-  started: number,
-): Promise<ClientPart> {
+async function clientPart(request: Work, session: Session, stored: Stored, started: number): Promise<ClientPart> {
   const { objectsNew, objectsReused, bytesNew } = await session.counters();
   const bytesLogical = stored.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0);
-  const base = session.bases.find((candidate) => candidate.name === request.changeMap?.base) ?? session.bases[0];
-  return {
+  const base = request.bases.find((candidate) => candidate.name === request.changeMap?.base) ?? request.bases[0];
+  const part: ClientPart = {
     backup: request.group,
     clientTime: new Date().toISOString(),
     archives: stored.archives,
@@ -245,4 +253,8 @@ async function clientPart(
       durationMs: Math.round(performance.now() - started),
     },
   };
+  if (request.key === undefined) return part;
+  const { time: askedTime, recovery } = request;
+  const more = { ...(askedTime !== undefined && { askedTime }), ...(recovery !== undefined && { recovery }) };
+  return signClientPart({ ...part, ...more }, request.key);
 }

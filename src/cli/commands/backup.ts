@@ -1,28 +1,34 @@
 // holdfast backup --group vm/101 disk0.img:PATH ... name.conf:PATH
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { readChangeMap } from '../../agent/backup/change-map.ts';
 import { type ArchiveSpec, type BackupResult, runBackup } from '../../agent/backup/run-backup.ts';
+import type { Remembered, RememberedGroup } from '../../agent/keys/last-snapshots.ts';
+import { wrapForRecovery } from '../../agent/keys/recovery-key.ts';
 import { ZSTD_LEVELS } from '../../schema/compression.ts';
+import type { RecoveryRecord } from '../../schema/manifest.ts';
 import { archiveKind, formatTime, parseGroup, parseSnapshotRef, parseTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { requireAcknowledged } from '../acknowledge-key.ts';
+import {
+  addKeyOptions,
+  type KeyOptions,
+  lastSnapshots,
+  type OpenedKey,
+  openKey,
+  rememberedGroup,
+} from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
-import {
-  type CommonOptions,
-  LOCAL_OWNER,
-  namespaceOf,
-  repositoryPath,
-  warn,
-  withHeldDatastore,
-  workerCount,
-} from '../repository.ts';
+import { LOCAL_OWNER, namespaceOf, repositoryPath, warn, withHeldDatastore, workerCount } from '../repository.ts';
 import { addTreeOptions, type TreeCommandOptions, treeOptions } from '../tree-options.ts';
 
 /** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */
 const MAX_ARCHIVES = 1024;
 
-interface BackupOptions extends CommonOptions, TreeCommandOptions {
+interface BackupOptions extends KeyOptions, TreeCommandOptions {
+  readonly cryptMode?: 'none' | 'encrypt';
+  readonly acknowledgeLostKey?: boolean;
   readonly group: string;
   readonly changedSince?: string;
   readonly time?: string;
@@ -30,8 +36,7 @@ interface BackupOptions extends CommonOptions, TreeCommandOptions {
 }
 
 export function addBackupCommand(program: Command): void {
-  const command = program
-    .command('backup')
+  const command = addKeyOptions(program.command('backup'))
     .description('back up disk images, file trees and small files as one snapshot')
     .argument(
       '<ARCHIVE:PATH...>',
@@ -45,6 +50,10 @@ export function addBackupCommand(program: Command): void {
       `zstd level, ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}`,
       String(ZSTD_LEVELS.default),
     )
+    .addOption(
+      new Option('--crypt-mode <MODE>', 'default: encrypt when there is a key file').choices(['none', 'encrypt']),
+    )
+    .option('--acknowledge-lost-key', 'accept, once and for all, that without the key file these backups are lost')
     .option('--workers <N>', 'worker threads (default: one per processor)')
     .action(async (archives: string[], _, command: Command) => await backup(archives, command.optsWithGlobals()));
   addTreeOptions(command);
@@ -60,6 +69,8 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
   const changeMap = options.changedSince === undefined ? undefined : await readChangeMap(options.changedSince);
   if (changeMap !== undefined) parseSnapshotRef(changeMap.base);
   const tree = treeOptions(options);
+  const opened = await encryptionKey(options);
+  const key = opened?.key;
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
   try {
@@ -67,13 +78,16 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
       repositoryPath(options),
       workerCount(options),
       async (store, pool) => {
+        const remembered = key === undefined ? undefined : rememberedGroup(store.config.store, { ns, group }, key);
         const request = {
           group,
           archives,
           changeMap,
           tree,
           time,
-          key: undefined,
+          key,
+          recovery: recoveryOf(opened),
+          last: await lastOf(remembered),
           averageBytes: store.config.chunk.averageBytes,
           stdin: process.stdin,
           signal: interrupt.signal,
@@ -81,9 +95,11 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
             progress.update(archive, done, total),
           warn,
         };
-        return await runBackup(request, pool, () =>
-          store.openSession({ ns, group, owner: LOCAL_OWNER, compressionLevel }),
+        const done = await runBackup(request, pool, () =>
+          store.openSession({ ns, group, owner: LOCAL_OWNER, compressionLevel, key }),
         );
+        await remember(remembered, done);
+        return done;
       },
     );
     progress.end();
@@ -92,6 +108,45 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
   } finally {
     progress.end();
     interrupt.stop();
+  }
+}
+
+/** The key to encrypt with; undefined for a plain backup. @throws `key-missing`, `key-unacknowledged`, and what opening it throws. */
+async function encryptionKey(options: BackupOptions): Promise<OpenedKey | undefined> {
+  if (options.cryptMode === 'none') return undefined;
+  const opened = await openKey(options);
+  if (opened !== undefined) await requireAcknowledged(opened, options.acknowledgeLostKey ?? false);
+  else if (options.cryptMode === 'encrypt' || options.acknowledgeLostKey)
+    throw new HoldfastError(
+      'key-missing',
+      'encrypt with which key? Give --keyfile FILE; make one with: holdfast key create FILE',
+    );
+  return opened;
+}
+
+function recoveryOf(opened: OpenedKey | undefined): RecoveryRecord | undefined {
+  if (opened === undefined || opened.file.recovery === null) return undefined;
+  return wrapForRecovery(opened.file.recovery, opened.key);
+}
+
+/** What cannot be known keeps nobody from a backup, and is said. */
+async function lastOf(group: RememberedGroup | undefined): Promise<Remembered | undefined> {
+  if (group === undefined) return undefined;
+  try {
+    return await lastSnapshots().last(group);
+  } catch (error) {
+    warn(`whether the datastore's last snapshot is the latest cannot be told: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+/** The snapshot is made by then: what fails here is a warning. */
+async function remember(group: RememberedGroup | undefined, { committed }: BackupResult): Promise<void> {
+  if (group === undefined) return;
+  try {
+    await lastSnapshots().remember(group, committed.manifest);
+  } catch (error) {
+    warn(`an older snapshot could be passed off for this one: ${(error as Error).message}`);
   }
 }
 

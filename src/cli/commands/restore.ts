@@ -2,18 +2,18 @@
 import { type Command, Option } from 'commander';
 import type { LostRange } from '../../agent/restore/piece-restorer.ts';
 import { runRestore } from '../../agent/restore/run-restore.ts';
-import type { ReadDatastore } from '../../datastore/read-datastore.ts';
+import type { OpenObjects, ReadDatastore } from '../../datastore/read-datastore.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
-import { findSnapshot } from '../find-snapshot.ts';
+import { addReadKeyOptions, findTrusted, type KeyOptions, readKey, unlockFor } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
-import { type CommonOptions, repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
+import { repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
 
-interface RestoreOptions extends CommonOptions {
+interface RestoreOptions extends KeyOptions {
   readonly overwrite?: boolean;
   readonly damaged: 'refuse' | 'zero';
 }
@@ -22,8 +22,7 @@ interface RestoreOptions extends CommonOptions {
 const SHOWN_RANGES = 1000;
 
 export function addRestoreCommand(program: Command): void {
-  program
-    .command('restore')
+  addReadKeyOptions(program.command('restore'))
     .description('write an archive of a snapshot to a file, a block device, or standard output')
     .argument('<SNAPSHOT>', 'vm/101/latest or vm/101/2026-11-20T02:00:00Z')
     .argument('<ARCHIVE>', 'disk0.img')
@@ -47,27 +46,35 @@ async function restore(
   options: RestoreOptions,
 ): Promise<void> {
   const started = performance.now();
+  const key = await readKey(options);
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
   try {
     await withReadDatastore(repositoryPath(options), async (store) => {
-      const { manifest } = await findSnapshot(store.groups, snapshotText, options);
+      const { manifest } = await findTrusted(store, snapshotText, options, key);
       const archive = archiveOf(manifest, archiveName);
       const { averageBytes } = store.config.chunk;
       const workers = archive.sizeBytes > averageBytes * 16 ? workerCount(options) : 1;
-      const lost = await withObjects(store, workers, Math.ceil(archive.sizeBytes / averageBytes), async (pool) => {
-        const request = {
-          archive,
-          space: manifest.server.space,
-          target,
-          overwrite: options.overwrite ?? false,
-          zeroLost: options.damaged === 'zero',
-          stdout: process.stdout,
-          signal: interrupt.signal,
-          onProgress: (done: number, total: number) => progress.update(archiveName, done, total),
-        };
-        return await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
-      });
+      const unlock = (objects: OpenObjects): void => unlockFor(objects, manifest, key);
+      const lost = await withObjects(
+        store,
+        workers,
+        Math.ceil(archive.sizeBytes / averageBytes),
+        unlock,
+        async (pool) => {
+          const request = {
+            archive,
+            space: manifest.server.space,
+            target,
+            overwrite: options.overwrite ?? false,
+            zeroLost: options.damaged === 'zero',
+            stdout: process.stdout,
+            signal: interrupt.signal,
+            onProgress: (done: number, total: number) => progress.update(archiveName, done, total),
+          };
+          return await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
+        },
+      );
       progress.end();
       warnOfLost(archiveName, lost);
       const result = {
@@ -128,12 +135,14 @@ async function withObjects<Result>(
   store: ReadDatastore,
   workers: number,
   lookups: number,
+  unlock: (objects: OpenObjects) => void,
   use: (pool: WorkerPool) => Promise<Result>,
 ): Promise<Result> {
   const pool = startPool(workers, () => {});
   try {
     const objects = store.objects(lookups);
     for (const warning of objects.warnings) warn(warning);
+    unlock(objects);
     await objects.join(pool);
     return await use(pool);
   } finally {

@@ -7,24 +7,18 @@ import { NbdServer } from '../../agent/nbd/server.ts';
 import { NodeCache } from '../../agent/serve/disk-node.ts';
 import { MIN_CACHE_BYTES, PieceCache } from '../../agent/serve/piece-cache.ts';
 import { ServePool } from '../../agent/serve/serve-pool.ts';
+import type { DataKey } from '../../chunker/data-key.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
+import { addReadKeyOptions, type KeyOptions, readKey } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { NbdExports, parseExport } from '../nbd-exports.ts';
 import { pairs, print } from '../output.ts';
-import {
-  type CommonOptions,
-  namespaceOf,
-  repositoryPath,
-  startPool,
-  warn,
-  withReadDatastore,
-  workerCount,
-} from '../repository.ts';
+import { namespaceOf, repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
 import { ServingView } from '../serving-view.ts';
 
-interface ServeNbdOptions extends CommonOptions {
+interface ServeNbdOptions extends KeyOptions {
   readonly socket?: string;
   readonly listen?: string;
   readonly insecureNetwork?: boolean;
@@ -42,8 +36,7 @@ const DEFAULT_ADDRESS = '127.0.0.1:10809';
 const MAX_IDLE_SECONDS = 1_000_000;
 
 export function addServeNbdCommand(program: Command): void {
-  program
-    .command('serve-nbd')
+  addReadKeyOptions(program.command('serve-nbd'))
     .description('serve disks of snapshots, read-only, over NBD')
     .option('--socket <PATH>', 'listen on a unix socket (of this user alone)')
     .option('--listen <HOST:PORT>', `listen on TCP (default: ${DEFAULT_ADDRESS}, without --socket)`)
@@ -66,12 +59,13 @@ async function serve(options: ServeNbdOptions): Promise<void> {
   );
   const idleMs = numberOf('--idle-timeout', options.idleTimeout ?? '0', 0, MAX_IDLE_SECONDS) * 1000;
   const workers = workerCount(options);
+  const key = await readKey(options);
   const interrupt = interruptSignal();
   try {
     await withReadDatastore(repositoryPath(options), async (store) => {
       const pool = startPool(workers, () => {});
       try {
-        const exports = await prepareExports(store, pool, options, only, cacheMib * MiB);
+        const exports = await prepareExports(store, pool, options, only, cacheMib * MiB, key);
         // A name that is wrong is found now, and not by the first client.
         for (const name of only ?? []) await exports.find(name);
         const server = await NbdServer.listen({ address, exports, limits: { idleMs }, report: warn });
@@ -100,17 +94,18 @@ async function prepareExports(
   options: ServeNbdOptions,
   only: readonly string[] | undefined,
   cacheBytes: number,
+  key: DataKey | undefined,
 ): Promise<NbdExports> {
   const ns = namespaceOf(options);
   const slab = new SharedArrayBuffer(cacheBytes);
   const threads = await ServePool.start(pool, slab);
-  const view = await ServingView.open(store, pool, ns, warn);
+  const view = await ServingView.open(store, pool, ns, warn, key);
   const environment = {
     pieces: new PieceCache(slab, (work) => threads.load(work)),
     nodes: new NodeCache(NODE_CACHE_BYTES),
     read: threads.read.bind(threads),
   };
-  return new NbdExports({ groups: store.groups, ns, common: options, view, environment, only, report: warn });
+  return new NbdExports({ store, ns, common: options, key, view, environment, only, report: warn });
 }
 
 /** Said once it can be connected to: scripts wait for this line. */

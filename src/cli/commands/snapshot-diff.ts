@@ -1,13 +1,14 @@
 // holdfast snapshot diff: which ranges of an archive differ between two snapshots, written as they are found.
 import { once } from 'node:events';
 import type { Command } from 'commander';
+import type { DataKey } from '../../chunker/data-key.ts';
 import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { findSnapshot } from '../find-snapshot.ts';
+import { addReadKeyOptions, findTrusted, type KeyOptions, readKey, unlockFor } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, printable } from '../output.ts';
 import { type CommonOptions, repositoryPath, warn, withReadDatastore } from '../repository.ts';
@@ -18,8 +19,7 @@ const EXPECTED_LOOKUPS = 1000;
 const FLUSH_CHARS = 16_384;
 
 export function addDiffCommand(snapshot: Command): void {
-  snapshot
-    .command('diff')
+  addReadKeyOptions(snapshot.command('diff'))
     .description('ranges of an archive that differ between two snapshots')
     .argument('<BEFORE>')
     .argument('<AFTER>')
@@ -34,13 +34,14 @@ async function diff(
   beforeText: string,
   afterText: string,
   archiveName: string | undefined,
-  options: CommonOptions,
+  options: KeyOptions,
 ): Promise<void> {
+  const key = await readKey(options);
   const interrupt = interruptSignal();
   try {
     await withReadDatastore(repositoryPath(options), async (store) => {
-      const before = await findSnapshot(store.groups, beforeText, options);
-      const after = await findSnapshot(store.groups, afterText, options);
+      const before = await findTrusted(store, beforeText, options, key);
+      const after = await findTrusted(store, afterText, options, key);
       const name = archiveName ?? onlyDisk(before.manifest, after.manifest);
       const archives = { before: archiveOf(before.manifest, name), after: archiveOf(after.manifest, name) };
       requireComparable(before.manifest, after.manifest, archives.before, archives.after);
@@ -53,7 +54,7 @@ async function diff(
         pageBytes: pageBytesOf(archives.after),
         averageChunkBytes: archives.after.chunker?.averageBytes ?? null,
       };
-      const extents = extentsOf(store, archives.before, archives.after, after.manifest.server.space);
+      const extents = extentsOf(store, archives.before, archives.after, after.manifest, key);
       await write(head, extents, options, interrupt.signal);
     });
   } finally {
@@ -61,10 +62,17 @@ async function diff(
   }
 }
 
-function extentsOf(store: ReadDatastore, before: Archive, after: Archive, space: number): Iterable<Extent> {
+function extentsOf(
+  store: ReadDatastore,
+  before: Archive,
+  after: Archive,
+  manifest: Manifest,
+  key: DataKey | undefined,
+): Iterable<Extent> {
   const objects = store.objects(EXPECTED_LOOKUPS);
   for (const warning of objects.warnings) warn(warning);
-  return diffArchives(before, after, (id) => objects.source.get(space, id));
+  unlockFor(objects, manifest, key);
+  return diffArchives(before, after, (id) => objects.source.get(manifest.server.space, id));
 }
 
 /** JSON is one object whose extents stand a line each; text is a table without a bottom, and the sums under it. */

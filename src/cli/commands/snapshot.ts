@@ -88,6 +88,8 @@ interface Listed {
   readonly lockRemainingMs: number | null;
   readonly suspectClock: boolean;
   readonly damaged: boolean;
+  /** Fingerprint of the key that encrypts it; null for a plain snapshot. */
+  readonly key: string | null;
   readonly notes: string;
   /** Why the manifest cannot be used, when it cannot. */
   readonly error: string | null;
@@ -139,6 +141,7 @@ async function listed(groups: GroupStore, name: SnapshotName, layout: Layout): P
     lockRemainingMs: null,
     suspectClock: false,
     damaged: true,
+    key: null,
     notes: '',
   };
   let manifest: Manifest | undefined;
@@ -162,6 +165,7 @@ async function listed(groups: GroupStore, name: SnapshotName, layout: Layout): P
     lockRemainingMs: await lockRemaining(server, layout),
     suspectClock: server.suspectClock,
     damaged: server.damaged,
+    key: client.key,
     notes: server.notes,
     error: null,
   };
@@ -173,6 +177,7 @@ function marks(row: Listed): string {
     locked: row.lockRemainingMs !== null,
     'clock?': row.suspectClock,
     damaged: row.damaged,
+    encrypted: row.key !== null,
   };
   return Object.entries(names)
     .filter(([, on]) => on)
@@ -205,6 +210,10 @@ async function show(text: string, options: CommonOptions): Promise<void> {
       ['sequence', String(value.sequence)],
       ['owner', value.owner],
       ['base', value.base?.snapshot ?? 'none'],
+      ['encrypted', value.key === null ? 'no' : `with key ${value.key}`],
+      ...(value.recovery === undefined
+        ? []
+        : [['recovery', `with recovery key ${value.recovery.fingerprint}`] as [string, string]]),
       ['new', `${formatBytes(value.statistics.bytesNew)} in ${value.statistics.objectsNew} objects`],
       ['read', formatBytes(value.statistics.bytesRead)],
       ['stored', value.bytesStored === undefined ? 'not known' : formatBytes(value.bytesStored)],

@@ -45,9 +45,9 @@ export interface SessionContext {
 export interface BaseSnapshot {
   readonly name: string;
   readonly sequence: number;
-  /** When its client made it, RFC 3339. */
-  readonly clientTime: string;
   readonly archives: readonly Archive[];
+  /** For clients that check its signature. */
+  readonly manifest: Manifest;
   /** Ranges that have no good copy: to be read again although nothing changed. */
   readonly damaged: readonly DamagedRange[];
 }
@@ -403,8 +403,8 @@ function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
   return {
     name: `${client.backup}/${formatTime(server.time)}`,
     sequence: server.sequence,
-    clientTime: client.clientTime,
     archives: client.archives,
+    manifest,
     damaged,
   };
 }

@@ -111,7 +111,11 @@ async function makeBase(session: FakeSession, archive: Partial<Archive> = {}): P
   const sizeBytes = lengths.reduce((sum, length) => sum + length);
   const cut = { ...diskCutParameters(AVERAGE_BYTES) };
   const image: Archive = { name: 'disk0.img', kind: 'image', sizeBytes, root, chunker: cut, ...archive };
-  return { name: BASE_NAME, clientTime: new Date(0).toISOString(), sequence: 4, archives: [image], damaged: [] };
+  const manifest = {
+    client: { backup: 'vm/101', key: null, clientTime: new Date(0).toISOString() },
+    server: { time: 1_700_000_000 },
+  } as unknown as Manifest;
+  return { name: BASE_NAME, sequence: 4, archives: [image], manifest, damaged: [] };
 }
 
 const mapOf = (offset: number, length: number, name = 'disk0.img'): ChangeMap => ({

@@ -148,8 +148,8 @@ function whyUnusable(snapshot: Base, archive: Archive, cut: unknown): string | u
   if (canonicalJson(archive.chunker) !== canonicalJson(cut)) return `${snapshot.name} was cut with other parameters`;
   if (snapshot.damaged.some((range) => range.archive === archive.name))
     return `${snapshot.name} is damaged, which reading heals`;
-  if (Date.parse(snapshot.clientTime) > Date.now())
-    return `the clock went back: ${snapshot.name} was made at ${snapshot.clientTime}`;
+  const { clientTime } = snapshot.manifest.client;
+  if (Date.parse(clientTime) > Date.now()) return `the clock went back: ${snapshot.name} was made at ${clientTime}`;
   return undefined;
 }
 
