@@ -1,5 +1,6 @@
 // Which byte ranges of an archive cannot be read back: those whose data, page or list has no good copy left. Every distinct subtree is
-// walked once, however many snapshots share it and however often one tree repeats it, and what is kept and returned is bounded.
+// walked once, however many snapshots share it and however often one tree repeats it, and what is kept and returned is bounded. File trees have
+// no ranges: tree-damage.ts.
 
 import { parseList } from '../chunker/list.ts';
 import { copyId, ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
@@ -39,12 +40,17 @@ export class DamageWalk {
     this.#maxRanges = maxRanges;
   }
 
-  /** Walks the metadata of an archive and returns its damaged ranges, neighbouring ones joined. Data objects are not read. */
+  /** Walks the metadata of an archive that is no file tree and returns its damaged ranges, neighbouring ones joined. Data objects are not read. */
   ranges(archive: Archive): DamagedRange[] {
     const root = Buffer.from(archive.root, 'hex') as ObjectId;
     const found = this.#walk(root, archive.kind === 'blob' ? Kind.blob : Kind.list);
     const whole = [{ offset: 0, length: archive.sizeBytes }];
     return (found ?? whole).map((range) => ({ archive: archive.name, ...range }));
+  }
+
+  /** What is lost of the bytes below a list, counted from their start; undefined when all is. */
+  below(list: ObjectId): readonly { readonly offset: number; readonly length: number }[] | undefined {
+    return this.#walk(list, Kind.list);
   }
 
   #walk(id: ObjectId, kind: number): Found {
@@ -88,11 +94,6 @@ export class DamageWalk {
       } else ranges.push({ offset, length: range.length });
     }
   }
-}
-
-/** The damaged ranges of one archive. */
-export function damagedRanges(source: DamageSource, archive: Archive): DamagedRange[] {
-  return new DamageWalk(source).ranges(archive);
 }
 
 interface Child {

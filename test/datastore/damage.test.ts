@@ -5,7 +5,8 @@ import { encodeList, ListBuilder, type ListEntry } from '../../src/chunker/list.
 import { Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../src/chunker/object.ts';
 import { IdHasher } from '../../src/chunker/object-id.ts';
 import { PageBuilder } from '../../src/chunker/page.ts';
-import { type DamageSource, DamageWalk, damagedRanges } from '../../src/datastore/damage.ts';
+import { damagedRanges } from '../../src/datastore/archive-damage.ts';
+import { type DamageSource, DamageWalk } from '../../src/datastore/damage.ts';
 import type { Archive } from '../../src/schema/manifest.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 

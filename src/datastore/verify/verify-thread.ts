@@ -1,11 +1,12 @@
 // A worker thread's part in a verification: one pack at a time, in steps, so that backups in the same thread go on in between; and the
-// damaged ranges of archives.
+// damaged ranges and files of archives.
 import type { ObjectId } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import type { Area } from '../../util/arena.ts';
 import type { Handlers } from '../../util/worker-pool.ts';
-import { type DamagedRange, DamageWalk } from '../damage.ts';
+import { type DamagedRange, type DamageSource, DamageWalk } from '../damage.ts';
 import { EntrySet } from '../index/entry-set.ts';
+import { type TreeDamage, TreeDamageWalk } from '../tree-damage.ts';
 import { type CheckEnvironment, createInput, PackCheck, type PackProgress } from './pack-check.ts';
 import { RecordCheck } from './record-check.ts';
 
@@ -24,7 +25,7 @@ export class VerifyThread {
   readonly #env: CheckEnvironment;
   #memory: { input: Area; records: RecordCheck } | undefined;
   #check: PackCheck | undefined;
-  readonly #walks = new Map<number, DamageWalk>();
+  readonly #walks = new Map<number, { readonly disks: DamageWalk; readonly trees: TreeDamageWalk }>();
 
   constructor(env: CheckEnvironment) {
     this.#env = env;
@@ -42,7 +43,8 @@ export class VerifyThread {
         if (this.#check === undefined) throw new Error('no pack is being verified in this thread');
         return this.#check.step(budgetBytes);
       },
-      'verify.ranges': ({ space, archive }: RangesRequest): DamagedRange[] => this.#walk(space).ranges(archive),
+      'verify.ranges': ({ space, archive }: RangesRequest): DamagedRange[] => this.#walk(space).disks.ranges(archive),
+      'verify.tree': ({ space, archive }: RangesRequest): TreeDamage => this.#walk(space).trees.damage(archive),
       'verify.end': () => {
         this.#memory = undefined;
         this.#check = undefined;
@@ -51,15 +53,17 @@ export class VerifyThread {
     };
   }
 
-  #walk(space: number): DamageWalk {
+  /** What this thread remembers of a space. */
+  #walk(space: number): { readonly disks: DamageWalk; readonly trees: TreeDamageWalk } {
     const { locator, source } = this.#env;
     const known = this.#walks.get(space);
     if (known !== undefined) return known;
-    const walk = new DamageWalk({
+    const objects: DamageSource = {
       isReadable: (id: ObjectId) => locator.readable(space, id) >= 0,
       read: (id: ObjectId) => source.get(space, id),
-    });
-    this.#walks.set(space, walk);
-    return walk;
+    };
+    const walks = { disks: new DamageWalk(objects), trees: new TreeDamageWalk(objects) };
+    this.#walks.set(space, walks);
+    return walks;
   }
 }
