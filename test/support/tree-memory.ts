@@ -6,6 +6,7 @@ import { ListBuilder } from '../../src/chunker/list.ts';
 import { Kind, type ObjectId, type StoredObject } from '../../src/chunker/object.ts';
 import { IdHasher } from '../../src/chunker/object-id.ts';
 import { FileType, type StatFields, writeStat } from '../../src/chunker/stat-block.ts';
+import { parseTreePath } from '../../src/cli/tree-path.ts';
 import type { DamageSource } from '../../src/datastore/damage.ts';
 import { type ByteString, fromText } from '../../src/util/byte-string.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
@@ -30,7 +31,7 @@ export interface Node {
   readonly xattrs?: Readonly<Record<string, string>>;
 }
 
-/** Names to nodes; a text is a file with that content. */
+/** Names to nodes; a text is a file with that content. \xHH in a name is a byte. */
 export interface Tree {
   readonly [name: string]: string | Node;
 }
@@ -77,7 +78,7 @@ export class TreeMemory implements DamageSource {
 
   async directory(tree: Tree): Promise<ObjectId> {
     const writer = new DirectoryWriter(this.put);
-    const names = Object.keys(tree).map((text) => [fromText(text), tree[text]] as const);
+    const names = Object.keys(tree).map((text) => [parseTreePath(text), tree[text]] as const);
     names.sort(([a], [b]) => (a < b ? -1 : 1));
     for (const [name, node] of names)
       writer.add(await this.#entry(name, typeof node === 'string' ? { inline: node } : (node as Node)));
