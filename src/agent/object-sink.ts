@@ -10,6 +10,8 @@ export interface ObjectSink {
   putData(offset: number, length: number): ObjectId;
   /** Puts any object. @throws `out-of-scope` when it names an object that the session does not know. */
   put(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId;
+  /** Whether all of these ids, one after the other, may be named and can be read. */
+  knows(ids: Uint8Array): boolean;
   /** Reads an object that the session may read. */
   get(id: ObjectId): StoredObject;
 }

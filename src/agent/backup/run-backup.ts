@@ -2,11 +2,13 @@
 import type { Readable } from 'node:stream';
 import { diskCutParameters } from '../../chunker/cut-parameters.ts';
 import type { Archive, ClientPart, Statistics } from '../../schema/manifest.ts';
+import type { ArchiveKind } from '../../schema/names.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { openDiskSource } from '../sources/open-source.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
+import { backupTree, DEFAULT_TREE_OPTIONS, type TreeOptions } from '../tree/backup/backup-tree.ts';
 import { backupBlob } from './blob-backup.ts';
 import { type ChangeMap, joinRanges } from './change-map.ts';
 import { backupImage, ChangeMapLie } from './image-backup.ts';
@@ -17,7 +19,7 @@ import { backupStream } from './stream-backup.ts';
 /** One archive to store: `path` is `-` for standard input. */
 export interface ArchiveSpec {
   readonly name: string;
-  readonly kind: 'image' | 'blob';
+  readonly kind: ArchiveKind;
   readonly path: string;
 }
 
@@ -25,6 +27,8 @@ export interface BackupRequest {
   readonly group: string;
   readonly archives: readonly ArchiveSpec[];
   readonly changeMap: ChangeMap | undefined;
+  /** How file trees are read; as `DEFAULT_TREE_OPTIONS` when it is missing. */
+  readonly tree?: TreeOptions;
   /** Label that the user asked for, in Unix seconds. */
   readonly time: number | undefined;
   readonly averageBytes: number;
@@ -117,6 +121,7 @@ async function storeArchive(
 ): Promise<{ archive: Archive; bytesRead: number; bytesSampled?: number }> {
   const { averageBytes, signal } = request;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
+  if (spec.kind === 'tree') return await storeTree(request, pool, session, spec);
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
   if (disk === undefined)
     return await backupStream(pool, session, {
@@ -141,6 +146,17 @@ async function storeArchive(
     else throw error;
     return await backupImage(pool, session, { ...work, incremental: undefined });
   }
+}
+
+async function storeTree(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  { name, path }: ArchiveSpec,
+): Promise<{ archive: Archive; bytesRead: number }> {
+  const { averageBytes, tree: options = DEFAULT_TREE_OPTIONS, signal, warn } = request;
+  const onProgress = (bytesDone: number): void => request.onProgress(name, bytesDone, undefined);
+  return await backupTree(pool, session, { name, path, options, averageBytes, onProgress, warn, signal });
 }
 
 /** Whether an object of the base has no good copy left; one that was found bad meanwhile is no longer in scope. */
@@ -188,8 +204,13 @@ async function commit(
     if (!(error instanceof HoldfastError) || error.code !== 'object-damaged') throw error;
     // Standard input was read and is gone: only the caller can send it again.
     if (request.archives.some((archive) => archive.path === '-')) throw error;
-    request.warn(`${error.message}: the disks are read in full`);
-    const again = await storeArchives({ ...request, changeMap: undefined }, pool, session, disks);
+    request.warn(`${error.message}: everything is read in full`);
+    const full = {
+      ...request,
+      changeMap: undefined,
+      tree: { ...DEFAULT_TREE_OPTIONS, ...request.tree, changeDetection: 'data' as const },
+    };
+    const again = await storeArchives(full, pool, session, disks);
     again.bytesRead += stored.bytesRead;
     again.bytesSampled += stored.bytesSampled;
     return await session.commit(await clientPart(request, session, again, started), request.time, request.signal);

@@ -44,6 +44,8 @@ export interface SessionContext {
 export interface BaseSnapshot {
   readonly name: string;
   readonly sequence: number;
+  /** When its client made it, RFC 3339. */
+  readonly clientTime: string;
   readonly archives: readonly Archive[];
   /** Ranges that have no good copy: to be read again although nothing changed. */
   readonly damaged: readonly DamagedRange[];
@@ -390,6 +392,7 @@ function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
   return {
     name: `${client.backup}/${formatTime(server.time)}`,
     sequence: server.sequence,
+    clientTime: client.clientTime,
     archives: client.archives,
     damaged,
   };

@@ -113,6 +113,12 @@ export class SessionSink {
     return id;
   }
 
+  /** Whether all of these ids, one after the other, are in scope or put by this session, and still readable. */
+  knows(ids: Uint8Array): boolean {
+    for (let at = 0; at < ids.length; at += ID_BYTES) if (!this.#isKnown(ids, at)) return false;
+    return true;
+  }
+
   /** Which of the ids are in scope or put by this session, and still readable. */
   have(ids: readonly ObjectId[]): boolean[] {
     return ids.map((id) => this.#isKnown(id, 0));
