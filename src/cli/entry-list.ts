@@ -1,6 +1,6 @@
 // Entries of a tree on standard output, as they are found: rows, paths alone, or an object of JSON whose entries stand a line each.
+import { sizeOfEntry } from '../agent/tree/describe-entry.ts';
 import type { FoundEntry } from '../agent/tree/walk-tree.ts';
-import { sizeOf } from '../chunker/stat-block.ts';
 import type { ByteString } from '../util/byte-string.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { shownPath } from '../util/shown-path.ts';
@@ -67,7 +67,7 @@ export async function writeEntries(
       if (!isText) output.add(`${count === 0 ? '' : ','}\n${JSON.stringify(jsonRow(found))}`);
       else output.add(`${isLong ? textRow(found) : found.path === '' ? '.' : shownPath(found.path)}\n`);
       count++;
-      bytes += sizeOf(found.entry.stat);
+      bytes += sizeOfEntry(found.entry);
     }
     await output.pass();
     signal.throwIfAborted();

@@ -1,6 +1,6 @@
 // A tree archive of a snapshot, open for reading: the one place where commands that look into trees open objects.
+import { rootOf, type TreeRoot } from '../agent/tree/describe-entry.ts';
 import type { GetObject } from '../agent/tree/read-tree.ts';
-import { type ObjectId, parseId } from '../chunker/object.ts';
 import type { OpenObjects, ReadDatastore } from '../datastore/read-datastore.ts';
 import { snapshotLabel } from '../datastore/snapshots/group-store.ts';
 import type { Archive, Manifest } from '../schema/manifest.ts';
@@ -13,7 +13,7 @@ export interface TreeArchive {
   /** `vm/101/2026-11-20T02:00:00Z`. */
   readonly snapshot: string;
   readonly archive: Archive;
-  readonly root: ObjectId;
+  readonly root: TreeRoot;
   readonly space: number;
   readonly get: GetObject;
   /** Threads that read the same objects; started at the first call. */
@@ -62,10 +62,6 @@ export function openTreeObjects(
   const objects = store.objects(expectedLookups);
   for (const warning of objects.warnings) warn(warning);
   return { objects, get: async (id) => objects.source.get(space, id) };
-}
-
-export function rootOf(archive: Archive): ObjectId {
-  return parseId(archive.root) as ObjectId;
 }
 
 function treeOf(manifest: Manifest, name: string): Archive {

@@ -1,10 +1,7 @@
 // The differences of two trees on standard output, as they are found: a line each, and the sums at the end.
+import { sizeOfEntry, type TreeRoot, typeLetter } from '../agent/tree/describe-entry.ts';
 import { type ChangeKind, diffTrees, type TreeChange } from '../agent/tree/diff-trees.ts';
-import { TYPE_LETTERS } from '../agent/tree/find-entries.ts';
 import type { GetObject } from '../agent/tree/read-tree.ts';
-import type { DirectoryEntry } from '../chunker/directory.ts';
-import type { ObjectId } from '../chunker/object.ts';
-import { fileType, sizeOf } from '../chunker/stat-block.ts';
 import { jsonPath, shownPath } from '../util/shown-path.ts';
 import { formatBytes, type OutputFormat, printable } from './output.ts';
 import { StreamOutput } from './stream-output.ts';
@@ -22,8 +19,8 @@ interface Sum {
 export async function writeTreeDiff(
   head: Readonly<Record<string, unknown>>,
   get: GetObject,
-  before: ObjectId,
-  after: ObjectId,
+  before: TreeRoot,
+  after: TreeRoot,
   format: OutputFormat,
   signal: AbortSignal,
 ): Promise<void> {
@@ -47,7 +44,7 @@ export async function writeTreeDiff(
       count++;
       const sum = sums[change.kind];
       sum.count++;
-      sum.bytes += sizeOf(((change.after ?? change.before) as DirectoryEntry).stat);
+      sum.bytes += sizeOfEntry(oneOf(change));
     }
     await output.pass();
   });
@@ -57,19 +54,24 @@ export async function writeTreeDiff(
 }
 
 function textLine({ kind, path, before, after, fields }: TreeChange): string {
-  const sizes = [before, after].map((entry) => (entry === undefined ? '-' : String(sizeOf(entry.stat))).padStart(14));
+  const sizes = [before, after].map((entry) => (entry === undefined ? '-' : String(sizeOfEntry(entry))).padStart(14));
   const why = fields.length === 0 ? '' : `  [${fields.join(', ')}]`;
   return `${kind.padEnd(KIND_WIDTH)}  ${sizes.join('  ')}  ${path === '' ? '.' : shownPath(path)}${why}\n`;
 }
 
-function jsonLine({ kind, path, before, after, fields }: TreeChange): Record<string, unknown> {
-  const { stat } = (after ?? before) as DirectoryEntry;
+function jsonLine(change: TreeChange): Record<string, unknown> {
+  const { kind, path, before, after, fields } = change;
   return {
     kind,
     ...jsonPath('path', path),
-    type: TYPE_LETTERS.get(fileType(stat)) ?? '?',
-    sizeBefore: before === undefined ? null : sizeOf(before.stat),
-    sizeAfter: after === undefined ? null : sizeOf(after.stat),
+    type: typeLetter(oneOf(change)),
+    sizeBefore: before === undefined ? null : sizeOfEntry(before),
+    sizeAfter: after === undefined ? null : sizeOfEntry(after),
     fields,
   };
+}
+
+/** What is there after, or was before. */
+function oneOf({ before, after }: TreeChange): NonNullable<TreeChange['after']> {
+  return (after ?? before) as NonNullable<TreeChange['after']>;
 }

@@ -1,20 +1,19 @@
 // One entry of a tree as people and programs see it: a line as of `ls -la`, or an object of JSON.
 import { getSystemErrorName } from 'node:util';
-import { TYPE_LETTERS } from '../agent/tree/find-entries.ts';
+import { describeEntry, type EntryFacts } from '../agent/tree/describe-entry.ts';
 import type { FoundEntry } from '../agent/tree/walk-tree.ts';
-import { Content, type DirectoryEntry, eachXattr, Mark } from '../chunker/directory.ts';
-import { FileType, fileType, readStat, type StatFields } from '../chunker/stat-block.ts';
-import { fromBytes } from '../util/byte-string.ts';
 import { jsonPath, shownPath } from '../util/shown-path.ts';
 
-/** The first letter of a mode string, where it is not that of find's types. */
-const LS_LETTERS = new Map<number, string>([[FileType.file, '-']]);
-const ATTRIBUTES: readonly (readonly [number, string])[] = [
-  [0x4, 'compressed'],
-  [0x10, 'immutable'],
-  [0x20, 'append-only'],
-  [0x40, 'no-dump'],
-];
+/** The first letters of mode strings, by the bits of the type. */
+const LS_LETTERS = new Map([
+  [0o100000, '-'],
+  [0o040000, 'd'],
+  [0o120000, 'l'],
+  [0o060000, 'b'],
+  [0o020000, 'c'],
+  [0o010000, 'p'],
+  [0o140000, 's'],
+]);
 /** Beyond these a Date has no year. */
 const MAX_DATE_SECONDS = 8_640_000_000_000;
 
@@ -22,48 +21,47 @@ export const ROW_HEADER = `${'mode'.padEnd(11)}${'links'.padStart(5)} ${'uid'.pa
 
 /** One line without its end. Columns are of fixed width, for nobody knows what comes later. */
 export function textRow({ path, entry }: FoundEntry): string {
-  const stat = readStat(entry.stat);
-  const size = isDevice(entry) ? `${stat.major}, ${stat.minor}` : String(stat.sizeBytes);
+  const facts = describeEntry(entry);
+  const { device, target } = facts;
+  const size = device === undefined ? String(facts.sizeBytes) : `${device.major}, ${device.minor}`;
   const name = path === '' ? '.' : shownPath(path);
-  const target = targetOf(entry);
-  const marks = marksOf(entry, stat);
+  const marks = marksOf(facts);
   return [
-    `${modeString(stat.mode)}${entry.xattrs.length > 0 ? '+' : ' '}`,
-    String(stat.nlink).padStart(5),
-    String(stat.uid).padStart(6),
-    String(stat.gid).padStart(6),
+    `${modeString(facts.mode)}${facts.xattrs.length > 0 ? '+' : ' '}`,
+    String(facts.links).padStart(5),
+    String(facts.uid).padStart(6),
+    String(facts.gid).padStart(6),
     size.padStart(14),
-    ` ${timeText(stat.mtimeNs, false).padEnd(20)}`,
+    ` ${timeText(facts.mtimeNs, false).padEnd(20)}`,
     ` ${name}${target === undefined ? '' : ` -> ${shownPath(target)}`}${marks.length === 0 ? '' : `  [${marks.join(', ')}]`}`,
   ].join(' ');
 }
 
 /** The JSON of an entry; `mode` is octal text with the bits of the type, times are RFC 3339 with nanoseconds. */
 export function jsonRow({ path, entry }: FoundEntry): Record<string, unknown> {
-  const stat = readStat(entry.stat);
-  const target = targetOf(entry);
+  const facts = describeEntry(entry);
   return {
     ...jsonPath('path', path),
-    type: TYPE_LETTERS.get(fileType(entry.stat)) ?? '?',
-    mode: stat.mode.toString(8),
-    uid: stat.uid,
-    gid: stat.gid,
-    links: stat.nlink,
-    size: stat.sizeBytes,
-    modified: timeText(stat.mtimeNs, true),
-    changed: timeText(stat.ctimeNs, true),
-    inode: String(stat.inode),
-    ...(target === undefined ? {} : jsonPath('target', target)),
-    ...(isDevice(entry) ? { major: stat.major, minor: stat.minor } : {}),
-    xattrs: [...eachXattr(entry.xattrs)].map(({ name }) => shownPath(name)),
-    marks: marksOf(entry, stat),
+    type: facts.type,
+    mode: facts.mode.toString(8),
+    uid: facts.uid,
+    gid: facts.gid,
+    links: facts.links,
+    size: facts.sizeBytes,
+    modified: timeText(facts.mtimeNs, true),
+    changed: timeText(facts.ctimeNs, true),
+    inode: String(facts.inode),
+    ...(facts.target === undefined ? {} : jsonPath('target', facts.target)),
+    ...facts.device,
+    xattrs: facts.xattrs.map(shownPath),
+    marks: marksOf(facts),
   };
 }
 
 /** `-rwsr-xr-x`. */
 export function modeString(mode: number): string {
   const type = mode & 0o170000;
-  const letter = LS_LETTERS.get(type) ?? TYPE_LETTERS.get(type) ?? '?';
+  const letter = LS_LETTERS.get(type) ?? '?';
   const special = [0o4000, 0o2000, 0o1000];
   const triples = [6, 3, 0].map((shift, place) => {
     const bits = (mode >> shift) & 7;
@@ -84,20 +82,11 @@ export function timeText(timeNs: bigint, withNanoseconds: boolean): string {
   return new Date(seconds * 1000).toISOString().replace('.000Z', `${fraction}Z`);
 }
 
-function targetOf(entry: DirectoryEntry): ReturnType<typeof fromBytes> | undefined {
-  const isLink = fileType(entry.stat) === FileType.symlink && entry.content === Content.inline;
-  return isLink ? fromBytes(entry.contentBytes) : undefined;
-}
-
-function isDevice({ stat }: DirectoryEntry): boolean {
-  return fileType(stat) === FileType.blockDevice || fileType(stat) === FileType.characterDevice;
-}
-
-function marksOf(entry: DirectoryEntry, { attributes }: StatFields): string[] {
+function marksOf({ errno, isMountPoint, attributes }: EntryFacts): string[] {
   return [
-    ...(entry.content === Content.unreadable ? [`unreadable: ${errorName(entry.errno)}`] : []),
-    ...((entry.marks & Mark.mountPoint) === 0 ? [] : ['mount point, not entered']),
-    ...ATTRIBUTES.filter(([bit]) => (attributes & bit) !== 0).map(([, name]) => name),
+    ...(errno === 0 ? [] : [`unreadable: ${errorName(errno)}`]),
+    ...(isMountPoint ? ['mount point, not entered'] : []),
+    ...attributes,
   ];
 }
 

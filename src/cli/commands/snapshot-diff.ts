@@ -1,5 +1,6 @@
 // holdfast snapshot diff: which ranges of a disk, or which files of a tree, differ between two snapshots, written as they are found.
 import type { Command } from 'commander';
+import { rootOf } from '../../agent/tree/describe-entry.ts';
 import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { snapshotLabel } from '../../datastore/snapshots/group-store.ts';
@@ -11,7 +12,7 @@ import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, printable } from '../output.ts';
 import { type CommonOptions, repositoryPath, warn, withReadDatastore } from '../repository.ts';
 import { StreamOutput } from '../stream-output.ts';
-import { openTreeObjects, rootOf } from '../tree-archive.ts';
+import { openTreeObjects } from '../tree-archive.ts';
 import { writeTreeDiff } from '../tree-diff-output.ts';
 
 /** Objects that a diff looks up, at most a few lists and pages for each extent: the index stays on disk. */

@@ -1,14 +1,13 @@
 // holdfast snapshot files | find | cat: looks into a file tree. Lists and searches read metadata only, and hold one part of a directory.
 import { type Command, Option } from 'commander';
 import { catFile } from '../../agent/tree/cat-file.ts';
+import { describeEntry, type EntryFacts } from '../../agent/tree/describe-entry.ts';
 import { entryTest } from '../../agent/tree/find-entries.ts';
 import { findPath } from '../../agent/tree/read-tree.ts';
 import { walkTree } from '../../agent/tree/walk-tree.ts';
-import { Content, type DirectoryEntry } from '../../chunker/directory.ts';
-import { FileType, fileType } from '../../chunker/stat-block.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { parseTime } from '../../schema/names.ts';
-import { type ByteString, fromBytes } from '../../util/byte-string.ts';
+import type { ByteString } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { shownPath } from '../../util/shown-path.ts';
 import { LostDirectories, writeEntries } from '../entry-list.ts';
@@ -140,7 +139,7 @@ async function cat(text: string, archiveName: string, path: ByteString, options:
       () => FEW_LOOKUPS,
       async (tree) => {
         const entry = await findPath(tree.get, tree.root, path);
-        requireFile(entry, path, tree);
+        requireFile(describeEntry(entry), path, tree);
         const { signal } = interrupt;
         await catFile({ entry, space: tree.space, output: process.stdout, signal }, tree.get, tree.pool);
       },
@@ -150,19 +149,18 @@ async function cat(text: string, archiveName: string, path: ByteString, options:
   }
 }
 
-function requireFile(entry: DirectoryEntry, path: ByteString, { snapshot, archive }: TreeArchive): void {
+function requireFile({ type, errno, target }: EntryFacts, path: ByteString, { snapshot, archive }: TreeArchive): void {
   const name = path === '' ? 'the top' : shownPath(path);
-  if (entry.content === Content.unreadable)
+  if (errno !== 0)
     throw new HoldfastError(
       'not-found',
-      `${name} has no content in ${snapshot}: it could not be read for the backup (${errorName(entry.errno)})`,
+      `${name} has no content in ${snapshot}: it could not be read for the backup (${errorName(errno)})`,
     );
-  const type = fileType(entry.stat);
-  if (type === FileType.file) return;
+  if (type === 'f') return;
   const what =
-    type === FileType.symlink
-      ? `a symbolic link to ${shownPath(fromBytes(entry.contentBytes))}, which is not followed`
-      : type === FileType.directory
+    target !== undefined
+      ? `a symbolic link to ${shownPath(target)}, which is not followed`
+      : type === 'd'
         ? `a directory; list it with: holdfast snapshot files ${snapshot} ${archive.name}`
         : 'no regular file, and has no content';
   throw new HoldfastError('bad-argument', `${name} is ${what}`);
