@@ -84,8 +84,12 @@ export class NbdExports implements ServedExports {
     const cut = name.lastIndexOf('/');
     const text = name.slice(0, Math.max(0, cut));
     const { name: snapshot, manifest } = await findTrusted(store, text, common, key);
-    const archive = manifest.client.archives.find((each) => each.name === name.slice(cut + 1) && isDisk(each));
-    if (archive === undefined) throw new HoldfastError('not-found', `${text} has no disk ${name.slice(cut + 1)}`);
+    const archive = manifest.client.archives.find((each) => each.name === name.slice(cut + 1));
+    if (archive === undefined || !isDisk(archive))
+      throw new HoldfastError(
+        'not-found',
+        `${text} has no disk ${name.slice(cut + 1)}${archive?.kind === 'tree' ? ', but a file tree of that name, which NBD cannot serve; look into it with: holdfast snapshot files' : ''}`,
+      );
     await view.cover(snapshot, manifest.client.key === null ? undefined : manifest.server.space);
     return new SnapshotDisk(
       {
@@ -117,5 +121,5 @@ export class NbdExports implements ServedExports {
 }
 
 function isDisk(archive: Archive): boolean {
-  return archive.kind !== 'blob';
+  return archive.kind === 'image' || archive.kind === 'stream';
 }

@@ -1,11 +1,13 @@
 // Which byte ranges of an archive cannot be read back: those whose data, page or list has no good copy left. Every distinct subtree is
-// walked once, however many snapshots share it and however often one tree repeats it, and what is kept and returned is bounded.
+// walked once, however many snapshots share it and however often one tree repeats it, and what is kept and returned is bounded. File trees have
+// no ranges: tree-damage.ts.
 
 import { parseList } from '../chunker/list.ts';
 import { copyId, ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import { parsePage } from '../chunker/page.ts';
 import type { Archive } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
+import type { TreeDamage } from './tree-damage.ts';
 
 export interface DamagedRange {
   readonly archive: string;
@@ -19,6 +21,8 @@ export interface DamagedRange {
 export interface ArchiveDamageFinder {
   /** The damaged ranges, neighbouring ones joined; none of an archive that is whole. */
   ranges(archive: Archive): DamagedRange[];
+  /** The damaged files of a tree; undefined of all else, and where the key is not here. */
+  files(archive: Archive): TreeDamage | undefined;
 }
 
 /** What the walk needs to know of the store. */
@@ -37,7 +41,7 @@ const MAX_REMEMBERED = 500_000;
 type Found = readonly { offset: number; length: number }[] | undefined;
 
 /** Damage of many archives over one source, which must not change meanwhile for what was walked already. */
-export class DamageWalk implements ArchiveDamageFinder {
+export class DamageWalk {
   readonly #source: DamageSource;
   readonly #maxRanges: number;
   readonly #remembered = new Map<string, Found>();
@@ -47,12 +51,17 @@ export class DamageWalk implements ArchiveDamageFinder {
     this.#maxRanges = maxRanges;
   }
 
-  /** Walks the metadata of an archive and returns its damaged ranges, neighbouring ones joined. Data objects are not read. */
+  /** Walks the metadata of an archive that is no file tree and returns its damaged ranges, neighbouring ones joined. Data objects are not read. */
   ranges(archive: Archive): DamagedRange[] {
     const root = Buffer.from(archive.root, 'hex') as ObjectId;
     const found = this.#walk(root, archive.kind === 'blob' ? Kind.blob : Kind.list);
     const whole = [{ offset: 0, length: archive.sizeBytes }];
     return (found ?? whole).map((range) => ({ archive: archive.name, ...range }));
+  }
+
+  /** What is lost of the bytes below a list, counted from their start; undefined when all is. */
+  below(list: ObjectId): readonly { readonly offset: number; readonly length: number }[] | undefined {
+    return this.#walk(list, Kind.list);
   }
 
   #walk(id: ObjectId, kind: number): Found {

@@ -3,13 +3,14 @@
 import { Kind, type ObjectId, PLAIN_SPACE } from '../chunker/object.ts';
 import type { Archive } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { type ArchiveDamageFinder, type DamagedRange, DamageWalk } from './damage.ts';
+import { ReadableDamage } from './archive-damage.ts';
+import type { ArchiveDamageFinder, DamagedRange } from './damage.ts';
 import { eachRef, type IndexLocator, type ObjectSource } from './object-source.ts';
 
 /** What finds damage in a space. Its answers count while nothing that it has looked at changes. */
 export function damageFinder(locator: IndexLocator, source: ObjectSource, space: number): ArchiveDamageFinder {
   if (space !== PLAIN_SPACE && !source.canOpen(space)) return new ClosureDamage(locator, source, space);
-  return new DamageWalk({
+  return new ReadableDamage({
     isReadable: (id) => locator.readable(space, id) >= 0,
     read: (id) => source.get(space, id),
   });
@@ -34,6 +35,10 @@ class ClosureDamage implements ArchiveDamageFinder {
   ranges({ name, root, sizeBytes }: Archive): DamagedRange[] {
     if (this.#isWhole(Buffer.from(root, 'hex') as ObjectId)) return [];
     return [{ archive: name, offset: 0, length: sizeBytes, withoutKey: true }];
+  }
+
+  files(): undefined {
+    return undefined;
   }
 
   #isWhole(id: ObjectId): boolean {

@@ -37,13 +37,18 @@ const PIECES_PER_RANGE = 128;
 /**
  * Restores one archive and returns the ranges that are zeros because they are lost: none without `zeroLost`. Every other byte is checked
  * against its object's id. A target file that this made is removed again on failure.
- * @throws `target-unfit` when the target is too small or not empty, `object-missing`, `object-damaged`, `target-failed`.
+ * @throws `bad-argument` for a file tree, `target-unfit` when the target is too small or not empty, `object-missing`, `object-damaged`, `target-failed`.
  */
 export async function runRestore(
   request: RestoreRequest,
   pool: WorkerPool,
   get: GetObject,
 ): Promise<readonly LostRange[]> {
+  if (request.archive.kind === 'tree')
+    throw new HoldfastError(
+      'bad-argument',
+      `${request.archive.name} is a file tree and no disk; a file of it comes with: holdfast snapshot cat`,
+    );
   if (request.target === '-') return await restoreToPipe(request, pool, get);
   const target = await prepareTarget(request);
   try {

@@ -70,14 +70,15 @@ export function directoryOf(entry: DirectoryEntry): ObjectId {
   return Buffer.from(entry.refs) as ObjectId;
 }
 
-async function readDirectory(get: GetObject, id: ObjectId): Promise<ReturnType<typeof parseDirectory>> {
+/** A directory object: its entries, or its parts. @throws `object-missing`, `object-damaged`. */
+export async function readDirectory(get: GetObject, id: ObjectId): Promise<ReturnType<typeof parseDirectory>> {
   const { kind, payload, refs } = await get(id);
   if (kind !== Kind.directory) throw notDirectory(id);
   return parseDirectory(payload, refs);
 }
 
 /** The entries of a part, which lie between its first name and that of the next part. */
-async function readPart(
+export async function readPart(
   get: GetObject,
   part: DirectoryPart,
   next: DirectoryPart | undefined,

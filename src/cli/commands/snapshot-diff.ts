@@ -1,6 +1,6 @@
-// holdfast snapshot diff: which ranges of an archive differ between two snapshots, written as they are found.
-import { once } from 'node:events';
+// holdfast snapshot diff: which ranges of a disk, or which files of a tree, differ between two snapshots, written as they are found.
 import type { Command } from 'commander';
+import { rootOf } from '../../agent/tree/describe-entry.ts';
 import type { DataKey } from '../../chunker/data-key.ts';
 import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
@@ -12,18 +12,19 @@ import { addReadKeyOptions, findTrusted, type KeyOptions, readKey, unlockFor } f
 import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, printable } from '../output.ts';
 import { type CommonOptions, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+import { StreamOutput } from '../stream-output.ts';
+import { openTreeObjects } from '../tree-archive.ts';
+import { writeTreeDiff } from '../tree-diff-output.ts';
 
 /** Objects that a diff looks up, at most a few lists and pages for each extent: the index stays on disk. */
 const EXPECTED_LOOKUPS = 1000;
-/** Text is written in parts of some KiB, not extent by extent. */
-const FLUSH_CHARS = 16_384;
 
 export function addDiffCommand(snapshot: Command): void {
   addReadKeyOptions(snapshot.command('diff'))
-    .description('ranges of an archive that differ between two snapshots')
+    .description('ranges of a disk, or files of a tree, that differ between two snapshots')
     .argument('<BEFORE>')
     .argument('<AFTER>')
-    .argument('[ARCHIVE]', 'needed when the snapshots have several disks')
+    .argument('[ARCHIVE]', 'needed when the snapshots have several disks or trees')
     .action(
       async (before: string, after: string, archive: string | undefined, _, command: Command) =>
         await diff(before, after, archive, command.optsWithGlobals()),
@@ -51,11 +52,19 @@ async function diff(
         archive: name,
         bytesBefore: archives.before.sizeBytes,
         bytesAfter: archives.after.sizeBytes,
+      };
+      if (archives.after.kind === 'tree') {
+        const { get } = openTreeObjects(store, EXPECTED_LOOKUPS, after.manifest, key);
+        const [old, fresh] = [rootOf(archives.before), rootOf(archives.after)];
+        await writeTreeDiff(head, get, old, fresh, options.outputFormat, interrupt.signal);
+        return;
+      }
+      const cut = {
         pageBytes: pageBytesOf(archives.after),
         averageChunkBytes: archives.after.chunker?.averageBytes ?? null,
       };
       const extents = extentsOf(store, archives.before, archives.after, after.manifest, key);
-      await write(head, extents, options, interrupt.signal);
+      await write({ ...head, ...cut }, extents, options, interrupt.signal);
     });
   } finally {
     interrupt.stop();
@@ -85,30 +94,28 @@ async function write(
   const isText = outputFormat === 'text';
   const bytes: Record<ExtentKind, number> = { changed: 0, zeroed: 0, added: 0, removed: 0 };
   let count = 0;
-  let text = isText
-    ? `${head.before} -> ${head.after}, ${head.archive}; exact to the chunk\n${'offset'.padStart(16)}  ${'length'.padStart(16)}  kind\n`
-    : `${JSON.stringify(head).slice(0, -1)},"granularity":"chunk","extents":[`;
+  const output = new StreamOutput(signal);
+  output.add(
+    isText
+      ? `${printable(`${head.before} -> ${head.after}, ${head.archive}`)}; exact to the chunk\n${'offset'.padStart(16)}  ${'length'.padStart(16)}  kind\n`
+      : `${JSON.stringify(head).slice(0, -1)},"granularity":"chunk","extents":[`,
+  );
   for (const extent of extents) {
     const { offset, length, kind } = extent;
-    text += isText
-      ? `${String(offset).padStart(16)}  ${String(length).padStart(16)}  ${kind}\n`
-      : `${count === 0 ? '' : ','}\n${JSON.stringify(extent)}`;
+    output.add(
+      isText
+        ? `${String(offset).padStart(16)}  ${String(length).padStart(16)}  ${kind}\n`
+        : `${count === 0 ? '' : ','}\n${JSON.stringify(extent)}`,
+    );
     bytes[kind] += length;
     count++;
-    if (text.length < FLUSH_CHARS) continue;
-    await flush(text, signal);
-    text = '';
+    await output.pass();
   }
   const sums = Object.entries(bytes).map(([kind, sum]) => `${formatBytes(sum)} ${kind}`);
-  text += isText
-    ? `${count} extents: ${sums.join(', ')}\n`
-    : `\n],"count":${count},"bytes":${JSON.stringify(bytes)}}\n`;
-  await flush(isText ? printable(text) : text, signal);
-}
-
-async function flush(text: string, signal: AbortSignal): Promise<void> {
-  signal.throwIfAborted();
-  if (!process.stdout.write(text)) await once(process.stdout, 'drain', { signal });
+  output.add(
+    isText ? `${count} extents: ${sums.join(', ')}\n` : `\n],"count":${count},"bytes":${JSON.stringify(bytes)}}\n`,
+  );
+  await output.flush();
 }
 
 function onlyDisk(before: Manifest, after: Manifest): string {
@@ -132,6 +139,8 @@ function requireComparable(before: Manifest, after: Manifest, old: Archive, fres
     throw new HoldfastError('bad-argument', 'the snapshots are of different owners or keys: nothing can be compared');
   if ((old.kind === 'blob') !== (fresh.kind === 'blob'))
     throw new HoldfastError('bad-argument', `${fresh.name} is a disk in one snapshot and a small file in the other`);
+  if ((old.kind === 'tree') !== (fresh.kind === 'tree'))
+    throw new HoldfastError('bad-argument', `${fresh.name} is a file tree in one snapshot and a disk in the other`);
   if (canonicalJson(old.chunker ?? null) !== canonicalJson(fresh.chunker ?? null))
     warn(`${fresh.name} was cut in different ways, so that equal bytes count as changed`);
 }

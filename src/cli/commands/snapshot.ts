@@ -1,4 +1,4 @@
-// holdfast snapshot list | show | forget | protect | lock | note
+// holdfast snapshot list | show | files | find | cat | diff | forget | protect | lock | note
 import type { Command } from 'commander';
 import { readAccounting } from '../../datastore/accounting/accounting-file.ts';
 import type { Layout } from '../../datastore/layout.ts';
@@ -17,6 +17,7 @@ import { operate } from '../operate.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
 import { type CommonOptions, namespaceOf, repositoryPath, warn, withReadDatastore } from '../repository.ts';
 import { addDiffCommand } from './snapshot-diff.ts';
+import { addFilesCommands } from './snapshot-files.ts';
 
 const MAX_NOTE_LENGTH = 65_536;
 
@@ -32,6 +33,7 @@ export function addSnapshotCommands(program: Command): void {
     .description('one snapshot in full')
     .argument('<SNAPSHOT>')
     .action(async (text: string, _, command: Command) => await show(text, command.optsWithGlobals()));
+  addFilesCommands(snapshot);
   addDiffCommand(snapshot);
   snapshot
     .command('forget')

@@ -1,10 +1,10 @@
 // A thread's part in the walk over everything that roots reach: claims each object once among all threads, reads metadata, and tells the
 // visitor which entry stands for each object. Refs alone are followed, so kinds that this version does not know are walked as well.
-import { parseList } from '../../chunker/list.ts';
-import { ID_BYTES, Kind, type ObjectId } from '../../chunker/object.ts';
+import { ID_BYTES, type ObjectId } from '../../chunker/object.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { EntrySet } from '../index/entry-set.ts';
 import type { IndexLocator, ObjectRefs, ObjectSource } from '../object-source.ts';
+import { dataRefs } from './data-refs.ts';
 
 export interface Root {
   readonly space: number;
@@ -50,7 +50,7 @@ export class Walk {
   }
 
   add(roots: readonly Root[]): void {
-    for (const { space, id } of roots) this.#children(space, id, false);
+    for (const { space, id } of roots) this.#children(space, id, undefined);
   }
 
   /** Walks on for about `budgetMs` of this thread's time. */
@@ -89,14 +89,15 @@ export class Walk {
       return;
     }
     this.#metadataRead++;
-    this.#children(space, object.refs, namesData(object));
+    this.#children(space, object.refs, object);
   }
 
-  /** Visits objects that something names, and remembers the metadata among them that no thread has claimed yet. */
-  #children(space: number, ids: Uint8Array, areData: boolean): void {
+  /** Visits roots, or what `parent` names, and remembers the metadata among them that no thread has claimed yet. */
+  #children(space: number, ids: Uint8Array, parent: ObjectRefs | undefined): void {
     const count = ids.length / ID_BYTES;
     if (this.#found.length < count) this.#found = new Int32Array(count);
     this.#locator.index.firstOfEach(space, ids, this.#found);
+    let isDataRef: ((place: number) => boolean) | undefined;
     for (let place = 0; place < count; place++) {
       const at = place * ID_BYTES;
       const first = this.#found[place] as number;
@@ -104,20 +105,13 @@ export class Walk {
       this.#visit(entry, space, ids, at);
       if (entry < 0) {
         const id = Buffer.from(ids.subarray(at, at + ID_BYTES));
-        this.#unreadable.push({
-          space,
-          id: id.toString('hex'),
-          isData: areData || (first >= 0 && this.#locator.isData(first)),
-        });
+        // The index still knows of a copy that is bad; of what is gone only its parent does.
+        if (first < 0) isDataRef ??= parent === undefined ? () => false : dataRefs(parent);
+        const isData = first >= 0 ? this.#locator.isData(first) : (isDataRef as (place: number) => boolean)(place);
+        this.#unreadable.push({ space, id: id.toString('hex'), isData });
       } else if (this.#visited.add(entry) && !this.#locator.isData(entry)) {
         this.#pending.push({ space, id: Buffer.from(ids.subarray(at, at + ID_BYTES)) });
       }
     }
   }
-}
-
-/** Whether all that an object names is data. Of a kind that this version does not know, and of a payload without its key, nothing is assumed. */
-function namesData({ kind, refs, payload }: ObjectRefs): boolean {
-  if (kind === Kind.page) return true;
-  return kind === Kind.list && payload !== undefined && parseList(payload, refs).childKind === Kind.data;
 }

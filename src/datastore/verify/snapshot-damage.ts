@@ -1,9 +1,10 @@
-// Which snapshots exist, and which of their archives' ranges are damaged.
+// Which snapshots exist, and which ranges, or files, of their archives are damaged.
 import type { Manifest } from '../../schema/manifest.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { DamagedRange } from '../damage.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
+import type { DamagedPath, TreeDamage } from '../tree-damage.ts';
 import type { RangesRequest } from './verify-thread.ts';
 
 export interface NamedManifest {
@@ -18,18 +19,22 @@ export interface BadManifest {
   readonly error: string;
 }
 
-/** Damage of one archive; ranges in bytes, rising, none touching the next. */
+/** Damage of one archive; ranges in bytes, rising, none touching the next. A file tree has none, but damaged files. */
 export interface ArchiveDamage {
   readonly ns: string;
   readonly snapshot: string;
   readonly archive: string;
   readonly ranges: readonly { offset: number; length: number }[];
+  /** Of a file tree only. */
+  readonly files?: TreeDamage;
   /** Encrypted, and the key is not here: something of it is damaged, and nobody can say where. */
   readonly withoutKey?: true;
 }
 
 /** Most ranges of a report, some 20 MiB of JSON; archives beyond it have one range that covers all their damage. */
 const MAX_REPORTED_RANGES = 400_000;
+/** Characters of damaged paths in a report; trees beyond it have only the number of theirs. */
+const MAX_REPORTED_PATH_CHARS = 16 * 1024 * 1024;
 
 /** Every snapshot of every namespace. */
 export async function allSnapshots(groups: GroupStore): Promise<{ good: NamedManifest[]; bad: BadManifest[] }> {
@@ -102,11 +107,17 @@ async function archivesOf(pool: WorkerPool, thread: number, snapshot: NamedManif
   const damaged: ArchiveDamage[] = [];
   for (const archive of manifest.client.archives) {
     const request: RangesRequest = { space: manifest.server.space, archive };
+    const where = { ns: name.ns, snapshot: snapshotLabel(name), archive: archive.name };
+    // Of a tree, unless its key is not here.
+    const files = await pool.call<TreeDamage | undefined>(thread, 'verify.files', request);
+    if (files !== undefined) {
+      if (files.count > 0) damaged.push({ ...where, ranges: [], files });
+      continue;
+    }
     const ranges = await pool.call<DamagedRange[]>(thread, 'verify.ranges', request);
     if (ranges.length === 0) continue;
     const plain = ranges.map(({ offset, length }) => ({ offset, length }));
-    const place = { ns: name.ns, snapshot: snapshotLabel(name), archive: archive.name, ranges: plain };
-    damaged.push(ranges[0]?.withoutKey ? { ...place, withoutKey: true } : place);
+    damaged.push({ ...where, ranges: plain, ...(ranges[0]?.withoutKey ? { withoutKey: true as const } : {}) });
   }
   return damaged;
 }
@@ -117,7 +128,12 @@ async function isStillThere(groups: GroupStore, { name, manifest }: NamedManifes
 
 function bounded(damaged: readonly ArchiveDamage[]): ArchiveDamage[] {
   let count = 0;
+  let pathChars = 0;
   return damaged.map((archive) => {
+    if (archive.files !== undefined) {
+      pathChars += charsOf(archive.files.first);
+      return pathChars <= MAX_REPORTED_PATH_CHARS ? archive : { ...archive, files: { ...archive.files, first: [] } };
+    }
     count += archive.ranges.length;
     if (count <= MAX_REPORTED_RANGES) return archive;
     const [first, last] = [archive.ranges[0], archive.ranges.at(-1)] as { offset: number; length: number }[];
@@ -125,4 +141,8 @@ function bounded(damaged: readonly ArchiveDamage[]): ArchiveDamage[] {
     const { offset: start, length } = last as { offset: number; length: number };
     return { ...archive, ranges: [{ offset, length: start + length - offset }] };
   });
+}
+
+function charsOf(paths: readonly DamagedPath[]): number {
+  return paths.reduce((sum, { path, pathBytes = '' }) => sum + path.length + pathBytes.length, 0);
 }

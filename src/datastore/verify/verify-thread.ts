@@ -1,5 +1,5 @@
 // A worker thread's part in a verification: one pack at a time, in steps, so that backups in the same thread go on in between; and the
-// damaged ranges of archives.
+// damaged ranges and files of archives.
 import { PLAIN_SPACE } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import type { Area } from '../../util/arena.ts';
@@ -7,6 +7,7 @@ import type { Handlers } from '../../util/worker-pool.ts';
 import type { ArchiveDamageFinder, DamagedRange } from '../damage.ts';
 import { damageFinder } from '../find-damage.ts';
 import { EntrySet } from '../index/entry-set.ts';
+import type { TreeDamage } from '../tree-damage.ts';
 import { type CheckEnvironment, createInput, PackCheck, type PackProgress } from './pack-check.ts';
 import { RecordCheck } from './record-check.ts';
 
@@ -43,6 +44,7 @@ export class VerifyThread {
         return this.#check.step(budgetBytes);
       },
       'verify.ranges': ({ space, archive }: RangesRequest): DamagedRange[] => this.#walk(space).ranges(archive),
+      'verify.files': ({ space, archive }: RangesRequest): TreeDamage | undefined => this.#walk(space).files(archive),
       'verify.end': () => {
         this.#memory = undefined;
         this.#check = undefined;
