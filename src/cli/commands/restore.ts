@@ -12,19 +12,28 @@ import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
 import { type CommonOptions, repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
+import {
+  addTreeRestoreOptions,
+  describeTree,
+  notesJson,
+  refuseIncomplete,
+  refuseTreeOptions,
+  restoreTree,
+  type TreeRestoreOptions,
+  warnOf,
+} from './restore-tree.ts';
 
-interface RestoreOptions extends CommonOptions {
-  readonly overwrite?: boolean;
-  readonly damaged: 'refuse' | 'zero';
-}
+type RestoreOptions = CommonOptions & TreeRestoreOptions;
 
 /** Ranges that are printed one by one; JSON has all. */
 const SHOWN_RANGES = 1000;
 
 export function addRestoreCommand(program: Command): void {
-  program
+  const command = program
     .command('restore')
-    .description('write an archive of a snapshot to a file, a block device, or standard output')
+    .description(
+      'write an archive of a snapshot to a file, a block device, or standard output; a file tree to a directory',
+    )
     .argument('<SNAPSHOT>', 'vm/101/latest or vm/101/2026-11-20T02:00:00Z')
     .argument('<ARCHIVE>', 'disk0.img')
     .argument('<TARGET>', 'a path, or - for standard output')
@@ -34,10 +43,12 @@ export function addRestoreCommand(program: Command): void {
         .choices(['refuse', 'zero'])
         .default('refuse'),
     )
-    .option('--workers <N>', 'worker threads (default: one per processor)')
-    .action(async (snapshot: string, archive: string, target: string, _, command: Command) => {
+    .option('--workers <N>', 'worker threads (default: one per processor)');
+  addTreeRestoreOptions(command).action(
+    async (snapshot: string, archive: string, target: string, _, command: Command) => {
       await restore(snapshot, archive, target, command.optsWithGlobals());
-    });
+    },
+  );
 }
 
 async function restore(
@@ -53,30 +64,48 @@ async function restore(
     await withReadDatastore(repositoryPath(options), async (store) => {
       const { manifest } = await findSnapshot(store.groups, snapshotText, options);
       const archive = archiveOf(manifest, archiveName);
+      const snapshot = `${manifest.client.backup}/${formatTime(manifest.server.time)}`;
+      const durationMs = (): number => Math.round(performance.now() - started);
+      const onProgress = (done: number, total: number): void => progress.update(archiveName, done, total);
       const { averageBytes } = store.config.chunk;
+      const { space } = manifest.server;
+      if (archive.kind === 'tree') {
+        const place = { archive, space, target, averageBytes, workers: workerCount(options), options };
+        const notes = await restoreTree({ ...place, signal: interrupt.signal, onProgress }, (workers, lookups, use) =>
+          withObjects(store, workers, lookups, (pool) => use(pool, (id) => pool.call(0, 'store.read', { space, id }))),
+        );
+        progress.end();
+        warnOf(notes);
+        const { entries, bytes } = notes;
+        const restored = { snapshot, archive: archiveName, target, entries, bytes, notes: notesJson(notes) };
+        print(options.outputFormat, { ...restored, durationMs: durationMs() }, describeTree);
+        refuseIncomplete(archive, notes);
+        return;
+      }
+      refuseTreeOptions(archive, options);
       const workers = archive.sizeBytes > averageBytes * 16 ? workerCount(options) : 1;
       const lost = await withObjects(store, workers, Math.ceil(archive.sizeBytes / averageBytes), async (pool) => {
         const request = {
           archive,
-          space: manifest.server.space,
+          space,
           target,
           overwrite: options.overwrite ?? false,
           zeroLost: options.damaged === 'zero',
           stdout: process.stdout,
           signal: interrupt.signal,
-          onProgress: (done: number, total: number) => progress.update(archiveName, done, total),
+          onProgress,
         };
         return await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
       });
       progress.end();
       warnOfLost(archiveName, lost);
       const result = {
-        snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
+        snapshot,
         archive: archiveName,
         target,
         bytes: archive.sizeBytes,
         damaged: lost,
-        durationMs: Math.round(performance.now() - started),
+        durationMs: durationMs(),
       };
       if (target !== '-') print(options.outputFormat, result, describe);
       if (lost.length > 0) throw incomplete(archiveName, lost);
