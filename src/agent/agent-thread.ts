@@ -16,6 +16,7 @@ import { type LoadFailure, type LoadWork, loadPieces } from './serve/load-pieces
 import { openDiskReader } from './sources/reader.ts';
 import type { DiskReader, SourceLocator } from './sources/source.ts';
 import { TreeBackupThread } from './tree/backup/tree-thread.ts';
+import { TreeRestoreThread } from './tree/restore-thread.ts';
 
 /** The largest piece that any parameters allow: four times the largest average of a datastore. */
 export const MAX_PIECE_BYTES = 1024 * 1024;
@@ -53,6 +54,7 @@ export class AgentThread {
   readonly #streams: StreamCutter;
   readonly #trees: TreeBackupThread;
   readonly #restorer: PieceRestorer;
+  readonly #treeRestore: TreeRestoreThread;
   readonly #zeros: Area;
   #slab: Uint8Array | undefined;
   #reader: { locator: string; reader: DiskReader } | undefined;
@@ -67,6 +69,7 @@ export class AgentThread {
     this.#streams = new StreamCutter(this.#cutter, window);
     this.#trees = new TreeBackupThread((session) => objects.sink(session), this.#cutter, window);
     this.#restorer = new PieceRestorer(arena.bytes, window);
+    this.#treeRestore = new TreeRestoreThread(this.#restorer, (space) => this.#objects.fetcher(space));
     this.#zeros = arena.allocate(ZERO_BYTES);
   }
 
@@ -121,6 +124,7 @@ export class AgentThread {
       ...this.#trees.handlers(),
       'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
+      ...this.#treeRestore.handlers(),
       'serve.slab': (slab: SharedArrayBuffer) => {
         this.#slab = new Uint8Array(slab);
       },

@@ -423,6 +423,21 @@ static napi_value remove_name(napi_env env, napi_callback_info info) {
   return result_of(env, unlinkat((int)number(&call, 0), text(&call, 1, name, sizeof name), number(&call, 2) ? AT_REMOVEDIR : 0) < 0 ? -errno : 0);
 }
 
+// rename(directory, name, newName, mayReplace): within one directory; file systems without RENAME_NOREPLACE are asked first.
+static napi_value rename_name(napi_env env, napi_callback_info info) {
+  Call call = read_call(env, info);
+  char name[NAME_SIZE], new_name[NAME_SIZE];
+  int directory = (int)number(&call, 0);
+  text(&call, 1, name, sizeof name);
+  text(&call, 2, new_name, sizeof new_name);
+  if (number(&call, 3)) return result_of(env, renameat(directory, name, directory, new_name) < 0 ? -errno : 0);
+  int result = renameat2(directory, name, directory, new_name, RENAME_NOREPLACE) < 0 ? -errno : 0;
+  if (result != -EINVAL && result != -ENOSYS) return result_of(env, result);
+  struct statx stat;
+  if (look(directory, new_name, 0, &stat) != -ENOENT) return result_of(env, -EEXIST);
+  return result_of(env, renameat(directory, name, directory, new_name) < 0 ? -errno : 0);
+}
+
 // Failures of one object: which kinds, and the first errno.
 typedef struct { uint32_t kinds; int error; } Failures;
 
@@ -473,7 +488,7 @@ static Failures set_metadata(int directory, const char *name, int fd, const uint
   // Set-id bits go to the owner they were for, or to nobody.
   if (failures.kinds & FAILED_OWNER) mode &= ~(mode_t)(S_ISUID | S_ISGID);
   if ((wanted & FAILED_MODE) && !S_ISLNK(mode)) {
-    int result = fd >= 0 ? fchmod(fd, mode & 07777) : fchmodat(directory, name, mode & 07777, 0);
+    int result = fd >= 0 ? fchmod(fd, mode & 07777) : fchmodat(directory, name, mode & 07777, AT_SYMLINK_NOFOLLOW);
     if (result < 0) note(&failures, FAILED_MODE);
   }
   if (wanted & FAILED_TIMES) {
@@ -524,7 +539,8 @@ static napi_value start(napi_env env, napi_value exports) {
   const struct { const char *name; napi_callback function; } functions[] = {
       {"open", open_file}, {"close", close_file}, {"listNames", list_names}, {"scan", scan}, {"stat", stat_name}, {"readFile", read_file}, {"seek", seek},
       {"makeDirectory", make_directory}, {"makeSymlink", make_symlink}, {"makeNode", make_node}, {"makeLink", make_link},
-      {"remove", remove_name}, {"setMetadata", set_metadata_of}, {"writeFile", write_file}};
+      {"remove", remove_name}, {"rename", rename_name},
+      {"setMetadata", set_metadata_of}, {"writeFile", write_file}};
   for (size_t place = 0; place < sizeof functions / sizeof *functions; place++) {
     napi_value function;
     napi_create_function(env, functions[place].name, NAPI_AUTO_LENGTH, functions[place].function, NULL, &function);

@@ -42,6 +42,8 @@ export interface FileCalls {
   makeNode(directory: number, name: ByteString, mode: number, major: number, minor: number): number;
   makeLink(directory: number, name: ByteString, existingDirectory: number, existingName: ByteString): number;
   remove(directory: number, name: ByteString, isDirectory: boolean | number): number;
+  /** Within one directory; -EEXIST when the new name is taken, unless `mayReplace`. */
+  rename(directory: number, name: ByteString, newName: ByteString, mayReplace: boolean | number): number;
   /**
    * Sets what `wanted` (bits of `Metadata`) names of `fd`, or with fd -1 of the name itself; `readFailures` reads the answer. When the owner
    * cannot be set, set-id bits are left out of the mode.
@@ -73,6 +75,7 @@ export function loadFileCalls(): FileCalls {
   return {
     ...raw,
     seek: (fd, offset, wantsHole) => raw.seek(fd, offset, flag(wantsHole)),
+    rename: (directory, name, newName, mayReplace) => raw.rename(directory, name, newName, flag(mayReplace)),
     remove: (directory, name, isDirectory) => raw.remove(directory, name, flag(isDirectory)),
   };
 }

@@ -1,32 +1,29 @@
-// holdfast restore vm/101/latest disk0.img TARGET|-
+// holdfast restore vm/101/latest disk0.img TARGET|-: finds the snapshot, opens its objects, and leaves the rest to the kind of the archive.
 import { type Command, Option } from 'commander';
-import type { LostRange } from '../../agent/restore/piece-restorer.ts';
-import { runRestore } from '../../agent/restore/run-restore.ts';
-import type { OpenObjects, ReadDatastore } from '../../datastore/read-datastore.ts';
+import type { DataKey } from '../../chunker/data-key.ts';
+import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import type { WorkerPool } from '../../util/worker-pool.ts';
 import { addReadKeyOptions, findTrusted, type KeyOptions, readKey, unlockFor } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
-import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
 import { repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
+import { restoreDisk } from './restore-disk.ts';
+import type { RestorePlace, WithObjects } from './restore-place.ts';
+import { addTarOptions, restoreTar, type TarRestoreOptions, targetOf } from './restore-tar.ts';
+import { addTreeRestoreOptions, refuseTreeOptions, restoreTree, type TreeRestoreOptions } from './restore-tree.ts';
 
-interface RestoreOptions extends KeyOptions {
-  readonly overwrite?: boolean;
-  readonly damaged: 'refuse' | 'zero';
-}
-
-/** Ranges that are printed one by one; JSON has all. */
-const SHOWN_RANGES = 1000;
+type RestoreOptions = KeyOptions & TreeRestoreOptions & TarRestoreOptions;
 
 export function addRestoreCommand(program: Command): void {
-  addReadKeyOptions(program.command('restore'))
-    .description('write an archive of a snapshot to a file, a block device, or standard output')
+  const command = addReadKeyOptions(program.command('restore'))
+    .description(
+      'write an archive of a snapshot to a file, a block device, or standard output; a file tree to a directory or a tar archive',
+    )
     .argument('<SNAPSHOT>', 'vm/101/latest or vm/101/2026-11-20T02:00:00Z')
     .argument('<ARCHIVE>', 'disk0.img')
-    .argument('<TARGET>', 'a path, or - for standard output')
+    .argument('[TARGET]', 'a path, or - for standard output; none with --tar')
     .option('--overwrite', 'write over a file or device that is not empty')
     .addOption(
       new Option('--damaged <HOW>', 'what to do where data is lost: end, or write zeros there and say where')
@@ -34,9 +31,11 @@ export function addRestoreCommand(program: Command): void {
         .default('refuse'),
     )
     .option('--workers <N>', 'worker threads (default: one per processor)')
-    .action(async (snapshot: string, archive: string, target: string, _, command: Command) => {
-      await restore(snapshot, archive, target, command.optsWithGlobals());
+    .action(async (snapshot: string, archive: string, target: string | undefined, _, command: Command) => {
+      const options: RestoreOptions = command.optsWithGlobals();
+      await restore(snapshot, archive, targetOf(target, options), options);
     });
+  addTarOptions(addTreeRestoreOptions(command));
 }
 
 async function restore(
@@ -53,40 +52,23 @@ async function restore(
     await withReadDatastore(repositoryPath(options), async (store) => {
       const { manifest } = await findTrusted(store, snapshotText, options, key);
       const archive = archiveOf(manifest, archiveName);
-      const { averageBytes } = store.config.chunk;
-      const workers = archive.sizeBytes > averageBytes * 16 ? workerCount(options) : 1;
-      const unlock = (objects: OpenObjects): void => unlockFor(objects, manifest, key);
-      const lost = await withObjects(
-        store,
-        workers,
-        Math.ceil(archive.sizeBytes / averageBytes),
-        unlock,
-        async (pool) => {
-          const request = {
-            archive,
-            space: manifest.server.space,
-            target,
-            overwrite: options.overwrite ?? false,
-            zeroLost: options.damaged === 'zero',
-            stdout: process.stdout,
-            signal: interrupt.signal,
-            onProgress: (done: number, total: number) => progress.update(archiveName, done, total),
-          };
-          return await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
-        },
-      );
-      progress.end();
-      warnOfLost(archiveName, lost);
-      const result = {
+      const place: RestorePlace = {
         snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
-        archive: archiveName,
+        archive,
+        space: manifest.server.space,
         target,
-        bytes: archive.sizeBytes,
-        damaged: lost,
-        durationMs: Math.round(performance.now() - started),
+        averageBytes: store.config.chunk.averageBytes,
+        workers: workerCount(options),
+        signal: interrupt.signal,
+        onProgress: (done, total) => progress.update(archiveName, done, total),
+        endProgress: () => progress.end(),
+        durationMs: () => Math.round(performance.now() - started),
+        withObjects: objectsOf(store, manifest, key),
       };
-      if (target !== '-') print(options.outputFormat, result, describe);
-      if (lost.length > 0) throw incomplete(archiveName, lost);
+      if (options.tar !== undefined) return await restoreTar(place, options);
+      if (archive.kind === 'tree') return await restoreTree(place, options);
+      refuseTreeOptions(archive, options);
+      await restoreDisk(place, options);
     });
   } finally {
     progress.end();
@@ -94,60 +76,21 @@ async function restore(
   }
 }
 
-interface Restored {
-  readonly snapshot: string;
-  readonly archive: string;
-  readonly target: string;
-  readonly bytes: number;
-  /** Ranges that hold zeros because what was there is lost. */
-  readonly damaged: readonly LostRange[];
-  readonly durationMs: number;
-}
-
-function describe(value: Restored): string {
-  return pairs([
-    ['restored', `${value.archive} of ${value.snapshot}`],
-    ['to', value.target],
-    ['size', formatBytes(value.bytes)],
-    ['time', formatDuration(value.durationMs)],
-  ]);
-}
-
-function warnOfLost(archive: string, lost: readonly LostRange[]): void {
-  for (const { offset, length } of lost.slice(0, SHOWN_RANGES))
-    warn(`${archive}: ${length} bytes at ${offset} are lost, zeros stand for them`);
-  if (lost.length > SHOWN_RANGES)
-    warn(`${archive}: and ${lost.length - SHOWN_RANGES} ranges more, all of them with --output-format json`);
-}
-
-/** What was asked for is done, and it is not the disk that was backed up. */
-function incomplete(archive: string, lost: readonly LostRange[]): HoldfastError {
-  const bytes = lost.reduce((sum, { length }) => sum + length, 0);
-  return new HoldfastError(
-    'object-damaged',
-    `${archive} was restored with zeros for ${bytes} bytes in ${lost.length} ranges that are lost; look for them in another snapshot or replica`,
-    { data: { archive, damaged: lost } },
-  );
-}
-
-/** Opens the objects of a store in this thread and in a pool. */
-async function withObjects<Result>(
-  store: ReadDatastore,
-  workers: number,
-  lookups: number,
-  unlock: (objects: OpenObjects) => void,
-  use: (pool: WorkerPool) => Promise<Result>,
-): Promise<Result> {
-  const pool = startPool(workers, () => {});
-  try {
-    const objects = store.objects(lookups);
-    for (const warning of objects.warnings) warn(warning);
-    unlock(objects);
-    await objects.join(pool);
-    return await use(pool);
-  } finally {
-    await pool.close();
-  }
+/** Opens the objects of a snapshot in this thread and in a pool. */
+function objectsOf(store: ReadDatastore, manifest: Manifest, key: DataKey | undefined): WithObjects {
+  return async (workers, lookups, use) => {
+    const pool = startPool(workers, () => {});
+    try {
+      const objects = store.objects(lookups);
+      for (const warning of objects.warnings) warn(warning);
+      unlockFor(objects, manifest, key);
+      await objects.join(pool);
+      const { space } = manifest.server;
+      return await use(pool, (id) => pool.call(0, 'store.read', { space, id }));
+    } finally {
+      await pool.close();
+    }
+  };
 }
 
 function archiveOf(manifest: Manifest, name: string): Archive {
