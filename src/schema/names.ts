@@ -43,15 +43,16 @@ export function parseNamespace(text: string): Namespace {
   return text as Namespace;
 }
 
-/** Archive names decide what is stored: `.img` an image, `.conf`, `.fw`, `.log`, `.json`, `.blob` a blob. */
-export function archiveKind(name: string): 'image' | 'blob' {
+/** Archive names decide what is stored: `.img` an image, `.tree` a file tree, `.conf`, `.fw`, `.log`, `.json`, `.blob` a blob. */
+export function archiveKind(name: string): 'image' | 'blob' | 'tree' {
   requireSafe(name, 'archive name');
   if (/\.img$/.test(name)) return 'image';
+  if (/\.tree$/.test(name)) return 'tree';
   if (/\.(conf|fw|log|json|blob)$/.test(name)) return 'blob';
   throw bad(
     name,
     'archive name',
-    'end it with .img for a disk image, or with .conf, .fw, .log, .json or .blob for a small file',
+    'end it with .img for a disk image, with .tree for a file tree, or with .conf, .fw, .log, .json or .blob for a small file',
   );
 }
 

@@ -7,6 +7,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { openDiskSource } from '../sources/open-source.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
+import { backupTar } from '../tar/backup-tar.ts';
 import { backupBlob } from './blob-backup.ts';
 import { type ChangeMap, joinRanges } from './change-map.ts';
 import { backupImage, ChangeMapLie } from './image-backup.ts';
@@ -17,8 +18,18 @@ import { backupStream } from './stream-backup.ts';
 /** One archive to store: `path` is `-` for standard input. */
 export interface ArchiveSpec {
   readonly name: string;
-  readonly kind: 'image' | 'blob';
+  readonly kind: 'image' | 'blob' | 'tree';
   readonly path: string;
+}
+
+/** Path of the tar archive that a tree comes from, `-` for standard input; undefined for any other source. */
+export function tarPath(spec: ArchiveSpec): string | undefined {
+  return spec.kind === 'tree' && spec.path.startsWith('tar:') ? spec.path.slice('tar:'.length) : undefined;
+}
+
+/** Whether it comes from standard input, which can be read once. */
+export function isFromStdin(spec: ArchiveSpec): boolean {
+  return spec.path === '-' || tarPath(spec) === '-';
 }
 
 export interface BackupRequest {
@@ -117,6 +128,16 @@ async function storeArchive(
 ): Promise<{ archive: Archive; bytesRead: number; bytesSampled?: number }> {
   const { averageBytes, signal } = request;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
+  const tar = tarPath(spec);
+  if (tar !== undefined)
+    return await backupTar(pool, session, {
+      name: spec.name,
+      source: tar === '-' ? request.stdin : tar,
+      averageBytes,
+      onProgress: (bytesDone) => request.onProgress(spec.name, bytesDone, undefined),
+      signal,
+      warn: request.warn,
+    });
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
   if (disk === undefined)
     return await backupStream(pool, session, {
@@ -187,7 +208,7 @@ async function commit(
   } catch (error) {
     if (!(error instanceof HoldfastError) || error.code !== 'object-damaged') throw error;
     // Standard input was read and is gone: only the caller can send it again.
-    if (request.archives.some((archive) => archive.path === '-')) throw error;
+    if (request.archives.some(isFromStdin)) throw error;
     request.warn(`${error.message}: the disks are read in full`);
     const again = await storeArchives({ ...request, changeMap: undefined }, pool, session, disks);
     again.bytesRead += stored.bytesRead;

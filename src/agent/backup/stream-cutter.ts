@@ -13,6 +13,24 @@ export interface StreamPiece {
   readonly id: ObjectId | undefined;
 }
 
+/** Parts of the contents of files, one behind the other in `bytes`. */
+export interface ContentsWork {
+  readonly session: string;
+  readonly bytes: Uint8Array;
+  /** `final`: data ends here; else it goes on with the first part of the next call to this thread. */
+  readonly segments: readonly { readonly length: number; readonly final: boolean }[];
+}
+
+/** The pieces that were finished, in order. */
+export interface CutContents {
+  /** Pieces of each segment. */
+  readonly counts: readonly number[];
+  /** Negative for a piece of zeros. */
+  readonly lengths: readonly number[];
+  /** Of the pieces that are not zeros, one after the other. */
+  readonly ids: Uint8Array;
+}
+
 export class StreamCutter {
   readonly #cutter: Cutter;
   readonly #window: Area;
@@ -27,6 +45,24 @@ export class StreamCutter {
   start(): void {
     this.#start = HEADROOM_BYTES;
     this.#held = 0;
+  }
+
+  /** Cuts many contents in one call: of small files a call each would cost more than the cutting. */
+  takeContents({ bytes, segments }: ContentsWork, sink: ObjectSink): CutContents {
+    const counts: number[] = [];
+    const lengths: number[] = [];
+    const ids: ObjectId[] = [];
+    let at = 0;
+    for (const { length, final } of segments) {
+      const pieces = this.take(bytes.subarray(at, at + length), final, sink);
+      counts.push(pieces.length);
+      for (const piece of pieces) {
+        lengths.push(piece.id === undefined ? -piece.length : piece.length);
+        if (piece.id !== undefined) ids.push(piece.id);
+      }
+      at += length;
+    }
+    return { counts, lengths, ids: Buffer.concat(ids) };
   }
 
   /** Takes the next portion and returns the pieces that it finishes; with `final`, all. */

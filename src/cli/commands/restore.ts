@@ -12,8 +12,9 @@ import { interruptSignal } from '../interrupt.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
 import { type CommonOptions, repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
+import { type RestoreTarOptions, restoreTar } from './restore-tar.ts';
 
-interface RestoreOptions extends CommonOptions {
+interface RestoreOptions extends CommonOptions, RestoreTarOptions {
   readonly overwrite?: boolean;
   readonly damaged: 'refuse' | 'zero';
 }
@@ -27,7 +28,13 @@ export function addRestoreCommand(program: Command): void {
     .description('write an archive of a snapshot to a file, a block device, or standard output')
     .argument('<SNAPSHOT>', 'vm/101/latest or vm/101/2026-11-20T02:00:00Z')
     .argument('<ARCHIVE>', 'disk0.img')
-    .argument('<TARGET>', 'a path, or - for standard output')
+    .argument('[TARGET]', 'a path, or - for standard output; with --tar none')
+    .option(
+      '--tar <FILE>',
+      'write a file tree as a tar archive (- for standard output; with zstd when it ends with .zst or .tzst)',
+    )
+    .option('--zstd', 'compress the tar archive, whatever its name')
+    .option('--path <SUBDIR>', 'with --tar: only this directory or file of the tree')
     .option('--overwrite', 'write over a file or device that is not empty')
     .addOption(
       new Option('--damaged <HOW>', 'what to do where data is lost: end, or write zeros there and say where')
@@ -35,9 +42,22 @@ export function addRestoreCommand(program: Command): void {
         .default('refuse'),
     )
     .option('--workers <N>', 'worker threads (default: one per processor)')
-    .action(async (snapshot: string, archive: string, target: string, _, command: Command) => {
-      await restore(snapshot, archive, target, command.optsWithGlobals());
+    .action(async (snapshot: string, archive: string, target: string | undefined, _, command: Command) => {
+      const options: RestoreOptions = command.optsWithGlobals();
+      await restore(snapshot, archive, targetOf(target, options), options);
     });
+}
+
+/** One place to restore to: the argument, or the file of --tar. */
+function targetOf(target: string | undefined, { tar, zstd, path }: RestoreOptions): string {
+  if (tar !== undefined && target !== undefined)
+    throw new HoldfastError('bad-argument', `restore to ${target} or to the tar archive ${tar}, not to both`);
+  if (tar === undefined && (zstd === true || path !== undefined))
+    throw new HoldfastError('bad-argument', '--zstd and --path belong to --tar FILE');
+  const found = tar ?? target;
+  if (found === undefined)
+    throw new HoldfastError('bad-argument', 'restore to where? Give a path, or - for standard output');
+  return found;
 }
 
 async function restore(
@@ -54,24 +74,41 @@ async function restore(
       const { manifest } = await findSnapshot(store.groups, snapshotText, options);
       const archive = archiveOf(manifest, archiveName);
       const { averageBytes } = store.config.chunk;
+      const space = manifest.server.space;
+      const snapshot = `${manifest.client.backup}/${formatTime(manifest.server.time)}`;
+      const { signal } = interrupt;
+      const onProgress = (done: number, total: number): void => progress.update(archiveName, done, total);
       const workers = archive.sizeBytes > averageBytes * 16 ? workerCount(options) : 1;
+      if (options.tar !== undefined) {
+        const { members, bytes } = await withObjects(
+          store,
+          workers,
+          Math.ceil(archive.sizeBytes / averageBytes),
+          (pool) => restoreTar(pool, { archive, space, target, signal, onProgress }, options),
+        );
+        progress.end();
+        const durationMs = Math.round(performance.now() - started);
+        const result = { snapshot, archive: archiveName, target, bytes, members, durationMs };
+        if (target !== '-') print(options.outputFormat, result, describe);
+        return;
+      }
       const lost = await withObjects(store, workers, Math.ceil(archive.sizeBytes / averageBytes), async (pool) => {
         const request = {
           archive,
-          space: manifest.server.space,
+          space,
           target,
           overwrite: options.overwrite ?? false,
           zeroLost: options.damaged === 'zero',
           stdout: process.stdout,
-          signal: interrupt.signal,
-          onProgress: (done: number, total: number) => progress.update(archiveName, done, total),
+          signal,
+          onProgress,
         };
         return await runRestore(request, pool, (space, id) => pool.call(0, 'store.read', { space, id }));
       });
       progress.end();
       warnOfLost(archiveName, lost);
       const result = {
-        snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
+        snapshot,
         archive: archiveName,
         target,
         bytes: archive.sizeBytes,
@@ -92,8 +129,10 @@ interface Restored {
   readonly archive: string;
   readonly target: string;
   readonly bytes: number;
-  /** Ranges that hold zeros because what was there is lost. */
-  readonly damaged: readonly LostRange[];
+  /** Ranges that hold zeros because what was there is lost; of an image or a stream. */
+  readonly damaged?: readonly LostRange[];
+  /** Of a tar archive. */
+  readonly members?: number;
   readonly durationMs: number;
 }
 
