@@ -71,7 +71,7 @@ export function encodeHeader(header: TarHeader): Buffer {
 /** Undefined for a block of zeros. @throws `source-failed` when it is no header. */
 export function decodeHeader(block: Buffer): TarHeader | undefined {
   if (block.every((byte) => byte === 0)) return undefined;
-  const stored = tarNumber(block, CHECKSUM_AT, CHECKSUM_BYTES);
+  const stored = octalNumber(block, CHECKSUM_AT, CHECKSUM_BYTES);
   // Some old programs added the bytes up as signed ones.
   if (stored !== checksum(block, false) && stored !== checksum(block, true))
     throw malformedTar('a header has a wrong checksum: it is damaged, or no tar archive');
@@ -103,11 +103,17 @@ export function tarNumber(block: Buffer, at: number, length: number): number {
       throw malformedTar('a number in a header is too large');
     return Number(value);
   }
-  const digits = /^ *([0-7]*)[ \0]*$/.exec(block.toString('latin1', at, at + length).split('\0')[0] as string)?.[1];
-  if (digits === undefined) throw malformedTar('a number in a header has no octal digits');
-  const value = digits === '' ? 0 : Number.parseInt(digits, 8);
+  const value = octalNumber(block, at, length);
+  if (value === undefined) throw malformedTar('a number in a header has no octal digits');
   if (!Number.isSafeInteger(value)) throw malformedTar('a number in a header is too large');
   return value;
+}
+
+function octalNumber(block: Buffer, at: number, length: number): number | undefined {
+  const text = block.toString('latin1', at, at + length).split('\0')[0] as string;
+  const digits = /^ *([0-7]*) *$/.exec(text)?.[1];
+  if (digits === undefined) return undefined;
+  return digits === '' ? 0 : Number.parseInt(digits, 8);
 }
 
 /** An error about the archive itself. `why` reads on after "the tar archive is not one that can be taken". */
