@@ -15,6 +15,7 @@ import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } fr
 import { type LoadFailure, type LoadWork, loadPieces } from './serve/load-pieces.ts';
 import { openDiskReader } from './sources/reader.ts';
 import type { DiskReader, SourceLocator } from './sources/source.ts';
+import { TreeBackupThread } from './tree/backup/tree-thread.ts';
 
 /** The largest piece that any parameters allow: four times the largest average of a datastore. */
 export const MAX_PIECE_BYTES = 1024 * 1024;
@@ -50,6 +51,7 @@ export class AgentThread {
   readonly #cutter: Cutter;
   readonly #pages: PageCutter;
   readonly #streams: StreamCutter;
+  readonly #trees: TreeBackupThread;
   readonly #restorer: PieceRestorer;
   readonly #zeros: Area;
   #slab: Uint8Array | undefined;
@@ -63,12 +65,14 @@ export class AgentThread {
     const window = arena.allocate(AgentThread.#windowBytes);
     this.#pages = new PageCutter(this.#cutter, window);
     this.#streams = new StreamCutter(this.#cutter, window);
+    this.#trees = new TreeBackupThread((session) => objects.sink(session), this.#cutter, window);
     this.#restorer = new PieceRestorer(arena.bytes, window);
     this.#zeros = arena.allocate(ZERO_BYTES);
   }
 
   static readonly #windowBytes = Math.max(
     PageCutter.windowBytes(MAX_PIECE_BYTES),
+    TreeBackupThread.windowBytes(MAX_PIECE_BYTES),
     PieceRestorer.outputBytes(MAX_PIECE_BYTES),
   );
 
@@ -126,6 +130,7 @@ export class AgentThread {
         const sink = this.#objects.sink(session);
         return Buffer.concat(objects.map(({ kind, refs, payload }) => copyId(sink.put(kind, refs, payload))));
       },
+      ...this.#trees.handlers(),
       'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
       'serve.slab': (slab: SharedArrayBuffer) => {

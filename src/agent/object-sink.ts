@@ -1,5 +1,6 @@
 // The one object in which a local and a remote backup differ: what a worker puts records into and reads them from.
 import type { ObjectId, StoredObject } from '../chunker/object.ts';
+import type { ObjectCodec } from '../chunker/object-codec.ts';
 
 /** One thread's hand in an open session. */
 export interface ObjectSink {
@@ -10,13 +11,19 @@ export interface ObjectSink {
   putData(offset: number, length: number): ObjectId;
   /** Puts any object. @throws `out-of-scope` when it names an object that the session does not know. */
   put(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId;
+  /** Whether all of these ids, one after the other, may be named and can be read. */
+  knows(ids: Uint8Array): boolean;
+  /** The id that an object has in the session's space. */
+  id(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId;
   /** Reads an object that the session may read. */
   get(id: ObjectId): StoredObject;
 }
 
 /** One thread's way to stored objects, for a restore. */
 export interface ObjectFetcher {
-  /** Reads and checks an object. @throws `object-missing`, `object-damaged`. */
+  /** Decodes what `fetch` delivers. */
+  readonly codec: ObjectCodec;
+  /** Reads and checks an object. @throws `object-missing`, `object-damaged`, `key-missing`. */
   get(id: ObjectId): StoredObject;
   /**
    * Reads the records of data objects, neighbours in one go, and hands each to `deliver` with its place among `ids`, in order. The

@@ -1,5 +1,6 @@
 // The parameters of the cut rules, as the manifest of a snapshot names them. Together with an algorithm's name they fix
 // every cut point: equal parameters, equal pieces. The rules stand at the head of wasm/chunker.ts.
+import type { CutRecord } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
 
 const KIB = 1024;
@@ -51,6 +52,12 @@ export function streamCutParameters(
   cutSeed: string = PUBLIC_CUT_SEED,
 ): StreamCutParameters {
   return checkStreamCutParameters({ algorithm: 'simd-1', ...sizes(averageBytes), cutSeed });
+}
+
+/** The parameters as a manifest tells them: a seed that is not the public one is a secret. */
+export function cutRecord(parameters: DiskCutParameters | StreamCutParameters): CutRecord {
+  const { cutSeed, ...sizes } = parameters;
+  return cutSeed === PUBLIC_CUT_SEED ? { ...sizes, cutSeed } : sizes;
 }
 
 /** Returns its argument; throws `bad-argument` when this version cannot cut by it. */

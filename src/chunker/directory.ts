@@ -80,6 +80,11 @@ export class LeafBuilder {
     return this.#bytes + this.#refBytes;
   }
 
+  /** Bytes of payload so far: where the next entry begins. */
+  get payloadBytes(): number {
+    return this.#bytes;
+  }
+
   /** Ids that the entries so far name. */
   get refCount(): number {
     return this.#refBytes / ID_BYTES;

@@ -12,17 +12,29 @@ export function plainIdKey(kind: number): Buffer {
   return blake3(Buffer.concat([Buffer.from(`${DOMAIN}plain\0`, 'latin1'), Buffer.of(kind)]));
 }
 
-/** Makes ids of space plain. Keeps one native hasher per kind (`reset` keeps the key), so one instance per thread. */
+/** The key under which ids of one kind are made in the spaces of a data key; `idKey` is its subkey `id`. */
+export function secretIdKey(idKey: Uint8Array, kind: number): Buffer {
+  return keyedHash(idKey, Buffer.concat([Buffer.from(DOMAIN, 'latin1'), Buffer.of(kind)]));
+}
+
+/** Makes ids, those of space plain unless told otherwise. Keeps one native hasher per kind (`reset` keeps the key), so one instance per thread. */
 export class IdHasher {
+  readonly #keyOf: (kind: number) => Buffer;
   readonly #hashers = new Map<number, Hasher>();
-  readonly #data = this.#hasher(Kind.data);
+  readonly #data: Hasher;
   readonly #count = Buffer.alloc(4);
   readonly #dataId = Buffer.alloc(ID_BYTES) as ObjectId;
+
+  /** `keyOf` gives the key under which ids of a kind are made. */
+  constructor(keyOf: (kind: number) => Buffer = plainIdKey) {
+    this.#keyOf = keyOf;
+    this.#data = this.#hasher(Kind.data);
+  }
 
   #hasher(kind: number): Hasher {
     let hasher = this.#hashers.get(kind);
     if (hasher === undefined) {
-      hasher = Blake3Hasher.newKeyed(plainIdKey(kind));
+      hasher = Blake3Hasher.newKeyed(this.#keyOf(kind));
       this.#hashers.set(kind, hasher);
     }
     return hasher;

@@ -10,9 +10,14 @@ const MAGIC = 0x52464448; // "HDFR"
 const VERSION = 1;
 
 export const Codec = { raw: 0, zstd: 1, zstdWithBases: 2 } as const;
+export const Crypt = { plain: 0, aes256Gcm: 1 } as const;
 
 /** Below this saving a payload is stored as it is: it decodes at the speed of memcpy, and 3 % is not worth zstd's. */
 const WORTHWHILE = 0.97;
+
+/** Whether a compressed payload is to be stored rather than the plain one. */
+export const isWorthwhile = (compressedBytes: number, payloadBytes: number): boolean =>
+  compressedBytes <= payloadBytes * WORTHWHILE;
 
 /** Most bytes that a record with these plain sizes can take, room for the compressor included. */
 export function recordBound(refsBytes: number, payloadBytes: number): number {
@@ -29,6 +34,8 @@ export interface RecordHeader {
   readonly rawLength: number;
   readonly baseCount: number;
   readonly depth: number;
+  /** Where the stored payload begins: behind bases and refs. */
+  readonly storedAt: number;
   readonly recordLength: number;
 }
 
@@ -41,28 +48,42 @@ export function encodeRecord(
   object: { kind: number; id: Uint8Array; refs: Uint8Array; payload: Uint8Array },
   compressor: Compressor,
 ): number {
-  const { kind, id, refs, payload } = object;
+  const { refs, payload } = object;
   const payloadAt = RECORD_HEADER_BYTES + refs.length;
   let codec: number = Codec.zstd;
   let storedLength = compressor.compress(target.subarray(payloadAt, target.length - CHECKSUM_BYTES), payload);
-  if (storedLength > payload.length * WORTHWHILE) {
+  if (!isWorthwhile(storedLength, payload.length)) {
     codec = Codec.raw;
     storedLength = payload.length;
     target.set(payload, payloadAt);
   }
-  const view = new DataView(target.buffer, target.byteOffset, RECORD_HEADER_BYTES);
+  writeRecordHeader(target, object, { codec, crypt: Crypt.plain, storedLength, rawLength: payload.length });
+  return sealRecord(target, payloadAt + storedLength);
+}
+
+/** Writes header and refs of a record without bases; returns a view on all of `target`. */
+export function writeRecordHeader(
+  target: Uint8Array,
+  { kind, id, refs }: { kind: number; id: Uint8Array; refs: Uint8Array },
+  { codec, crypt, storedLength, rawLength }: Pick<RecordHeader, 'codec' | 'crypt' | 'storedLength' | 'rawLength'>,
+): DataView {
+  const view = new DataView(target.buffer, target.byteOffset, target.byteLength);
   view.setUint32(0, MAGIC, true);
   view.setUint8(4, VERSION);
   view.setUint8(5, kind);
   view.setUint8(6, codec);
-  view.setUint8(7, 0);
+  view.setUint8(7, crypt);
   view.setUint32(8, refs.length / ID_BYTES, true);
   view.setUint32(12, storedLength, true);
-  view.setUint32(16, payload.length, true);
+  view.setUint32(16, rawLength, true);
   view.setUint32(20, 0, true);
   target.set(id, 24);
   target.set(refs, RECORD_HEADER_BYTES);
-  const end = payloadAt + storedLength;
+  return view;
+}
+
+/** Writes the checksum of what stands before `end`; returns the length of the record. */
+export function sealRecord(target: Uint8Array, end: number): number {
   target.set(shortHash(target.subarray(0, end)), end);
   return end + CHECKSUM_BYTES;
 }
@@ -77,6 +98,7 @@ export function readRecordHeader(record: Uint8Array): RecordHeader | undefined {
   const rawLength = view.getUint32(16, true);
   const baseCount = view.getUint8(20);
   if (baseCount > 4 || refCount * ID_BYTES + Math.max(storedLength, rawLength) > 2 * MAX_OBJECT_BYTES) return undefined;
+  const storedAt = RECORD_HEADER_BYTES + (baseCount + refCount) * ID_BYTES;
   return {
     kind: view.getUint8(5),
     codec: view.getUint8(6),
@@ -86,7 +108,8 @@ export function readRecordHeader(record: Uint8Array): RecordHeader | undefined {
     rawLength,
     baseCount,
     depth: view.getUint8(21),
-    recordLength: RECORD_HEADER_BYTES + (baseCount + refCount) * ID_BYTES + storedLength + CHECKSUM_BYTES,
+    storedAt,
+    recordLength: storedAt + storedLength + CHECKSUM_BYTES,
   };
 }
 
@@ -115,26 +138,40 @@ export function recordRefs(record: Uint8Array, header: RecordHeader): Uint8Array
 export function decodePayload(record: Uint8Array, target: Uint8Array, decompressor: Decompressor): number {
   const header = readRecordHeader(record);
   if (header === undefined || header.recordLength > record.length)
-    throw damaged(record, 'its header is not a record header');
-  if (header.crypt !== 0) throw damaged(record, 'it is encrypted, which this version cannot read');
+    throw damagedRecord(record, 'its header is not a record header');
+  if (header.crypt !== Crypt.plain)
+    throw damagedRecord(record, 'it is encrypted, which no record of space plain may be');
   if (header.rawLength > target.length)
-    throw damaged(record, `it holds ${header.rawLength} bytes where ${target.length} were expected`);
-  const at = RECORD_HEADER_BYTES + (header.baseCount + header.refCount) * ID_BYTES;
-  const stored = record.subarray(at, at + header.storedLength);
-  if (header.codec === Codec.raw) {
-    if (header.storedLength !== header.rawLength) throw damaged(record, 'its lengths contradict each other');
-    target.set(stored);
-    return header.rawLength;
+    throw damagedRecord(record, `it holds ${header.rawLength} bytes where ${target.length} were expected`);
+  const stored = record.subarray(header.storedAt, header.storedAt + header.storedLength);
+  unpackPayload(record, header.codec, stored, target.subarray(0, header.rawLength), decompressor);
+  return header.rawLength;
+}
+
+/**
+ * Fills `target`, which has the plain length, from a payload as `codec` says. `record` is named in errors.
+ * @throws HoldfastError `object-damaged` when that is not what the payload gives.
+ */
+export function unpackPayload(
+  record: Uint8Array,
+  codec: number,
+  packed: Uint8Array,
+  target: Uint8Array,
+  decompressor: Decompressor,
+): void {
+  if (codec === Codec.raw) {
+    if (packed.length !== target.length) throw damagedRecord(record, 'its lengths contradict each other');
+    target.set(packed);
+    return;
   }
-  if (header.codec !== Codec.zstd) throw damaged(record, `codec ${header.codec} is not known to this version`);
+  if (codec !== Codec.zstd) throw damagedRecord(record, `codec ${codec} is not known to this version`);
   let length: number;
   try {
-    length = decompressor.decompress(target.subarray(0, header.rawLength), stored);
+    length = decompressor.decompress(target, packed);
   } catch (cause) {
-    throw damaged(record, 'its payload does not decompress', cause);
+    throw damagedRecord(record, 'its payload does not decompress', cause);
   }
-  if (length !== header.rawLength) throw damaged(record, 'its payload has another length than its header says');
-  return length;
+  if (length !== target.length) throw damagedRecord(record, 'its payload has another length than it says');
 }
 
 /**
@@ -148,15 +185,17 @@ export function openRecord(
   decompressor: Decompressor,
 ): { kind: number; refs: Uint8Array; payload: Buffer } {
   const header = readRecordHeader(record);
-  if (header === undefined) throw damaged(record, 'its header is not a record header');
+  if (header === undefined) throw damagedRecord(record, 'its header is not a record header');
   const payload = Buffer.allocUnsafe(header.rawLength);
   decodePayload(record, payload, decompressor);
   const refs = Buffer.from(recordRefs(record, header));
-  if (!hasher.id(header.kind, refs, payload).equals(id)) throw damaged(record, 'its content does not match its id');
+  if (!hasher.id(header.kind, refs, payload).equals(id))
+    throw damagedRecord(record, 'its content does not match its id');
   return { kind: header.kind, refs, payload };
 }
 
-function damaged(record: Uint8Array, why: string, cause?: unknown): HoldfastError {
+/** The error for a record that is not what it should be. */
+export function damagedRecord(record: Uint8Array, why: string, cause?: unknown): HoldfastError {
   const id = record.length >= RECORD_HEADER_BYTES ? recordId(record).toString('hex') : 'unknown';
   return new HoldfastError('object-damaged', `the stored object ${id.slice(0, 16)}… is damaged: ${why}`, {
     cause,

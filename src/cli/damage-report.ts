@@ -27,8 +27,8 @@ export function refuseDamage(report: VerifyReport): void {
 
 /** One line for each damaged archive, range, pack and manifest. */
 export function damageLines({ damaged, packsDamaged, manifestsDamaged }: VerifyReport): string[] {
-  const archives = damaged.flatMap(({ ns, snapshot, archive, ranges }) => [
-    `damaged: ${snapshot}${ns === '' ? '' : ` (namespace ${ns})`} ${archive}`,
+  const archives = damaged.flatMap(({ ns, snapshot, archive, ranges, withoutKey }) => [
+    `damaged: ${snapshot}${ns === '' ? '' : ` (namespace ${ns})`} ${archive}${withoutKey ? ': it is encrypted, where cannot be told without its key' : ''}`,
     ...ranges.slice(0, SHOWN_RANGES).map(({ offset, length }) => `  ${length} bytes at ${offset}`),
     ...(ranges.length > SHOWN_RANGES ? [`  and ${ranges.length - SHOWN_RANGES} ranges more`] : []),
   ]);

@@ -11,6 +11,14 @@ export interface DamagedRange {
   readonly archive: string;
   readonly offset: number;
   readonly length: number;
+  /** Something of the archive is damaged, and without its key nobody can say where: the range is all of it. */
+  readonly withoutKey?: true;
+}
+
+/** Tells the damage of archives of one space. */
+export interface ArchiveDamageFinder {
+  /** The damaged ranges, neighbouring ones joined; none of an archive that is whole. */
+  ranges(archive: Archive): DamagedRange[];
 }
 
 /** What the walk needs to know of the store. */
@@ -29,7 +37,7 @@ const MAX_REMEMBERED = 500_000;
 type Found = readonly { offset: number; length: number }[] | undefined;
 
 /** Damage of many archives over one source, which must not change meanwhile for what was walked already. */
-export class DamageWalk {
+export class DamageWalk implements ArchiveDamageFinder {
   readonly #source: DamageSource;
   readonly #maxRanges: number;
   readonly #remembered = new Map<string, Found>();
@@ -88,11 +96,6 @@ export class DamageWalk {
       } else ranges.push({ offset, length: range.length });
     }
   }
-}
-
-/** The damaged ranges of one archive. */
-export function damagedRanges(source: DamageSource, archive: Archive): DamagedRange[] {
-  return new DamageWalk(source).ranges(archive);
 }
 
 interface Child {

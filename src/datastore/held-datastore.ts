@@ -2,7 +2,8 @@
 // Order of everything durable: session file, packs, high-water marks, manifest; the reverse when something goes (docs/design.md).
 import { randomBytes, randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
-import { PLAIN_SPACE } from '../chunker/object.ts';
+import type { DataKey } from '../chunker/data-key.ts';
+import { objectKeyOf } from '../chunker/object-codec.ts';
 import type { Accounting } from '../schema/accounting-file.ts';
 import type { Limits } from '../schema/limits-file.ts';
 import type { Manifest } from '../schema/manifest.ts';
@@ -35,6 +36,7 @@ import { salvagePacks } from './repair/salvage-packs.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
 import { writeSessionFile } from './sessions/session-files.ts';
+import { sessionSpace } from './sessions/session-space.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './snapshots/retention-lock.ts';
 import type { StoreClock } from './store-clock.ts';
@@ -50,6 +52,10 @@ export interface SessionRequest {
   readonly group: GroupName;
   readonly owner: string;
   readonly compressionLevel: number;
+  /** Encrypts what the session stores; without it, and without `fingerprint`, the session is in space plain. */
+  readonly key?: DataKey | undefined;
+  /** Of a key that only the client elsewhere has: the session then takes finished records. */
+  readonly fingerprint?: string | undefined;
 }
 
 export class HeldDatastore {
@@ -166,6 +172,12 @@ export class HeldDatastore {
   }
 
   async #openAllowed(request: SessionRequest, allowance: AllowanceDescriptor): Promise<BackupSession> {
+    const key = request.key === undefined ? undefined : objectKeyOf(request.key);
+    const fingerprint = request.key?.fingerprint ?? request.fingerprint;
+    const space = await describingRootErrors(this.#layout.root, () =>
+      sessionSpace({ layout: this.#layout, groups: this.#groups, index: this.#index }, { ...request, fingerprint }),
+    );
+    if (key !== undefined) this.source.unlock(space, key);
     const record: SessionRecord = {
       format: 1,
       session: randomBytes(16).toString('hex'),
@@ -173,16 +185,22 @@ export class HeldDatastore {
       ns: request.ns,
       group: request.group,
       owner: request.owner,
-      space: PLAIN_SPACE,
+      space,
       opened: new Date().toISOString(),
       openedClockMs: this.#clock.elapsedMs,
     };
     await describingRootErrors(this.#layout.root, () => writeSessionFile(this.#layout, record));
     const adopted = this.#unfinished.filter(
-      (other) => other.ns === record.ns && other.group === record.group && other.owner === record.owner,
+      (other) =>
+        other.ns === record.ns &&
+        other.group === record.group &&
+        other.owner === record.owner &&
+        other.space === record.space,
     );
     const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
     const session = await BackupSession.open(this.#context, record, {
+      key,
+      fingerprint,
       compressionLevel: request.compressionLevel,
       allowance,
       ownerManifests: await this.#manifestsOf(request.owner),

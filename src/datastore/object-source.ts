@@ -1,9 +1,9 @@
 // Finds and reads objects by id for one thread: picks a usable copy, checks it, reads a bad one a second time, quarantines it
 // when it stays bad, and goes on to the next copy.
-import { ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chunker/object.ts';
-import { IdHasher } from '../chunker/object-id.ts';
-import { openRecord, recordId, recordIsWhole } from '../chunker/record.ts';
-import { Decompressor } from '../chunker/zstd.ts';
+import { createCodec } from '../chunker/create-codec.ts';
+import { ID_BYTES, Kind, type ObjectId, PLAIN_SPACE, type StoredObject } from '../chunker/object.ts';
+import type { ObjectCodec, ObjectKey } from '../chunker/object-codec.ts';
+import { damagedRecord, readRecordHeader, recordId, recordIsWhole, recordRefs } from '../chunker/record.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { FLAG_DATA, FLAG_QUARANTINED } from './index/index-entry.ts';
 import type { ObjectIndex } from './index/object-index.ts';
@@ -109,22 +109,69 @@ export class IndexLocator implements ObjectLocator {
   }
 }
 
+/** What can be known of any object, also without its space's key. */
+export interface ObjectRefs {
+  readonly kind: number;
+  /** Ids one after the other. */
+  readonly refs: Uint8Array;
+  /** Undefined where only the key shows it. */
+  readonly payload: Uint8Array | undefined;
+}
+
 export class ObjectSource {
-  readonly hasher = new IdHasher();
-  readonly decompressor = new Decompressor();
   readonly packs: PackReader;
   readonly locator: ObjectLocator;
+  readonly #codecs = new Map<number, ObjectCodec>([[PLAIN_SPACE, createCodec(undefined)]]);
+  readonly #fingerprintOf: (space: number) => string | undefined;
 
-  constructor(locator: ObjectLocator, packs: PackReader) {
+  /** `fingerprintOf` names the key of a space in errors. */
+  constructor(
+    locator: ObjectLocator,
+    packs: PackReader,
+    fingerprintOf: (space: number) => string | undefined = () => undefined,
+  ) {
     this.locator = locator;
     this.packs = packs;
+    this.#fingerprintOf = fingerprintOf;
+  }
+
+  /** Makes the objects of an encrypted space readable in this thread. */
+  unlock(space: number, key: ObjectKey): void {
+    if (space !== PLAIN_SPACE && !this.#codecs.has(space)) this.#codecs.set(space, createCodec(key));
+  }
+
+  /** Whether this thread can read the payloads of a space. */
+  canOpen(space: number): boolean {
+    return this.#codecs.has(space);
+  }
+
+  /** @throws `key-missing` when the space is encrypted and its key is not here. */
+  codec(space: number): ObjectCodec {
+    const codec = this.#codecs.get(space);
+    if (codec === undefined) throw keyMissing(this.#fingerprintOf(space));
+    return codec;
   }
 
   /**
-   * Reads and checks an object of space plain.
-   * @throws `object-missing` when no copy is known, `object-damaged` when every copy is bad, system errors as they are.
+   * Reads an object and checks it against its id.
+   * @throws `object-missing` when no copy is known, `object-damaged` when every copy is bad, `key-missing`, system errors as they are.
    */
   get(space: number, id: ObjectId): StoredObject {
+    const codec = this.codec(space);
+    return this.#read(space, id, (record) => codec.open(record, id));
+  }
+
+  /**
+   * What an object names, for walks that need no key. In space plain it is checked against its id; elsewhere its record's checksum is, and
+   * the word of whoever has the key is taken for the rest.
+   * @throws `object-missing`, `object-damaged` as `get`.
+   */
+  refs(space: number, id: ObjectId): ObjectRefs {
+    return space === PLAIN_SPACE ? this.get(space, id) : this.#read(space, id, (record) => claimedRefs(record, id));
+  }
+
+  /** The first copy that `check` takes; what it refuses twice is quarantined. */
+  #read<Result>(space: number, id: ObjectId, check: (record: Buffer) => Result): Result {
     let failure: unknown;
     for (const entry of this.locator.copies(space, id)) {
       for (let attempt = 0; attempt < 2; attempt++) {
@@ -134,7 +181,7 @@ export class ObjectSource {
             this.locator.offset(entry),
             this.locator.length(entry),
           );
-          return openRecord(record, id, this.hasher, this.decompressor);
+          return check(record);
         } catch (error) {
           // Trouble of this process is no reason to give up a copy.
           if (!(error instanceof HoldfastError)) throw error;
@@ -158,6 +205,23 @@ export class ObjectSource {
     }
   }
 }
+
+function claimedRefs(record: Buffer, id: Uint8Array): ObjectRefs {
+  const header = readRecordHeader(record);
+  if (header === undefined || !recordIsWhole(record)) throw damagedRecord(record, 'its checksum does not hold');
+  if (!recordId(record).equals(id)) throw damagedRecord(record, `it stands where ${hexOf(id)}… should be`);
+  return { kind: header.kind, refs: Buffer.from(recordRefs(record, header)), payload: undefined };
+}
+
+/** The error of whoever needs a key that is not here. `fingerprint` is undefined when nobody can say which. */
+export function keyMissing(fingerprint: string | undefined): HoldfastError {
+  const which = fingerprint === undefined ? 'a key that this datastore cannot name' : `key ${fingerprint.slice(0, 16)}`;
+  return new HoldfastError('key-missing', `this snapshot is encrypted with ${which}; give --keyfile`, {
+    data: fingerprint === undefined ? {} : { fingerprint },
+  });
+}
+
+const hexOf = (id: Uint8Array): string => Buffer.from(id).toString('hex').slice(0, 16);
 
 export function missing(id: Uint8Array): HoldfastError {
   const hex = Buffer.from(id).toString('hex');

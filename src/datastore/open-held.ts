@@ -21,6 +21,7 @@ import type { SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers } from './sessions/leftovers.ts';
 import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore } from './snapshots/group-store.ts';
+import { fingerprintOf } from './spaces.ts';
 import { StoreClock } from './store-clock.ts';
 
 /** A store that was opened, in its parts. */
@@ -61,7 +62,7 @@ export async function openHeld(
   // A pack that could not be read as a whole may have held what snapshots need.
   if (warnings.length > 0) quarantine.expectMissing();
   const locator = new IndexLocator(index, packs, (entry) => quarantine.add(entry));
-  const source = new ObjectSource(locator, new PackReader(layout, packs));
+  const source = new ObjectSource(locator, new PackReader(layout, packs), (space) => fingerprintOf(layout, space));
   const directories = new DurableDirectories(layout.root);
   const groups = new GroupStore(layout, directories);
   const clock = await StoreClock.start(layout.clock);
@@ -75,6 +76,7 @@ export async function openHeld(
     packs: packs.buffer,
     live: live.buffer,
     snapshot: undefined,
+    keys: [],
   });
   const context: SessionContext = {
     layout,

@@ -4,6 +4,8 @@
 import { randomUUID } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { DataKey } from '../chunker/data-key.ts';
+import { objectKeyOf } from '../chunker/object-codec.ts';
 import type { DatastoreConfig } from '../schema/state-files.ts';
 import { DurableDirectories } from '../util/durable-directories.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
@@ -20,6 +22,8 @@ import { openFirst, readersPackFiles } from './packs/pack-files.ts';
 import { PackReader } from './packs/pack-reader.ts';
 import { readPackHeader, scanRecords } from './packs/pack-scan.ts';
 import { GroupStore } from './snapshots/group-store.ts';
+import { fingerprintOf } from './spaces.ts';
+import type { SpaceKey } from './store-thread.ts';
 
 /** Loading an entry costs 0.3 us (10 M in 3.4 s), a look-up on disk is estimated at some 8 us: below this share of look-ups the index stays on disk. */
 const LOOKUPS_PER_ENTRY_WORTH_LOADING = 1 / 25;
@@ -73,6 +77,7 @@ export class OpenObjects {
   readonly #storeId: Buffer;
   readonly #shared: SharedBuffers;
   readonly #loaded: LoadedIndex;
+  readonly #keys: SpaceKey[] = [];
 
   private constructor(layout: Layout, storeId: Buffer, shared: SharedBuffers, loaded: LoadedIndex) {
     this.#layout = layout;
@@ -84,7 +89,8 @@ export class OpenObjects {
       loaded.snapshot === undefined
         ? new IndexLocator(loaded.index, loaded.packs, () => {})
         : new DiskLocator(loaded.snapshot, loaded.index);
-    this.source = new ObjectSource(locator, new PackReader(layout, loaded.packs));
+    const reader = new PackReader(layout, loaded.packs);
+    this.source = new ObjectSource(locator, reader, (space) => fingerprintOf(layout, space));
   }
 
   static open(layout: Layout, storeId: Buffer, expectedLookups: number): OpenObjects {
@@ -101,6 +107,12 @@ export class OpenObjects {
     return new OpenObjects(layout, storeId, shared, loaded);
   }
 
+  /** Makes an encrypted space readable here, and in the threads that join after this. */
+  unlock(space: number, key: DataKey): void {
+    this.source.unlock(space, key);
+    this.#keys.push({ space, key: objectKeyOf(key) });
+  }
+
   /** Lets the pool's threads read too. */
   async join(pool: WorkerPool): Promise<void> {
     await joinThreads(pool, this.#shared, {
@@ -110,6 +122,7 @@ export class OpenObjects {
       packs: this.#loaded.packs.buffer,
       live: undefined,
       snapshot: this.#loaded.snapshot?.descriptor,
+      keys: this.#keys,
     });
   }
 

@@ -1,6 +1,7 @@
 // Reads many records at once for a restore: records that lie close together in a pack come with one direct read into the arena.
 
 import type { ObjectId, StoredObject } from '../chunker/object.ts';
+import type { ObjectCodec } from '../chunker/object-codec.ts';
 import type { Area } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { ObjectSource } from './object-source.ts';
@@ -31,6 +32,11 @@ export class RecordFetcher {
   }
 
   static readonly bufferBytes = RUN_BYTES + SLACK_BYTES;
+
+  /** Decodes what `fetch` delivers. @throws `key-missing`. */
+  get codec(): ObjectCodec {
+    return this.#source.codec(this.#space);
+  }
 
   get(id: ObjectId): StoredObject {
     return this.#source.get(this.#space, id);

@@ -1,6 +1,7 @@
 // A worker thread's view of an open datastore: the shared index and pack table, its own reader, write buffers and the sinks of the
 // sessions that write through it. The handlers are what the datastore's main thread calls.
 import type { ObjectId } from '../chunker/object.ts';
+import type { ObjectKey } from '../chunker/object-codec.ts';
 import type { Arena } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { SharedBuffers } from '../util/shared-buffers.ts';
@@ -17,6 +18,7 @@ import { PackReader } from './packs/pack-reader.ts';
 import { PackTable } from './packs/pack-table.ts';
 import type { WriteBuffers } from './packs/write-buffers.ts';
 import { type SessionDescriptor, SessionSink, type SinkEnvironment } from './sessions/session-sink.ts';
+import { fingerprintOf } from './spaces.ts';
 import { VerifyThread } from './verify/verify-thread.ts';
 
 /** What a thread is given when it joins an open datastore. */
@@ -30,6 +32,14 @@ export interface StoreThreadInit {
   readonly live: SharedArrayBuffer | undefined;
   /** Descriptor of the index snapshot when the shared index holds only what that does not. */
   readonly snapshot: number | undefined;
+  /** Encrypted spaces that the thread may read. */
+  readonly keys: readonly SpaceKey[];
+}
+
+/** An encrypted space and what reads it. */
+export interface SpaceKey {
+  readonly space: number;
+  readonly key: ObjectKey;
 }
 
 export class StoreThread {
@@ -54,7 +64,10 @@ export class StoreThread {
     const storeId = Buffer.from(init.storeId, 'hex');
     const readLocator =
       init.snapshot === undefined ? locator : new DiskLocator(IndexSnapshot.opened(init.snapshot), locator.index);
-    const source = new ObjectSource(readLocator, new PackReader(layout, packs));
+    const source = new ObjectSource(readLocator, new PackReader(layout, packs), (space) =>
+      fingerprintOf(layout, space),
+    );
+    for (const { space, key } of init.keys) source.unlock(space, key);
     const live = new EntrySet(init.live);
     this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId, live };
     this.#gc = new GcThread(this.#env);
@@ -95,6 +108,8 @@ export class StoreThread {
         refs: Uint8Array;
         payload: Uint8Array;
       }) => this.sink(session).put(kind, refs, payload),
+      'store.putRecord': ({ session, record }: { session: string; record: Uint8Array }) =>
+        this.sink(session).putRecord(record),
       'store.get': ({ session, id }: { session: string; id: Uint8Array }) =>
         this.sink(session).get(Buffer.from(id) as ObjectId),
       'store.have': ({ session, ids }: { session: string; ids: Uint8Array[] }) =>

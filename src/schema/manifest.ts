@@ -10,7 +10,8 @@ export const CutRecord = Type.Object({
   minBytes: Count,
   averageBytes: Count,
   maxBytes: Count,
-  cutSeed: Hex16,
+  /** Absent in encrypted snapshots, where it is a secret of the key. */
+  cutSeed: Type.Optional(Hex16),
 });
 export type CutRecord = Static<typeof CutRecord>;
 

@@ -43,8 +43,10 @@ export function parseNamespace(text: string): Namespace {
   return text as Namespace;
 }
 
+export type ArchiveKind = 'image' | 'tree' | 'blob';
+
 /** Archive names decide what is stored: `.img` an image, `.tree` a file tree, `.conf`, `.fw`, `.log`, `.json`, `.blob` a blob. */
-export function archiveKind(name: string): 'image' | 'blob' | 'tree' {
+export function archiveKind(name: string): ArchiveKind {
   requireSafe(name, 'archive name');
   if (/\.img$/.test(name)) return 'image';
   if (/\.tree$/.test(name)) return 'tree';

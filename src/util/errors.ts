@@ -19,6 +19,7 @@ export const ERROR_CODES = {
   'too-many': ['caller', 11],
   'retention-locked': ['caller', 12],
   'quota-exceeded': ['caller', 13],
+  'key-missing': ['caller', 14],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],

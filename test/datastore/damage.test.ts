@@ -5,11 +5,14 @@ import { encodeList, ListBuilder, type ListEntry } from '../../src/chunker/list.
 import { Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../src/chunker/object.ts';
 import { IdHasher } from '../../src/chunker/object-id.ts';
 import { PageBuilder } from '../../src/chunker/page.ts';
-import { type DamageSource, DamageWalk, damagedRanges } from '../../src/datastore/damage.ts';
+import { type DamagedRange, type DamageSource, DamageWalk } from '../../src/datastore/damage.ts';
 import type { Archive } from '../../src/schema/manifest.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 
 const MIB = 1024 * 1024;
+
+const damagedRanges = (source: DamageSource, archive: Archive): DamagedRange[] =>
+  new DamageWalk(source).ranges(archive);
 
 /** A store in memory; objects may be known bad, or found bad when they are read. */
 class Memory implements DamageSource {

@@ -62,7 +62,8 @@ test('reads objects of any kind by id, and says which one is missing', async (t)
   const unknown = randomBytes(32) as ObjectId;
   const error = { code: 'object-missing', data: { id: unknown.toString('hex') } };
   assert.throws(() => source.get(0, unknown), error);
-  assert.throws(() => source.get(3, data.id), { code: 'object-missing' });
+  assert.throws(() => source.get(3, data.id), { code: 'key-missing' });
+  assert.throws(() => source.refs(3, data.id), { code: 'object-missing' });
   assert.throws(() => {
     throw missing(unknown);
   }, error);

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { DataKey } from '../../src/chunker/data-key.ts';
 import { encodeList } from '../../src/chunker/list.ts';
 import { Kind, type ObjectId } from '../../src/chunker/object.ts';
 import { PageBuilder } from '../../src/chunker/page.ts';
@@ -52,8 +53,9 @@ export class OpenStore {
     }
   }
 
-  session(group = 'vm/101', owner = OWNER): Promise<BackupSession> {
-    return this.store.openSession({ ns: parseNamespace(''), group: parseGroup(group), owner, compressionLevel: 1 });
+  session(group = 'vm/101', owner = OWNER, key?: DataKey): Promise<BackupSession> {
+    const ns = parseNamespace('');
+    return this.store.openSession({ ns, group: parseGroup(group), owner, compressionLevel: 1, key });
   }
 
   async close(): Promise<void> {
@@ -116,13 +118,13 @@ export async function putWholeImage(
 }
 
 /** The client's part of a manifest for one image. */
-export function clientPart(root: ObjectId, sizeBytes: number, group = 'vm/101'): ClientPart {
+export function clientPart(root: ObjectId, sizeBytes: number, group = 'vm/101', key?: DataKey): ClientPart {
   return {
     backup: group,
     clientTime: '2026-11-21T00:00:00.000Z',
     archives: [{ name: 'disk0.img', kind: 'image', sizeBytes, root: root.toString('hex') }],
     base: null,
-    key: null,
+    key: key?.fingerprint ?? null,
     statistics: {
       bytesLogical: sizeBytes,
       bytesRead: sizeBytes,
@@ -141,8 +143,9 @@ export async function commitImage(
   chunks: readonly string[],
   group = 'vm/101',
   owner = OWNER,
+  key?: DataKey,
 ): Promise<CommitResult & { root: ObjectId }> {
-  const session = await open.session(group, owner);
+  const session = await open.session(group, owner, key);
   const { root, sizeBytes } = await putWholeImage(open, session, chunks);
-  return { ...(await session.commit(clientPart(root, sizeBytes, group), undefined, NO_SIGNAL)), root };
+  return { ...(await session.commit(clientPart(root, sizeBytes, group, key), undefined, NO_SIGNAL)), root };
 }

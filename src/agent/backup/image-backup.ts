@@ -1,6 +1,6 @@
 // Backs up one disk image: pages go to the worker threads, their ids come back in order into lists. With a base and a change map only
 // touched pages are worked on; all others are named as they are.
-import { diskCutParameters } from '../../chunker/cut-parameters.ts';
+import { cutRecord, diskCutParameters } from '../../chunker/cut-parameters.ts';
 import { ListBuilder } from '../../chunker/list.ts';
 import { Kind, type ObjectId, PAGE_BYTES, parseId } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
@@ -18,6 +18,8 @@ export interface ImageWork {
   readonly name: string;
   readonly source: DiskSource;
   readonly averageBytes: number;
+  /** Undefined for the public one. */
+  readonly cutSeed: string | undefined;
   /** The same image in the base snapshot and what changed since; absent for a full read. */
   readonly incremental: { readonly base: Archive; readonly changed: readonly Range[] } | undefined;
   readonly onProgress: (bytesDone: number) => void;
@@ -45,7 +47,7 @@ export class ChangeMapLie extends Error {
  */
 export async function backupImage(pool: WorkerPool, session: Session, work: ImageWork): Promise<ImageResult> {
   const { source, signal } = work;
-  const cut = diskCutParameters(work.averageBytes);
+  const cut = diskCutParameters(work.averageBytes, work.cutSeed);
   const lists = new ListBuilder(Kind.page, (kind, refs, payload) => session.put(kind, refs, payload));
   const sums = { bytesRead: 0, bytesSampled: 0 };
   const pages = planPages(session, work);
@@ -92,7 +94,7 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
       kind: 'image',
       sizeBytes: source.sizeBytes,
       root: root.toString('hex'),
-      chunker: { ...cut },
+      chunker: cutRecord(cut),
     },
     ...sums,
   };

@@ -1,4 +1,5 @@
-// After a backup: one random chunk of each disk is read back through the real restore path. A backup that cannot be read is none.
+// After a backup: one random chunk of each disk and tree is read back through the real restore path. A backup that cannot be read is none.
+import { Content, parseDirectory } from '../../chunker/directory.ts';
 import { parseList } from '../../chunker/list.ts';
 import { ID_BYTES, Kind, type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
 import { parsePage } from '../../chunker/page.ts';
@@ -7,6 +8,7 @@ import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { RestoreWork } from '../agent-thread.ts';
+import { directPieces } from '../tree/file-content.ts';
 
 /** Holes have nothing to read: so many tries to hit a chunk before the disk counts as empty. */
 const TRIES = 8;
@@ -58,12 +60,32 @@ async function randomChunk(
       if (piece === undefined || piece.ref < 0) return undefined;
       return { length: piece.length, id: object.refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES) };
     }
+    if (object.kind === Kind.directory) {
+      const next = randomChild(object, id === root);
+      if (next === undefined || 'length' in next) return next;
+      id = next.id;
+      continue;
+    }
     const list = parseList(object.payload, object.refs);
     const entry = pick(list.entries);
     if (entry?.id === undefined) return undefined;
     if (list.childKind === Kind.data) return { length: entry.length, id: entry.id };
     id = entry.id;
   }
+}
+
+/** One of what a directory object names: another object to descend into, or a chunk of a file; undefined where there is none. */
+function randomChild(
+  { payload, refs }: StoredObject,
+  isRoot: boolean,
+): { id: ObjectId } | { length: number; id: Uint8Array } | undefined {
+  const { entries, parts } = parseDirectory(payload, refs, isRoot);
+  if (parts !== undefined) return pick(parts);
+  const entry = pick(entries.filter((candidate) => candidate.refs.length > 0));
+  if (entry === undefined) return undefined;
+  if (entry.content !== Content.pieces) return { id: Buffer.from(entry.refs) as ObjectId };
+  const piece = pick((directPieces(entry) ?? []).filter((candidate) => candidate.id !== undefined));
+  return piece?.id === undefined ? undefined : { length: piece.length, id: piece.id };
 }
 
 function pick<Item>(items: readonly Item[]): Item | undefined {

@@ -1,13 +1,16 @@
 // A backup, as a list of steps: open the sources, open a session, store each archive, commit, read one chunk per disk back.
 import type { Readable } from 'node:stream';
-import { diskCutParameters } from '../../chunker/cut-parameters.ts';
+import { cutRecord, diskCutParameters } from '../../chunker/cut-parameters.ts';
+import type { DataKey } from '../../chunker/data-key.ts';
 import type { Archive, ClientPart, Statistics } from '../../schema/manifest.ts';
+import type { ArchiveKind } from '../../schema/names.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { openDiskSource } from '../sources/open-source.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
 import { backupTar } from '../tar/backup-tar.ts';
+import { backupTree, DEFAULT_TREE_OPTIONS, type TreeOptions } from '../tree/backup/backup-tree.ts';
 import { backupBlob } from './blob-backup.ts';
 import { type ChangeMap, joinRanges } from './change-map.ts';
 import { backupImage, ChangeMapLie } from './image-backup.ts';
@@ -18,7 +21,7 @@ import { backupStream } from './stream-backup.ts';
 /** One archive to store: `path` is `-` for standard input. */
 export interface ArchiveSpec {
   readonly name: string;
-  readonly kind: 'image' | 'blob' | 'tree';
+  readonly kind: ArchiveKind;
   readonly path: string;
 }
 
@@ -36,9 +39,13 @@ export interface BackupRequest {
   readonly group: string;
   readonly archives: readonly ArchiveSpec[];
   readonly changeMap: ChangeMap | undefined;
+  /** How file trees are read; as `DEFAULT_TREE_OPTIONS` when it is missing. */
+  readonly tree?: TreeOptions;
   /** Label that the user asked for, in Unix seconds. */
   readonly time: number | undefined;
   readonly averageBytes: number;
+  /** Encrypts the snapshot; the session that is opened has the same. */
+  readonly key: DataKey | undefined;
   readonly stdin: Readable;
   readonly signal: AbortSignal;
   readonly onProgress: (archive: string, bytesDone: number, bytesTotal: number | undefined) => void;
@@ -127,31 +134,24 @@ async function storeArchive(
   disk: DiskSource | undefined,
 ): Promise<{ archive: Archive; bytesRead: number; bytesSampled?: number }> {
   const { averageBytes, signal } = request;
+  const cutSeed = request.key?.cutSeed;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
   const tar = tarPath(spec);
-  if (tar !== undefined)
-    return await backupTar(pool, session, {
-      name: spec.name,
-      source: tar === '-' ? request.stdin : tar,
-      averageBytes,
-      onProgress: (bytesDone) => request.onProgress(spec.name, bytesDone, undefined),
-      signal,
-      warn: request.warn,
-    });
+  if (tar !== undefined) return await storeTar(request, pool, session, spec.name, tar);
+  if (spec.kind === 'tree') return await storeTree(request, pool, session, spec);
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
   if (disk === undefined)
     return await backupStream(pool, session, {
       name: spec.name,
       stream: request.stdin,
       averageBytes,
+      cutSeed,
       onProgress,
       signal,
     });
-  const work = { name: spec.name, source: disk, averageBytes, onProgress, signal };
+  const work = { name: spec.name, source: disk, averageBytes, cutSeed, onProgress, signal };
   const incremental =
-    request.changeMap === undefined
-      ? undefined
-      : incrementalOf(request.changeMap, session.bases, spec.name, averageBytes, request.warn);
+    request.changeMap === undefined ? undefined : incrementalOf(request, request.changeMap, session.bases, spec.name);
   try {
     return await backupImage(pool, session, { ...work, incremental });
   } catch (error) {
@@ -164,6 +164,39 @@ async function storeArchive(
   }
 }
 
+async function storeTar(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  name: string,
+  path: string,
+): Promise<{ archive: Archive; bytesRead: number }> {
+  const { averageBytes, key, signal, warn } = request;
+  const source = path === '-' ? request.stdin : path;
+  const onProgress = (bytesDone: number): void => request.onProgress(name, bytesDone, undefined);
+  return await backupTar(pool, session, {
+    name,
+    source,
+    averageBytes,
+    cutSeed: key?.cutSeed,
+    onProgress,
+    warn,
+    signal,
+  });
+}
+
+async function storeTree(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  { name, path }: ArchiveSpec,
+): Promise<{ archive: Archive; bytesRead: number }> {
+  const { averageBytes, key, tree: options = DEFAULT_TREE_OPTIONS, signal, warn } = request;
+  const onProgress = (bytesDone: number): void => request.onProgress(name, bytesDone, undefined);
+  const work = { name, path, options, averageBytes, cutSeed: key?.cutSeed, onProgress, warn, signal };
+  return await backupTree(pool, session, work);
+}
+
 /** Whether an object of the base has no good copy left; one that was found bad meanwhile is no longer in scope. */
 function isLost(error: unknown): error is HoldfastError {
   return error instanceof HoldfastError && ['object-damaged', 'object-missing', 'out-of-scope'].includes(error.code);
@@ -171,11 +204,10 @@ function isLost(error: unknown): error is HoldfastError {
 
 /** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */
 function incrementalOf(
+  { averageBytes, key, warn }: BackupRequest,
   map: ChangeMap,
   bases: readonly Base[],
   name: string,
-  averageBytes: number,
-  warn: (message: string) => void,
 ): { base: Archive; changed: readonly Range[] } | undefined {
   const changed = map.disks.get(name);
   const base = bases.find((candidate) => candidate.name === map.base);
@@ -184,7 +216,7 @@ function incrementalOf(
   if (changed === undefined) why = 'the change map does not name this disk';
   else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
   else if (archive?.kind !== 'image') why = `${map.base} has no image ${name}`;
-  else if (canonicalJson(archive.chunker) !== canonicalJson(diskCutParameters(averageBytes)))
+  else if (canonicalJson(archive.chunker) !== canonicalJson(cutRecord(diskCutParameters(averageBytes, key?.cutSeed))))
     why = `${map.base} was cut with other parameters`;
   if (why !== undefined) {
     warn(`${name}: read in full, for ${why}`);
@@ -209,8 +241,13 @@ async function commit(
     if (!(error instanceof HoldfastError) || error.code !== 'object-damaged') throw error;
     // Standard input was read and is gone: only the caller can send it again.
     if (request.archives.some(isFromStdin)) throw error;
-    request.warn(`${error.message}: the disks are read in full`);
-    const again = await storeArchives({ ...request, changeMap: undefined }, pool, session, disks);
+    request.warn(`${error.message}: everything is read in full`);
+    const full = {
+      ...request,
+      changeMap: undefined,
+      tree: { ...DEFAULT_TREE_OPTIONS, ...request.tree, changeDetection: 'data' as const },
+    };
+    const again = await storeArchives(full, pool, session, disks);
     again.bytesRead += stored.bytesRead;
     again.bytesSampled += stored.bytesSampled;
     return await session.commit(await clientPart(request, session, again, started), request.time, request.signal);
@@ -231,7 +268,7 @@ async function clientPart(
     clientTime: new Date().toISOString(),
     archives: stored.archives,
     base: base === undefined ? null : { snapshot: base.name, sequence: base.sequence },
-    key: null,
+    key: request.key?.fingerprint ?? null,
     statistics: {
       bytesLogical,
       bytesRead: stored.bytesRead,

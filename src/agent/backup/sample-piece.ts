@@ -1,7 +1,6 @@
 // Holds a change map against the disk: one piece that is said to be unchanged is read and compared with what the base has.
 
 import { ID_BYTES, Kind, type ObjectId } from '../../chunker/object.ts';
-import { IdHasher } from '../../chunker/object-id.ts';
 import { parsePage } from '../../chunker/page.ts';
 import type { ObjectSink } from '../object-sink.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
@@ -55,7 +54,7 @@ export async function comparePiece(work: SampleWork, reader: DiskReader, sink: O
   const same =
     piece.ref < 0
       ? bytes.every((byte) => byte === 0)
-      : new IdHasher()
+      : sink
           .id(Kind.data, new Uint8Array(0), bytes)
           .equals((base as { refs: Uint8Array }).refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES));
   return { bytesRead: length, lie: same ? undefined : { offset, length }, isLost: false };

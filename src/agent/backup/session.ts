@@ -8,6 +8,8 @@ export interface Base {
   /** `TYPE/ID/TIME`. */
   readonly name: string;
   readonly sequence: number;
+  /** When its client made it, RFC 3339. */
+  readonly clientTime: string;
   readonly archives: readonly Archive[];
   /** Ranges without a good copy: they are read again although nothing changed. */
   readonly damaged: readonly (Range & { readonly archive: string })[];

@@ -1,6 +1,6 @@
 // Backs up a stream that can be read once, such as standard input: cut by one worker thread in order, its pieces in lists.
 import type { Readable } from 'node:stream';
-import { streamCutParameters } from '../../chunker/cut-parameters.ts';
+import { cutRecord, streamCutParameters } from '../../chunker/cut-parameters.ts';
 import { ListBuilder } from '../../chunker/list.ts';
 import { Kind, type ObjectId } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
@@ -16,6 +16,8 @@ export interface StreamWork {
   readonly name: string;
   readonly stream: Readable;
   readonly averageBytes: number;
+  /** Undefined for the public one. */
+  readonly cutSeed: string | undefined;
   readonly onProgress: (bytesDone: number) => void;
   readonly signal: AbortSignal;
 }
@@ -26,7 +28,7 @@ export async function backupStream(
   session: Session,
   work: StreamWork,
 ): Promise<{ archive: Archive; bytesRead: number }> {
-  const cut = streamCutParameters(work.averageBytes);
+  const cut = streamCutParameters(work.averageBytes, work.cutSeed);
   const lists = new ListBuilder(Kind.data, (kind, refs, payload) => session.put(kind, refs, payload));
   await pool.call(0, 'backup.openStream', cut);
   let sizeBytes = 0;
@@ -50,7 +52,10 @@ export async function backupStream(
   }
   await pass(new Uint8Array(0), true);
   const root = (await lists.finish()).toString('hex');
-  return { archive: { name: work.name, kind: 'stream', sizeBytes, root, chunker: { ...cut } }, bytesRead: sizeBytes };
+  return {
+    archive: { name: work.name, kind: 'stream', sizeBytes, root, chunker: cutRecord(cut) },
+    bytesRead: sizeBytes,
+  };
 }
 
 async function* portions(stream: Readable): AsyncGenerator<Buffer> {

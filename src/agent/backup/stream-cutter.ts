@@ -25,9 +25,8 @@ export interface ContentsWork {
 export interface CutContents {
   /** Pieces of each segment. */
   readonly counts: readonly number[];
-  /** Negative for a piece of zeros. */
   readonly lengths: readonly number[];
-  /** Of the pieces that are not zeros, one after the other. */
+  /** One after the other. */
   readonly ids: Uint8Array;
 }
 
@@ -47,18 +46,21 @@ export class StreamCutter {
     this.#held = 0;
   }
 
-  /** Cuts many contents in one call: of small files a call each would cost more than the cutting. */
+  /**
+   * Cuts many contents in one call: of small files a call each would cost more than the cutting. Zeros are data, for holes of a file are known
+   * to whoever calls.
+   */
   takeContents({ bytes, segments }: ContentsWork, sink: ObjectSink): CutContents {
     const counts: number[] = [];
     const lengths: number[] = [];
     const ids: ObjectId[] = [];
     let at = 0;
     for (const { length, final } of segments) {
-      const pieces = this.take(bytes.subarray(at, at + length), final, sink);
+      const pieces = this.#take(bytes.subarray(at, at + length), final, sink, false);
       counts.push(pieces.length);
       for (const piece of pieces) {
-        lengths.push(piece.id === undefined ? -piece.length : piece.length);
-        if (piece.id !== undefined) ids.push(piece.id);
+        lengths.push(piece.length);
+        ids.push(piece.id as ObjectId);
       }
       at += length;
     }
@@ -67,6 +69,10 @@ export class StreamCutter {
 
   /** Takes the next portion and returns the pieces that it finishes; with `final`, all. */
   take(portion: Uint8Array, final: boolean, sink: ObjectSink): StreamPiece[] {
+    return this.#take(portion, final, sink, true);
+  }
+
+  #take(portion: Uint8Array, final: boolean, sink: ObjectSink, zerosAreHoles: boolean): StreamPiece[] {
     const pieces: StreamPiece[] = [];
     const { bytes, pointer } = this.#window;
     for (let taken = 0; ; ) {
@@ -74,7 +80,8 @@ export class StreamCutter {
       const length = this.#held === 0 ? 0 : this.#cutter.nextStream(pointer + this.#start, this.#held, isLast);
       if (length > 0) {
         const at = pointer + this.#start;
-        pieces.push({ length, id: this.#cutter.isZero(at, length) ? undefined : copyId(sink.putData(at, length)) });
+        const isHole = zerosAreHoles && this.#cutter.isZero(at, length);
+        pieces.push({ length, id: isHole ? undefined : copyId(sink.putData(at, length)) });
         this.#start += length;
         this.#held -= length;
         continue;

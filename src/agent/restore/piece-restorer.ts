@@ -1,10 +1,8 @@
 // Restores the pieces of one range in a worker: records in, decoded and checked in the arena, runs of data out to the target.
 
 import { ID_BYTES, type ObjectId } from '../../chunker/object.ts';
-import { IdHasher } from '../../chunker/object-id.ts';
+import type { ObjectCodec } from '../../chunker/object-codec.ts';
 import { parsePage } from '../../chunker/page.ts';
-import { decodePayload } from '../../chunker/record.ts';
-import { Decompressor } from '../../chunker/zstd.ts';
 import type { Area } from '../../util/arena.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { ObjectFetcher } from '../object-sink.ts';
@@ -34,8 +32,6 @@ export function isLostObject(error: unknown): boolean {
 export class PieceRestorer {
   readonly #memory: Uint8Array;
   readonly #output: Area;
-  readonly #hasher = new IdHasher();
-  readonly #decompressor = new Decompressor();
 
   /** `memory` is the whole arena, `output` an area of it with room for `outputBytes(maxBytes)`. */
   constructor(memory: Uint8Array, output: Area) {
@@ -71,6 +67,7 @@ export class PieceRestorer {
     const data = pieces.filter((piece) => piece.id !== undefined);
     const ids = data.map((piece) => piece.id as Uint8Array);
     const { bytes, pointer } = this.#output;
+    const { codec } = fetcher;
     let next = 0;
     let position = offset;
     let runStart = offset;
@@ -102,7 +99,7 @@ export class PieceRestorer {
       if (held >= RUN_BYTES) flush();
       if (held === 0) runStart = position;
       const at = pointer + HEADROOM_BYTES + held;
-      if (record === undefined || !this.#decodes(at, piece.length, record, piece.id as Uint8Array)) {
+      if (record === undefined || !this.#decodes(codec, at, piece, record)) {
         const place = this.#memory.subarray(at, at + piece.length);
         const payload = this.#readUnlessLost(piece, position, fetcher, lost);
         if (payload === undefined) place.fill(0);
@@ -143,14 +140,14 @@ export class PieceRestorer {
     return payload;
   }
 
-  #decodes(at: number, length: number, record: Uint8Array, id: Uint8Array): boolean {
+  #decodes(codec: ObjectCodec, at: number, { length, id }: RestorePiece, record: Uint8Array): boolean {
     const place = this.#memory.subarray(at, at + length);
     try {
-      if (decodePayload(record, place, this.#decompressor) !== length) return false;
+      if (codec.decodePayload(record, place) !== length) return false;
     } catch (error) {
       if (error instanceof HoldfastError) return false;
       throw error;
     }
-    return this.#hasher.dataId(this.#memory, at, length).equals(id);
+    return codec.dataId(this.#memory, at, length).equals(id as Uint8Array);
   }
 }

@@ -1,17 +1,18 @@
 // Backs up a tar archive as a file tree: contents are cut and stored as they stream by, entries are kept until the last member, then the
 // directories are written. Nothing of the archive touches a file system.
 import type { Readable } from 'node:stream';
-import { streamCutParameters } from '../../chunker/cut-parameters.ts';
-import { Content, encodeXattrs, Mark } from '../../chunker/directory.ts';
+import { cutRecord, streamCutParameters } from '../../chunker/cut-parameters.ts';
+import { encodeXattrs, Mark } from '../../chunker/directory.ts';
 import { FileType } from '../../chunker/stat-block.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { toBytes } from '../../util/byte-string.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { Session } from '../backup/session.ts';
+import { type EntryContent, inlineBytes, NO_CONTENT } from '../tree/content-builder.ts';
 import { MAX_INLINE } from '../tree/content-limits.ts';
 import { TreeWarnings } from '../tree/tree-warnings.ts';
 import { ByteReader } from './byte-reader.ts';
-import { ContentWriter, type StoredContent } from './content-writer.ts';
+import { ContentWriter } from './content-writer.ts';
 import { EntryStore } from './entry-store.ts';
 import { hostNames } from './host-names.ts';
 import { MemberTree } from './member-tree.ts';
@@ -28,12 +29,12 @@ export interface TarWork {
   /** Path of the archive, or the stream that it comes by. */
   readonly source: string | Readable;
   readonly averageBytes: number;
+  /** Undefined for the public one. */
+  readonly cutSeed: string | undefined;
   readonly onProgress: (bytesDone: number) => void;
   readonly signal: AbortSignal;
   readonly warn: (message: string) => void;
 }
-
-const NO_CONTENT: StoredContent = { content: Content.none, contentBytes: new Uint8Array(0), refs: new Uint8Array(0) };
 
 /**
  * The last member of one name holds. Directories that no member describes have mode 0755, owner 0 and a time of 0.
@@ -44,7 +45,7 @@ export async function backupTar(
   session: Session,
   work: TarWork,
 ): Promise<{ archive: Archive; bytesRead: number }> {
-  const cut = streamCutParameters(work.averageBytes);
+  const cut = streamCutParameters(work.averageBytes, work.cutSeed);
   await pool.all('backup.openStream', cut);
   const warnings = new TreeWarnings((message) => work.warn(`${work.name}: ${message}`));
   const context = { resolveName: hostNames(), warn: (message: string) => warnings.add(message) };
@@ -65,7 +66,13 @@ export async function backupTar(
   const put: PutObjects = (thread, objects) => pool.call(thread, 'backup.putObjects', { session: session.id, objects });
   const { root, ...sums } = await storeTree(tree.top, entries, pool.size, put, work.signal);
   const found = warnings.finish();
-  const archive: Archive = { name: work.name, kind: 'tree', root: root.toString('hex'), ...sums, chunker: { ...cut } };
+  const archive: Archive = {
+    name: work.name,
+    kind: 'tree',
+    root: root.toString('hex'),
+    ...sums,
+    chunker: cutRecord(cut),
+  };
   return { archive: found === undefined ? archive : { ...archive, warnings: found }, bytesRead: bytes.bytesRead };
 }
 
@@ -89,19 +96,17 @@ async function takeMember(member: TarMember, intake: Intake): Promise<void> {
     return;
   }
   const file = tree.file(member.path);
-  const done = (content: StoredContent): void => {
+  const done = (content: EntryContent): void => {
     file.entry = entries.add(entryOf(member, content));
   };
-  if (member.type === FileType.symlink)
-    done({ ...NO_CONTENT, content: Content.inline, contentBytes: toBytes(member.linkTarget) });
+  if (member.type === FileType.symlink) done(inlineBytes(toBytes(member.linkTarget)));
   else if (member.type !== FileType.file || member.sizeBytes === 0) done(NO_CONTENT);
-  else if (member.sizeBytes <= MAX_INLINE)
-    done({ ...NO_CONTENT, content: Content.inline, contentBytes: await smallContent(member, intake.reader) });
+  else if (member.sizeBytes <= MAX_INLINE) done(inlineBytes(await smallContent(member, intake.reader)));
   else await storeContent(member, intake, done);
 }
 
 /** Ctime is that of the modification, for tar has none; marked racy, so that a backup of the living tree reads the file. */
-function entryOf(member: TarMember, content: StoredContent): Parameters<EntryStore['add']>[0] {
+function entryOf(member: TarMember, content: EntryContent): Parameters<EntryStore['add']>[0] {
   const type = member.type as number;
   return {
     ...content,
@@ -135,7 +140,7 @@ async function smallContent(member: TarMember, reader: TarReader): Promise<Buffe
 async function storeContent(
   member: TarMember,
   { reader, contents, onBytes }: Intake,
-  done: (content: StoredContent) => void,
+  done: (content: EntryContent) => void,
 ): Promise<void> {
   contents.begin(done);
   let position = 0;

@@ -1,29 +1,25 @@
 // Cuts and stores the contents of files as their bytes stream by. Bytes of many small files go to a worker in one call of 1 MiB; a content that
 // does not end within a call goes on in the same thread, all else goes to the threads in turn. Holds two calls per thread.
 
-import { Content, encodePieces, type FilePiece } from '../../chunker/directory.ts';
-import { ListBuilder, type PutObject } from '../../chunker/list.ts';
-import { ID_BYTES, Kind, type ObjectId } from '../../chunker/object.ts';
+import type { PutObject } from '../../chunker/list.ts';
+import { ID_BYTES } from '../../chunker/object.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { ContentsWork, CutContents } from '../backup/stream-cutter.ts';
-import { MAX_PIECES } from '../tree/content-limits.ts';
+import { ContentBuilder, type EntryContent } from '../tree/content-builder.ts';
 
 const BATCH_BYTES = 1024 * 1024;
 /** Holes and tiny contents must not pile up either. */
 const BATCH_SEGMENTS = 4096;
 const CALLS_PER_THREAD = 2;
-const MAX_PIECE_LENGTH = 2 ** 31 - 1;
 
-/** Where the content of a file is, as an entry says it. */
-export interface StoredContent {
-  readonly content: number;
-  readonly contentBytes: Uint8Array;
-  readonly refs: Uint8Array;
+interface OpenContent {
+  readonly builder: ContentBuilder;
+  readonly done: (content: EntryContent) => void;
 }
 
 /** A part of one content in a batch. */
 interface Segment {
-  readonly collector: ContentCollector;
+  readonly content: OpenContent;
   length: number;
   readonly isHole: boolean;
   /** The last part before a hole or the content's end. */
@@ -45,7 +41,7 @@ export class ContentWriter {
   #thread = 0;
   /** Whether the last batch ended in the middle of data. */
   #goesOn = false;
-  #current: ContentCollector | undefined;
+  #current: OpenContent | undefined;
   /** Results are taken in the order of the calls. */
   #turn: Promise<void> = Promise.resolve();
   #waiting: Promise<void>[] = [];
@@ -58,8 +54,8 @@ export class ContentWriter {
   }
 
   /** The content that `write` and `hole` add to from here on; `done` hears, at some time, where it is. */
-  begin(done: (content: StoredContent) => void): void {
-    this.#current = new ContentCollector(this.#put, done);
+  begin(done: (content: EntryContent) => void): void {
+    this.#current = { builder: new ContentBuilder(this.#put), done };
   }
 
   /** Takes a copy. */
@@ -83,7 +79,7 @@ export class ContentWriter {
   async end(): Promise<void> {
     this.#endData();
     const last = this.#batch.segments.at(-1);
-    if (last !== undefined && last.collector === this.#current) last.endsContent = true;
+    if (last !== undefined && last.content === this.#current) last.endsContent = true;
     else this.#batch.segments.push({ ...this.#segment(true), length: 0, endsContent: true });
     this.#current = undefined;
     if (this.#batch.segments.length >= BATCH_SEGMENTS) await this.#send();
@@ -96,7 +92,7 @@ export class ContentWriter {
   }
 
   #segment(isHole: boolean): Segment {
-    return { collector: this.#current as ContentCollector, length: 0, isHole, final: isHole, endsContent: false };
+    return { content: this.#current as OpenContent, length: 0, isHole, final: isHole, endsContent: false };
   }
 
   #openSegment(): Segment {
@@ -143,55 +139,15 @@ export class ContentWriter {
 
 async function takeResults(segments: readonly Segment[], { counts, lengths, ids }: CutContents): Promise<void> {
   let piece = 0;
-  let id = 0;
   let place = 0;
-  for (const { collector, isHole, length, endsContent } of segments) {
-    if (isHole && length > 0) await collector.add(length, undefined);
+  for (const { content, isHole, length, endsContent } of segments) {
+    if (isHole && length > 0) await content.builder.addHole(length);
     if (!isHole)
       for (let left = counts[place++] as number; left > 0; left--) {
-        const cut = lengths[piece++] as number;
-        if (cut < 0) await collector.add(-cut, undefined);
-        else await collector.add(cut, Buffer.from(ids.subarray(id * ID_BYTES, ++id * ID_BYTES)) as ObjectId);
+        const id = ids.subarray(piece * ID_BYTES, (piece + 1) * ID_BYTES);
+        await content.builder.addData(lengths[piece++] as number, id);
       }
-    if (endsContent) await collector.finish();
-  }
-}
-
-/** The pieces of one content: up to 64 for the entry itself, more in lists. */
-class ContentCollector {
-  readonly #put: PutObject;
-  readonly #done: (content: StoredContent) => void;
-  readonly #pieces: FilePiece[] = [];
-  readonly #ids: ObjectId[] = [];
-  #lists: ListBuilder | undefined;
-
-  constructor(put: PutObject, done: (content: StoredContent) => void) {
-    this.#put = put;
-    this.#done = done;
-  }
-
-  async add(length: number, id: ObjectId | undefined): Promise<void> {
-    if (this.#lists === undefined && (this.#pieces.length === MAX_PIECES || length > MAX_PIECE_LENGTH)) {
-      this.#lists = new ListBuilder(Kind.data, this.#put);
-      const ids = this.#ids.values();
-      for (const piece of this.#pieces)
-        await this.#lists.add({ length: piece.length, id: piece.isHole ? undefined : ids.next().value });
-    }
-    if (this.#lists !== undefined) return await this.#lists.add({ length, id });
-    this.#pieces.push({ length, isHole: id === undefined });
-    if (id !== undefined) this.#ids.push(id);
-  }
-
-  async finish(): Promise<void> {
-    const none = new Uint8Array(0);
-    if (this.#lists !== undefined)
-      this.#done({ content: Content.list, contentBytes: none, refs: await this.#lists.finish() });
-    else
-      this.#done({
-        content: Content.pieces,
-        contentBytes: encodePieces(this.#pieces),
-        refs: Buffer.concat(this.#ids),
-      });
+    if (endsContent) content.done(await content.builder.finish());
   }
 }
 

@@ -349,6 +349,12 @@ static napi_value open_file(napi_env env, napi_callback_info info) {
   return result_of(env, open_name((int)number(&call, 0), text(&call, 1, name, sizeof name), (int)number(&call, 2), (unsigned)number(&call, 3)));
 }
 
+// close(fd)
+static napi_value close_file(napi_env env, napi_callback_info info) {
+  Call call = read_call(env, info);
+  return result_of(env, close((int)number(&call, 0)) < 0 ? -errno : 0);
+}
+
 // readFile(directory, name, target, stat): bytes read into target, at most as many as fit; stat is that of after the reading.
 static napi_value read_file(napi_env env, napi_callback_info info) {
   Call call = read_call(env, info);
@@ -513,7 +519,7 @@ static napi_value write_file(napi_env env, napi_callback_info info) {
 
 static napi_value start(napi_env env, napi_value exports) {
   const struct { const char *name; napi_callback function; } functions[] = {
-      {"open", open_file}, {"listNames", list_names}, {"scan", scan}, {"stat", stat_name}, {"readFile", read_file}, {"seek", seek},
+      {"open", open_file}, {"close", close_file}, {"listNames", list_names}, {"scan", scan}, {"stat", stat_name}, {"readFile", read_file}, {"seek", seek},
       {"makeDirectory", make_directory}, {"makeSymlink", make_symlink}, {"makeNode", make_node}, {"makeLink", make_link},
       {"remove", remove_name}, {"setMetadata", set_metadata_of}, {"writeFile", write_file}};
   for (size_t place = 0; place < sizeof functions / sizeof *functions; place++) {

@@ -24,6 +24,8 @@ export const OPEN_NEW = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL 
 export interface FileCalls {
   /** A descriptor, closed on exec. O_NOATIME is left out where the caller may not use it. */
   open(directory: number, name: ByteString, flags: number, mode: number): number;
+  /** Closes what `open` gave: Node warns of descriptors that it closes and did not open itself. */
+  close(fd: number): number;
   /** All names but . and .., sorted by their bytes, each once: a byte with the length, then the name. */
   listNames(directory: number): Buffer | number;
   /** Scan records (`readScan`) of names in the form of `listNames`; a name that cannot be looked at has its errno in its record. */

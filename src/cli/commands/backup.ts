@@ -17,11 +17,12 @@ import {
   withHeldDatastore,
   workerCount,
 } from '../repository.ts';
+import { addTreeOptions, type TreeCommandOptions, treeOptions } from '../tree-options.ts';
 
 /** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */
 const MAX_ARCHIVES = 1024;
 
-interface BackupOptions extends CommonOptions {
+interface BackupOptions extends CommonOptions, TreeCommandOptions {
   readonly group: string;
   readonly changedSince?: string;
   readonly time?: string;
@@ -29,12 +30,12 @@ interface BackupOptions extends CommonOptions {
 }
 
 export function addBackupCommand(program: Command): void {
-  program
+  const command = program
     .command('backup')
-    .description('back up disk images and small files as one snapshot')
+    .description('back up disk images, file trees and small files as one snapshot')
     .argument(
       '<ARCHIVE:PATH...>',
-      'disk0.img:PATH for a disk (file, block device, qcow2, ..., - for standard input), root.tree:tar:FILE for a tar archive (.tar, .tar.zst, .tar.gz, - for standard input), name.conf:PATH for a small file',
+      'disk0.img:PATH for a disk (file, block device, qcow2, ..., - for standard input), root.tree:DIR for a file tree, root.tree:tar:FILE for a tar archive (.tar, .tar.zst, .tar.gz, - for standard input), name.conf:PATH for a small file',
     )
     .requiredOption('--group <TYPE/ID>', 'vm/101, ct/200 or host/name')
     .option('--changed-since <FILE>', 'JSON change map: only what it names is read')
@@ -46,6 +47,7 @@ export function addBackupCommand(program: Command): void {
     )
     .option('--workers <N>', 'worker threads (default: one per processor)')
     .action(async (archives: string[], _, command: Command) => await backup(archives, command.optsWithGlobals()));
+  addTreeOptions(command);
 }
 
 async function backup(texts: readonly string[], options: BackupOptions): Promise<void> {
@@ -57,6 +59,7 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
   const compressionLevel = parseLevel(options.compressionLevel);
   const changeMap = options.changedSince === undefined ? undefined : await readChangeMap(options.changedSince);
   if (changeMap !== undefined) parseSnapshotRef(changeMap.base);
+  const tree = treeOptions(options);
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
   try {
@@ -68,7 +71,9 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
           group,
           archives,
           changeMap,
+          tree,
           time,
+          key: undefined,
           averageBytes: store.config.chunk.averageBytes,
           stdin: process.stdin,
           signal: interrupt.signal,
@@ -160,12 +165,15 @@ function parseArchives(texts: readonly string[]): ArchiveSpec[] {
     throw new HoldfastError('bad-argument', `archive ${twice} is named twice; give each its own name`);
   if (archives.filter(isFromStdin).length > 1)
     throw new HoldfastError('bad-argument', 'only one archive can come from standard input');
-  const tree = archives.find((archive) => archive.kind === 'tree' && (tarPath(archive) ?? '') === '');
-  if (tree !== undefined)
-    throw new HoldfastError('bad-argument', `${tree.name} needs a tar archive: write ${tree.name}:tar:FILE`);
-  const blob = archives.find((archive) => archive.kind === 'blob' && archive.path === '-');
-  if (blob !== undefined)
-    throw new HoldfastError('bad-argument', `${blob.name} cannot come from standard input; only .img can`);
+  const tar = archives.find((archive) => tarPath(archive) === '');
+  if (tar !== undefined)
+    throw new HoldfastError('bad-argument', `${tar.name} needs a tar archive: write ${tar.name}:tar:FILE`);
+  const other = archives.find((archive) => archive.kind !== 'image' && archive.path === '-');
+  if (other !== undefined)
+    throw new HoldfastError(
+      'bad-argument',
+      `${other.name} cannot come from standard input; only .img can, and .tree as tar:-`,
+    );
   return archives;
 }
 

@@ -61,6 +61,9 @@ async function nameOf(text: string, options: CommonOptions): Promise<SnapshotNam
 function describe(value: Shown): string {
   const text = pairs([
     ['read', `${formatBytes(value.bytesRead)}: ${value.packsRead} packs, ${value.recordsRead} records`],
+    ...(value.recordsEncrypted === 0
+      ? []
+      : [['encrypted', `${value.recordsEncrypted} of the records: their checksums alone were checked`] as const]),
     ['skipped', `${value.packsSkipped} packs proved lately`],
     ['metadata', `${value.metadataRead} objects with refs followed`],
     ['bad copies', `${value.copiesDamaged}, ${value.unreferencedDamaged ?? 'perhaps some'} of objects in no snapshot`],

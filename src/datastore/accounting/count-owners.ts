@@ -63,7 +63,7 @@ export async function countOwners(
   };
   const open = (node: number, { space, id }: Root): void => {
     try {
-      const { refs } = source.get(space, Buffer.from(id) as ObjectId);
+      const { refs } = source.refs(space, Buffer.from(id) as ObjectId);
       counted.metadataRead++;
       for (let at = 0; at < refs.length; at += ID_BYTES) visit(node, { space, id: refs.subarray(at, at + ID_BYTES) });
     } catch (error) {

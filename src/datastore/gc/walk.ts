@@ -1,10 +1,10 @@
 // A thread's part in the walk over everything that roots reach: claims each object once among all threads, reads metadata, and tells the
 // visitor which entry stands for each object. Refs alone are followed, so kinds that this version does not know are walked as well.
 import { parseList } from '../../chunker/list.ts';
-import { ID_BYTES, Kind, type ObjectId, type StoredObject } from '../../chunker/object.ts';
+import { ID_BYTES, Kind, type ObjectId } from '../../chunker/object.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { EntrySet } from '../index/entry-set.ts';
-import type { IndexLocator, ObjectSource } from '../object-source.ts';
+import type { IndexLocator, ObjectRefs, ObjectSource } from '../object-source.ts';
 
 export interface Root {
   readonly space: number;
@@ -80,9 +80,9 @@ export class Walk {
   }
 
   #open({ space, id }: Root): void {
-    let object: StoredObject;
+    let object: ObjectRefs;
     try {
-      object = this.#source.get(space, Buffer.from(id) as ObjectId);
+      object = this.#source.refs(space, Buffer.from(id) as ObjectId);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       this.#unreadable.push({ space, id: Buffer.from(id).toString('hex'), isData: false });
@@ -104,7 +104,11 @@ export class Walk {
       this.#visit(entry, space, ids, at);
       if (entry < 0) {
         const id = Buffer.from(ids.subarray(at, at + ID_BYTES));
-        this.#unreadable.push({ space, id: id.toString('hex'), isData: areData });
+        this.#unreadable.push({
+          space,
+          id: id.toString('hex'),
+          isData: areData || (first >= 0 && this.#locator.isData(first)),
+        });
       } else if (this.#visited.add(entry) && !this.#locator.isData(entry)) {
         this.#pending.push({ space, id: Buffer.from(ids.subarray(at, at + ID_BYTES)) });
       }
@@ -112,8 +116,8 @@ export class Walk {
   }
 }
 
-/** Whether all that an object names is data. Of a kind that this version does not know, nothing is assumed. */
-function namesData({ kind, refs, payload }: StoredObject): boolean {
+/** Whether all that an object names is data. Of a kind that this version does not know, and of a payload without its key, nothing is assumed. */
+function namesData({ kind, refs, payload }: ObjectRefs): boolean {
   if (kind === Kind.page) return true;
-  return kind === Kind.list && parseList(payload, refs).childKind === Kind.data;
+  return kind === Kind.list && payload !== undefined && parseList(payload, refs).childKind === Kind.data;
 }

@@ -2,10 +2,9 @@
 // for whoever hopes to mend it. Packs that are whole are not touched, bad records in them included (rule G4).
 import { closeSync, fstatSync } from 'node:fs';
 import { rename } from 'node:fs/promises';
+import { createCodec } from '../../chunker/create-codec.ts';
 import { Kind, type ObjectId, PLAIN_SPACE } from '../../chunker/object.ts';
-import { IdHasher } from '../../chunker/object-id.ts';
-import { openRecord } from '../../chunker/record.ts';
-import { Decompressor } from '../../chunker/zstd.ts';
+import type { ObjectCodec } from '../../chunker/object-codec.ts';
 import { syncDirectory } from '../../util/atomic-file.ts';
 import { readFully } from '../../util/direct-io.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -122,20 +121,19 @@ function* recordsByFooter(fd: number): Generator<TableEntry> {
   if (trailer === undefined || trailer.count > PACK_MAX_RECORDS || trailer.footerOffset > size) return;
   const table = Buffer.alloc(trailer.count * TABLE_ENTRY_BYTES);
   if (readFully(fd, table, trailer.footerOffset + FRAME_HEADER_BYTES + 8) < table.length) return;
-  const hasher = new IdHasher();
-  const decompressor = new Decompressor();
+  const plain = createCodec(undefined);
   for (let at = 0; at < table.length; at += TABLE_ENTRY_BYTES) {
     const entry = readTableEntry(table, at);
     if (entry.space !== PLAIN_SPACE || entry.offset + entry.length > trailer.footerOffset) continue;
     const record = Buffer.alloc(entry.length);
     readFully(fd, record, entry.offset);
-    if (isObject(record, entry, hasher, decompressor)) yield entry;
+    if (isObject(record, entry, plain)) yield entry;
   }
 }
 
-function isObject(record: Buffer, entry: TableEntry, hasher: IdHasher, decompressor: Decompressor): boolean {
+function isObject(record: Buffer, entry: TableEntry, plain: ObjectCodec): boolean {
   try {
-    return openRecord(record, Buffer.from(entry.id) as ObjectId, hasher, decompressor).kind === entry.kind;
+    return plain.open(record, Buffer.from(entry.id) as ObjectId).kind === entry.kind;
   } catch (error) {
     if (error instanceof HoldfastError) return false;
     throw error;

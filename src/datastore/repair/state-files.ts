@@ -15,6 +15,7 @@ import type { Layout } from '../layout.ts';
 import { holdersPackFiles, openFirst } from '../packs/pack-files.ts';
 import { readPackHeader } from '../packs/pack-scan.ts';
 import { GroupStore } from '../snapshots/group-store.ts';
+import { rebuildSpaces } from './repair-spaces.ts';
 
 export interface RepairedFile {
   /** Path within the datastore. */
@@ -56,21 +57,25 @@ export async function repairStateFiles(layout: Layout, dryRun: boolean): Promise
       syncDirectory(layout.sessions),
     );
   }
-  await repairGroups(layout, mend);
+  const manifests = await repairGroups(layout, mend);
+  const spaces = rebuildSpaces(layout, manifests);
+  if (spaces !== undefined) await mend(layout.spaces, spaces.action, () => writeFileAtomic(layout.spaces, spaces.text));
   return repaired;
 }
 
 type Mend = (path: string, action: string, replace: () => Promise<void>) => Promise<void>;
 
-/** Owner and high-water marks of groups whose `group.json` is damaged or gone, from their manifests. */
-async function repairGroups(layout: Layout, mend: Mend): Promise<void> {
+/** Owner and high-water marks of groups whose `group.json` is damaged or gone, from their manifests; returns all that can be read. */
+async function repairGroups(layout: Layout, mend: Mend): Promise<Manifest[]> {
+  const all: Manifest[] = [];
   const groups = new GroupStore(layout, new DurableDirectories(layout.root));
   for (const ns of await groups.namespaces()) {
     for (const group of await groups.groups(ns)) {
       const path = join(groups.groupPath(ns, group), 'group.json');
+      const manifests = await readableManifests(groups, ns, group);
+      all.push(...manifests);
       const isGone = (await readIfPresent(path)) === undefined;
       if (!isGone && !(await isDamaged(path, GroupState))) continue;
-      const manifests = await readableManifests(groups, ns, group);
       const newest = manifests.at(-1);
       if (newest === undefined) {
         // Without a snapshot a group has no marks to lose but its numbers, which begin anew.
@@ -87,6 +92,7 @@ async function repairGroups(layout: Layout, mend: Mend): Promise<void> {
       await mend(path, `written anew from ${manifests.length} manifests`, () => writeJson(path, state));
     }
   }
+  return all;
 }
 
 async function readableManifests(groups: GroupStore, ns: Namespace, group: GroupName): Promise<Manifest[]> {

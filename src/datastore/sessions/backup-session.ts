@@ -1,6 +1,7 @@
 // A backup session in the main thread: opened with a fixed scope, written through by all threads of the pool, and ended by commit,
 // suspension (what it stored stays for a retry) or abort. Rules D4 to D8 and S1 to S5.
 import { type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
+import type { ObjectKey } from '../../chunker/object-codec.ts';
 import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
 import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../schema/names.ts';
 import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
@@ -8,7 +9,8 @@ import { HoldfastError } from '../../util/errors.ts';
 import { Turn } from '../../util/turn.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { describingRootErrors } from '../config.ts';
-import { type DamagedRange, damagedRanges } from '../damage.ts';
+import type { DamagedRange } from '../damage.ts';
+import { damageFinder } from '../find-damage.ts';
 import { type Root, rootsOf } from '../gc/roots.ts';
 import type { Layout } from '../layout.ts';
 import type { AllowanceDescriptor } from '../limits/allowance.ts';
@@ -43,6 +45,8 @@ export interface SessionContext {
 export interface BaseSnapshot {
   readonly name: string;
   readonly sequence: number;
+  /** When its client made it, RFC 3339. */
+  readonly clientTime: string;
   readonly archives: readonly Archive[];
   /** Ranges that have no good copy: to be read again although nothing changed. */
   readonly damaged: readonly DamagedRange[];
@@ -57,6 +61,10 @@ export interface CommitResult {
 }
 
 interface OpenOptions {
+  /** Of an encrypted space whose key is here. */
+  readonly key: ObjectKey | undefined;
+  /** Of the key of the session's space; undefined for space plain. */
+  readonly fingerprint: string | undefined;
   readonly compressionLevel: number;
   /** What it may store: quotas and free space. */
   readonly allowance: AllowanceDescriptor;
@@ -124,6 +132,7 @@ export class BackupSession {
     await context.pool.all('store.openSession', {
       sessionId: record.session,
       space: record.space,
+      key: options.key,
       marks: marks.buffers,
       scopeRoots: scopeRoots.map(({ id }) => Buffer.from(id).toString('hex')),
       scopeManifests: options.ownerManifests,
@@ -142,6 +151,17 @@ export class BackupSession {
   async put(kind: number, refs: Uint8Array, payload: Uint8Array): Promise<ObjectId> {
     const id = await this.#context.pool.call<Uint8Array>(0, 'store.put', { session: this.id, kind, refs, payload });
     return Buffer.from(id) as ObjectId;
+  }
+
+  /** Stores a finished record of a client through the pool's first thread. @throws `object-damaged`, `out-of-scope`, `too-large`. */
+  async putRecord(record: Uint8Array): Promise<ObjectId> {
+    const id = await this.#context.pool.call<Uint8Array>(0, 'store.putRecord', { session: this.id, record });
+    return Buffer.from(id) as ObjectId;
+  }
+
+  /** The space that the session's objects are in. */
+  get space(): number {
+    return this.#record.space;
   }
 
   /** Reads an object of the scope. @throws `object-missing` outside of it. */
@@ -217,6 +237,7 @@ export class BackupSession {
     const { groups } = this.#context;
     const existing = await this.#committedAlready();
     if (existing !== undefined) return existing;
+    this.#requireKey(client.key);
     await this.#requireRoots(client.archives);
     await this.#context.pool.all('store.seal', this.id);
     await this.#syncRelied();
@@ -305,6 +326,13 @@ export class BackupSession {
     throw new HoldfastError('aborted', `session ${this.id} is over and made no snapshot`);
   }
 
+  /** The manifest names the key that its objects are encrypted with: whoever restores asks for it by that name. */
+  #requireKey(named: string | null): void {
+    const own = this.#options.fingerprint ?? null;
+    if (named !== own)
+      throw new HoldfastError('bad-argument', `the manifest names key ${named}, and its session has key ${own}`);
+  }
+
   /** Roots must be in scope or put by this session, like every ref (rule S4). */
   async #requireRoots(archives: readonly Archive[]): Promise<void> {
     const ids = archives.map((archive) => parseId(archive.root) as ObjectId);
@@ -347,7 +375,9 @@ export class BackupSession {
 
   #refuseFreshDamage(archives: readonly Archive[]): void {
     if (this.#context.quarantine.count === this.#quarantinedAtOpen) return;
-    const ranges = archives.flatMap((archive) => damagedRanges(this.#damageSource, archive));
+    const { locator, source } = this.#context;
+    const finder = damageFinder(locator, source, this.#record.space);
+    const ranges = archives.flatMap((archive) => finder.ranges(archive));
     if (ranges.length === 0) return;
     throw new HoldfastError(
       'object-damaged',
@@ -358,10 +388,6 @@ export class BackupSession {
     );
   }
 
-  get #damageSource(): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
-    return damageSource(this.#context, this.#record.space);
-  }
-
   async #end(committed: boolean): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
@@ -370,31 +396,21 @@ export class BackupSession {
   }
 }
 
-function damageSource(
-  context: SessionContext,
-  space: number,
-): { isReadable(id: ObjectId): boolean; read(id: ObjectId): StoredObject } {
-  return {
-    isReadable: (id) => context.locator.readable(space, id) >= 0,
-    read: (id) => context.source.get(space, id),
-  };
-}
-
 function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
   const { client, server } = manifest;
-  const source = damageSource(context, server.space);
-  const damaged = context.quarantine.knowsOfDamage
-    ? client.archives.flatMap((archive) => damagedRanges(source, archive))
-    : [];
+  const finder = damageFinder(context.locator, context.source, server.space);
+  const damaged = context.quarantine.knowsOfDamage ? client.archives.flatMap((archive) => finder.ranges(archive)) : [];
   return {
     name: `${client.backup}/${formatTime(server.time)}`,
     sequence: server.sequence,
+    clientTime: client.clientTime,
     archives: client.archives,
     damaged,
   };
 }
 
-async function readableManifest(groups: GroupStore, name: SnapshotName): Promise<Manifest | undefined> {
+/** A group's manifest; undefined when it is gone or altered. */
+export async function readableManifest(groups: GroupStore, name: SnapshotName): Promise<Manifest | undefined> {
   try {
     return await groups.manifest(name);
   } catch (error) {

@@ -80,7 +80,7 @@ class ClosureCheck {
     const space = this.#locator.index.space(entry);
     let refs: Uint8Array;
     try {
-      refs = this.#source.get(space, this.#locator.index.id(entry)).refs;
+      refs = this.#source.refs(space, this.#locator.index.id(entry)).refs;
     } catch (error) {
       if (error instanceof HoldfastError) return false;
       throw error;

@@ -1,8 +1,16 @@
 // One thread's hand in a session: puts objects, answers what is known, reads what the session may read. Every ref of an object
 // must be in scope or put by this session when it is put (rule S4); a put that hits marks and relies like a new one.
-import { ID_BYTES, Kind, MAX_OBJECT_BYTES, type ObjectId, type StoredObject } from '../../chunker/object.ts';
-import { encodeRecord, recordBound } from '../../chunker/record.ts';
-import { Compressor } from '../../chunker/zstd.ts';
+import { createCodec } from '../../chunker/create-codec.ts';
+import {
+  ID_BYTES,
+  Kind,
+  MAX_OBJECT_BYTES,
+  type ObjectId,
+  PLAIN_SPACE,
+  type StoredObject,
+} from '../../chunker/object.ts';
+import type { ObjectCodec, ObjectKey } from '../../chunker/object-codec.ts';
+import { recordId } from '../../chunker/record.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { EntrySet } from '../index/entry-set.ts';
 import { FLAG_DATA } from '../index/index-entry.ts';
@@ -14,12 +22,15 @@ import type { PackTable } from '../packs/pack-table.ts';
 import { PackWriter } from '../packs/pack-writer.ts';
 import type { WriteBuffers } from '../packs/write-buffers.ts';
 import { readRoots } from '../snapshots/manifest-digest.ts';
+import { checkRecord } from './received-record.ts';
 import { SessionMarks, type SessionMarksBuffers } from './session-marks.ts';
 
 /** What every thread is told when a session opens; structured-cloneable. */
 export interface SessionDescriptor {
   readonly sessionId: string;
   readonly space: number;
+  /** Of an encrypted space; undefined for space plain, and where only the client elsewhere has the key. A secret: never to be logged. */
+  readonly key: ObjectKey | undefined;
   readonly marks: SessionMarksBuffers;
   /** Roots of the group's newest two snapshots, in hexadecimal. */
   readonly scopeRoots: readonly string[];
@@ -62,7 +73,8 @@ export class SessionSink {
   readonly #env: SinkEnvironment;
   readonly #descriptor: SessionDescriptor;
   readonly #marks: SessionMarks;
-  readonly #compressor: Compressor;
+  /** Undefined when only the client has the key: then records come finished. */
+  readonly #ownCodec: ObjectCodec | undefined;
   readonly #allowance: Allowance;
   readonly #markLive: (entry: number) => void;
   readonly #writers = new Map<number, PackWriter>();
@@ -75,7 +87,9 @@ export class SessionSink {
     this.#env = env;
     this.#descriptor = descriptor;
     this.#marks = new SessionMarks(descriptor.marks);
-    this.#compressor = new Compressor(descriptor.compressionLevel);
+    const { space, key, compressionLevel } = descriptor;
+    if (key !== undefined) env.source.unlock(space, key);
+    this.#ownCodec = env.source.canOpen(space) ? createCodec(key, compressionLevel) : undefined;
     this.#allowance = new Allowance(descriptor.allowance);
     this.#markLive = (entry) => void env.live.add(entry);
     this.#scopeRoots = [...descriptor.scopeRoots];
@@ -91,7 +105,7 @@ export class SessionSink {
 
   /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash); the id is valid until the next call. */
   putData(offset: number, length: number): ObjectId {
-    const id = this.#env.source.hasher.dataId(this.#env.memory, offset, length);
+    const id = this.#codec.dataId(this.#env.memory, offset, length);
     if (!this.#hit(id)) this.#store(Kind.data, id, NO_REFS, this.#env.memory.subarray(offset, offset + length));
     return id;
   }
@@ -101,16 +115,44 @@ export class SessionSink {
    * @throws `out-of-scope` when a ref is neither in scope nor put by this session, `too-large` past 16 MiB + 64 KiB.
    */
   put(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
-    if (refs.length + payload.length > MAX_OBJECT_BYTES) {
-      throw new HoldfastError(
-        'too-large',
-        `an object of ${refs.length + payload.length} bytes is over the limit of ${MAX_OBJECT_BYTES}`,
-      );
-    }
+    requireSize(refs.length + payload.length);
     this.#requireKnown(refs);
-    const id = this.#env.source.hasher.id(kind, refs, payload);
+    const id = this.#codec.id(kind, refs, payload);
     if (!this.#hit(id)) this.#store(kind, id, refs, payload);
     return id;
+  }
+
+  /** Whether all of these ids, one after the other, are in scope or put by this session, and still readable. */
+  knows(ids: Uint8Array): boolean {
+    for (let at = 0; at < ids.length; at += ID_BYTES) if (!this.#isKnown(ids, at)) return false;
+    return true;
+  }
+
+  /**
+   * Puts an object as the finished record of a client. In space plain its content is checked against its id; in any other space nobody can
+   * do that here, and what it claims concerns that space alone.
+   * @throws `object-damaged` when it is not a record as it should be, with its id in `data`; `out-of-scope`, `too-large` as `put`. Nothing
+   * of it is kept then.
+   */
+  putRecord(record: Uint8Array): ObjectId {
+    const { space } = this.#descriptor;
+    const { kind, refs, payloadBytes } = checkRecord(record, space);
+    const id = recordId(record);
+    requireSize(refs.length + payloadBytes);
+    if (space === PLAIN_SPACE) this.#codec.open(record, id);
+    this.#requireKnown(refs);
+    if (this.#hit(id)) return id;
+    const write = (target: Uint8Array): number => {
+      target.set(record);
+      return record.length;
+    };
+    this.#append(kind, id, record.length, payloadBytes, write);
+    return id;
+  }
+
+  /** The id that an object has in the session's space. @throws `key-missing`. */
+  id(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
+    return this.#codec.id(kind, refs, payload);
   }
 
   /** Which of the ids are in scope or put by this session, and still readable. */
@@ -162,21 +204,35 @@ export class SessionSink {
     return true;
   }
 
+  get #codec(): ObjectCodec {
+    return this.#ownCodec ?? this.#env.source.codec(this.#descriptor.space);
+  }
+
   #store(kind: number, id: ObjectId, refs: Uint8Array, payload: Uint8Array): void {
-    const bound = recordBound(refs.length, payload.length);
+    const codec = this.#codec;
+    this.#append(kind, id, codec.recordBound(refs.length, payload.length), payload.length, (target) =>
+      codec.encode(target, { kind, id, refs, payload }),
+    );
+  }
+
+  #append(
+    kind: number,
+    id: ObjectId,
+    bound: number,
+    payloadBytes: number,
+    write: (target: Uint8Array) => number,
+  ): void {
     this.#allowance.requireRoom(bound);
     const isData = kind === Kind.data;
     const writer = this.#writer(isData ? PackKind.data : PackKind.metadata);
     const { space } = this.#descriptor;
-    const { offset, length } = writer.append(space, id, kind, bound, (target) =>
-      encodeRecord(target, { kind, id, refs, payload }, this.#compressor),
-    );
+    const { offset, length } = writer.append(space, id, kind, bound, write);
     this.#allowance.spend(length);
     const entry = this.#env.locator.index.insert(space, id, writer.pack, offset, length | (isData ? FLAG_DATA : 0));
     this.#env.live.add(entry);
     this.#marks.markPut(entry, writer.pack, offset + length);
     this.#counters.objectsNew++;
-    this.#counters.bytesNew += payload.length;
+    this.#counters.bytesNew += payloadBytes;
   }
 
   #writer(kind: number): PackWriter {
@@ -251,7 +307,7 @@ export class SessionSink {
   /** What an object of the scope names; nothing when it is damaged, for then its subtree is not in scope. */
   #refsOf(id: ObjectId): Iterable<ObjectId> {
     try {
-      return eachRef(this.#env.source.get(this.#descriptor.space, id).refs);
+      return eachRef(this.#env.source.refs(this.#descriptor.space, id).refs);
     } catch (error) {
       if (error instanceof HoldfastError && ['object-damaged', 'object-missing'].includes(error.code)) return [];
       throw error;
@@ -277,6 +333,11 @@ export class SessionSink {
       pending.push(...this.#refsOf(id));
     }
   }
+}
+
+function requireSize(bytes: number): void {
+  if (bytes > MAX_OBJECT_BYTES)
+    throw new HoldfastError('too-large', `an object of ${bytes} bytes is over the limit of ${MAX_OBJECT_BYTES}`);
 }
 
 function outOfScope(id: Uint8Array): HoldfastError {

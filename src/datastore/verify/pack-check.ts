@@ -54,6 +54,8 @@ export interface PackProgress {
   /** How far into the file the check has come. */
   readonly position: number;
   readonly recordsRead: number;
+  /** Of them those whose checksum alone could be checked: they are encrypted. */
+  readonly recordsEncrypted: number;
   readonly bytesRead: number;
   readonly bad: readonly BadCopy[];
   /** What is wrong with the pack itself, beside its records. */
@@ -83,6 +85,7 @@ export class PackCheck {
   /** Up to here a direct read failed: record by record. */
   #slowUntil = 0;
   #recordsRead = 0;
+  #recordsEncrypted = 0;
   #bytesRead = 0;
   #bad: BadCopy[] = [];
   #problems: string[] = [];
@@ -119,12 +122,14 @@ export class PackCheck {
       isGone,
       position: this.#position,
       recordsRead: this.#recordsRead,
+      recordsEncrypted: this.#recordsEncrypted,
       bytesRead: this.#bytesRead,
       bad: this.#bad,
       // What follows from a file that is gone is no damage.
       problems: isGone ? [] : this.#problems,
     };
     this.#recordsRead = 0;
+    this.#recordsEncrypted = 0;
     this.#bytesRead = 0;
     this.#bad = [];
     this.#problems = [];
@@ -170,7 +175,7 @@ export class PackCheck {
     const start = entry.offset - FRAME_HEADER_BYTES;
     const length = entry.length + FRAME_HEADER_BYTES;
     this.#checkGap(start);
-    this.#recordsRead++;
+    this.#count(entry);
     this.#bytesRead += length;
     this.#position = entry.offset + entry.length;
     const first = this.#look(entry, this.#direct(start, length) ?? this.#read(start, length));
@@ -179,6 +184,11 @@ export class PackCheck {
     if (!first.recordHolds && !second.recordHolds) this.#takeBad(entry);
     else if (!first.frameHolds && !second.frameHolds)
       this.#problems.push(`the frame at byte ${start} is damaged, the record in it is not`);
+  }
+
+  #count({ space }: TableEntry): void {
+    this.#recordsRead++;
+    if (space !== PLAIN_SPACE) this.#recordsEncrypted++;
   }
 
   #look(entry: TableEntry, bytes: Uint8Array | undefined): { recordHolds: boolean; frameHolds: boolean } {
@@ -210,9 +220,8 @@ export class PackCheck {
   #canGet(space: number, id: Uint8Array): boolean {
     const { locator, source } = this.#env;
     if (locator.readable(space, id) < 0) return false;
-    if (space !== PLAIN_SPACE) return true;
     try {
-      source.get(space, Buffer.from(id) as ObjectId);
+      source.refs(space, Buffer.from(id) as ObjectId);
       return true;
     } catch (error) {
       if (error instanceof HoldfastError) return false;
@@ -227,7 +236,7 @@ export class PackCheck {
     for (let at = 0; at < table.length; at += TABLE_ENTRY_BYTES) {
       const entry = readTableEntry(table, at);
       if (entry.offset < this.#position || !only.has(entryAt(this.#env.locator, entry, this.#pack))) continue;
-      this.#recordsRead++;
+      this.#count(entry);
       this.#bytesRead += entry.length;
       if (!this.#canGet(entry.space, entry.id))
         this.#bad.push({ space: entry.space, id: entry.id.toString('hex'), isLost: true });

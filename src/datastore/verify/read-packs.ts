@@ -20,6 +20,7 @@ export interface PackOutcome {
   readonly isGone: boolean;
   readonly startedMs: number;
   readonly recordsRead: number;
+  readonly recordsEncrypted: number;
   readonly bytesRead: number;
   readonly bad: readonly BadCopy[];
   readonly problems: readonly string[];
@@ -66,13 +67,14 @@ async function readPack(
   { only, pace, signal }: ReadOptions,
   advance: (bytes: number) => void,
 ): Promise<PackOutcome> {
-  const outcome = { startedMs: Date.now(), isGone: false, recordsRead: 0, bytesRead: 0 };
+  const outcome = { startedMs: Date.now(), isGone: false, recordsRead: 0, recordsEncrypted: 0, bytesRead: 0 };
   const bad: BadCopy[] = [];
   const problems: string[] = [];
   await pool.call(thread, 'verify.startPack', { pack: target.pack, only } satisfies PackStart);
   for (let position = 0; ; ) {
     const step = await pool.call<PackProgress>(thread, 'verify.step', pace.stepBytes(STEP_BYTES));
     outcome.recordsRead += step.recordsRead;
+    outcome.recordsEncrypted += step.recordsEncrypted;
     outcome.bytesRead += step.bytesRead;
     bad.push(...step.bad);
     problems.push(...step.problems);

@@ -1,8 +1,7 @@
 // Whether a record is what its pack's table says: its checksum holds and, where anybody can make ids, its content makes its id.
 import { Kind, PLAIN_SPACE } from '../../chunker/object.ts';
-import type { IdHasher } from '../../chunker/object-id.ts';
-import { decodePayload, openRecord, readRecordHeader, recordIsWhole } from '../../chunker/record.ts';
-import type { Decompressor } from '../../chunker/zstd.ts';
+import type { ObjectCodec } from '../../chunker/object-codec.ts';
+import { Crypt, readRecordHeader, recordIsWhole } from '../../chunker/record.ts';
 import { HoldfastError } from '../../util/errors.ts';
 
 /** Payloads up to here are decoded in place; larger ones are rare, and get memory of their own. */
@@ -18,24 +17,24 @@ export interface ExpectedRecord {
 }
 
 export class RecordCheck {
-  readonly #hasher: IdHasher;
-  readonly #decompressor: Decompressor;
+  readonly #plain: ObjectCodec;
   readonly #output = Buffer.allocUnsafeSlow(HEADROOM_BYTES + OUTPUT_BYTES);
 
-  constructor(hasher: IdHasher, decompressor: Decompressor) {
-    this.#hasher = hasher;
-    this.#decompressor = decompressor;
+  /** `plain` is the codec of space plain. */
+  constructor(plain: ObjectCodec) {
+    this.#plain = plain;
   }
 
   holds(record: Uint8Array, expected: ExpectedRecord): boolean {
     const header = readRecordHeader(record);
     if (header === undefined || (expected.kind !== 0 && header.kind !== expected.kind)) return false;
     if (Buffer.compare(record.subarray(24, 56), expected.id) !== 0 || !recordIsWhole(record)) return false;
-    if (expected.space !== PLAIN_SPACE || header.crypt !== 0) return true;
+    // Nobody without the key can say more of a claimed record.
+    if (expected.space !== PLAIN_SPACE) return header.crypt !== Crypt.plain;
     try {
       const isPlainData = header.kind === Kind.data && header.refCount === 0;
       if (isPlainData && header.rawLength <= OUTPUT_BYTES) return this.#dataHolds(record, expected.id);
-      openRecord(record, expected.id, this.#hasher, this.#decompressor);
+      this.#plain.open(record, expected.id);
       return true;
     } catch (error) {
       if (error instanceof HoldfastError) return false;
@@ -44,7 +43,7 @@ export class RecordCheck {
   }
 
   #dataHolds(record: Uint8Array, id: Uint8Array): boolean {
-    const length = decodePayload(record, this.#output.subarray(HEADROOM_BYTES), this.#decompressor);
-    return this.#hasher.dataId(this.#output, HEADROOM_BYTES, length).equals(id);
+    const length = this.#plain.decodePayload(record, this.#output.subarray(HEADROOM_BYTES));
+    return this.#plain.dataId(this.#output, HEADROOM_BYTES, length).equals(id);
   }
 }

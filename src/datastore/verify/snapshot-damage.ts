@@ -24,6 +24,8 @@ export interface ArchiveDamage {
   readonly snapshot: string;
   readonly archive: string;
   readonly ranges: readonly { offset: number; length: number }[];
+  /** Encrypted, and the key is not here: something of it is damaged, and nobody can say where. */
+  readonly withoutKey?: true;
 }
 
 /** Most ranges of a report, some 20 MiB of JSON; archives beyond it have one range that covers all their damage. */
@@ -103,7 +105,8 @@ async function archivesOf(pool: WorkerPool, thread: number, snapshot: NamedManif
     const ranges = await pool.call<DamagedRange[]>(thread, 'verify.ranges', request);
     if (ranges.length === 0) continue;
     const plain = ranges.map(({ offset, length }) => ({ offset, length }));
-    damaged.push({ ns: name.ns, snapshot: snapshotLabel(name), archive: archive.name, ranges: plain });
+    const place = { ns: name.ns, snapshot: snapshotLabel(name), archive: archive.name, ranges: plain };
+    damaged.push(ranges[0]?.withoutKey ? { ...place, withoutKey: true } : place);
   }
   return damaged;
 }

@@ -41,6 +41,8 @@ export interface VerifyReport {
   /** Dropped by garbage collection before they were read to their end. */
   readonly packsDropped: number;
   readonly recordsRead: number;
+  /** Of them those that are encrypted: their checksums were checked, their content cannot be without the key. */
+  readonly recordsEncrypted: number;
   readonly bytesRead: number;
   readonly metadataRead: number;
   /** Copies that stayed bad, those of objects that have another good copy included. */
@@ -120,7 +122,7 @@ async function oneSnapshot(groups: GroupStore, name: SnapshotName): Promise<Name
 
 type Found = Pick<
   VerifyReport,
-  'packsRead' | 'packsDropped' | 'recordsRead' | 'bytesRead' | 'copiesDamaged' | 'packsDamaged'
+  'packsRead' | 'packsDropped' | 'recordsRead' | 'recordsEncrypted' | 'bytesRead' | 'copiesDamaged' | 'packsDamaged'
 > & { readonly lost: ReadonlySet<string> };
 
 async function readAll(
@@ -131,12 +133,13 @@ async function readAll(
   due: readonly PackTarget[],
   reached: Reached | undefined,
 ): Promise<Found> {
-  const counts = { packsRead: 0, packsDropped: 0, recordsRead: 0, bytesRead: 0, copiesDamaged: 0 };
+  const counts = { packsRead: 0, packsDropped: 0, recordsRead: 0, recordsEncrypted: 0, bytesRead: 0, copiesDamaged: 0 };
   const packsDamaged: { pack: string; problem: string }[] = [];
   const lost = new Set<string>();
   let savedMs = Date.now();
   const onPack = async ({ packId }: PackTarget, outcome: PackOutcome): Promise<void> => {
     counts.recordsRead += outcome.recordsRead;
+    counts.recordsEncrypted += outcome.recordsEncrypted;
     counts.bytesRead += outcome.bytesRead;
     if (outcome.isGone) counts.packsDropped++;
     else counts.packsRead++;

@@ -1,10 +1,11 @@
 // A worker thread's part in a verification: one pack at a time, in steps, so that backups in the same thread go on in between; and the
 // damaged ranges of archives.
-import type { ObjectId } from '../../chunker/object.ts';
+import { PLAIN_SPACE } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import type { Area } from '../../util/arena.ts';
 import type { Handlers } from '../../util/worker-pool.ts';
-import { type DamagedRange, DamageWalk } from '../damage.ts';
+import type { ArchiveDamageFinder, DamagedRange } from '../damage.ts';
+import { damageFinder } from '../find-damage.ts';
 import { EntrySet } from '../index/entry-set.ts';
 import { type CheckEnvironment, createInput, PackCheck, type PackProgress } from './pack-check.ts';
 import { RecordCheck } from './record-check.ts';
@@ -24,7 +25,7 @@ export class VerifyThread {
   readonly #env: CheckEnvironment;
   #memory: { input: Area; records: RecordCheck } | undefined;
   #check: PackCheck | undefined;
-  readonly #walks = new Map<number, DamageWalk>();
+  readonly #walks = new Map<number, ArchiveDamageFinder>();
 
   constructor(env: CheckEnvironment) {
     this.#env = env;
@@ -33,8 +34,7 @@ export class VerifyThread {
   handlers(): Handlers {
     return {
       'verify.startPack': ({ pack, only }: PackStart) => {
-        const { hasher, decompressor } = this.#env.source;
-        this.#memory ??= { input: createInput(), records: new RecordCheck(hasher, decompressor) };
+        this.#memory ??= { input: createInput(), records: new RecordCheck(this.#env.source.codec(PLAIN_SPACE)) };
         const wanted = only === undefined ? undefined : new EntrySet(only);
         this.#check = new PackCheck(this.#env, pack, wanted, this.#memory.records, this.#memory.input);
       },
@@ -51,14 +51,11 @@ export class VerifyThread {
     };
   }
 
-  #walk(space: number): DamageWalk {
+  #walk(space: number): ArchiveDamageFinder {
     const { locator, source } = this.#env;
     const known = this.#walks.get(space);
     if (known !== undefined) return known;
-    const walk = new DamageWalk({
-      isReadable: (id: ObjectId) => locator.readable(space, id) >= 0,
-      read: (id: ObjectId) => source.get(space, id),
-    });
+    const walk = damageFinder(locator, source, space);
     this.#walks.set(space, walk);
     return walk;
   }

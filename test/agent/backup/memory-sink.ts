@@ -25,6 +25,16 @@ export class MemorySink implements ObjectSink {
     return this.#keep(this.#hasher.id(kind, refs, payload), kind, refs, payload);
   }
 
+  knows(ids: Uint8Array): boolean {
+    for (let at = 0; at < ids.length; at += ID_BYTES)
+      if (!this.objects.has(Buffer.from(ids.subarray(at, at + ID_BYTES)).toString('hex'))) return false;
+    return true;
+  }
+
+  id(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
+    return this.#hasher.id(kind, refs, payload);
+  }
+
   get(id: ObjectId): StoredObject {
     const object = this.objects.get(id.toString('hex'));
     if (object === undefined) throw new HoldfastError('object-missing', `no object ${id.toString('hex')}`);

@@ -89,6 +89,7 @@ function rig(t: TestContext, change: Partial<BackupRequest> = {}) {
     changeMap: undefined,
     time: undefined,
     averageBytes: AVERAGE_BYTES,
+    key: undefined,
     stdin: Readable.from([]),
     signal: new AbortController().signal,
     onProgress: () => {},
@@ -110,7 +111,7 @@ async function makeBase(session: FakeSession, archive: Partial<Archive> = {}): P
   const sizeBytes = lengths.reduce((sum, length) => sum + length);
   const cut = { ...diskCutParameters(AVERAGE_BYTES) };
   const image: Archive = { name: 'disk0.img', kind: 'image', sizeBytes, root, chunker: cut, ...archive };
-  return { name: BASE_NAME, sequence: 4, archives: [image], damaged: [] };
+  return { name: BASE_NAME, clientTime: new Date(0).toISOString(), sequence: 4, archives: [image], damaged: [] };
 }
 
 const mapOf = (offset: number, length: number, name = 'disk0.img'): ChangeMap => ({

@@ -4,11 +4,10 @@ import fc from 'fast-check';
 import type { ObjectFetcher } from '../../../src/agent/object-sink.ts';
 import { type LostRange, PieceRestorer, type RestorePiece } from '../../../src/agent/restore/piece-restorer.ts';
 import { BufferTarget, type RangeTarget } from '../../../src/agent/restore/target.ts';
+import { createCodec } from '../../../src/chunker/create-codec.ts';
 import { Kind, type ObjectId, type StoredObject } from '../../../src/chunker/object.ts';
 import { IdHasher } from '../../../src/chunker/object-id.ts';
 import { PageBuilder } from '../../../src/chunker/page.ts';
-import { encodeRecord, recordBound } from '../../../src/chunker/record.ts';
-import { Compressor } from '../../../src/chunker/zstd.ts';
 import { Arena } from '../../../src/util/arena.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { pattern } from '../nbd/servers.ts';
@@ -32,7 +31,7 @@ class FakeFetcher implements ObjectFetcher {
   readonly objects = new Map<string, StoredObject>();
   readonly gets: string[] = [];
   spoil: (place: number, record: Buffer) => Buffer | undefined = (_, record) => record;
-  readonly #compressor = new Compressor(1);
+  readonly codec = createCodec(undefined);
 
   add(kind: number, payload: Uint8Array, refs: Uint8Array = NO_REFS): ObjectId {
     const id = hasher.id(kind, refs, payload);
@@ -56,8 +55,8 @@ class FakeFetcher implements ObjectFetcher {
   }
 
   #record(id: Uint8Array, { kind, refs, payload }: StoredObject): Buffer {
-    const target = Buffer.alloc(recordBound(refs.length, payload.length));
-    return target.subarray(0, encodeRecord(target, { kind, id, refs, payload }, this.#compressor));
+    const target = Buffer.alloc(this.codec.recordBound(refs.length, payload.length));
+    return target.subarray(0, this.codec.encode(target, { kind, id, refs, payload }));
   }
 }
 

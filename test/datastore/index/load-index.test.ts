@@ -141,7 +141,7 @@ test('for a short command the snapshot stays on disk, and objects are found in b
   t.after(() => source.packs.close());
   for (const { id, kind } of [...old, ...fresh]) assert.equal(source.get(0, id).kind, kind);
   assert.throws(() => source.get(0, randomBytes(32) as never), { code: 'object-missing' });
-  assert.throws(() => source.get(1, old[0]!.id), { code: 'object-missing' });
+  assert.throws(() => source.refs(1, old[0]!.id), { code: 'object-missing' });
 });
 
 test('on disk too, a copy that was found bad is not offered again, and the other one is', async (t) => {

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { createCodec } from '../../../src/chunker/create-codec.ts';
 import { Kind } from '../../../src/chunker/object.ts';
-import { IdHasher, shortHash } from '../../../src/chunker/object-id.ts';
-import { Decompressor } from '../../../src/chunker/zstd.ts';
+import { shortHash } from '../../../src/chunker/object-id.ts';
 import { RecordCheck } from '../../../src/datastore/verify/record-check.ts';
 import { type MadeRecord, makeRecord } from '../fixture.ts';
 
-const check = new RecordCheck(new IdHasher(), new Decompressor());
+const check = new RecordCheck(createCodec(undefined));
 const expected = ({ id, kind }: MadeRecord, more: object = {}) => ({ id, space: 0, kind, ...more });
 
 const made = {
@@ -52,5 +52,9 @@ test('a checksum that was made for altered content does not help: the content ma
   forged[100]! ^= 1;
   assert.ok(!check.holds(forged, expected(made['stored raw'], { space: 3 })));
   shortHash(forged.subarray(0, -16)).copy(forged, forged.length - 16);
+  assert.ok(!check.holds(forged, expected(made['stored raw'], { space: 3 })), 'no plain record stands there');
+  forged[7] = 1;
+  shortHash(forged.subarray(0, -16)).copy(forged, forged.length - 16);
   assert.ok(check.holds(forged, expected(made['stored raw'], { space: 3 })));
+  assert.ok(!check.holds(forged, expected(made['stored raw'])), 'nor an encrypted one in space plain');
 });

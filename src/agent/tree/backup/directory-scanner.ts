@@ -1,0 +1,297 @@
+// A worker's part in the backup of a tree: lists a directory, looks at its entries, takes over from the base what did not change, reads and
+// stores the rest, and turns it all into directory objects, or into drafts where directories below are still to come.
+import { Content, type DirectoryEntry, LeafBuilder, Mark } from '../../../chunker/directory.ts';
+import { ID_BYTES, Kind } from '../../../chunker/object.ts';
+import { FileType, fileType, readStat } from '../../../chunker/stat-block.ts';
+import { type ByteString, below, fromBytes } from '../../../util/byte-string.ts';
+import type { ObjectSink } from '../../object-sink.ts';
+import { inlineBytes, NO_CONTENT } from '../content-builder.ts';
+import { endsPartBefore, MAX_PART_BYTES } from '../directory-writer.ts';
+import { EXCLUDE_FILE, ExcludeRules, type ExcludeRulesJson, MAX_EXCLUDE_FILE_BYTES } from '../exclude.ts';
+import { errnoName, type FileCalls, readScan, type Scanned, STAT_OUT_BYTES } from '../file-calls.ts';
+import type { IdMap } from '../id-map.ts';
+import type { OpenDirectories } from '../open-directories.ts';
+import { BaseDirectory } from './base-directory.ts';
+import type {
+  ChildDirectory,
+  DirectoryResult,
+  DirectoryWork,
+  PartResult,
+  TreeCounts,
+  TreeSettings,
+  TreeWarning,
+} from './directory-work.ts';
+import type { FileStorer, StoredFile } from './file-storer.ts';
+
+/** Names of one call: some 600 KiB of scan. */
+const MAX_NAMES = 4096;
+/** Time stamps are that coarse on some file systems; a later change within them does not show. */
+const GRANULARITY_NS = 2_000_000_000n;
+const NO_REF = Buffer.alloc(ID_BYTES);
+
+export interface ScannerParts {
+  readonly calls: FileCalls;
+  readonly directories: OpenDirectories;
+  readonly storer: FileStorer;
+  readonly settings: TreeSettings;
+  readonly idMap: IdMap | undefined;
+}
+
+export class DirectoryScanner {
+  readonly #parts: ScannerParts;
+
+  constructor(parts: ScannerParts) {
+    this.#parts = parts;
+  }
+
+  async run(work: DirectoryWork, sink: ObjectSink): Promise<DirectoryResult> {
+    const { calls, directories } = this.#parts;
+    const directory = directories.open(work.path);
+    if (directory < 0) return { kind: 'failed', errno: -directory };
+    const names = work.names ?? calls.listNames(directory);
+    if (typeof names === 'number') return { kind: 'failed', errno: -names };
+    const warnings: TreeWarning[] = [];
+    const rules = work.names === undefined ? this.#rulesWithin(directory, names, work, warnings) : work.rules;
+    if (work.names === undefined) {
+      const slices = sliced(names);
+      if (slices.length > 1) return { kind: 'sliced', slices, rules, warnings };
+    }
+    const now = BigInt(Date.now()) * 1_000_000n;
+    const scan = calls.scan(directory, names);
+    if (typeof scan === 'number') return { kind: 'failed', errno: -scan };
+    const slice = new Slice(this.#parts, { ...work, rules }, directory, sink, now, warnings);
+    for (const scanned of readScan(scan)) {
+      const pending = slice.take(scanned);
+      if (pending !== undefined) await pending;
+    }
+    return { kind: 'done', parts: slice.finish(), rules, counts: slice.counts, warnings };
+  }
+
+  /** The rules of the directories above, and those of an exclude file in this one. */
+  #rulesWithin(
+    directory: number,
+    names: Uint8Array,
+    work: DirectoryWork,
+    warnings: TreeWarning[],
+  ): ExcludeRulesJson | undefined {
+    if (!Buffer.from(names.buffer, names.byteOffset, names.length).includes(EXCLUDE_FILE, 0, 'latin1'))
+      return work.rules;
+    const bytes = Buffer.alloc(MAX_EXCLUDE_FILE_BYTES + 1);
+    const got = this.#parts.calls.readFile(directory, EXCLUDE_FILE, bytes, Buffer.alloc(STAT_OUT_BYTES));
+    if (got <= 0) return work.rules;
+    const warn = (text: string): void => void warnings.push({ path: work.path, text });
+    const rules = work.rules === undefined ? ExcludeRules.compile([]) : ExcludeRules.fromJSON(work.rules);
+    return rules.within(work.path, fromBytes(bytes, 0, got), warn).toJSON();
+  }
+}
+
+/** Names in the form of `listNames`, cut where parts of a directory end. */
+export function sliced(names: Uint8Array): Uint8Array[] {
+  const bytes = Buffer.from(names.buffer, names.byteOffset, names.length);
+  const cuts: number[] = [];
+  let total = 0;
+  let count = 0;
+  for (let at = 0; at < bytes.length; at += 1 + (bytes[at] as number), count++, total++) {
+    const name = bytes.toString('latin1', at + 1, at + 1 + (bytes[at] as number)) as ByteString;
+    if (!endsPartBefore(name, count)) continue;
+    cuts.push(at);
+    count = 0;
+  }
+  if (total <= MAX_NAMES) return [names];
+  return [0, ...cuts].map((from, place) => Uint8Array.from(bytes.subarray(from, cuts[place] ?? bytes.length)));
+}
+
+/** The entries of one call, on their way into parts. */
+class Slice {
+  readonly counts: TreeCounts = { entries: 0, bytesLogical: 0, bytesRead: 0, filesRead: 0 };
+  readonly #warnings: TreeWarning[];
+  readonly #parts: ScannerParts;
+  readonly #work: DirectoryWork;
+  readonly #directory: number;
+  readonly #sink: ObjectSink;
+  readonly #now: bigint;
+  readonly #base: BaseDirectory;
+  readonly #rules: ExcludeRules | undefined;
+  readonly #leaf = new LeafBuilder();
+  readonly #done: PartResult[] = [];
+  #first = '' as ByteString;
+  #children: ChildDirectory[] = [];
+
+  constructor(
+    parts: ScannerParts,
+    work: DirectoryWork,
+    directory: number,
+    sink: ObjectSink,
+    now: bigint,
+    warnings: TreeWarning[],
+  ) {
+    this.#warnings = warnings;
+    this.#parts = parts;
+    this.#work = work;
+    this.#directory = directory;
+    this.#sink = sink;
+    this.#now = now;
+    this.#base = new BaseDirectory(sink, work.base);
+    this.#rules = work.rules === undefined ? undefined : ExcludeRules.fromJSON(work.rules);
+  }
+
+  /** Takes one entry; a promise for a large file only. */
+  take(found: Scanned): Promise<void> | undefined {
+    if (found.errno !== 0) {
+      this.#warn(found.name, `is left out: it cannot be looked at (${errnoName(found.errno)})`);
+      return undefined;
+    }
+    const type = fileType(found.stat);
+    if (this.#rules?.excludes(below(this.#work.path, found.name), type === FileType.directory)) return undefined;
+    if (found.xattrErrno !== 0)
+      this.#warn(found.name, `its extended attributes cannot be read (${errnoName(found.xattrErrno)})`);
+    const scanned = this.#mapped(found);
+    const base = this.#base.find(scanned.name);
+    if (type === FileType.directory) this.#takeDirectory(scanned, base);
+    else if (type === FileType.symlink) this.#add(scanned, { ...inlineBytes(scanned.target) });
+    else if (type === FileType.file) return this.#takeFile(found, scanned, base);
+    else if (OTHER_TYPES.has(type)) this.#add(scanned, NO_CONTENT);
+    else this.#warn(scanned.name, 'is left out: its type is not known');
+    return undefined;
+  }
+
+  /** Stores what is unfinished; the parts of this slice. Only a whole directory has a part without entries. */
+  finish(): PartResult[] {
+    const isEmpty = this.#done.length === 0 && this.#work.names === undefined;
+    if (this.#leaf.count > 0 || isEmpty) this.#endPart();
+    return this.#done;
+  }
+
+  #mapped(found: Scanned): Scanned {
+    const { idMap } = this.#parts;
+    if (idMap === undefined) return found;
+    const { stat, xattrs, unmapped } = idMap.toContainer(found.stat, found.xattrs);
+    if (unmapped) this.#warn(found.name, 'belongs to an id outside of the id map, which is kept as it is');
+    return { ...found, stat: Buffer.from(stat), xattrs: Buffer.from(xattrs) };
+  }
+
+  #takeDirectory(scanned: Scanned, base: DirectoryEntry | undefined): void {
+    const { devices } = this.#parts.settings;
+    const isOutside = devices !== undefined && !devices.includes(scanned.device);
+    // A bind mount lies on a device that may belong to the archive: it is a mount point all the same.
+    if (isOutside || (scanned.isMountPoint && devices?.length === 1)) {
+      this.#add(scanned, { ...NO_CONTENT, marks: Mark.mountPoint });
+      return;
+    }
+    this.#beginEntry(scanned.name);
+    this.#children.push({
+      name: scanned.name,
+      ref: this.#leaf.refCount,
+      entryAt: this.#leaf.payloadBytes,
+      base: base?.content === Content.directory ? Uint8Array.from(base.refs) : undefined,
+      identity: `${scanned.device}:${readStat(scanned.stat).inode}`,
+      isMountPoint: scanned.isMountPoint,
+    });
+    this.#add(scanned, { content: Content.directory, contentBytes: NO_CONTENT.contentBytes, refs: NO_REF });
+  }
+
+  #takeFile(found: Scanned, scanned: Scanned, base: DirectoryEntry | undefined): Promise<void> | undefined {
+    if (base !== undefined && this.#parts.settings.trustsMetadata && isUnchanged(scanned, base) && this.#knows(base)) {
+      this.#countFile(base.stat);
+      this.#addEntry(base);
+      return undefined;
+    }
+    const stored = this.#parts.storer.store(this.#directory, found, this.#sink);
+    if (!(stored instanceof Promise)) {
+      this.#takeStored(scanned, stored);
+      return undefined;
+    }
+    return stored.then((late) => this.#takeStored(scanned, late));
+  }
+
+  /** A quarantined object is not known: reading the file again heals it. */
+  #knows({ refs }: DirectoryEntry): boolean {
+    return refs.length === 0 || this.#sink.knows(refs);
+  }
+
+  #takeStored(scanned: Scanned, file: StoredFile): void {
+    this.counts.bytesRead += file.bytesRead;
+    this.counts.filesRead++;
+    if (file.errno === ENOENT) {
+      this.#warn(scanned.name, 'is left out: it vanished while the backup ran');
+      return;
+    }
+    if (file.errno !== 0) {
+      this.#warn(scanned.name, `cannot be read (${errnoName(file.errno)}); only its metadata is in the snapshot`);
+      this.#add(scanned, { ...NO_CONTENT, content: Content.unreadable, errno: file.errno });
+      return;
+    }
+    if (file.hasChanged) this.#warn(scanned.name, 'changed each time it was read; the snapshot has what was read last');
+    const idMap = this.#parts.idMap;
+    const stat = idMap === undefined ? file.stat : idMap.toContainer(file.stat, scanned.xattrs).stat;
+    const marks = file.hasChanged || this.#isRacy(stat) ? Mark.racy : 0;
+    this.#countFile(stat);
+    this.#add({ ...scanned, stat: Buffer.from(stat) }, { ...file, marks });
+  }
+
+  /** Whether a change from now on might leave the time stamps as they are. */
+  #isRacy(stat: Uint8Array): boolean {
+    const { ctimeNs, mtimeNs } = readStat(stat);
+    const from = this.#now - GRANULARITY_NS;
+    // A modification time far in the future is somebody's choice, and no sign of a change just now.
+    return ctimeNs >= from || (mtimeNs >= from && mtimeNs <= this.#now + GRANULARITY_NS);
+  }
+
+  #countFile(stat: Uint8Array): void {
+    this.counts.bytesLogical += readStat(stat).sizeBytes;
+  }
+
+  #add(
+    { name, stat, xattrs }: Scanned,
+    content: Pick<DirectoryEntry, 'content' | 'contentBytes' | 'refs'> & { marks?: number; errno?: number },
+  ): void {
+    const { content: kind, contentBytes, refs, marks = 0, errno = 0 } = content;
+    this.#addEntry({ name, stat, xattrs, content: kind, contentBytes, refs, marks, errno });
+  }
+
+  #addEntry(entry: DirectoryEntry): void {
+    this.#beginEntry(entry.name);
+    this.counts.entries++;
+    this.#leaf.add(entry);
+  }
+
+  /** Ends the part before an entry that begins the next one. Once for each entry, or harmlessly again. */
+  #beginEntry(name: ByteString): void {
+    if (endsPartBefore(name, this.#leaf.count) || this.#leaf.sizeBytes >= MAX_PART_BYTES) this.#endPart();
+    if (this.#leaf.count === 0) this.#first = name;
+  }
+
+  #endPart(): void {
+    const { refs, payload } = this.#leaf.finish();
+    const children = this.#children;
+    this.#children = [];
+    if (children.length > 0) this.#done.push({ first: this.#first, id: undefined, draft: { refs, payload, children } });
+    else
+      this.#done.push({
+        first: this.#first,
+        id: Uint8Array.from(this.#sink.put(Kind.directory, refs, payload)),
+        draft: undefined,
+      });
+  }
+
+  #warn(name: ByteString, text: string): void {
+    this.#warnings.push({ path: below(this.#work.path, name), text });
+  }
+}
+
+const OTHER_TYPES = new Set<number>([FileType.fifo, FileType.socket, FileType.characterDevice, FileType.blockDevice]);
+
+const ENOENT = 2;
+
+/**
+ * Whether a file is as the base has it: type, mode, owner, links, size, both times, inode and extended attributes the same, and the base's
+ * content certain.
+ */
+export function isUnchanged(scanned: Pick<Scanned, 'stat' | 'xattrs'>, base: DirectoryEntry): boolean {
+  return (
+    (base.marks & Mark.racy) === 0 &&
+    base.content !== Content.unreadable &&
+    scanned.stat.equals(base.stat) &&
+    scanned.xattrs.equals(base.xattrs)
+  );
+}
