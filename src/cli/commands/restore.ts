@@ -49,11 +49,16 @@ export function addRestoreCommand(program: Command): void {
 }
 
 /** One place to restore to: the argument, or the file of --tar. */
-function targetOf(target: string | undefined, { tar, zstd, path }: RestoreOptions): string {
+function targetOf(target: string | undefined, { tar, zstd, path, damaged }: RestoreOptions): string {
   if (tar !== undefined && target !== undefined)
     throw new HoldfastError('bad-argument', `restore to ${target} or to the tar archive ${tar}, not to both`);
   if (tar === undefined && (zstd === true || path !== undefined))
     throw new HoldfastError('bad-argument', '--zstd and --path belong to --tar FILE');
+  if (tar !== undefined && damaged === 'zero')
+    throw new HoldfastError(
+      'bad-argument',
+      '--damaged zero is not for --tar: a member without its bytes would look whole',
+    );
   const found = tar ?? target;
   if (found === undefined)
     throw new HoldfastError('bad-argument', 'restore to where? Give a path, or - for standard output');
