@@ -21,7 +21,7 @@ import { type PutObjects, storeTree } from './store-tree.ts';
 import type { TarMember } from './tar-member.ts';
 import { TarReader } from './tar-reader.ts';
 
-/** Most memory of the entries of an archive while it is read; the names and the tree of 4 million take as much again. */
+/** Most memory of the entries of an archive while it is read. */
 const MAX_ENTRY_BYTES = 1024 * 1024 * 1024;
 
 export interface TarWork {

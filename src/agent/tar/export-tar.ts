@@ -1,7 +1,7 @@
 // Writes a file tree as a tar archive: the tree is walked in order, contents are read by the worker threads in pieces of work of about 1 MiB, small
 // files together, and the archive is put together in order. Memory does not grow with the tree, but for the files with several names.
 import { Content, type DirectoryEntry, eachXattr } from '../../chunker/directory.ts';
-import type { ObjectId, StoredObject } from '../../chunker/object.ts';
+import { type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
 import { FileType, fileType, inodeKey, readStat, sizeOf } from '../../chunker/stat-block.ts';
 import { type ByteString, below, display } from '../../util/byte-string.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
@@ -11,7 +11,7 @@ import type { RestorePiece } from '../restore/piece-restorer.ts';
 import { filePieces, inlineContent } from '../tree/file-content.ts';
 import { aclText } from '../tree/posix-acl.ts';
 import { directoryOf, findPath, type GetObject, readEntries } from '../tree/read-tree.ts';
-import { padding } from './tar-header.ts';
+import { BLOCK_BYTES, padding } from './tar-header.ts';
 import { type Extent, MAX_EXTENTS, type Xattr } from './tar-member.ts';
 import type { TarOutput } from './tar-output.ts';
 import { encodeMember, type NewMember } from './write-member.ts';
@@ -24,7 +24,8 @@ const RECORD_BYTES = 10240;
 const MIN_HOLE_BYTES = 4096;
 
 export interface TarExport {
-  readonly root: ObjectId;
+  /** As the manifest has it. */
+  readonly root: string;
   readonly space: number;
   /** Below the top of the archive; empty: all of it. It becomes the top of the tar archive. */
   readonly path: ByteString;
@@ -87,13 +88,9 @@ export async function exportTar(
       request.onProgress(bytesDone);
     },
   );
-  await write(
-    Buffer.alloc(
-      RECORD_BYTES -
-        (counts.bytes % RECORD_BYTES) +
-        (RECORD_BYTES - (counts.bytes % RECORD_BYTES) < 1024 ? RECORD_BYTES : 0),
-    ),
-  );
+  const end = BLOCK_BYTES * 2;
+  const rest = RECORD_BYTES - ((counts.bytes + end) % RECORD_BYTES);
+  await write(Buffer.alloc(end + (rest % RECORD_BYTES)));
   return counts;
 }
 
@@ -139,7 +136,7 @@ interface Walk {
 }
 
 async function* walk(get: GetObject, { root, path, warn }: TarExport, counts: Walk['counts']): AsyncGenerator<Part> {
-  const top = await findPath(get, root, path);
+  const top = await findPath(get, parseId(root) as ObjectId, path);
   const walk: Walk = { get, warn, counts, links: new Map() };
   if (fileType(top.stat) === FileType.directory) yield* directoryParts(walk, top, '.' as ByteString);
   else yield* fileParts(walk, top, `./${top.name}` as ByteString);

@@ -2,7 +2,6 @@
 import { exportTar, type TarExported } from '../../agent/tar/export-tar.ts';
 import { TarOutput } from '../../agent/tar/tar-output.ts';
 import { TreeWarnings } from '../../agent/tree/tree-warnings.ts';
-import { type ObjectId, parseId } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -47,7 +46,7 @@ export async function restoreTar(
   });
   try {
     const exported = await exportTar(pool, (of, id) => pool.call(0, 'store.read', { space: of, id }), {
-      root: parseId(archive.root) as ObjectId,
+      root: archive.root,
       space,
       path: fromText(options.path ?? ''),
       output,
