@@ -24,7 +24,7 @@ function makeTree(place: Place, plain = false): string {
     directory,
     String.raw`
     mkdir -p a/b d1; echo hello > a/f1; head -c 3000 /dev/urandom > a/b/f2; : > empty; head -c 300000 /dev/zero > zeros
-    ln a/f1 a/hl; ln a/f1 z; ln -s a/f1 sl; ln sl sl2; mkfifo fifo; mknod cdev c 1 3; mknod bdev b 259 300
+    ln a/f1 a/hl; ln a/f1 z; echo world > h1; ln h1 h2; touch -r a/f1 h1; ln -s a/f1 sl; ln sl sl2; mkfifo fifo; mknod cdev c 1 3; mknod bdev b 259 300
     ln -s /nonexistent/$(printf 'x%.0s' $(seq 150)) long
     truncate -s 100M sparse; echo data | dd of=sparse bs=1 seek=50000000 conv=notrunc status=none
     head -c 100000 /dev/urandom | dd of=sparse bs=4096 seek=100 conv=notrunc status=none; truncate -s 1M hole

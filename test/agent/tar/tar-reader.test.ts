@@ -73,6 +73,20 @@ test('what the writer says of a member, the reader reads, in portions of any siz
   );
 });
 
+test('names at the edges of what the header block has room for', async () => {
+  const paths = [99, 100, 101].flatMap((tail) =>
+    [1, 154, 155, 156].map((head) => bytes(`${'p'.repeat(head)}/${'n'.repeat(tail)}`)),
+  );
+  const archive = Buffer.concat([...paths.map((path) => packed(plainMember({ path }))), END]);
+  assert.deepEqual(
+    (await readAll(archive)).members.map(({ member }) => member.path),
+    paths,
+  );
+  // Without a pax header where the block is enough: 155 bytes, a slash, 100 bytes.
+  assert.equal(packed(plainMember({ path: paths[6] as (typeof paths)[0] })).length, 512);
+  assert.ok(packed(plainMember({ path: paths[7] as (typeof paths)[0] })).length > 512);
+});
+
 test('an archive that ends at any byte before its end marker is refused', async () => {
   const data = Buffer.from('some content');
   const xattrs = [{ name: bytes('user.a'), value: Buffer.from('1') }];
