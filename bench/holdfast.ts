@@ -40,6 +40,24 @@ export function restore(repository: string, target: string, workers = 2): Comman
   return holdfast(repository, 'restore', `${GROUP}/latest`, DISK, target, '--workers', String(workers));
 }
 
+const TREE_GROUP = 'host/bench';
+const TREE = 'root.tree';
+
+/** A backup of a file tree; with a key file, encrypted. */
+export function backupTree(repository: string, tree: string, keyfile?: string): Command {
+  const encrypted = keyfile === undefined ? [] : ['--keyfile', keyfile, '--acknowledge-lost-key'];
+  return holdfast(repository, 'backup', '--group', TREE_GROUP, `${TREE}:${tree}`, '--workers', '2', ...encrypted);
+}
+
+/** A restore of a file tree, or of what lies at `path` in it, into a directory. */
+export function restoreTree(repository: string, target: string, path?: string): Command {
+  const part = path === undefined ? [] : ['--path', path];
+  return holdfast(repository, 'restore', `${TREE_GROUP}/latest`, TREE, target, '--workers', '2', ...part);
+}
+
+export const createKey = (repository: string, keyfile: string): Command =>
+  holdfast(repository, 'key', 'create', keyfile, '--kdf', 'none');
+
 export const forget = (repository: string, snapshot: string): Command =>
   holdfast(repository, 'snapshot', 'forget', snapshot);
 

@@ -18,9 +18,11 @@ import { printAnswer } from './report.ts';
 import { restore } from './restore.ts';
 import { second } from './second.ts';
 import { ALL_TOOLS, missingTools, toolVersions } from './tools.ts';
+import { openTrees } from './trees/open-trees.ts';
+import { trees } from './trees.ts';
 import { Workspace } from './workspace.ts';
 
-const QUESTIONS: readonly Question[] = [full, known, second, changemap, restore, index10m, memory, keeping];
+const QUESTIONS: readonly Question[] = [full, known, second, changemap, restore, index10m, memory, keeping, trees];
 const CACHE = fileURLToPath(new URL('../../.cache/bench', import.meta.url));
 
 interface Answered extends Answer {
@@ -80,7 +82,13 @@ async function main(): Promise<number> {
 async function ask(question: Question, { scale, runs }: Options): Promise<Answer> {
   const workspace = new Workspace(join(CACHE, 'run'));
   try {
-    return await question.answer({ images: openImages({ cacheDirectory: CACHE, scale }), scale, workspace, runs });
+    return await question.answer({
+      images: openImages({ cacheDirectory: CACHE, scale }),
+      trees: openTrees(CACHE, scale),
+      scale,
+      workspace,
+      runs,
+    });
   } finally {
     workspace.close();
   }

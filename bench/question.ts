@@ -1,10 +1,12 @@
 // A question of the bench: what it is given, what it answers.
 import type { Row } from './contender.ts';
 import type { Images } from './images.ts';
+import type { Trees } from './trees/open-trees.ts';
 import type { Workspace } from './workspace.ts';
 
 export interface Context {
   images: Images;
+  trees: Trees;
   /** 1 for a result; less only to try the bench. */
   scale: number;
   /** Scratch space, empty at the start of the question and removed after it. */

@@ -6,7 +6,8 @@ import { ID_BYTES, type ObjectId } from './object.ts';
 import { FileType, fileType, STAT_BYTES, sizeOf } from './stat-block.ts';
 
 const VERSION = 1;
-const HEADER_BYTES = 8;
+/** Bytes of a payload before its first entry or part. */
+export const LEAF_HEADER_BYTES = 8;
 const Form = { leaf: 1, index: 2 } as const;
 /** Bytes of an entry before its name. */
 export const ENTRY_BYTES = 12 + STAT_BYTES;
@@ -67,7 +68,7 @@ export class LeafBuilder {
   readonly #payload: Uint8Array[] = [];
   readonly #refs: Uint8Array[] = [];
   #count = 0;
-  #bytes = HEADER_BYTES;
+  #bytes = LEAF_HEADER_BYTES;
   #refBytes = 0;
 
   /** Entries so far. */
@@ -116,7 +117,7 @@ export class LeafBuilder {
     const payload = Buffer.concat([header(Form.leaf, this.#count), ...this.#payload.splice(0)], this.#bytes);
     const refs = Buffer.concat(this.#refs.splice(0), this.#refBytes);
     this.#count = 0;
-    this.#bytes = HEADER_BYTES;
+    this.#bytes = LEAF_HEADER_BYTES;
     this.#refBytes = 0;
     return { refs, payload };
   }
@@ -157,7 +158,7 @@ export function parsePieces(contentBytes: Uint8Array): FilePiece[] {
  */
 export function parseDirectory(payload: Uint8Array, refs: Uint8Array, isRoot = false): Directory {
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
-  if (bytes.length < HEADER_BYTES || bytes[0] !== VERSION) throw malformed('unknown version');
+  if (bytes.length < LEAF_HEADER_BYTES || bytes[0] !== VERSION) throw malformed('unknown version');
   const count = bytes.readUInt32LE(4);
   if (bytes[1] === Form.index && !isRoot) return { entries: undefined, parts: parseParts(bytes, refs, count) };
   if (bytes[1] !== Form.leaf) throw malformed('unknown form');
@@ -165,10 +166,15 @@ export function parseDirectory(payload: Uint8Array, refs: Uint8Array, isRoot = f
   return { entries, parts: undefined };
 }
 
+/** Whether a payload says that entries follow, and no parts. */
+export function isLeaf(payload: Uint8Array): boolean {
+  return payload.length >= LEAF_HEADER_BYTES && payload[0] === VERSION && payload[1] === Form.leaf;
+}
+
 function parseEntries(bytes: Buffer, refs: Uint8Array, count: number, isRoot: boolean): DirectoryEntry[] {
   if (isRoot && count !== 1) throw malformed('a root object has one entry');
   const entries: DirectoryEntry[] = [];
-  let at = HEADER_BYTES;
+  let at = LEAF_HEADER_BYTES;
   let refAt = 0;
   let previous = '';
   for (let place = 0; place < count; place++) {
@@ -211,7 +217,7 @@ function parseEntries(bytes: Buffer, refs: Uint8Array, count: number, isRoot: bo
 function parseParts(bytes: Buffer, refs: Uint8Array, count: number): DirectoryPart[] {
   if (count === 0 || refs.length !== count * ID_BYTES) throw malformed('refs and parts do not match');
   const parts: DirectoryPart[] = [];
-  let at = HEADER_BYTES;
+  let at = LEAF_HEADER_BYTES;
   for (let place = 0; place < count; place++) {
     if (at >= bytes.length) throw malformed('cut off');
     const end = at + 1 + (bytes[at] as number);
@@ -267,8 +273,12 @@ function checkEntry({ content, contentBytes, errno, stat, xattrs }: DirectoryEnt
 
 function checkXattrs(xattrs: Uint8Array): void {
   if (xattrs.length > MAX_XATTR_BYTES) throw malformed('extended attributes that are too large');
-  for (const { name } of eachXattr(xattrs))
+  let previous = '';
+  for (const { name } of eachXattr(xattrs)) {
     if (name === '' || name.includes('\0')) throw malformed('an impossible name');
+    if (name <= previous) throw malformed('names that do not rise');
+    previous = name;
+  }
 }
 
 /** The extended attributes of an entry. @throws HoldfastError `object-damaged`. */
@@ -298,7 +308,7 @@ export function encodeXattrs(attributes: readonly { readonly name: ByteString; r
 }
 
 function header(form: number, count: number): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES);
+  const bytes = Buffer.alloc(LEAF_HEADER_BYTES);
   bytes[0] = VERSION;
   bytes[1] = form;
   bytes.writeUInt32LE(count, 4);

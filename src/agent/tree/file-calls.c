@@ -206,15 +206,15 @@ static int scan_one(Growing *out, int directory, const char *name, size_t name_l
   struct statx stat;
   int failure = look(directory, name, 0, &stat), xattr_failure = 0, target = 0;
   size_t xattrs = 0;
-  if (failure == 0 && S_ISLNK(stat.stx_mode)) {
-    target = append_target(out, directory, name);
-    if (target < 0) { failure = target; target = 0; }
-  }
   if (failure == 0) {
     char path[PROC_SIZE];
     size_t before = out->length;
     xattr_failure = append_xattrs(out, proc_path(path, directory, name));
     xattrs = out->length - before;
+  }
+  if (failure == 0 && S_ISLNK(stat.stx_mode)) {
+    target = append_target(out, directory, name);
+    if (target < 0) { failure = target; target = 0; }
   }
   uint8_t *at = out->data + start;
   put32(at, (uint32_t)(out->length - start));
@@ -226,7 +226,10 @@ static int scan_one(Growing *out, int directory, const char *name, size_t name_l
   if (failure == 0) {
     if (stat.stx_attributes & STATX_ATTR_MOUNT_ROOT) at[7] |= MOUNT_POINT;
     if (S_ISREG(stat.stx_mode) && stat.stx_blocks * 512 < stat.stx_size) at[7] |= SPARSE;
-    write_stat_and_device(at + 16, &stat);
+    put32(at + 16, stat.stx_dev_major);
+    put32(at + 20, stat.stx_dev_minor);
+    // Stat block, name and extended attributes follow each other as in an entry of a directory object: one comparison tells a change.
+    write_stat(at + 24, &stat);
   }
   return 0;
 }

@@ -105,26 +105,47 @@ export interface Scanned {
   readonly xattrs: Buffer;
 }
 
-const SCAN_HEADER_BYTES = 92;
+/** Before the stat block of a scan record; the name, the extended attributes and the target of a link follow that. */
+const SCAN_HEADER_BYTES = 24;
 
 /** Reads the records of a scan one by one. */
 export function* readScan(scan: Buffer): Generator<Scanned> {
-  for (let at = 0; at < scan.length; ) {
-    const length = scan.readUInt32LE(at);
-    const nameEnd = at + SCAN_HEADER_BYTES + scan.readUInt8(at + 4);
-    const targetEnd = nameEnd + scan.readUInt32LE(at + 8);
-    const marks = scan.readUInt8(at + 7);
+  for (let at = 0; at < scan.length; at += scan.readUInt32LE(at)) {
+    const { stat, name, xattrs, target, end } = recordAt(scan, at);
+    const marks = scan[at + 7] as number;
     yield {
-      name: scan.toString('latin1', at + SCAN_HEADER_BYTES, nameEnd) as ByteString,
-      errno: scan.readUInt8(at + 5),
-      xattrErrno: scan.readUInt8(at + 6),
+      name: scan.toString('latin1', name, xattrs) as ByteString,
+      errno: scan[at + 5] as number,
+      xattrErrno: scan[at + 6] as number,
       isMountPoint: (marks & 1) !== 0,
       isSparse: (marks & 2) !== 0,
-      stat: scan.subarray(at + 16, at + 16 + STAT_BYTES),
-      device: scan.readUInt32LE(at + 84) * 2 ** 32 + scan.readUInt32LE(at + 88),
-      target: scan.subarray(nameEnd, targetEnd),
-      xattrs: scan.subarray(targetEnd, targetEnd + scan.readUInt32LE(at + 12)),
+      stat: scan.subarray(stat, name),
+      device: scan.readUInt32LE(at + 16) * 2 ** 32 + scan.readUInt32LE(at + 20),
+      target: scan.subarray(target, end),
+      xattrs: scan.subarray(xattrs, target),
     };
-    at += length;
   }
+}
+
+/** Where the parts of the scan record at `at` begin: each ends where the next begins. */
+export function recordAt(
+  scan: Buffer,
+  at: number,
+): {
+  readonly stat: number;
+  readonly name: number;
+  readonly xattrs: number;
+  readonly target: number;
+  readonly end: number;
+} {
+  const stat = at + SCAN_HEADER_BYTES;
+  const name = stat + STAT_BYTES;
+  const xattrs = name + (scan[at + 4] as number);
+  const target = xattrs + scan.readUInt32LE(at + 12);
+  return { stat, name, xattrs, target, end: target + scan.readUInt32LE(at + 8) };
+}
+
+/** Whether the record at `at` was looked at without any error. */
+export function isWholeRecord(scan: Buffer, at: number): boolean {
+  return scan[at + 5] === 0 && scan[at + 6] === 0;
 }

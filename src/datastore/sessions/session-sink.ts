@@ -124,8 +124,7 @@ export class SessionSink {
 
   /** Whether all of these ids, one after the other, are in scope or put by this session, and still readable. */
   knows(ids: Uint8Array): boolean {
-    for (let at = 0; at < ids.length; at += ID_BYTES) if (!this.#isKnown(ids, at)) return false;
-    return true;
+    return this.#unknown(ids) < 0;
   }
 
   /**
@@ -265,16 +264,23 @@ export class SessionSink {
   }
 
   #requireKnown(refs: Uint8Array): void {
-    const count = refs.length / ID_BYTES;
+    const at = this.#unknown(refs);
+    if (at >= 0) throw outOfScope(refs.subarray(at, at + ID_BYTES));
+  }
+
+  /** Where the first id stands that may not be named or cannot be read, or -1. */
+  #unknown(ids: Uint8Array): number {
+    const count = ids.length / ID_BYTES;
     if (this.#found.length < count) this.#found = new Int32Array(count);
-    this.#env.locator.index.firstOfEach(this.#descriptor.space, refs, this.#found);
+    this.#env.locator.index.firstOfEach(this.#descriptor.space, ids, this.#found);
     for (let place = 0; place < count; place++) {
       const entry = this.#found[place] as number;
       if (entry >= 0 && this.#isUsable(entry)) continue;
       // Not this copy, perhaps another.
       const at = place * ID_BYTES;
-      if (!this.#isKnown(refs, at)) throw outOfScope(refs.subarray(at, at + ID_BYTES));
+      if (!this.#isKnown(ids, at)) return at;
     }
+    return -1;
   }
 
   #isKnown(ids: Uint8Array, at: number): boolean {

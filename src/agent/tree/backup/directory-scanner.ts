@@ -8,7 +8,7 @@ import type { ObjectSink } from '../../object-sink.ts';
 import { inlineBytes, NO_CONTENT } from '../content-builder.ts';
 import { endsPartBefore, MAX_PART_BYTES } from '../directory-writer.ts';
 import { EXCLUDE_FILE, ExcludeRules, type ExcludeRulesJson, MAX_EXCLUDE_FILE_BYTES } from '../exclude.ts';
-import { errnoName, type FileCalls, readScan, type Scanned, STAT_OUT_BYTES } from '../file-calls.ts';
+import { errnoName, type FileCalls, readScan, recordAt, type Scanned, STAT_OUT_BYTES } from '../file-calls.ts';
 import type { IdMap } from '../id-map.ts';
 import type { OpenDirectories } from '../open-directories.ts';
 import { BaseDirectory } from './base-directory.ts';
@@ -22,9 +22,10 @@ import type {
   TreeWarning,
 } from './directory-work.ts';
 import type { FileStorer, StoredFile } from './file-storer.ts';
+import { unchangedLeaf } from './unchanged-leaf.ts';
 
-/** Names of one call: some 600 KiB of scan. */
-const MAX_NAMES = 4096;
+/** Slices of one call, most of them of some 640 names; a directory with more is worked on by several threads. */
+const MAX_SLICES = 4;
 /** Time stamps are that coarse on some file systems; a later change within them does not show. */
 const GRANULARITY_NS = 2_000_000_000n;
 const NO_REF = Buffer.alloc(ID_BYTES);
@@ -52,19 +53,19 @@ export class DirectoryScanner {
     if (typeof names === 'number') return { kind: 'failed', errno: -names };
     const warnings: TreeWarning[] = [];
     const rules = work.names === undefined ? this.#rulesWithin(directory, names, work, warnings) : work.rules;
-    if (work.names === undefined) {
-      const slices = sliced(names);
-      if (slices.length > 1) return { kind: 'sliced', slices, rules, warnings };
+    const slices = work.names === undefined ? sliced(names) : [names];
+    if (slices.length > MAX_SLICES) return { kind: 'sliced', slices, rules, warnings };
+    const base = new BaseDirectory(sink, work.base);
+    const parts: PartResult[] = [];
+    const counts: TreeCounts = { entries: 0, bytesLogical: 0, bytesRead: 0, filesRead: 0 };
+    for (const part of slices) {
+      const now = BigInt(Date.now()) * 1_000_000n;
+      const scan = calls.scan(directory, part);
+      if (typeof scan === 'number') return { kind: 'failed', errno: -scan };
+      const slice = new Slice(this.#parts, { ...work, rules }, { directory, sink, base, counts, warnings, now });
+      parts.push(...(await slice.run(scan)));
     }
-    const now = BigInt(Date.now()) * 1_000_000n;
-    const scan = calls.scan(directory, names);
-    if (typeof scan === 'number') return { kind: 'failed', errno: -scan };
-    const slice = new Slice(this.#parts, { ...work, rules }, directory, sink, now, warnings);
-    for (const scanned of readScan(scan)) {
-      const pending = slice.take(scanned);
-      if (pending !== undefined) await pending;
-    }
-    return { kind: 'done', parts: slice.finish(), rules, counts: slice.counts, warnings };
+    return { kind: 'done', parts, rules, counts, warnings };
   }
 
   /** The rules of the directories above, and those of an exclude file in this one. */
@@ -89,54 +90,78 @@ export class DirectoryScanner {
 export function sliced(names: Uint8Array): Uint8Array[] {
   const bytes = Buffer.from(names.buffer, names.byteOffset, names.length);
   const cuts: number[] = [];
-  let total = 0;
   let count = 0;
-  for (let at = 0; at < bytes.length; at += 1 + (bytes[at] as number), count++, total++) {
+  for (let at = 0; at < bytes.length; at += 1 + (bytes[at] as number), count++) {
     const name = bytes.toString('latin1', at + 1, at + 1 + (bytes[at] as number)) as ByteString;
     if (!endsPartBefore(name, count)) continue;
     cuts.push(at);
     count = 0;
   }
-  if (total <= MAX_NAMES) return [names];
+  if (cuts.length === 0) return [names];
   return [0, ...cuts].map((from, place) => Uint8Array.from(bytes.subarray(from, cuts[place] ?? bytes.length)));
 }
 
-/** The entries of one call, on their way into parts. */
+/** What all slices of a call share. */
+interface SliceContext {
+  readonly directory: number;
+  readonly sink: ObjectSink;
+  readonly base: BaseDirectory;
+  readonly counts: TreeCounts;
+  readonly warnings: TreeWarning[];
+  /** Before anything of the slice was looked at, in nanoseconds since 1970. */
+  readonly now: bigint;
+}
+
+/** The entries of one slice, on their way into parts: one, or more when they are large. */
 class Slice {
-  readonly counts: TreeCounts = { entries: 0, bytesLogical: 0, bytesRead: 0, filesRead: 0 };
-  readonly #warnings: TreeWarning[];
   readonly #parts: ScannerParts;
   readonly #work: DirectoryWork;
-  readonly #directory: number;
-  readonly #sink: ObjectSink;
-  readonly #now: bigint;
-  readonly #base: BaseDirectory;
+  readonly #context: SliceContext;
   readonly #rules: ExcludeRules | undefined;
   readonly #leaf = new LeafBuilder();
   readonly #done: PartResult[] = [];
   #first = '' as ByteString;
   #children: ChildDirectory[] = [];
 
-  constructor(
-    parts: ScannerParts,
-    work: DirectoryWork,
-    directory: number,
-    sink: ObjectSink,
-    now: bigint,
-    warnings: TreeWarning[],
-  ) {
-    this.#warnings = warnings;
+  constructor(parts: ScannerParts, work: DirectoryWork, context: SliceContext) {
     this.#parts = parts;
     this.#work = work;
-    this.#directory = directory;
-    this.#sink = sink;
-    this.#now = now;
-    this.#base = new BaseDirectory(sink, work.base);
+    this.#context = context;
     this.#rules = work.rules === undefined ? undefined : ExcludeRules.fromJSON(work.rules);
   }
 
+  /** Its parts; none when nothing of it is to be backed up. */
+  async run(scan: Buffer): Promise<PartResult[]> {
+    const same = this.#unchanged(scan);
+    if (same !== undefined) return [same];
+    for (const scanned of readScan(scan)) {
+      const pending = this.#take(scanned);
+      if (pending !== undefined) await pending;
+    }
+    if (this.#leaf.count > 0) this.#endPart();
+    return this.#done;
+  }
+
+  /** The part that the base has of all this, when nothing of it changed. */
+  #unchanged(scan: Buffer): PartResult | undefined {
+    const { settings, idMap } = this.#parts;
+    if (!settings.trustsMetadata || idMap !== undefined || scan.length === 0) return undefined;
+    const { name, xattrs } = recordAt(scan, 0);
+    const first = scan.toString('latin1', name, xattrs) as ByteString;
+    const leaf = this.#context.base.leafFrom(first);
+    if (leaf === undefined) return undefined;
+    const rules = this.#rules;
+    const isExcluded = rules && ((each: ByteString): boolean => rules.excludes(below(this.#work.path, each), false));
+    const counts = unchangedLeaf(scan, leaf.object.payload, isExcluded);
+    // A quarantined object is not known: reading the files again heals it.
+    if (counts === undefined || !this.#context.sink.knows(leaf.object.refs)) return undefined;
+    this.#context.counts.entries += counts.entries;
+    this.#context.counts.bytesLogical += counts.bytesLogical;
+    return { first, id: Uint8Array.from(leaf.id), draft: undefined };
+  }
+
   /** Takes one entry; a promise for a large file only. */
-  take(found: Scanned): Promise<void> | undefined {
+  #take(found: Scanned): Promise<void> | undefined {
     if (found.errno !== 0) {
       this.#warn(found.name, `is left out: it cannot be looked at (${errnoName(found.errno)})`);
       return undefined;
@@ -146,20 +171,13 @@ class Slice {
     if (found.xattrErrno !== 0)
       this.#warn(found.name, `its extended attributes cannot be read (${errnoName(found.xattrErrno)})`);
     const scanned = this.#mapped(found);
-    const base = this.#base.find(scanned.name);
+    const base = this.#context.base.find(scanned.name);
     if (type === FileType.directory) this.#takeDirectory(scanned, base);
     else if (type === FileType.symlink) this.#add(scanned, { ...inlineBytes(scanned.target) });
     else if (type === FileType.file) return this.#takeFile(found, scanned, base);
     else if (OTHER_TYPES.has(type)) this.#add(scanned, NO_CONTENT);
     else this.#warn(scanned.name, 'is left out: its type is not known');
     return undefined;
-  }
-
-  /** Stores what is unfinished; the parts of this slice. Only a whole directory has a part without entries. */
-  finish(): PartResult[] {
-    const isEmpty = this.#done.length === 0 && this.#work.names === undefined;
-    if (this.#leaf.count > 0 || isEmpty) this.#endPart();
-    return this.#done;
   }
 
   #mapped(found: Scanned): Scanned {
@@ -196,7 +214,7 @@ class Slice {
       this.#addEntry(base);
       return undefined;
     }
-    const stored = this.#parts.storer.store(this.#directory, found, this.#sink);
+    const stored = this.#parts.storer.store(this.#context.directory, found, this.#context.sink);
     if (!(stored instanceof Promise)) {
       this.#takeStored(scanned, stored);
       return undefined;
@@ -206,12 +224,12 @@ class Slice {
 
   /** A quarantined object is not known: reading the file again heals it. */
   #knows({ refs }: DirectoryEntry): boolean {
-    return refs.length === 0 || this.#sink.knows(refs);
+    return refs.length === 0 || this.#context.sink.knows(refs);
   }
 
   #takeStored(scanned: Scanned, file: StoredFile): void {
-    this.counts.bytesRead += file.bytesRead;
-    this.counts.filesRead++;
+    this.#context.counts.bytesRead += file.bytesRead;
+    this.#context.counts.filesRead++;
     if (file.errno === ENOENT) {
       this.#warn(scanned.name, 'is left out: it vanished while the backup ran');
       return;
@@ -232,13 +250,13 @@ class Slice {
   /** Whether a change from now on might leave the time stamps as they are. */
   #isRacy(stat: Uint8Array): boolean {
     const { ctimeNs, mtimeNs } = readStat(stat);
-    const from = this.#now - GRANULARITY_NS;
+    const from = this.#context.now - GRANULARITY_NS;
     // A modification time far in the future is somebody's choice, and no sign of a change just now.
-    return ctimeNs >= from || (mtimeNs >= from && mtimeNs <= this.#now + GRANULARITY_NS);
+    return ctimeNs >= from || (mtimeNs >= from && mtimeNs <= this.#context.now + GRANULARITY_NS);
   }
 
   #countFile(stat: Uint8Array): void {
-    this.counts.bytesLogical += readStat(stat).sizeBytes;
+    this.#context.counts.bytesLogical += readStat(stat).sizeBytes;
   }
 
   #add(
@@ -251,7 +269,7 @@ class Slice {
 
   #addEntry(entry: DirectoryEntry): void {
     this.#beginEntry(entry.name);
-    this.counts.entries++;
+    this.#context.counts.entries++;
     this.#leaf.add(entry);
   }
 
@@ -269,13 +287,13 @@ class Slice {
     else
       this.#done.push({
         first: this.#first,
-        id: Uint8Array.from(this.#sink.put(Kind.directory, refs, payload)),
+        id: Uint8Array.from(this.#context.sink.put(Kind.directory, refs, payload)),
         draft: undefined,
       });
   }
 
   #warn(name: ByteString, text: string): void {
-    this.#warnings.push({ path: below(this.#work.path, name), text });
+    this.#context.warnings.push({ path: below(this.#work.path, name), text });
   }
 }
 
