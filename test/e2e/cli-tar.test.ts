@@ -22,7 +22,7 @@ function makeTree(place: Place, plain = false): string {
   writeFileSync(join(directory, 'big'), randomBytes(5_000_000));
   sh(
     directory,
-    String.raw`
+    `
     mkdir -p a/b d1; echo hello > a/f1; head -c 3000 /dev/urandom > a/b/f2; : > empty; head -c 300000 /dev/zero > zeros
     ln a/f1 a/hl; ln a/f1 z; echo world > h1; ln h1 h2; touch -r a/f1 h1; ln -s a/f1 sl; ln sl sl2; mkfifo fifo; mknod cdev c 1 3; mknod bdev b 259 300
     ln -s /nonexistent/$(printf 'x%.0s' $(seq 150)) long
