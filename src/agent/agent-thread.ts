@@ -3,12 +3,12 @@
 
 import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-parameters.ts';
 import { type Cutter, createCutter } from '../chunker/cutter.ts';
-import type { ObjectId } from '../chunker/object.ts';
+import { copyId, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import type { Area, Arena } from '../util/arena.ts';
 import type { Handlers } from '../util/worker-pool.ts';
 import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
 import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
-import { StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
+import { type ContentsWork, type CutContents, StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
 import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
 import { isLostObject, type LostRange, PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
 import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
@@ -121,6 +121,18 @@ export class AgentThread {
         bytes: Uint8Array;
         final: boolean;
       }): StreamPiece[] => this.#streams.take(bytes, final, this.#objects.sink(session)),
+      'backup.contents': (work: ContentsWork): CutContents =>
+        this.#streams.takeContents(work, this.#objects.sink(work.session)),
+      'backup.putObjects': ({
+        session,
+        objects,
+      }: {
+        session: string;
+        objects: readonly StoredObject[];
+      }): Uint8Array => {
+        const sink = this.#objects.sink(session);
+        return Buffer.concat(objects.map(({ kind, refs, payload }) => copyId(sink.put(kind, refs, payload))));
+      },
       ...this.#trees.handlers(),
       'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),

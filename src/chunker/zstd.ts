@@ -12,8 +12,10 @@ export function compressBound(length: number): number {
 export class Compressor {
   readonly #context = new binding.CCtx();
 
-  constructor(level: number) {
+  /** `withChecksum` is for frames that leave us: records have a checksum of their own. */
+  constructor(level: number, withChecksum = false) {
     this.#context.setParameter(binding.CParameter.compressionLevel, level);
+    if (withChecksum) this.#context.setParameter(binding.CParameter.checksumFlag, 1);
   }
 
   /** Compresses `source` into `target` (at least `compressBound` bytes); returns the bytes written. */

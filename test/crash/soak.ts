@@ -1,6 +1,7 @@
 // npm run soak: many kills and many power cuts on every path, and everything at once in random interleavings. Usage: tsx test/crash/soak.ts [--seed N] [--minutes M] [--path PART]
 // Rounds with rising seeds until the minutes are over (without: one round). The seed of a finding shows it again.
 import { parseArgs } from 'node:util';
+import { fuzzTar } from '../agent/tar/fuzz-tar.ts';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
 import { type Finding, type PathReport, soakPlan } from '../support/crash/plan.ts';
 import { skipFaults } from '../support/faults/faults.ts';
@@ -24,6 +25,8 @@ const deadline = performance.now() + Number(values.minutes ?? 0) * 60_000;
 /** Runs of everything at once in a round, and their length. */
 const INTERLEAVINGS = 30;
 const INTERLEAVING_STEPS = 1000;
+/** Mutated tar archives of a round: minutes. */
+const FUZZED_ARCHIVES = 100_000;
 const isWanted = (name: string): boolean => name.includes(values.path);
 
 let passed = 0;
@@ -84,11 +87,30 @@ async function interleavings(seed: number, scale: number): Promise<void> {
   }
 }
 
+/** Their own seeds begin at a million times that of the round. */
+async function tarArchives(seed: number, scale: number): Promise<void> {
+  const path = 'mutated tar archives';
+  if (!isWanted(path)) return;
+  const archives = Math.ceil(FUZZED_ARCHIVES * scale);
+  try {
+    const { taken, refused } = await fuzzTar(seed * 1_000_000, archives);
+    take('fuzz', { path, passed: archives, findings: [], notes: `${taken} taken, ${refused} refused` });
+  } catch (error) {
+    take('fuzz', {
+      path,
+      passed: 0,
+      findings: [{ path, point: 'reader', seed, error: (error as Error).message }],
+      notes: '',
+    });
+  }
+}
+
 for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; seed++) {
   console.log(`seed ${seed}`);
   await kills(seed, Number(values.scale));
   await cuts(seed, Number(values.scale));
   await interleavings(seed, Number(values.scale));
+  await tarArchives(seed, Number(values.scale));
 }
 const left = leftovers();
 for (const each of left) console.log(`FAILED left behind: ${each}`);

@@ -17,7 +17,7 @@ const TRIES = 8;
 export async function readBackOne(pool: WorkerPool, manifest: Manifest): Promise<void> {
   const { space } = manifest.server;
   for (const archive of manifest.client.archives) {
-    if (archive.kind === 'blob') continue;
+    if (archive.kind === 'blob' || archive.kind === 'tree') continue;
     try {
       for (let attempt = 0; attempt < TRIES; attempt++) {
         const chunk = await randomChunk(parseId(archive.root) as ObjectId, (id) =>

@@ -11,6 +11,7 @@ import type { Remembered } from '../keys/last-snapshots.ts';
 import { signClientPart } from '../keys/manifest-signature.ts';
 import { openDiskSource } from '../sources/open-source.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
+import { backupTar } from '../tar/backup-tar.ts';
 import { backupTree, DEFAULT_TREE_OPTIONS, type TreeOptions } from '../tree/backup/backup-tree.ts';
 import { backupBlob } from './blob-backup.ts';
 import { type ChangeMap, joinRanges } from './change-map.ts';
@@ -25,6 +26,16 @@ export interface ArchiveSpec {
   readonly name: string;
   readonly kind: ArchiveKind;
   readonly path: string;
+}
+
+/** Path of the tar archive that a tree comes from, `-` for standard input; undefined for any other source. */
+export function tarPath(spec: ArchiveSpec): string | undefined {
+  return spec.kind === 'tree' && spec.path.startsWith('tar:') ? spec.path.slice('tar:'.length) : undefined;
+}
+
+/** Whether it comes from standard input, which can be read once. */
+export function isFromStdin(spec: ArchiveSpec): boolean {
+  return spec.path === '-' || tarPath(spec) === '-';
 }
 
 export interface BackupRequest {
@@ -138,6 +149,8 @@ async function storeArchive(
   const { averageBytes, signal } = request;
   const cutSeed = request.key?.cutSeed;
   if (spec.kind === 'blob') return await backupBlob(session, spec.name, spec.path);
+  const tar = tarPath(spec);
+  if (tar !== undefined) return await storeTar(request, pool, session, spec.name, tar);
   if (spec.kind === 'tree') return await storeTree(request, pool, session, spec);
   const onProgress = (bytesDone: number): void => request.onProgress(spec.name, bytesDone, disk?.sizeBytes);
   if (disk === undefined)
@@ -162,6 +175,27 @@ async function storeArchive(
     else throw error;
     return await backupImage(pool, session, { ...work, incremental: undefined });
   }
+}
+
+async function storeTar(
+  request: BackupRequest,
+  pool: WorkerPool,
+  session: Session,
+  name: string,
+  path: string,
+): Promise<{ archive: Archive; bytesRead: number }> {
+  const { averageBytes, key, signal, warn } = request;
+  const source = path === '-' ? request.stdin : path;
+  const onProgress = (bytesDone: number): void => request.onProgress(name, bytesDone, undefined);
+  return await backupTar(pool, session, {
+    name,
+    source,
+    averageBytes,
+    cutSeed: key?.cutSeed,
+    onProgress,
+    warn,
+    signal,
+  });
 }
 
 async function storeTree(
@@ -219,7 +253,7 @@ async function commit(
   } catch (error) {
     if (!(error instanceof HoldfastError) || error.code !== 'object-damaged') throw error;
     // Standard input was read and is gone: only the caller can send it again.
-    if (request.archives.some((archive) => archive.path === '-')) throw error;
+    if (request.archives.some(isFromStdin)) throw error;
     request.warn(`${error.message}: everything is read in full`);
     const full = {
       ...request,

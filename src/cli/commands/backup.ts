@@ -1,7 +1,7 @@
 // holdfast backup --group vm/101 disk0.img:PATH ... name.conf:PATH
 import { type Command, Option } from 'commander';
 import { readChangeMap } from '../../agent/backup/change-map.ts';
-import { type ArchiveSpec, type BackupResult, runBackup } from '../../agent/backup/run-backup.ts';
+import { type ArchiveSpec, type BackupResult, isFromStdin, runBackup, tarPath } from '../../agent/backup/run-backup.ts';
 import type { Remembered, RememberedGroup } from '../../agent/keys/last-snapshots.ts';
 import { wrapForRecovery } from '../../agent/keys/recovery-key.ts';
 import { ZSTD_LEVELS } from '../../schema/compression.ts';
@@ -40,7 +40,7 @@ export function addBackupCommand(program: Command): void {
     .description('back up disk images, file trees and small files as one snapshot')
     .argument(
       '<ARCHIVE:PATH...>',
-      'disk0.img:PATH for a disk (file, block device, qcow2, ..., - for standard input), root.tree:DIR for a file tree, name.conf:PATH for a small file',
+      'disk0.img:PATH for a disk (file, block device, qcow2, ..., - for standard input), root.tree:DIR for a file tree, root.tree:tar:FILE for a tar archive (.tar, .tar.zst, .tar.gz, - for standard input), name.conf:PATH for a small file',
     )
     .requiredOption('--group <TYPE/ID>', 'vm/101, ct/200 or host/name')
     .option('--changed-since <FILE>', 'JSON change map: only what it names is read')
@@ -218,11 +218,17 @@ function parseArchives(texts: readonly string[]): ArchiveSpec[] {
   const twice = names.find((name, place) => names.indexOf(name) !== place);
   if (twice !== undefined)
     throw new HoldfastError('bad-argument', `archive ${twice} is named twice; give each its own name`);
-  if (archives.filter((archive) => archive.path === '-').length > 1)
+  if (archives.filter(isFromStdin).length > 1)
     throw new HoldfastError('bad-argument', 'only one archive can come from standard input');
+  const tar = archives.find((archive) => tarPath(archive) === '');
+  if (tar !== undefined)
+    throw new HoldfastError('bad-argument', `${tar.name} needs a tar archive: write ${tar.name}:tar:FILE`);
   const other = archives.find((archive) => archive.kind !== 'image' && archive.path === '-');
   if (other !== undefined)
-    throw new HoldfastError('bad-argument', `${other.name} cannot come from standard input; only .img can`);
+    throw new HoldfastError(
+      'bad-argument',
+      `${other.name} cannot come from standard input; only .img can, and .tree as tar:-`,
+    );
   return archives;
 }
 

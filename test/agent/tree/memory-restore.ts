@@ -6,6 +6,7 @@ import type { RestoreNotes } from '../../../src/agent/tree/restore-notes.ts';
 import type { RestoreRules } from '../../../src/agent/tree/restore-rules.ts';
 import { TreeRestoreThread } from '../../../src/agent/tree/restore-thread.ts';
 import { runRestoreTree } from '../../../src/agent/tree/restore-tree.ts';
+import { createCodec } from '../../../src/chunker/create-codec.ts';
 import type { ObjectId, StoredObject } from '../../../src/chunker/object.ts';
 import { Arena } from '../../../src/util/arena.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
@@ -15,6 +16,7 @@ import { archiveOf, type TreeObjects } from './tree-archive.ts';
 const MAX_PIECE_BYTES = 1024 * 1024;
 
 class MemoryFetcher implements ObjectFetcher {
+  readonly codec = createCodec(undefined);
   readonly #objects: TreeObjects;
 
   constructor(objects: TreeObjects) {

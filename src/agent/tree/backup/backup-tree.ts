@@ -3,7 +3,7 @@
 import { cutRecord, streamCutParameters } from '../../../chunker/cut-parameters.ts';
 import { Content, LeafBuilder } from '../../../chunker/directory.ts';
 import { Kind, type ObjectId, parseId } from '../../../chunker/object.ts';
-import type { Archive, ArchiveWarnings } from '../../../schema/manifest.ts';
+import type { Archive } from '../../../schema/manifest.ts';
 import { type ByteString, display } from '../../../util/byte-string.ts';
 import { canonicalJson } from '../../../util/canonical-json.ts';
 import { HoldfastError } from '../../../util/errors.ts';
@@ -14,15 +14,13 @@ import type { ExcludeRulesJson } from '../exclude.ts';
 import { errnoName } from '../file-calls.ts';
 import type { IdMapJson } from '../id-map.ts';
 import { readRoot } from '../read-tree.ts';
+import { TreeWarnings } from '../tree-warnings.ts';
 import type { DirectoryResult, DirectoryWork, TreeCounts, TreeSettings, TreeWarning } from './directory-work.ts';
 import { OpenDirectory, type Put } from './open-directory.ts';
 import type { TopDirectory } from './tree-thread.ts';
 
 /** Calls that each thread has waiting, so that it does not stand still while the main thread thinks. */
 const CALLS_PER_THREAD = 2;
-/** Warnings that are shown and kept one by one; all are counted. */
-const SHOWN_WARNINGS = 100;
-const MAX_WARNING_LENGTH = 8192;
 
 /** How a tree is read; what the user may choose. */
 export interface TreeOptions {
@@ -81,7 +79,8 @@ export async function backupTree(
   try {
     const directory = await walk.run(OpenDirectory.top(top.identity, base, options.exclude));
     const root = await storeRoot(session, top, directory);
-    const { counts, warnings } = walk;
+    const { counts } = walk;
+    const warnings = walk.warnings.finish();
     const archive = {
       name,
       kind: 'tree' as const,
@@ -90,8 +89,7 @@ export async function backupTree(
       chunker: cutRecord(cut),
       entries: counts.entries + 1,
     };
-    const isWhole = warnings.count === 0;
-    return { archive: isWhole ? archive : { ...archive, warnings }, bytesRead: counts.bytesRead };
+    return { archive: warnings === undefined ? archive : { ...archive, warnings }, bytesRead: counts.bytesRead };
   } finally {
     await pool.all('tree.close', undefined);
   }
@@ -156,7 +154,7 @@ function whyUnusable(snapshot: Base, archive: Archive, cut: unknown): string | u
 /** One walk over a tree. */
 class TreeWalk {
   readonly counts: TreeCounts = { entries: 0, bytesLogical: 0, bytesRead: 0, filesRead: 0 };
-  readonly warnings: ArchiveWarnings = { count: 0, first: [] };
+  readonly warnings: TreeWarnings;
   readonly #pool: WorkerPool;
   readonly #session: Session;
   readonly #work: TreeWork;
@@ -166,6 +164,7 @@ class TreeWalk {
     this.#pool = pool;
     this.#session = session;
     this.#work = work;
+    this.warnings = new TreeWarnings((message) => work.warn(`${work.name}: ${message}`));
   }
 
   /** The object of the top directory. */
@@ -220,14 +219,7 @@ class TreeWalk {
   }
 
   #warn({ path, text }: TreeWarning): void {
-    const message = `${this.#work.name}: ${path === '' ? 'the top' : display(path)} ${text}`.slice(
-      0,
-      MAX_WARNING_LENGTH,
-    );
-    this.warnings.count++;
-    if (this.warnings.first.length >= SHOWN_WARNINGS) return;
-    this.warnings.first.push(message);
-    this.#work.warn(message);
+    this.warnings.add(`${path === '' ? 'the top' : display(path)} ${text}`);
   }
 }
 
