@@ -279,7 +279,9 @@ static int read_names(int directory, Growing *out, size_t *count) {
       struct linux_dirent64 *entry = (struct linux_dirent64 *)(block + at);
       at += entry->d_reclen;
       size_t length = strlen(entry->d_name);
-      if (length > 255 || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+      if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+      // vfat and NTFS have such names. To leave one out would be silent.
+      if (length > 255) { error = -ENAMETOOLONG; break; }
       if ((error = reserve(out, 1 + length)) < 0) break;
       out->data[out->length] = (uint8_t)length;
       memcpy(out->data + out->length + 1, entry->d_name, length);
@@ -470,7 +472,7 @@ static Failures set_metadata(int directory, const char *name, int fd, const uint
   // Set-id bits go to the owner they were for, or to nobody.
   if (failures.kinds & FAILED_OWNER) mode &= ~(mode_t)(S_ISUID | S_ISGID);
   if ((wanted & FAILED_MODE) && !S_ISLNK(mode)) {
-    int result = fd >= 0 ? fchmod(fd, mode & 07777) : fchmodat(directory, name, mode & 07777, 0);
+    int result = fd >= 0 ? fchmod(fd, mode & 07777) : fchmodat(directory, name, mode & 07777, AT_SYMLINK_NOFOLLOW);
     if (result < 0) note(&failures, FAILED_MODE);
   }
   if (wanted & FAILED_TIMES) {

@@ -20,7 +20,10 @@ const skip = process.getuid?.() === 0 ? false : 'needs root, to write files of o
 /** What a shell says that runs as root of a new user namespace with the range. */
 async function inNamespace(directory: string, script: string): Promise<string> {
   const asRoot = 'echo ready; read _; exec setpriv --reuid 0 --regid 0 --clear-groups sh -c "$0"';
-  const child = spawn('unshare', ['--user', '--keep-caps', 'sh', '-c', asRoot, script], { cwd: directory, stdio: 'pipe' });
+  const child = spawn('unshare', ['--user', '--keep-caps', 'sh', '-c', asRoot, script], {
+    cwd: directory,
+    stdio: 'pipe',
+  });
   let said = '';
   let complaint = '';
   child.stdout.on('data', (text: Buffer) => {
