@@ -27,6 +27,7 @@ const NAMES = [
   '#a',
   '!a',
   'a-b',
+  '-',
   '[a]',
   'a\\b',
 ];
@@ -80,7 +81,7 @@ const piece = fc.oneof(
     weight: 2,
     arbitrary: fc.constantFrom(
       ...['[ab]', '[!a]', '[^b]', '[a-c]', '[]a]', '[[]', '[!]]', '[a\\-c]', '[[:alpha:]]', '[![:lower:]]', '[b-]'],
-      ...['[[:al]', '[\\]]', '[a-\\c]', '[\xe0-\xef]', '[c-a]', '[-a]', '[a-b-c]', '[[:upper:][:punct:]]'],
+      ...['[[:al]', '[\\]]', '[a-\\c]', '[\xe0-\xef]', '[c-a]', '[-a]', '[a-b-c]', '[a-b-d]', '[[:upper:][:punct:]]'],
     ),
   },
   { weight: 1, arbitrary: fc.constantFrom('\\*', '\\a', '\\ ', '\\\\', '\\[', '\\!', '\\#', '#', '!') },
