@@ -97,7 +97,9 @@ const pattern = fc
     fc.array(part, { minLength: 1, maxLength: 3 }),
     fc.constantFrom('', '', '/', '/**', ' ', '  '),
   )
-  .map(([negation, start, parts, end]) => `${negation}${start}${parts.join('/')}${end}`);
+  .map(([negation, start, parts, end]) => `${negation}${start}${parts.join('/')}${end}`)
+  // git cuts the literal start off a pattern and takes the ** in a**/b for a component of its own; gitignore(5) and we do not.
+  .filter((text) => !/[^/*]\*{2,}/.test(text));
 
 /** Here a pattern that can never match is an error. */
 function isPattern(text: string): boolean {
