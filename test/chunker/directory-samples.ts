@@ -56,15 +56,13 @@ interface Filling {
 
 const nothing = { sizeBytes: 0, content: Content.none, contentBytes: NONE, refCount: 0 };
 const filling: fc.Arbitrary<Filling> = fc.oneof(
-  fc
-    .uint8Array({ minLength: 1, maxLength: 50 })
-    .map((bytes) => ({
-      ...nothing,
-      type: FileType.file,
-      sizeBytes: bytes.length,
-      content: Content.inline,
-      contentBytes: bytes,
-    })),
+  fc.uint8Array({ minLength: 1, maxLength: 50 }).map((bytes) => ({
+    ...nothing,
+    type: FileType.file,
+    sizeBytes: bytes.length,
+    content: Content.inline,
+    contentBytes: bytes,
+  })),
   byteText(1, 50).map((target) => ({
     ...nothing,
     type: FileType.symlink,
