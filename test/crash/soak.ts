@@ -7,6 +7,7 @@ import { type Finding, type PathReport, soakPlan } from '../support/crash/plan.t
 import { skipFaults } from '../support/faults/faults.ts';
 import { skipPowerCut } from '../support/power-cut/rig.ts';
 import { leftovers } from '../support/power-cut/scratch.ts';
+import { fuzzDecoders } from './decoder-fuzz.ts';
 import { runInterleaving } from './interleavings.ts';
 import { KILL_PATHS, runKillPath, World } from './kill-paths.ts';
 import { POWER_CUT_PATHS, PowerCutLab } from './power-cut-paths.ts';
@@ -27,6 +28,8 @@ const INTERLEAVINGS = 30;
 const INTERLEAVING_STEPS = 1000;
 /** Mutated tar archives of a round: minutes. */
 const FUZZED_ARCHIVES = 100_000;
+/** Inputs for each decoder in a round: about ten minutes. */
+const FUZZ_INPUTS = 8_000_000;
 const isWanted = (name: string): boolean => name.includes(values.path);
 
 let passed = 0;
@@ -105,12 +108,24 @@ async function tarArchives(seed: number, scale: number): Promise<void> {
   }
 }
 
+/** Mutated bytes for the decoders. */
+function fuzz(seed: number, scale: number): void {
+  const path = 'decoders';
+  if (!isWanted(path)) return;
+  const { taken, refused, findings } = fuzzDecoders(seed, Math.ceil(FUZZ_INPUTS * scale));
+  const found = findings.map(
+    ({ decoder, input, error }): Finding => ({ path, point: `${decoder} ${input}`, seed, error }),
+  );
+  take('fuzz', { path, passed: taken + refused - found.length, findings: found, notes: `${taken} taken` });
+}
+
 for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; seed++) {
   console.log(`seed ${seed}`);
   await kills(seed, Number(values.scale));
   await cuts(seed, Number(values.scale));
   await interleavings(seed, Number(values.scale));
   await tarArchives(seed, Number(values.scale));
+  fuzz(seed, Number(values.scale));
 }
 const left = leftovers();
 for (const each of left) console.log(`FAILED left behind: ${each}`);

@@ -282,7 +282,9 @@ static int read_names(int directory, Growing *out, size_t *count) {
       struct linux_dirent64 *entry = (struct linux_dirent64 *)(block + at);
       at += entry->d_reclen;
       size_t length = strlen(entry->d_name);
-      if (length > 255 || strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+      if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+      // vfat and NTFS have such names. To leave one out would be silent.
+      if (length > 255) { error = -ENAMETOOLONG; break; }
       if ((error = reserve(out, 1 + length)) < 0) break;
       out->data[out->length] = (uint8_t)length;
       memcpy(out->data + out->length + 1, entry->d_name, length);

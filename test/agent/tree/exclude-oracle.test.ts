@@ -27,6 +27,7 @@ const NAMES = [
   '#a',
   '!a',
   'a-b',
+  '-',
   '[a]',
   'a\\b',
 ];
@@ -80,7 +81,7 @@ const piece = fc.oneof(
     weight: 2,
     arbitrary: fc.constantFrom(
       ...['[ab]', '[!a]', '[^b]', '[a-c]', '[]a]', '[[]', '[!]]', '[a\\-c]', '[[:alpha:]]', '[![:lower:]]', '[b-]'],
-      ...['[[:al]', '[\\]]', '[a-\\c]', '[\xe0-\xef]', '[c-a]', '[-a]', '[a-b-c]', '[[:upper:][:punct:]]'],
+      ...['[[:al]', '[\\]]', '[a-\\c]', '[\xe0-\xef]', '[c-a]', '[-a]', '[a-b-c]', '[a-b-d]', '[[:upper:][:punct:]]'],
     ),
   },
   { weight: 1, arbitrary: fc.constantFrom('\\*', '\\a', '\\ ', '\\\\', '\\[', '\\!', '\\#', '#', '!') },
@@ -96,7 +97,9 @@ const pattern = fc
     fc.array(part, { minLength: 1, maxLength: 3 }),
     fc.constantFrom('', '', '/', '/**', ' ', '  '),
   )
-  .map(([negation, start, parts, end]) => `${negation}${start}${parts.join('/')}${end}`);
+  .map(([negation, start, parts, end]) => `${negation}${start}${parts.join('/')}${end}`)
+  // git cuts the literal start off a pattern and takes the ** in a**/b for a component of its own; gitignore(5) and we do not.
+  .filter((text) => !/[^/*]\*{2,}/.test(text));
 
 /** Here a pattern that can never match is an error. */
 function isPattern(text: string): boolean {
