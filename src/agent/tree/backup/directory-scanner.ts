@@ -5,7 +5,7 @@ import { ID_BYTES, Kind } from '../../../chunker/object.ts';
 import { FileType, fileType, readStat } from '../../../chunker/stat-block.ts';
 import { type ByteString, below, fromBytes } from '../../../util/byte-string.ts';
 import type { ObjectSink } from '../../object-sink.ts';
-import { inlineBytes, NO_CONTENT } from '../content-builder.ts';
+import { type EntryContent, inlineBytes, NO_CONTENT } from '../content-builder.ts';
 import { endsPartBefore, MAX_PART_BYTES } from '../directory-writer.ts';
 import { EXCLUDE_FILE, ExcludeRules, type ExcludeRulesJson, MAX_EXCLUDE_FILE_BYTES } from '../exclude.ts';
 import { errnoName, type FileCalls, readScan, recordAt, type Scanned, STAT_OUT_BYTES } from '../file-calls.ts';
@@ -173,7 +173,7 @@ class Slice {
     const scanned = this.#mapped(found);
     const base = this.#context.base.find(scanned.name);
     if (type === FileType.directory) this.#takeDirectory(scanned, base);
-    else if (type === FileType.symlink) this.#add(scanned, { ...inlineBytes(scanned.target) });
+    else if (type === FileType.symlink) this.#add(scanned, inlineBytes(scanned.target));
     else if (type === FileType.file) return this.#takeFile(found, scanned, base);
     else if (OTHER_TYPES.has(type)) this.#add(scanned, NO_CONTENT);
     else this.#warn(scanned.name, 'is left out: its type is not known');
@@ -193,7 +193,7 @@ class Slice {
     const isOutside = devices !== undefined && !devices.includes(scanned.device);
     // A bind mount lies on a device that may belong to the archive: it is a mount point all the same.
     if (isOutside || (scanned.isMountPoint && devices?.length === 1)) {
-      this.#add(scanned, { ...NO_CONTENT, marks: Mark.mountPoint });
+      this.#add(scanned, NO_CONTENT, Mark.mountPoint);
       return;
     }
     this.#beginEntry(scanned.name);
@@ -236,7 +236,7 @@ class Slice {
     }
     if (file.errno !== 0) {
       this.#warn(scanned.name, `cannot be read (${errnoName(file.errno)}); only its metadata is in the snapshot`);
-      this.#add(scanned, { ...NO_CONTENT, content: Content.unreadable, errno: file.errno });
+      this.#add(scanned, { ...NO_CONTENT, content: Content.unreadable }, 0, file.errno);
       return;
     }
     if (file.hasChanged) this.#warn(scanned.name, 'changed each time it was read; the snapshot has what was read last');
@@ -244,7 +244,7 @@ class Slice {
     const stat = idMap === undefined ? file.stat : idMap.toContainer(file.stat, scanned.xattrs).stat;
     const marks = file.hasChanged || this.#isRacy(stat) ? Mark.racy : 0;
     this.#countFile(stat);
-    this.#add({ ...scanned, stat: Buffer.from(stat) }, { ...file, marks });
+    this.#add({ name: scanned.name, stat, xattrs: scanned.xattrs }, file, marks);
   }
 
   /** Whether a change from now on might leave the time stamps as they are. */
@@ -260,11 +260,12 @@ class Slice {
   }
 
   #add(
-    { name, stat, xattrs }: Scanned,
-    content: Pick<DirectoryEntry, 'content' | 'contentBytes' | 'refs'> & { marks?: number; errno?: number },
+    { name, stat, xattrs }: Pick<DirectoryEntry, 'name' | 'stat' | 'xattrs'>,
+    { content, contentBytes, refs }: EntryContent,
+    marks = 0,
+    errno = 0,
   ): void {
-    const { content: kind, contentBytes, refs, marks = 0, errno = 0 } = content;
-    this.#addEntry({ name, stat, xattrs, content: kind, contentBytes, refs, marks, errno });
+    this.#addEntry({ name, stat, xattrs, content, contentBytes, refs, marks, errno });
   }
 
   #addEntry(entry: DirectoryEntry): void {

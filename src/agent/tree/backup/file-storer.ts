@@ -55,7 +55,7 @@ export class FileStorer {
   /** Stores the file of that name; only a large one takes longer than the call. */
   store(directory: number, file: Scanned, sink: ObjectSink): StoredFile | Promise<StoredFile> {
     const size = sizeOf(file.stat);
-    if (size === 0) return { ...NO_CONTENT, errno: 0, stat: file.stat, hasChanged: false, bytesRead: 0 };
+    if (size === 0) return storedFile(NO_CONTENT, 0, file.stat, false, 0);
     if (size < READ_BYTES && !file.isSparse) return this.#storeSmall(directory, file, sink);
     return this.#storeLarge(directory, file, sink);
   }
@@ -74,7 +74,7 @@ export class FileStorer {
       const isSame = after.equals(expected) && got === sizeOf(expected);
       if (isSame || attempt === TRIES) {
         const stat = isSame ? after : withSize(after, got);
-        return { ...this.#cutWindow(got, sink), errno: 0, stat, hasChanged: !isSame, bytesRead };
+        return storedFile(this.#cutWindow(got, sink), 0, stat, !isSame, bytesRead);
       }
       expected = after;
       if (sizeOf(after) >= READ_BYTES) return this.#storeLarge(directory, { ...file, stat: after }, sink);
@@ -111,7 +111,7 @@ export class FileStorer {
         const isSame = after.equals(expected) && reading.bytes === sizeOf(expected);
         if (isSame || attempt === TRIES || sizeOf(after) > LARGE_BYTES) {
           const stat = isSame ? after : withSize(after, reading.bytes);
-          return { ...reading, errno: 0, stat, hasChanged: !isSame, bytesRead };
+          return storedFile(reading, 0, stat, !isSame, bytesRead);
         }
         expected = after;
       } finally {
@@ -181,7 +181,18 @@ export class FileStorer {
 }
 
 function unreadable(errno: number, stat: Uint8Array, bytesRead: number): StoredFile {
-  return { ...NO_CONTENT, errno, stat, hasChanged: false, bytesRead };
+  return storedFile(NO_CONTENT, errno, stat, false, bytesRead);
+}
+
+/** Written out: spreading an object costs more than a small file's hash. */
+function storedFile(
+  { content, contentBytes, refs }: EntryContent,
+  errno: number,
+  stat: Uint8Array,
+  hasChanged: boolean,
+  bytesRead: number,
+): StoredFile {
+  return { content, contentBytes, refs, errno, stat, hasChanged, bytesRead };
 }
 
 /** The errno of a system error; one that Node has no number for counts as EIO. */
