@@ -7,12 +7,13 @@ import { readSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { encryption, trees } from './demo-trees.mjs';
 
 const MIB = 1024 * 1024;
 const small = process.argv.includes('--small');
 const SIZES = small
-  ? { image: 64 * MIB, files: 36 * MIB, space: 256 * MIB, killLevel: '12' }
-  : { image: 1024 * MIB, files: 500 * MIB, space: 3072 * MIB, killLevel: '1' };
+  ? { image: 64 * MIB, files: 36 * MIB, tree: 12 * MIB, space: 256 * MIB, killLevel: '12' }
+  : { image: 1024 * MIB, files: 500 * MIB, tree: 200 * MIB, space: 3072 * MIB, killLevel: '1' };
 /** Share of the files' bytes that each new version of the image changes: files written anew, and as much in new files. */
 const CHANGED = 0.025;
 const EXTENT = 64 * 1024;
@@ -42,12 +43,14 @@ const check = (holds, what) => {
 
 // What runs.
 const children = new Set();
+/** Whoever runs the demo may have a datastore and keys of their own. */
+const environment = { PATH, HOLDFAST_REPOSITORY: '', HOLDFAST_KEYFILE: '' };
 
 /** Runs a program to its end: its output, exit code and time. `onStart` gets the child. */
 function run(command, args, { onStart, quiet = false, stdin = 'ignore' } = {}) {
   const started = performance.now();
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, PATH, HOLDFAST_REPOSITORY: '' } });
+    const child = spawn(command, args, { stdio: [stdin, 'pipe', 'pipe'], env: { ...process.env, ...environment } });
     children.add(child);
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr']) child[name].on('data', (bytes) => (output[name] += bytes));
@@ -68,6 +71,8 @@ async function holdfast(store, args, options) {
   const result = await run(process.execPath, all, options);
   return { ...result, said: result.code === 0 && result.stdout !== '' ? JSON.parse(result.stdout) : undefined };
 }
+
+holdfast.program = [holdfastJs];
 
 /** Bytes that a directory takes on disk, as `du` counts. */
 function diskUsage(path) {
@@ -309,6 +314,11 @@ async function demo(work) {
 
   heading('A disk over NBD: qemu-img reads it from our server');
   await restoreAndCompare('qemu-img convert from serve-nbd', v3, target, (to) => throughNbd(store, third.snapshot, to, work));
+  for (const path of [v1, v2, v3]) rmSync(path);
+
+  const tools = { work, store: join(work, 'store-of-trees'), heading, say, check, rows, holdfast, run, mib, seconds };
+  const tree = await trees({ ...tools, sources: SOURCES, bytes: SIZES.tree });
+  await encryption({ ...tools, tree });
 }
 
 /** Runs `work` while a backup from standard input, half of which has been sent, holds the store; returns what the backup says. */
@@ -392,6 +402,7 @@ if (lacks.length > 0) {
   process.exit(1);
 }
 const work = mkdtempSync(join(tmpdir(), 'holdfast-demo-'));
+environment.HOLDFAST_STATE_DIR = join(work, 'state');
 /** Ends what still runs, waits for it, so that nothing is written any more, and removes the directory. */
 let leaving;
 function leave(code) {
@@ -412,7 +423,7 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
 }
 // The reader of our output went away, as `head` does.
 process.stdout.on('error', () => leave(1));
-console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve'));
+console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt'));
 say(`in ${work} (removed at the end)`);
 try {
   await demo(work);

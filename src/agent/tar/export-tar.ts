@@ -11,14 +11,15 @@ import type { RestorePiece } from '../restore/piece-restorer.ts';
 import { filePieces, inlineContent } from '../tree/file-content.ts';
 import { aclText } from '../tree/posix-acl.ts';
 import { directoryOf, findPath, type GetObject, readEntries } from '../tree/read-tree.ts';
-import { BLOCK_BYTES, padding } from './tar-header.ts';
 import { type Extent, MAX_EXTENTS, type Xattr } from './tar-member.ts';
 import type { TarOutput } from './tar-output.ts';
-import { encodeMember, type NewMember } from './write-member.ts';
+import { TarPacker } from './tar-packer.ts';
+import { type EncodedMember, encodeMember, type NewMember } from './write-member.ts';
 
 const WORK_BYTES = 1024 * 1024;
 const WORK_PIECES = 1024;
-/** The end marker, and zeros up to the record of 10 KiB that tar writes. */
+const BLOCK_BYTES = 512;
+/** An archive ends with zeros up to a record, as those of tar do. */
 const RECORD_BYTES = 10240;
 /** A hole below this is written as zeros. */
 const MIN_HOLE_BYTES = 4096;
@@ -41,8 +42,8 @@ export interface TarExported {
   readonly bytes: number;
 }
 
-/** Bytes of the archive: known ones, and those of pieces. */
-type Part = Uint8Array | RestorePiece;
+/** What the archive is put together from: the beginning of a member, bytes of its data that are known, and those of pieces. */
+type Part = EncodedMember | Uint8Array | RestorePiece;
 
 interface Work {
   readonly parts: readonly Part[];
@@ -63,46 +64,46 @@ export async function exportTar(
     counts.bytes += bytes.length;
     await request.output.write(bytes);
   };
+  const packer = new TarPacker(write);
   let bytesDone = 0;
-  await inOrder(
-    pool.size,
-    workOf(walk(get, request, counts)),
-    async ({ pieces, length }, thread): Promise<Uint8Array> => {
-      signal.throwIfAborted();
-      if (length === 0) return new Uint8Array(0);
-      const work: RestoreWork = {
-        space,
-        offset: 0,
-        length,
-        page: undefined,
-        pieces,
-        target: undefined,
-        zeroLost: false,
-      };
-      const { bytes } = await pool.call<RestoredRange>(thread, 'restore.range', work);
-      return new Uint8Array(bytes as ArrayBuffer);
-    },
-    async ({ parts, length }, content) => {
-      await write(joined(parts, content));
-      bytesDone += length;
-      request.onProgress(bytesDone);
-    },
-  );
-  const end = BLOCK_BYTES * 2;
-  const rest = RECORD_BYTES - ((counts.bytes + end) % RECORD_BYTES);
-  await write(Buffer.alloc(end + (rest % RECORD_BYTES)));
+  try {
+    await inOrder(
+      pool.size,
+      workOf(walk(get, request, counts)),
+      async ({ pieces, length }, thread): Promise<Uint8Array> => {
+        signal.throwIfAborted();
+        if (length === 0) return new Uint8Array(0);
+        const target = undefined;
+        const work: RestoreWork = { space, offset: 0, length, page: undefined, pieces, target, zeroLost: false };
+        const { bytes } = await pool.call<RestoredRange>(thread, 'restore.range', work);
+        return new Uint8Array(bytes as ArrayBuffer);
+      },
+      async ({ parts, length }, content) => {
+        await putTogether(packer, parts, content);
+        bytesDone += length;
+        request.onProgress(bytesDone);
+      },
+    );
+    await packer.finish();
+    await write(Buffer.alloc((RECORD_BYTES - (counts.bytes % RECORD_BYTES)) % RECORD_BYTES));
+  } catch (error) {
+    packer.discard();
+    throw error;
+  }
   return counts;
 }
 
-/** Puts the contents between the headers. */
-function joined(parts: readonly Part[], content: Uint8Array): Uint8Array {
+/** Gives the packer what `content` has for the pieces among the parts. */
+async function putTogether(packer: TarPacker, parts: readonly Part[], content: Uint8Array): Promise<void> {
   let at = 0;
-  const all = parts.map((part) => {
-    if (part instanceof Uint8Array) return part;
-    at += part.length;
-    return content.subarray(at - part.length, at);
-  });
-  return Buffer.concat(all);
+  for (const part of parts) {
+    if ('header' in part) await packer.begin(part);
+    else if (part instanceof Uint8Array) await packer.data(part);
+    else {
+      await packer.data(content.subarray(at, at + part.length));
+      at += part.length;
+    }
+  }
 }
 
 /** Parts in their order, as many as one call takes. */
@@ -113,8 +114,8 @@ async function* workOf(parts: AsyncGenerator<Part>): AsyncGenerator<Work> {
   let bytes = 0;
   for await (const part of parts) {
     taken.push(part);
-    bytes += part.length;
-    if (!(part instanceof Uint8Array)) {
+    bytes += 'header' in part ? BLOCK_BYTES + part.pax.length + part.map.length : part.length;
+    if (!('header' in part) && !(part instanceof Uint8Array)) {
       pieces.push(part);
       length += part.length;
     }
@@ -143,7 +144,7 @@ async function* walk(get: GetObject, { root, path, warn }: TarExport, counts: Wa
 }
 
 async function* directoryParts(walk: Walk, directory: DirectoryEntry, path: ByteString): AsyncGenerator<Part> {
-  yield header(walk, { ...memberOf(walk, directory, path), path: `${path}/` as ByteString }).head;
+  yield header(walk, { ...memberOf(walk, directory, path), path: `${path}/` as ByteString });
   if (directory.content === Content.unreadable)
     walk.warn(`${display(path)} could not be read when it was backed up: it is empty here`);
   if (directory.content !== Content.directory) return;
@@ -169,18 +170,18 @@ async function* fileParts(walk: Walk, entry: DirectoryEntry, path: ByteString): 
   const member = memberOf(walk, entry, path);
   const first = firstName(walk, entry, path);
   if (first !== undefined) {
-    yield header(walk, { ...member, type: 'link', linkTarget: first, sizeBytes: 0 }).head;
+    yield header(walk, { ...member, type: 'link', linkTarget: first, sizeBytes: 0 });
     return;
   }
   if (type === FileType.symlink) {
     const linkTarget = Buffer.from(entry.contentBytes).toString('latin1') as ByteString;
-    yield header(walk, { ...member, linkTarget }).head;
+    yield header(walk, { ...member, linkTarget });
     return;
   }
   const inline = inlineContent(entry);
   if (type !== FileType.file || inline !== undefined) {
-    const { head, dataBytes } = header(walk, member);
-    yield dataBytes === 0 ? head : Buffer.concat([head, inline as Uint8Array, Buffer.alloc(padding(dataBytes))]);
+    yield header(walk, member);
+    if (inline !== undefined && inline.length > 0) yield inline;
     return;
   }
   yield* contentParts(walk, entry, member);
@@ -197,8 +198,7 @@ const KNOWN_TYPES = new Set<number>([
 /** Reads the pieces twice when there are holes: tar wants the map before the data. */
 async function* contentParts(walk: Walk, entry: DirectoryEntry, member: NewMember): AsyncGenerator<Part> {
   const extents = await extentsOf(walk.get, entry);
-  const { head, dataBytes } = header(walk, { ...member, extents });
-  yield head;
+  yield header(walk, { ...member, extents });
   let position = 0;
   let extent = 0;
   for await (const piece of filePieces(walk.get, entry)) {
@@ -214,7 +214,6 @@ async function* contentParts(walk: Walk, entry: DirectoryEntry, member: NewMembe
         yield { length: Math.min(left, WORK_BYTES), id: undefined };
     position += piece.length;
   }
-  if (padding(dataBytes) > 0) yield Buffer.alloc(padding(dataBytes));
 }
 
 /** Where a file with holes has data; undefined for one without, or with more extents than tar's readers should have to take. */
@@ -234,7 +233,7 @@ async function extentsOf(get: GetObject, entry: DirectoryEntry): Promise<Extent[
   return hasHoles ? extents : undefined;
 }
 
-function header(walk: Walk, member: NewMember): ReturnType<typeof encodeMember> {
+function header(walk: Walk, member: NewMember): EncodedMember {
   walk.counts.members++;
   return encodeMember(member);
 }

@@ -1,5 +1,5 @@
-// The 512-byte header block of a tar member: POSIX.1-2017 ustar, with what GNU tar adds to its numbers. We have this of our own because names and
-// pax values are bytes, times are 64 bits wide with nanoseconds, and the packages that read and write tar keep neither.
+// The 512-byte header block of a tar member: POSIX.1-2017 ustar, with what GNU tar adds to its numbers. tar-stream writes those of the members that
+// we export; reading is our own, because it makes text of names and pax values, which are bytes, and knows no sparse files.
 import type { ByteString } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
 

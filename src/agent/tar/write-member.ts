@@ -1,20 +1,29 @@
-// The headers of one member: a ustar block, and a pax header before it with what that block cannot say. Names and values are bytes; where they
-// are not UTF-8 the pax header says so.
+// One member for the writer of tar archives: what the header block can say, and a pax header before it with what that cannot. Names and values are
+// bytes; where they are not UTF-8 the pax header says so.
+import type { Header } from 'tar-stream';
 import { FileType } from '../../chunker/stat-block.ts';
 import { type ByteString, toBytes } from '../../util/byte-string.ts';
 import { encodePax, formatPaxTime, xattrKey } from './pax.ts';
-import { encodeHeader, fitsId, fitsLong, padding, prefixLength } from './tar-header.ts';
+import { encodeHeader, padding, prefixLength } from './tar-header.ts';
 import { type Extent, storedBytes, type TarMember } from './tar-member.ts';
 
-const TYPE_FLAGS: ReadonlyMap<TarMember['type'], string> = new Map<TarMember['type'], string>([
-  [FileType.file, '0'],
-  ['link', '1'],
-  [FileType.symlink, '2'],
-  [FileType.characterDevice, '3'],
-  [FileType.blockDevice, '4'],
-  [FileType.directory, '5'],
-  [FileType.fifo, '6'],
+const TYPES: ReadonlyMap<TarMember['type'], Header['type']> = new Map<TarMember['type'], Header['type']>([
+  [FileType.file, 'file'],
+  ['link', 'link'],
+  [FileType.symlink, 'symlink'],
+  [FileType.characterDevice, 'character-device'],
+  [FileType.blockDevice, 'block-device'],
+  [FileType.directory, 'directory'],
+  [FileType.fifo, 'fifo'],
 ]);
+
+/** What the writer's header block has room for; more is said by the pax header. */
+const MAX_ID = 0o777777;
+const MAX_SIZE = 0o77777777777;
+const MAX_SECONDS = 2 ** 31 - 1;
+const NAME_BYTES = 100;
+/** The writer takes a mode of 0 for one that is missing; it leaves this bit out. */
+const NO_MODE_BITS = 0o10000;
 
 /** A member, and the text of its ACLs. */
 export interface NewMember extends TarMember {
@@ -22,26 +31,40 @@ export interface NewMember extends TarMember {
   readonly aclDefault: string | undefined;
 }
 
-/** Everything before the data, the map of a sparse file (GNU's form 1.0) included; and how many bytes of data follow. */
-export function encodeMember(member: NewMember): { readonly head: Buffer; readonly dataBytes: number } {
-  const { extents } = member;
+/** A member on its way into an archive. */
+export interface EncodedMember {
+  /** Whole blocks that go before its header; empty when that says everything. */
+  readonly pax: Buffer;
+  readonly header: Header;
+  /** Of a sparse file: the first of its data. */
+  readonly map: Buffer;
+  /** Bytes of data behind the map. */
+  readonly dataBytes: number;
+}
+
+/** Sparse files are in GNU's form 1.0. */
+export function encodeMember(member: NewMember): EncodedMember {
+  const { extents, mode, mtimeNs } = member;
   const map = extents === undefined ? Buffer.alloc(0) : encodeSparseMap(extents, member.sizeBytes);
   const dataBytes = member.type === FileType.file ? storedBytes(extents, member.sizeBytes) : 0;
-  const inArchive = map.length + dataBytes;
-  const name = extents === undefined ? member.path : sparseName(member.path);
-  const header = encodeHeader({
-    name: asciiName(name),
-    mode: member.mode,
-    uid: member.uid,
-    gid: member.gid,
-    sizeBytes: inArchive,
-    mtime: Number(floorSeconds(member.mtimeNs)),
-    type: TYPE_FLAGS.get(member.type) as string,
-    linkName: asciiName(member.linkTarget),
-    major: member.major,
-    minor: member.minor,
-  });
-  return { head: Buffer.concat([paxHeader(member, inArchive), header, map]), dataBytes };
+  const size = map.length + dataBytes;
+  const name = asciiName(extents === undefined ? member.path : sparseName(member.path));
+  const seconds = Number(floorSeconds(mtimeNs));
+  const header = {
+    name: prefixLength(name) === undefined ? name.slice(0, NAME_BYTES) : name,
+    mode: mode === 0 ? NO_MODE_BITS : mode,
+    uid: Math.min(member.uid, MAX_ID),
+    gid: Math.min(member.gid, MAX_ID),
+    size,
+    mtime: new Date(Math.min(Math.max(seconds, 0), MAX_SECONDS) * 1000),
+    type: TYPES.get(member.type) as NonNullable<Header['type']>,
+    linkname: asciiName(member.linkTarget).slice(0, NAME_BYTES),
+    devmajor: Math.min(member.major, MAX_ID),
+    devminor: Math.min(member.minor, MAX_ID),
+    uname: '',
+    gname: '',
+  };
+  return { pax: paxHeader(member, size), header, map, dataBytes };
 }
 
 function paxHeader(member: NewMember, inArchive: number): Buffer {
@@ -60,13 +83,14 @@ function paxHeader(member: NewMember, inArchive: number): Buffer {
     add('GNU.sparse.realsize', String(member.sizeBytes));
   } else if (!fitsHeader(member.path)) add('path', member.path);
   if (!isAscii(member.linkTarget) || member.linkTarget.length > 100) add('linkpath', member.linkTarget);
-  if (!fitsLong(inArchive)) add('size', String(inArchive));
-  if (!fitsId(member.uid)) add('uid', String(member.uid));
-  if (!fitsId(member.gid)) add('gid', String(member.gid));
-  if (member.mtimeNs % 1_000_000_000n !== 0n || !fitsLong(Number(floorSeconds(member.mtimeNs))))
+  if (inArchive > MAX_SIZE) add('size', String(inArchive));
+  if (member.uid > MAX_ID) add('uid', String(member.uid));
+  if (member.gid > MAX_ID) add('gid', String(member.gid));
+  const seconds = floorSeconds(member.mtimeNs);
+  if (member.mtimeNs !== seconds * 1_000_000_000n || seconds < 0n || seconds > MAX_SECONDS)
     add('mtime', formatPaxTime(member.mtimeNs));
-  if (!fitsId(member.major)) add('SCHILY.devmajor', String(member.major));
-  if (!fitsId(member.minor)) add('SCHILY.devminor', String(member.minor));
+  if (member.major > MAX_ID) add('SCHILY.devmajor', String(member.major));
+  if (member.minor > MAX_ID) add('SCHILY.devminor', String(member.minor));
   if (member.aclAccess !== undefined) add('SCHILY.acl.access', member.aclAccess);
   if (member.aclDefault !== undefined) add('SCHILY.acl.default', member.aclDefault);
   for (const { name, value } of member.xattrs) add(xattrKey(name), value);

@@ -33,8 +33,33 @@ export function plainMember(more: Partial<NewMember> = {}): NewMember {
   };
 }
 
+const FLAGS = {
+  file: '0',
+  link: '1',
+  symlink: '2',
+  'character-device': '3',
+  'block-device': '4',
+  directory: '5',
+  fifo: '6',
+  'contiguous-file': '7',
+} as const;
+
+/** A member as its writer says it, in blocks of ours: the writer itself is asynchronous. */
 export function packed(member: NewMember, data: Uint8Array = new Uint8Array(0)): Buffer {
-  return Buffer.concat([encodeMember(member).head, data, Buffer.alloc(padding(data.length))]);
+  const { pax, header, map } = encodeMember(member);
+  const block = encodeHeader({
+    name: bytes(header.name),
+    mode: header.mode & 0o7777,
+    uid: header.uid,
+    gid: header.gid,
+    sizeBytes: header.size,
+    mtime: header.mtime.getTime() / 1000,
+    type: FLAGS[header.type],
+    linkName: bytes(header.linkname),
+    major: header.devmajor,
+    minor: header.devminor,
+  });
+  return Buffer.concat([pax, block, map, data, Buffer.alloc(padding(data.length))]);
 }
 
 /** A member whose header block says exactly this. */
