@@ -3,7 +3,7 @@
 import { readSync } from 'node:fs';
 import { constants } from 'node:os';
 import type { Cutter } from '../../../chunker/cutter.ts';
-import { FileType, fileType, STAT_BYTES, sizeOf, withSize } from '../../../chunker/stat-block.ts';
+import { FileType, fileType, inodeKey, nlinkOf, STAT_BYTES, sizeOf, withSize } from '../../../chunker/stat-block.ts';
 import type { Area } from '../../../util/arena.ts';
 import type { ByteString } from '../../../util/byte-string.ts';
 import { systemCode } from '../../../util/errors.ts';
@@ -19,6 +19,8 @@ const READ_BYTES = 1024 * 1024;
 /** Times that a file is read when it changes meanwhile; large ones once. */
 const TRIES = 3;
 const LARGE_BYTES = 64 * 1024 * 1024;
+/** Files with several names that a thread remembers, some 500 bytes each; then the memory begins anew. */
+const MAX_LINKED = 20_000;
 
 /** A file as it was stored; `errno` not 0: it could not be read, and has no content. */
 export interface StoredFile extends EntryContent {
@@ -40,6 +42,8 @@ export class FileStorer {
   readonly #cutter: Cutter;
   readonly #window: Area;
   readonly #stat = Buffer.alloc(STAT_OUT_BYTES);
+  /** Files with several names that this thread has read, by device and inode. */
+  readonly #linked = new Map<string, StoredFile>();
 
   /** `window` is an area of the cutter's memory of at least `windowBytes` for the largest piece. */
   constructor(calls: FileCalls, cutter: Cutter, window: Area) {
@@ -52,8 +56,24 @@ export class FileStorer {
     return HEADROOM_BYTES + READ_BYTES + maxPieceBytes;
   }
 
-  /** Stores the file of that name; only a large one takes longer than the call. */
+  /** Stores the file of that name; only a large one takes longer than the call. One of several names is read under the first. */
   store(directory: number, file: Scanned, sink: ObjectSink): StoredFile | Promise<StoredFile> {
+    if (nlinkOf(file.stat) < 2) return this.#store(directory, file, sink);
+    const key = `${file.device} ${inodeKey(file.stat)}`;
+    const known = this.#linked.get(key);
+    if (known !== undefined && file.stat.equals(known.stat)) return { ...known, bytesRead: 0 };
+    const stored = this.#store(directory, file, sink);
+    if (stored instanceof Promise) return stored.then((late) => this.#remember(key, late));
+    return this.#remember(key, stored);
+  }
+
+  #remember(key: string, stored: StoredFile): StoredFile {
+    if (this.#linked.size >= MAX_LINKED) this.#linked.clear();
+    if (stored.errno === 0 && !stored.hasChanged) this.#linked.set(key, stored);
+    return stored;
+  }
+
+  #store(directory: number, file: Scanned, sink: ObjectSink): StoredFile | Promise<StoredFile> {
     const size = sizeOf(file.stat);
     if (size === 0) return storedFile(NO_CONTENT, 0, file.stat, false, 0);
     if (size < READ_BYTES && !file.isSparse) return this.#storeSmall(directory, file, sink);
