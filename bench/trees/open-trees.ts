@@ -1,6 +1,6 @@
 // The trees that the questions about file trees read: made once, kept under .cache/bench/.
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached, requireRoom } from '../images/cache.ts';
 import { type SmallFilesFacts, writeSmallFiles } from './small-files.ts';
@@ -25,6 +25,8 @@ export interface Trees {
   /** One file of 1 GiB, `large.bin`, that does not compress; `shifted` is the same with one byte more in front. */
   largeFile(): { path: string; bytes: number };
   shiftedFile(): { path: string; bytes: number };
+  /** One file of 1 GiB, `real.bin`: the files of the copy of /usr behind each other. */
+  realFile(): { path: string; bytes: number };
 }
 
 /** Nothing is made before it is asked for. */
@@ -38,11 +40,14 @@ export function openTrees(cacheDirectory: string, scale: number): Trees {
       return build(path);
     });
   const largeBytes = Math.max(PIECE_BYTES, Math.round((GIB * scale) / PIECE_BYTES) * PIECE_BYTES);
+  const system = (): SystemTreeFacts & { path: string } =>
+    make('system', (path) => copySystem(path, Math.max(1000, Math.round(1e5 * scale))));
   return {
     smallFiles: () => make('small-files', (path) => writeSmallFiles(path, Math.max(1000, Math.round(1e6 * scale)))),
-    system: () => make('system', (path) => copySystem(path, Math.max(1000, Math.round(1e5 * scale)))),
+    system,
     largeFile: () => make('large', (path) => writeLarge(path, largeBytes, Buffer.alloc(0))),
     shiftedFile: () => make('shifted', (path) => writeLarge(path, largeBytes, Buffer.from('x'))),
+    realFile: () => make('real', (path) => writeReal(path, system().path, largeBytes)),
   };
 }
 
@@ -93,6 +98,15 @@ function writeLarge(directory: string, bytes: number, front: Buffer): { bytes: n
     closeSync(fd);
   }
   return { bytes };
+}
+
+/** The first bytes of all files of a tree, in name order. */
+function writeReal(directory: string, tree: string, wantedBytes: number): { bytes: number } {
+  const target = join(directory, 'real.bin');
+  const read = 'find "$1" -xdev -type f -print0 | sort -z | xargs -0 cat | head -c "$2" >"$3"';
+  // head ends before cat does, which is no failure.
+  execFileSync('sh', ['-c', `${read}; true`, 'sh', tree, String(wantedBytes), target]);
+  return { bytes: statSync(target).size };
 }
 
 /** Reads every file once, so that all contenders find the tree in the page cache. */
