@@ -2,7 +2,7 @@
 // then the file in the deepest directory; within one of them the last pattern that matches. Nothing is remembered of the paths asked about.
 import { type ByteString, display, fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { BadPattern, type ExcludePattern, matchesPath, parsePattern, patternOfLine } from './exclude-pattern.ts';
+import { BadPattern, matchesPath, type PathPattern, parsePattern, patternOfLine } from './path-pattern.ts';
 
 /** Its patterns hold in the directory where it lies and below. It is backed up itself. */
 export const EXCLUDE_FILE = '.holdfastexclude' as ByteString;
@@ -31,7 +31,7 @@ interface Source {
   /** Where it holds, in components from the top. */
   readonly depth: number;
   readonly texts: readonly ByteString[];
-  readonly patterns: readonly ExcludePattern[];
+  readonly patterns: readonly PathPattern[];
 }
 
 /** Rules in a form that crosses to a worker thread. */
@@ -96,7 +96,7 @@ export class ExcludeRules {
     const components = path.split('/');
     for (const { depth, patterns } of this.#sources) {
       for (let place = patterns.length - 1; place >= 0; place--) {
-        const pattern = patterns[place] as ExcludePattern;
+        const pattern = patterns[place] as PathPattern;
         if (matchesPath(pattern, components, depth, isDirectory)) return !pattern.isNegated;
       }
     }
@@ -114,7 +114,7 @@ export class ExcludeRules {
       return this;
     }
     const texts: ByteString[] = [];
-    const patterns: ExcludePattern[] = [];
+    const patterns: PathPattern[] = [];
     for (const [place, line] of linesOf(fileText).entries()) {
       try {
         const text = patternOfLine(line);

@@ -1,8 +1,10 @@
 // Which entries of an archive to restore, when it is not all of them: paths, and patterns. A directory that is selected comes with all in it; the
 // directories above what is selected are made when the first of it is met.
 import { Content, type DirectoryEntry } from '../../chunker/directory.ts';
-import { type ByteString, below } from '../../util/byte-string.ts';
-import { compilePattern } from './path-pattern.ts';
+import { FileType, fileType } from '../../chunker/stat-block.ts';
+import { type ByteString, below, display } from '../../util/byte-string.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { BadPattern, matchesPath, type PathPattern, parsePattern } from './path-pattern.ts';
 import { directoryOf, type GetObject, readEntries } from './read-tree.ts';
 
 /** `all`: it and all in it. `below`: perhaps something in it. */
@@ -13,7 +15,7 @@ const GROUP_ENTRIES = 1000;
 
 export class Selection {
   readonly #paths: readonly ByteString[];
-  readonly #patterns: readonly RegExp[];
+  readonly #patterns: readonly PathPattern[];
 
   /** Paths without slashes at their ends. @throws `bad-argument`. */
   constructor(paths: readonly ByteString[], patterns: readonly ByteString[]) {
@@ -24,7 +26,7 @@ export class Selection {
           .filter((name) => name !== '' && name !== '.')
           .join('/') as ByteString,
     );
-    this.#patterns = patterns.map(compilePattern);
+    this.#patterns = patterns.map(parseSelected);
   }
 
   get paths(): readonly ByteString[] {
@@ -32,8 +34,12 @@ export class Selection {
   }
 
   /** Of a path below the top. */
-  verdict(path: ByteString): Verdict {
-    if (this.#paths.includes(path) || this.#patterns.some((pattern) => pattern.test(path))) return 'all';
+  verdict(path: ByteString, isDirectory: boolean): Verdict {
+    if (this.#paths.includes(path)) return 'all';
+    if (this.#patterns.length > 0) {
+      const components = path.split('/');
+      if (this.#patterns.some((pattern) => matchesPath(pattern, components, 0, isDirectory))) return 'all';
+    }
     if (this.#patterns.length > 0 || this.#paths.some((wanted) => wanted.startsWith(`${path}/`))) return 'below';
     return 'none';
   }
@@ -49,6 +55,19 @@ export class Selection {
     const prefix = directory === '' ? '' : `${directory}/`;
     const rests = this.#paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
     return [...new Set(rests.map((rest) => rest.split('/', 1)[0] as ByteString))].sort(byBytes);
+  }
+}
+
+/** A pattern as backups leave files out by it; it selects here, so it takes nothing back. @throws `bad-argument`. */
+function parseSelected(source: ByteString): PathPattern {
+  const bad = (why: string): HoldfastError =>
+    new HoldfastError('bad-argument', `the pattern ${JSON.stringify(display(source))} selects nothing: ${why}`);
+  try {
+    const pattern = parsePattern(source);
+    if (pattern.isNegated) throw bad('! takes back what is excluded; write \\! for a name that begins so');
+    return pattern;
+  } catch (error) {
+    throw error instanceof BadPattern ? bad(error.message) : error;
   }
 }
 
@@ -96,7 +115,7 @@ async function* walkDirectory<Made>(
   };
   for await (const entry of candidates(get, directory, selection.names(path))) {
     const entryPath = below(path, entry.name);
-    const verdict = selection.verdict(entryPath);
+    const verdict = selection.verdict(entryPath, fileType(entry.stat) === FileType.directory);
     if (verdict === 'all') group.push(entry);
     if (group.length >= GROUP_ENTRIES) yield* take();
     if (verdict !== 'below' || entry.content !== Content.directory) continue;

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
 import { EXCLUDE_FILE, ExcludeRules } from '../../../src/agent/tree/exclude.ts';
-import { BadPattern, parsePattern } from '../../../src/agent/tree/exclude-pattern.ts';
+import { BadPattern, parsePattern } from '../../../src/agent/tree/path-pattern.ts';
 import { type ByteString, below, fromBytes, toBytes } from '../../../src/util/byte-string.ts';
 
 // \xa0 is white space, \xe9 a letter and \x85 a line end to functions for text; here they are bytes.
