@@ -11,7 +11,7 @@ import { createLockFile } from './lock.ts';
 import { DEFAULT_MAX_LOCK_MS } from './snapshots/retention-lock.ts';
 
 export const FORMAT = 1;
-/** Feature names that this version knows. */
+/** Feature names that this version knows. Stores made before the format was frozen have `draft-1`; what is in them is format 1. */
 const KNOWN = { incompatible: ['draft-1'], readOnlyCompatible: [] as string[] };
 
 /** Average chunk sizes that a datastore may be created with. */
@@ -41,7 +41,7 @@ export async function createDatastore(
       format: FORMAT,
       store: randomBytes(16).toString('hex'),
       created: new Date().toISOString(),
-      features: { compatible: [], readOnlyCompatible: [], incompatible: ['draft-1'] },
+      features: { compatible: [], readOnlyCompatible: [], incompatible: [] },
       chunk: { averageBytes },
       retentionLock: { maxMs: maxLockMs },
     };

@@ -93,7 +93,19 @@ test('a feature for reading only: what reads works, what writes says why not', a
 test('a feature that does not matter does not matter', async (t) => {
   const place = await placeWithSnapshot(t);
   changeConfig(place, (config) => ({ ...config, features: features('compatible', 'colours') }));
+  const path = join(place.repository, 'datastore.json');
+  const before = readFileSync(path, 'utf8');
   await place.run('backup', '--group', 'vm/101', `a.conf:${place.path('a.conf')}`);
+  await place.run('datastore', 'gc');
+  await place.run('datastore', 'repair');
+  assert.equal(readFileSync(path, 'utf8'), before, 'its name was lost');
+});
+
+test('a store from before the freeze of the format opens, and keeps its name', async (t) => {
+  const place = await placeWithSnapshot(t);
+  changeConfig(place, (config) => ({ ...config, features: features('incompatible', 'draft-1') }));
+  await place.run('backup', '--group', 'vm/101', `a.conf:${place.path('a.conf')}`);
+  await place.run('datastore', 'verify');
 });
 
 test('a description that is damaged is no reason to make a new one', async (t) => {
@@ -187,7 +199,7 @@ async function sessionFile(place: Place): Promise<void> {
 }
 
 function features(kind: string, name: string): Record<string, string[]> {
-  return { compatible: [], readOnlyCompatible: [], incompatible: ['draft-1'], [kind]: [name] };
+  return { compatible: [], readOnlyCompatible: [], incompatible: [], [kind]: [name] };
 }
 
 function changeConfig(place: Place, change: (config: Record<string, unknown>) => unknown): void {

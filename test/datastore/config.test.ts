@@ -24,7 +24,7 @@ test('a new datastore has everything that docs/format.md lists, and reads back',
   assert.deepEqual(await readConfig(new Layout(root), true), config);
   assert.equal(config.format, 1);
   assert.match(config.store, /^[0-9a-f]{32}$/);
-  assert.deepEqual(config.features, { compatible: [], readOnlyCompatible: [], incompatible: ['draft-1'] });
+  assert.deepEqual(config.features, { compatible: [], readOnlyCompatible: [], incompatible: [] });
   assert.deepEqual(config.chunk, { averageBytes: 256 * 1024 });
   assert.deepEqual(config.retentionLock, { maxMs: 365 * 24 * 3600 * 1000 });
   const other = await createDatastore(join(root, '..', 'second'), AVERAGE_CHUNK_BYTES[0]);
@@ -71,7 +71,9 @@ test('formats and features of later versions decide who may open', async (t) => 
     const all = { compatible: [], readOnlyCompatible: [], incompatible: [], ...features };
     writeFileSync(layout.config, JSON.stringify({ ...original, features: all, ...change }));
   };
-  set({}, { compatible: ['anything'], incompatible: ['draft-1'] });
+  set({}, { compatible: ['anything'] });
+  assert.deepEqual((await readConfig(layout, true)).features.compatible, ['anything']);
+  set({}, { incompatible: ['draft-1'] });
   await readConfig(layout, true);
   set({ later: 'member' });
   await readConfig(layout, true);

@@ -1,42 +1,23 @@
 // A second reader of the format, written from docs/format.md alone: it imports nothing of src/, so that the document is
 // what is tested. It restores one archive, checks every mac, tag, checksum and id on its way, and only reads the store.
-// Usage: node test/support/second-reader.mjs [--ns NS] [--all] REPOSITORY vm/101/latest|vm/101/TIME ARCHIVE OUTPUT
-// --all also checks every frame of every sealed pack. Exit code 0: all is good. 1: failed, or something damaged was met.
-import { closeSync, existsSync, fstatSync, ftruncateSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
+// Usage: node test/support/second-reader.mjs [--ns NS] [--all] [--keyfile FILE] REPOSITORY vm/101/latest|vm/101/TIME ARCHIVE OUTPUT
+// OUTPUT is a file, or for a tree a directory that is not there yet. --list, without OUTPUT, prints the entries of a tree, one JSON a line.
+// --all also checks every frame of every sealed pack. The passphrase of a key file is in HOLDFAST_KEY_PASSPHRASE.
+// Exit code 0: all is good. 1: failed, or something damaged was met.
+// Here: records, packs, the store, the archives. second-reader-keys.mjs: encryption. second-reader-trees.mjs: lists, pages, directories.
+import { existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { crc32 } from 'node:zlib';
-import { Blake3Hasher } from '@napi-rs/blake-hash';
 import { decompress } from 'zstd-napi';
+import { attempt, b3, canonicalJson, check, checkSignature, decryptPayload, FormatError, keyedB3, little, openKeyFile, PLAIN_ID_KEYS } from './second-reader-keys.mjs';
+import { BLOB, DATA, describe, list, PAGE, walkTree, writeContent, writeTree } from './second-reader-trees.mjs';
 
-const [DATA, PAGE, LIST, BLOB] = [1, 2, 3, 5]; // 4 is reserved
 const [RECORD, PAD, CHECKPOINT, FOOTER] = [1, 2, 3, 4];
 const BLOCK = 4096;
-const PAGE_BYTES = 16 * 1024 * 1024;
-const MAX_OBJECT_BYTES = PAGE_BYTES + 65536;
-
-/** The store is not what the document says. */
-class FormatError extends Error {}
-const check = (condition, message) => {
-  if (!condition) throw new FormatError(typeof message === 'function' ? message() : message);
-};
-/** The result of an action, or what `otherwise` makes of a FormatError. */
-const attempt = (action, otherwise = () => undefined) => {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof FormatError) return otherwise(error);
-    throw error;
-  }
-};
-const digest = (hasher, parts) => parts.reduce((so, part) => so.update(part), hasher).digestBuffer();
-const b3 = (...parts) => digest(new Blake3Hasher(), parts);
-const keyedB3 = (key, ...parts) => digest(Blake3Hasher.newKeyed(key), parts);
-const little = (size, value) => Buffer.from(Array.from({ length: size }, (_, n) => Math.floor(value / 256 ** n) % 256));
+const MAX_OBJECT_BYTES = 16 * 1024 * 1024 + 65536;
 
 // Section 3: records.
-const ID_KEYS = Array.from({ length: 256 }, (_, kind) => b3(Buffer.from(`holdfast object id v1\0plain\0`), Buffer.of(kind)));
-
 /** The fields of a record whose lengths and checksum hold; its payload is still as stored. */
 function parseRecord(bytes) {
   check(bytes.length >= 72 && bytes.toString('latin1', 0, 4) === 'HDFR' && bytes[4] === 1, 'not a record of version 1');
@@ -49,19 +30,26 @@ function parseRecord(bytes) {
   check(bytes.subarray(-16).equals(b3(bytes.subarray(0, -16)).subarray(0, 16)), 'the checksum of a record does not hold');
   check(kind !== 0 && baseCount <= 4 && depth <= 4 && (baseCount === 0) === (depth === 0), 'impossible kind, bases or depth');
   check(rawLength + 32 * refCount <= MAX_OBJECT_BYTES, 'a record is too long');
+  check(crypt === 0 || (crypt === 1 && rawLength === 0 && storedLength >= 32), 'an impossible encryption of a record');
   const refs = bytes.subarray(refsAt, payloadAt);
-  return { kind, codec, crypt, depth, rawLength, id: bytes.toString('hex', 24, 56), refs, stored: bytes.subarray(payloadAt, -16) };
+  const associated = bytes.subarray(0, payloadAt);
+  const id = bytes.toString('hex', 24, 56);
+  return { kind, codec, crypt, depth, rawLength, id, refs, associated, stored: bytes.subarray(payloadAt, -16) };
 }
 
-/** The plain payload of a record of space plain, its id checked. */
-function plainPayload({ kind, codec, crypt, rawLength, id, refs, stored }) {
-  check(crypt === 0 && codec <= 1, () => `object ${id} uses what is reserved: codec ${codec}, crypt ${crypt}`);
-  let payload = codec === 0 ? stored : undefined;
+/** The plain payload of a record of space plain, or of that of a key; its id is checked. */
+function plainPayload(record, key) {
+  const { kind, codec, crypt, id, refs } = record;
+  check(codec <= 1 && crypt === (key ? 1 : 0), () => `object ${id} has a codec or crypt that it must not have: ${codec}, ${crypt}`);
+  const { packed, rawLength } = key ? decryptPayload(record, key) : { packed: record.stored, rawLength: record.rawLength };
+  check(rawLength + refs.length <= MAX_OBJECT_BYTES, () => `object ${id} is too long`);
+  let payload = codec === 0 ? packed : undefined;
   try {
-    payload ??= decompress(stored);
+    payload ??= decompress(packed);
   } catch {} // reported by the next line
   check(payload?.length === rawLength, () => `object ${id} does not decode to the length that its record says`);
-  const right = keyedB3(ID_KEYS[kind], little(4, refs.length / 32), refs, payload).toString('hex') === id;
+  const idKey = (key?.idKeys ?? PLAIN_ID_KEYS)[kind];
+  const right = keyedB3(idKey, little(4, refs.length / 32), refs, payload).toString('hex') === id;
   check(right, () => `object ${id} has content of another id`);
   return payload;
 }
@@ -185,23 +173,32 @@ class Store {
     }
   }
 
-  /** Refs and payload of an object, from the first copy that is good. */
-  object(space, id, kind) {
+  /** Refs and payload of an object, from the first copy that is good. `key` is that of the space; plain has none. */
+  object(space, key, id, kind) {
     for (const entry of this.index.get(`${space} ${id}`) ?? []) {
-      const found = attempt(() => this.copy(entry, kind), (error) => void this.damage.push(error.message));
+      const found = attempt(() => this.copy(entry, kind, key), (error) => void this.damage.push(error.message));
       if (found !== undefined) return found;
     }
     throw new FormatError(`no good copy of object ${id}`);
   }
 
-  copy({ pack, id, space, offset, length, kind, depth, unframed }, wanted) {
+  copy({ pack, id, space, offset, length, kind, depth, unframed }, wanted, key) {
     const framed = unframed ? undefined : pack.frame(offset - 16, RECORD);
     const record = framed?.record ?? parseRecord(pack.read(offset, length));
     check(record.id === id && record.kind === kind && record.depth === depth, `${pack.path}: table and record of ${id} differ`);
     check(!framed || (framed.space === space && framed.body.length === length), `${pack.path}: table and frame of ${id} differ`);
     check(kind === wanted, `object ${id} is of kind ${kind}, not ${wanted}`);
     const refs = Array.from({ length: record.refs.length / 32 }, (_, n) => record.refs.toString('hex', 32 * n, 32 * n + 32));
-    return { refs, payload: plainPayload(record) };
+    return { refs, payload: plainPayload(record, key) };
+  }
+
+  /** The fingerprint of a space's key. A last line that is torn was never used. */
+  spaceKey(space) {
+    const line = readFileSync(join(this.directory, 'spaces'), 'utf8').split('\n')[space - 1] ?? '';
+    const text = line.slice(0, -9);
+    const expected = `${text} ${crc32(text).toString(16).padStart(8, '0')}`;
+    check(line === expected, `line ${space} of the file spaces is damaged or not there`);
+    return JSON.parse(text).key;
   }
 
   manifest(snapshot, ns) {
@@ -219,82 +216,44 @@ class Store {
   }
 }
 
-function canonicalJson(value) {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join()}]`;
-  if (value === null || typeof value !== 'object') return JSON.stringify(value);
-  const members = Object.keys(value).sort();
-  return `{${members.map((name) => `${JSON.stringify(name)}:${canonicalJson(value[name])}`).join()}}`;
+/** What reads the objects of a snapshot, in its space. With a key the manifest must be signed with it. */
+function objectsOf(store, snapshot, { client, server }, key) {
+  const { space } = server;
+  check((client.key === null) === (space === 0), `the manifest has key ${client.key} and space ${space}`);
+  if (space === 0) return { object: (id, kind) => store.object(0, undefined, id, kind) };
+  checkSignature({ client, server }, snapshot.slice(0, snapshot.lastIndexOf('/')), key);
+  const named = store.spaceKey(space);
+  check(named === client.key || /^0{64}$/.test(named), `space ${space} is that of the key ${named}`);
+  return { object: (id, kind) => store.object(space, key, id, kind) };
 }
 
-// Section 4: from the root to the bytes.
-/** Walks the entries of a list (`size` 8) or a page (`size` 4): yields {child, offset, length}, without a child for a hole. */
-function* entries(what, { refs, payload }, size, offset, sizeBytes) {
-  const end = offset + sizeBytes;
-  const count = payload.readUInt32LE(4);
-  check(payload[0] === 1 && payload.length === 8 + size * count, `${what} has another version or length`);
-  for (let at = 8; at < payload.length; at += size) {
-    const field = size === 8 ? payload.readBigUInt64LE(at) : BigInt(payload.readUInt32LE(at));
-    const isHole = field >> BigInt(8 * size - 1) === 1n;
-    const length = Number(BigInt.asUintN(8 * size - 1, field));
-    const child = isHole ? undefined : refs.shift();
-    check(length >= 1 && Number.isSafeInteger(length) && (isHole || child), `${what} has an impossible entry`);
-    yield { child, offset, length };
-    offset += length;
-  }
-  check(offset === end && refs.length === 0, `lengths or refs of ${what} do not add up`);
-}
-
-/** Yields {offset, bytes} of all that is not a hole. `height` is undefined for the root. */
-function* list(store, id, offset, sizeBytes, leafKind, height) {
-  const object = store.object(0, id, LIST);
-  const [, childKind, ownHeight] = object.payload;
-  check(ownHeight >= 1 && ownHeight === (height ?? ownHeight), `list ${id} has the wrong height`);
-  check(childKind === (ownHeight === 1 ? leafKind : LIST), `list ${id} has children of the wrong kind`);
-  for (const { child, ...range } of entries(`list ${id}`, object, 8, offset, sizeBytes)) {
-    if (child && childKind === LIST) yield* list(store, child, range.offset, range.length, leafKind, ownHeight - 1);
-    if (child && childKind === PAGE) yield* page(store, child, range.offset, range.length);
-    if (child && childKind === DATA) yield data(store, child, range.offset, range.length);
-  }
-}
-
-function* page(store, id, offset, sizeBytes) {
-  check(sizeBytes <= PAGE_BYTES, `page ${id} is too long`);
-  let afterHole = false;
-  for (const { child, ...range } of entries(`page ${id}`, store.object(0, id, PAGE), 4, offset, sizeBytes)) {
-    check(child || !afterHole, `page ${id} has two holes in a row`);
-    if (child) yield data(store, child, range.offset, range.length);
-    afterHole = !child;
-  }
-}
-
-function data(store, id, offset, length) {
-  const { refs, payload } = store.object(0, id, DATA);
-  check(payload.length === length && refs.length === 0, `data object ${id} has another length than its entry says`);
-  return { offset, bytes: payload };
-}
-
-function restore(store, { client, server }, name, output) {
+function restore(objects, { client }, name, output) {
   const { kind, root, sizeBytes } = client.archives.find((archive) => archive.name === name) ?? {};
-  check(['image', 'stream', 'blob'].includes(kind), `the snapshot has no archive ${name} that can be read`);
-  check(server.space === 0, `space ${server.space} is not plain`);
-  const blob = () => [{ offset: 0, bytes: store.object(0, root, BLOB).payload }];
-  const pieces = kind === 'blob' ? blob() : list(store, root, 0, sizeBytes, kind === 'image' ? PAGE : DATA);
-  const fd = openSync(output, 'w');
-  ftruncateSync(fd, sizeBytes);
-  for (const { offset, bytes } of pieces) {
-    check(kind !== 'blob' || bytes.length === sizeBytes, 'a blob has another length than its manifest says');
-    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done, offset + done);
-  }
-  closeSync(fd);
+  check(['image', 'stream', 'blob', 'tree'].includes(kind), `the snapshot has no archive ${name} that can be read`);
+  if (kind === 'tree' && output !== undefined) writeTree(objects, root, output);
+  if (kind === 'tree' && output === undefined)
+    for (const found of walkTree(objects, root)) if (!found.isEnd) console.log(describe(objects, found));
+  if (kind === 'tree') return;
+  check(output !== undefined, `the archive ${name} is no tree: there is nothing to list`);
+  if (kind !== 'blob') return writeContent(output, sizeBytes, list(objects, root, 0, sizeBytes, kind === 'image' ? PAGE : DATA));
+  const { payload } = objects.object(root, BLOB);
+  check(payload.length === sizeBytes, 'a blob has another length than its manifest says');
+  writeContent(output, sizeBytes, [{ offset: 0, bytes: payload }]);
 }
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { ns: { type: 'string', default: '' }, all: { type: 'boolean', default: false } },
+  options: { ns: { type: 'string', default: '' }, all: { type: 'boolean', default: false }, keyfile: { type: 'string' }, list: { type: 'boolean' } },
 });
 const [repository, snapshot, archive, output] = positionals;
-if (output === undefined) throw new Error('usage: second-reader.mjs [--ns NS] [--all] REPOSITORY SNAPSHOT ARCHIVE OUTPUT');
+if (positionals.length !== (values.list ? 3 : 4))
+  throw new Error('usage: second-reader.mjs [--ns NS] [--all] [--keyfile FILE] REPOSITORY SNAPSHOT ARCHIVE OUTPUT, or with --list without OUTPUT');
 const store = new Store(repository, values.all);
-attempt(() => restore(store, store.manifest(snapshot, values.ns), archive, output), (error) => store.damage.push(error.message));
+const run = () => {
+  const key = values.keyfile === undefined ? undefined : openKeyFile(values.keyfile, process.env.HOLDFAST_KEY_PASSPHRASE);
+  const manifest = store.manifest(snapshot, values.ns);
+  restore(objectsOf(store, snapshot, manifest, key), manifest, archive, output);
+};
+attempt(run, (error) => store.damage.push(error.message));
 for (const message of store.damage) console.error(`second-reader: ${message}`);
 process.exitCode = store.damage.length === 0 ? 0 : 1;
