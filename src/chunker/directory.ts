@@ -27,6 +27,8 @@ export const Mark = {
   racy: 1,
   /** A directory on which another file system is mounted, which is not part of the archive. */
   mountPoint: 2,
+  /** A mount point that was entered: inode numbers below it are of another file system. */
+  entered: 4,
 } as const;
 
 export interface DirectoryEntry {

@@ -205,7 +205,8 @@ class Slice {
       identity: `${scanned.device}:${readStat(scanned.stat).inode}`,
       isMountPoint: scanned.isMountPoint,
     });
-    this.#add(scanned, { content: Content.directory, contentBytes: NO_CONTENT.contentBytes, refs: NO_REF });
+    const content = { content: Content.directory, contentBytes: NO_CONTENT.contentBytes, refs: NO_REF };
+    this.#add(scanned, content, scanned.isMountPoint ? Mark.entered : 0);
   }
 
   #takeFile(found: Scanned, scanned: Scanned, base: DirectoryEntry | undefined): Promise<void> | undefined {

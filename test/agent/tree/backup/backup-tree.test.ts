@@ -237,6 +237,10 @@ test('other file systems and bind mounts are not entered unless asked, and loops
   }
   const included = await rig.entries((await rig.backup({ includeDev: [at('tmpfs')] })).archive);
   assert.equal(String(await rig.content(entryAt(included, 'tmpfs/file'))), 'other');
+  assert.deepEqual(
+    ['tmpfs', 'plain'].map((name) => entryAt(included, name).marks),
+    [Mark.entered, 0],
+  );
   const all = await rig.backup({ includeDev: undefined });
   const everything = await rig.entries(all.archive);
   assert.equal(String(await rig.content(entryAt(everything, 'bind/file'))), 'plain');
