@@ -21,7 +21,7 @@ import type { SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers } from './sessions/leftovers.ts';
 import { unfinishedSessions } from './sessions/unfinished.ts';
 import { GroupStore } from './snapshots/group-store.ts';
-import { fingerprintOf } from './spaces.ts';
+import { fingerprintOf, syncSpaces } from './spaces.ts';
 import { StoreClock } from './store-clock.ts';
 
 /** A store that was opened, in its parts. */
@@ -48,6 +48,7 @@ export async function openHeld(
   const epoch = await raiseEpoch(layout);
   // Names that an earlier process made but did not live to sync.
   for (const path of [layout.packs, layout.condemned, layout.sessions]) await syncDirectory(path);
+  await syncSpaces(layout);
   const storeId = Buffer.from(config.store, 'hex');
   const { index, packs, entriesBeyondSnapshot, warnings } = loadIndex(
     layout,

@@ -1,6 +1,6 @@
 // The file `spaces`: the number of each (owner, key fingerprint). It only grows, a line is durable before its number is used, and a number
 // never gets another meaning. docs/format.md, section 2; rule B3.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -73,6 +73,10 @@ export class Spaces {
       await file.truncate(this.#length);
       await file.writeFile(line);
       await file.sync();
+    } catch (error) {
+      // Whoever reads the file next would take the line for one that is durable; the error of the write is the one to tell.
+      await file.truncate(this.#length).catch(() => undefined);
+      throw error;
     } finally {
       await file.close();
     }
@@ -80,6 +84,17 @@ export class Spaces {
     this.#length += line.length;
     this.#names.push({ owner, key });
     return space;
+  }
+}
+
+/** Makes lines durable that an earlier process wrote but did not live to sync. For the holder, before it gives out sessions. */
+export async function syncSpaces({ spaces }: Layout): Promise<void> {
+  if (!existsSync(spaces)) return;
+  const file = await open(spaces, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

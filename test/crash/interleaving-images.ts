@@ -1,7 +1,8 @@
 // What the sessions of the interleavings store: contents by number, and images of several pages of them.
 import { createHash } from 'node:crypto';
+import type { DataKey } from '../../src/chunker/data-key.ts';
 import { encodeList } from '../../src/chunker/list.ts';
-import { Kind, type ObjectId, PLAIN_SPACE, parseId } from '../../src/chunker/object.ts';
+import { Kind, type ObjectId, parseId } from '../../src/chunker/object.ts';
 import type { ObjectSource } from '../../src/datastore/object-source.ts';
 import type { BackupSession } from '../../src/datastore/sessions/backup-session.ts';
 import type { Manifest } from '../../src/schema/manifest.ts';
@@ -32,14 +33,15 @@ export function contentOf(which: number): string {
 export const sizeOf = (which: readonly number[]): number => textOf(which).length;
 export const textOf = (which: readonly number[]): string => which.map(contentOf).join('');
 
-/** The bytes of a snapshot's image: a list of pages of chunks. */
-export function readImage(source: ObjectSource, manifest: Manifest): string {
+/** The bytes of a snapshot's image: a list of pages of chunks. The source learns the key only here. */
+export function readImage(source: ObjectSource, manifest: Manifest, key: DataKey | undefined): string {
   const image = manifest.client.archives[0];
-  const list = source.get(PLAIN_SPACE, parseId((image as { root: string }).root) as ObjectId);
+  const { space } = manifest.server;
+  if (key !== undefined) source.unlock(space, key);
+  const list = source.get(space, parseId((image as { root: string }).root) as ObjectId);
   const parts: Buffer[] = [];
   for (const page of idsOf(list.refs))
-    for (const chunk of idsOf(source.get(PLAIN_SPACE, page).refs))
-      parts.push(Buffer.from(source.get(PLAIN_SPACE, chunk).payload));
+    for (const chunk of idsOf(source.get(space, page).refs)) parts.push(Buffer.from(source.get(space, chunk).payload));
   return Buffer.concat(parts).toString();
 }
 

@@ -1,10 +1,23 @@
 // What the interleavings know of the store: groups and their owners, snapshots that must be there, sessions and what they may name.
+import { type DataKey, deriveDataKey } from '../../src/chunker/data-key.ts';
 import type { BackupSession } from '../../src/datastore/sessions/backup-session.ts';
 import type { SnapshotName } from '../../src/datastore/snapshots/group-store.ts';
 
-/** By group its owner: two share what they may name, one is alone. */
-export const GROUPS = { 'vm/1': 'root@pam', 'vm/2': 'root@pam', 'vm/3': 'other@pam' } as const;
+const KEY = deriveDataKey(Buffer.alloc(32, 1));
+
+/** By group its owner, and the key of its sessions: plain and encrypted two share what they may name, and one is alone. */
+export const GROUPS = {
+  'vm/1': { owner: 'root@pam', key: undefined },
+  'vm/2': { owner: 'root@pam', key: undefined },
+  'vm/3': { owner: 'other@pam', key: undefined },
+  'vm/4': { owner: 'root@pam', key: KEY },
+  'vm/5': { owner: 'root@pam', key: KEY },
+  'vm/6': { owner: 'other@pam', key: KEY },
+} as const satisfies Record<string, { owner: string; key: DataKey | undefined }>;
 export type Group = keyof typeof GROUPS;
+
+/** Groups that may name what each other's snapshots hold have the same scope. */
+export const scopeOf = (group: Group): string => `${GROUPS[group].owner} ${GROUPS[group].key?.fingerprint ?? 'plain'}`;
 
 export interface InterleavingPlan {
   readonly seed: number;
@@ -20,7 +33,7 @@ export interface InterleavingReport {
 
 export interface Snapshot {
   readonly name: SnapshotName;
-  readonly owner: string;
+  readonly group: Group;
   readonly contents: readonly number[];
   state: 'there' | 'going';
 }

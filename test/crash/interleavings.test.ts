@@ -28,6 +28,7 @@ suite('everything at once', { skip: skipWithoutBuild() }, () => {
   test('nothing was left out', () => {
     const wanted = [
       'commit',
+      'commit encrypted',
       'suspend',
       'forget',
       'prune',

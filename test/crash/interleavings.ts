@@ -30,6 +30,7 @@ import {
   type InterleavingReport,
   type OpenSession,
   type Snapshot,
+  scopeOf,
 } from './interleaving-model.ts';
 
 const NS = '' as Namespace;
@@ -58,7 +59,8 @@ class World {
   readonly #root: string;
   readonly #plan: InterleavingPlan;
   readonly #random: () => number;
-  readonly #ids = new Map<number, ObjectId>();
+  /** By key (or plain) and number: a key gives the same content another id. */
+  readonly #ids = new Map<string, ObjectId>();
   readonly #inFlight = new Set<Promise<void>>();
   readonly #snapshots = new Map<string, Snapshot>();
   /** Contents of commits that were not answered, by label group. */
@@ -126,10 +128,12 @@ class World {
   async #openSession(): Promise<void> {
     if (this.#sessions.length >= MAX_SESSIONS) return;
     const group = this.#pick(Object.keys(GROUPS) as Group[]);
-    const owner = GROUPS[group];
-    const before = [...this.#snapshots.values()].filter((each) => each.owner === owner && each.state === 'there');
+    const { owner, key } = GROUPS[group];
+    const before = [...this.#snapshots.values()].filter(
+      (each) => scopeOf(each.group) === scopeOf(group) && each.state === 'there',
+    );
     const left = [...(this.#left.get(group) ?? [])];
-    const session = await this.#store.session(group, owner);
+    const session = await this.#store.session(group, owner, key);
     // A forget may have come before the session was there, and a commit that ended the leftovers.
     const there = before.filter((each) => each.state === 'there').flatMap((each) => each.contents);
     const adopted = [...(this.#left.get(group) ?? [])];
@@ -144,7 +148,7 @@ class World {
       puts: [],
       isEnding: false,
     });
-    this.#count('open');
+    this.#count(key === undefined ? 'open' : 'open encrypted');
   }
 
   #put(): void {
@@ -156,7 +160,7 @@ class World {
     this.#start(
       'put',
       async () => {
-        this.#ids.set(which, await putData(this.#store, open.session, contentOf(which), thread));
+        this.#ids.set(idKey(open.group, which), await putData(this.#store, open.session, contentOf(which), thread));
         open.put.add(which);
         if (isFresh) open.fresh.add(which);
         this.#count('put');
@@ -185,16 +189,17 @@ class World {
         pages.push({
           id: await putPage(
             open.session,
-            part.map((each) => this.#piece(each)),
+            part.map((each) => this.#piece(open.group, each)),
           ),
           length: sizeOf(part),
         });
       const image = await putList(open.session, pages);
-      const { name } = await open.session.commit(clientPart(image, sizeOf(contents), open.group), undefined, NO_SIGNAL);
+      const client = clientPart(image, sizeOf(contents), open.group, GROUPS[open.group].key);
+      const { name } = await open.session.commit(client, undefined, NO_SIGNAL);
       this.#maybe.splice(this.#maybe.indexOf(maybe), 1);
       for (const each of open.adopted) this.#left.get(open.group)?.delete(each);
-      this.#snapshots.set(keyOf(name), { name, owner: GROUPS[open.group], contents, state: 'there' });
-      this.#count('commit');
+      this.#snapshots.set(keyOf(name), { name, group: open.group, contents, state: 'there' });
+      this.#count(GROUPS[open.group].key === undefined ? 'commit' : 'commit encrypted');
     });
   }
 
@@ -387,10 +392,10 @@ class World {
         if (manifest === undefined) continue;
         found.add(keyOf(name));
         if (this.#snapshots.has(keyOf(name))) continue;
-        const made = this.#maybe.find((each) => each.group === group && this.#isWhole(manifest, each.contents));
+        const made = this.#maybe.find((each) => each.group === group && this.#isWhole(manifest, group, each.contents));
         assert.ok(made !== undefined || this.#isDamaged, `${snapshotLabel(name)} is there, and nobody made it`);
         if (made === undefined) continue;
-        this.#snapshots.set(keyOf(name), { name, owner: GROUPS[group], contents: made.contents, state: 'there' });
+        this.#snapshots.set(keyOf(name), { name, group, contents: made.contents, state: 'there' });
       }
     }
     this.#maybe.length = 0;
@@ -412,11 +417,11 @@ class World {
 
   /** With every snapshot forgotten and every retry done, collections leave nothing: no garbage is for ever. */
   async #requireNothingStays(): Promise<void> {
-    for (const [group, owner] of Object.entries(GROUPS)) {
-      const session = await this.#store.session(group, owner);
+    for (const [group, { owner, key }] of Object.entries(GROUPS)) {
+      const session = await this.#store.session(group, owner, key);
       const id = await putData(this.#store, session, 'the last one');
       const image = await putImage(session, await putPage(session, [{ id, length: 12 }]), 12);
-      await session.commit(clientPart(image, 12, group), undefined, NO_SIGNAL);
+      await session.commit(clientPart(image, 12, group, key), undefined, NO_SIGNAL);
       const { groups } = this.#store.store;
       for (const time of await groups.times(NS, parseGroup(group)))
         await this.#store.store.forget({ ns: NS, group: parseGroup(group), time });
@@ -446,8 +451,8 @@ class World {
     return open.length === 0 ? undefined : this.#pick(open);
   }
 
-  #piece(which: number): { id: ObjectId; length: number } {
-    return { id: this.#ids.get(which) as ObjectId, length: contentOf(which).length };
+  #piece(group: Group, which: number): { id: ObjectId; length: number } {
+    return { id: this.#ids.get(idKey(group, which)) as ObjectId, length: contentOf(which).length };
   }
 
   /** Begins something and goes on; what it throws ends the run, unless a crash or damage explains it. */
@@ -467,9 +472,9 @@ class World {
     while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
   }
 
-  #isWhole(manifest: Manifest, contents: readonly number[]): boolean {
+  #isWhole(manifest: Manifest, group: Group, contents: readonly number[]): boolean {
     try {
-      return readImage(this.#store.store.source, manifest) === textOf(contents);
+      return readImage(this.#store.store.source, manifest, GROUPS[group].key) === textOf(contents);
     } catch {
       return false;
     }
@@ -478,7 +483,7 @@ class World {
   #requireContents(source: ObjectSource, manifest: Manifest, snapshot: Snapshot): void {
     let text: string;
     try {
-      text = readImage(source, manifest);
+      text = readImage(source, manifest, GROUPS[snapshot.group].key);
     } catch (error) {
       if (this.#isDamaged && DAMAGE.includes((error as { code?: string }).code ?? '')) {
         this.#count('read as damaged');
@@ -491,3 +496,4 @@ class World {
 }
 
 const keyOf = (name: SnapshotName): string => snapshotLabel(name);
+const idKey = (group: Group, which: number): string => `${GROUPS[group].key?.fingerprint ?? 'plain'} ${which}`;
