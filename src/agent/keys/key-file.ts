@@ -1,5 +1,5 @@
 // The key file: a data key, under a passphrase or for this user's eyes alone. Its public members are sealed with the key, so that nobody
-// without it can put another recovery key there. docs/format.md, section 9.
+// without it can put another recovery key there. docs/format.md, section 10.
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { type Static, Type } from 'typebox';
