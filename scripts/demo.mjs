@@ -252,7 +252,7 @@ async function demo(work) {
   for (const [n, [image, { snapshot }]] of versions.entries()) {
     await restoreAndCompare(`restore of version ${n + 1}`, image, target, (to) => holdfast(store, ['restore', snapshot, 'disk0.img', to]));
   }
-  say('and by the second reader, 300 lines that know only docs/format.md:');
+  say('and by the second reader, 600 lines that know only docs/format.md:');
   const read = (to) => run(process.execPath, [secondReader, store, 'vm/101/latest', 'disk0.img', to]);
   await restoreAndCompare('version 3, second reader', v3, target, read);
   const fsck = await run('e2fsck', ['-fn', v3], { quiet: true });
