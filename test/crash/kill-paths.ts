@@ -22,14 +22,14 @@ const DISK = 'disk0.img';
 const GROUP = 'vm/101';
 
 /** A store with what is known of it. */
-interface Template {
+export interface Template {
   readonly root: string;
   readonly present: ReadonlyMap<string, Archives>;
 }
 
 /** One kill, and what a path needs to judge it. */
-interface Scene {
-  readonly world: World;
+export interface Scene<Known = World> {
+  readonly world: Known;
   readonly root: string;
   /** Beside the store, for restore targets. */
   readonly folder: string;
@@ -42,14 +42,14 @@ interface Scene {
   };
 }
 
-interface KillPath {
+export interface KillPath<Known = World> {
   readonly name: string;
-  template(world: World): Template;
-  args(world: World, folder: string): string[];
+  template(world: Known): Template;
+  args(world: Known, folder: string): string[];
   /** Where calls are counted: the store, or the folder beside it. */
   readonly counts?: 'folder';
   /** Judges the store after the kill: throws what is wrong. */
-  judge(scene: Scene): Promise<void>;
+  judge(scene: Scene<Known>): Promise<void>;
 }
 
 /** Images, templates and the verifier that all paths share. */
@@ -218,7 +218,11 @@ export const KILL_PATHS: readonly KillPath[] = [
 ];
 
 /** Kills one path as often as the plan says. Every kill and the judgement after it have their own copy of the template. */
-export async function runKillPath(world: World, path: KillPath, plan: CrashPlan): Promise<PathReport> {
+export async function runKillPath<Known extends { readonly folder: string }>(
+  world: Known,
+  path: KillPath<Known>,
+  plan: CrashPlan,
+): Promise<PathReport> {
   const counted = await play(world, path, undefined);
   const points = spreadKillPoints(counted.calls, {
     count: plan.kills,
@@ -254,7 +258,11 @@ interface Played {
   readonly error: string | undefined;
 }
 
-async function play(world: World, path: KillPath, point: KillPoint | undefined): Promise<Played> {
+async function play<Known extends { readonly folder: string }>(
+  world: Known,
+  path: KillPath<Known>,
+  point: KillPoint | undefined,
+): Promise<Played> {
   const folder = mkdtempSync(join(world.folder, 'play-'));
   const root = join(folder, 'store');
   const template = path.template(world);
