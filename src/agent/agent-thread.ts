@@ -16,7 +16,7 @@ import { type LoadFailure, type LoadWork, loadPieces } from './serve/load-pieces
 import { openDiskReader } from './sources/reader.ts';
 import type { DiskReader, SourceLocator } from './sources/source.ts';
 import { TreeBackupThread } from './tree/backup/tree-thread.ts';
-import { TreeRestoreThread } from './tree/restore-thread.ts';
+import { TreeRestoreThread } from './tree/restore/restore-thread.ts';
 
 /** The largest piece that any parameters allow: four times the largest average of a datastore. */
 export const MAX_PIECE_BYTES = 1024 * 1024;

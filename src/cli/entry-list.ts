@@ -1,6 +1,6 @@
 // Entries of a tree on standard output, as they are found: rows, paths alone, or an object of JSON whose entries stand a line each.
-import { sizeOfEntry } from '../agent/tree/describe-entry.ts';
-import type { FoundEntry } from '../agent/tree/walk-tree.ts';
+import { sizeOfEntry } from '../agent/tree/browse/describe-entry.ts';
+import type { FoundEntry } from '../agent/tree/browse/walk-tree.ts';
 import type { ByteString } from '../util/byte-string.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { shownPath } from '../util/shown-path.ts';

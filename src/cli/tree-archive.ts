@@ -1,5 +1,5 @@
 // A tree archive of a snapshot, open for reading: the one place where commands that look into trees open objects.
-import { rootOf, type TreeRoot } from '../agent/tree/describe-entry.ts';
+import { rootOf, type TreeRoot } from '../agent/tree/browse/describe-entry.ts';
 import type { GetObject } from '../agent/tree/read-tree.ts';
 import type { DataKey } from '../chunker/data-key.ts';
 import type { OpenObjects, ReadDatastore } from '../datastore/read-datastore.ts';

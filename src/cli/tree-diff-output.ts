@@ -1,6 +1,6 @@
 // The differences of two trees on standard output, as they are found: a line each, and the sums at the end.
-import { sizeOfEntry, type TreeRoot, typeLetter } from '../agent/tree/describe-entry.ts';
-import { type ChangeKind, diffTrees, type TreeChange } from '../agent/tree/diff-trees.ts';
+import { sizeOfEntry, type TreeRoot, typeLetter } from '../agent/tree/browse/describe-entry.ts';
+import { type ChangeKind, diffTrees, type TreeChange } from '../agent/tree/browse/diff-trees.ts';
 import type { GetObject } from '../agent/tree/read-tree.ts';
 import { jsonPath, shownPath } from '../util/shown-path.ts';
 import { formatBytes, type OutputFormat, printable } from './output.ts';

@@ -1,8 +1,8 @@
 // The options of a backup that say how file trees are read.
 import { type Command, Option } from 'commander';
 import type { TreeOptions } from '../agent/tree/backup/backup-tree.ts';
-import { EXCLUDE_PRESETS, ExcludeRules, excludePreset } from '../agent/tree/exclude.ts';
-import { IdMap } from '../agent/tree/id-map.ts';
+import { IdMap } from '../agent/tree/ids/id-map.ts';
+import { EXCLUDE_PRESETS, ExcludeRules, excludePreset } from '../agent/tree/select/exclude.ts';
 
 export interface TreeCommandOptions {
   readonly exclude?: readonly string[];

@@ -1,7 +1,7 @@
 // One entry of a tree as people and programs see it: a line as of `ls -la`, or an object of JSON.
 import { getSystemErrorName } from 'node:util';
-import { describeEntry, type EntryFacts } from '../agent/tree/describe-entry.ts';
-import type { FoundEntry } from '../agent/tree/walk-tree.ts';
+import { describeEntry, type EntryFacts } from '../agent/tree/browse/describe-entry.ts';
+import type { FoundEntry } from '../agent/tree/browse/walk-tree.ts';
 import { jsonPath, shownPath } from '../util/shown-path.ts';
 
 /** The first letters of mode strings, by the bits of the type. */

@@ -9,7 +9,7 @@ import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import type { RestorePiece } from '../restore/piece-restorer.ts';
 import { filePieces, inlineContent } from '../tree/file-content.ts';
-import { aclText } from '../tree/posix-acl.ts';
+import { aclText } from '../tree/ids/posix-acl.ts';
 import { directoryOf, findPath, type GetObject, readEntries } from '../tree/read-tree.ts';
 import { type Extent, MAX_EXTENTS, type Xattr } from './tar-member.ts';
 import type { TarOutput } from './tar-output.ts';

@@ -1,6 +1,6 @@
 // Ids of this host's users and groups, for ACLs of archives that were made without --numeric-owner: what tar would do when it unpacks them here.
 import { readFileSync } from 'node:fs';
-import type { ResolveName } from '../tree/posix-acl.ts';
+import type { ResolveName } from '../tree/ids/posix-acl.ts';
 
 /** Reads /etc/passwd and /etc/group when the first name is asked for; a file that cannot be read knows nobody. */
 export function hostNames(): ResolveName {

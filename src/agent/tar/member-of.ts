@@ -2,7 +2,7 @@
 import { MAX_INLINE_BYTES, MAX_XATTR_BYTES } from '../../chunker/directory.ts';
 import { FileType } from '../../chunker/stat-block.ts';
 import { type ByteString, display, fromBytes } from '../../util/byte-string.ts';
-import { aclAttribute, type ResolveName } from '../tree/posix-acl.ts';
+import { aclAttribute, type ResolveName } from '../tree/ids/posix-acl.ts';
 import { type PaxRecords, parsePaxNumber, parsePaxTime, xattrOf } from './pax.ts';
 import { malformedTar, type TarHeader } from './tar-header.ts';
 import type { MemberType, TarMember, Xattr } from './tar-member.ts';

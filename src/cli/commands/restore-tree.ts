@@ -1,11 +1,11 @@
 // holdfast restore host/web/latest root.tree DIRECTORY: the options of trees, and what the user is told.
 import { type Command, Option } from 'commander';
-import { IdMap } from '../../agent/tree/id-map.ts';
+import { IdMap } from '../../agent/tree/ids/id-map.ts';
 import type { GetObject } from '../../agent/tree/read-tree.ts';
-import type { Note, NoteKind, RestoreNotes } from '../../agent/tree/restore-notes.ts';
-import { EXISTING_RULES, type ExistingRule } from '../../agent/tree/restore-rules.ts';
-import { Selection } from '../../agent/tree/restore-selection.ts';
-import { runRestoreTree, selectsDirectory } from '../../agent/tree/restore-tree.ts';
+import type { Note, NoteKind, RestoreNotes } from '../../agent/tree/restore/restore-notes.ts';
+import { EXISTING_RULES, type ExistingRule } from '../../agent/tree/restore/restore-rules.ts';
+import { runRestoreTree, selectsDirectory } from '../../agent/tree/restore/restore-tree.ts';
+import { Selection } from '../../agent/tree/restore/selection.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { display, fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';

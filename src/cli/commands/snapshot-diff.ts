@@ -1,6 +1,6 @@
 // holdfast snapshot diff: which ranges of a disk, or which files of a tree, differ between two snapshots, written as they are found.
 import type { Command } from 'commander';
-import { rootOf } from '../../agent/tree/describe-entry.ts';
+import { rootOf } from '../../agent/tree/browse/describe-entry.ts';
 import type { DataKey } from '../../chunker/data-key.ts';
 import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';

@@ -1,10 +1,10 @@
 // holdfast snapshot files | find | cat: looks into a file tree. Lists and searches read metadata only, and hold one part of a directory.
 import { type Command, Option } from 'commander';
-import { catFile } from '../../agent/tree/cat-file.ts';
-import { describeEntry, type EntryFacts } from '../../agent/tree/describe-entry.ts';
-import { entryTest } from '../../agent/tree/find-entries.ts';
+import { catFile } from '../../agent/tree/browse/cat-file.ts';
+import { describeEntry, type EntryFacts } from '../../agent/tree/browse/describe-entry.ts';
+import { entryTest } from '../../agent/tree/browse/find-entries.ts';
+import { walkTree } from '../../agent/tree/browse/walk-tree.ts';
 import { findPath } from '../../agent/tree/read-tree.ts';
-import { walkTree } from '../../agent/tree/walk-tree.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { parseTime } from '../../schema/names.ts';
 import type { ByteString } from '../../util/byte-string.ts';

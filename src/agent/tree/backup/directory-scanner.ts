@@ -7,10 +7,10 @@ import { type ByteString, below, fromBytes } from '../../../util/byte-string.ts'
 import type { ObjectSink } from '../../object-sink.ts';
 import { type EntryContent, inlineBytes, NO_CONTENT } from '../content-builder.ts';
 import { endsPartBefore, MAX_PART_BYTES } from '../directory-writer.ts';
-import { EXCLUDE_FILE, ExcludeRules, type ExcludeRulesJson, MAX_EXCLUDE_FILE_BYTES } from '../exclude.ts';
 import { errnoName, type FileCalls, readScan, recordAt, type Scanned, STAT_OUT_BYTES } from '../file-calls.ts';
-import type { IdMap } from '../id-map.ts';
+import type { IdMap } from '../ids/id-map.ts';
 import type { OpenDirectories } from '../open-directories.ts';
+import { EXCLUDE_FILE, ExcludeRules, type ExcludeRulesJson, MAX_EXCLUDE_FILE_BYTES } from '../select/exclude.ts';
 import { BaseDirectory } from './base-directory.ts';
 import type {
   ChildDirectory,

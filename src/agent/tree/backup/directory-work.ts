@@ -1,7 +1,7 @@
 // What passes between the main thread and a worker for one directory of a tree, or a slice of a large one. One call for each: 44 us.
 import type { ByteString } from '../../../util/byte-string.ts';
-import type { ExcludeRulesJson } from '../exclude.ts';
-import type { IdMapJson } from '../id-map.ts';
+import type { IdMapJson } from '../ids/id-map.ts';
+import type { ExcludeRulesJson } from '../select/exclude.ts';
 
 /** What holds for a whole tree; every thread is told once. */
 export interface TreeSettings {

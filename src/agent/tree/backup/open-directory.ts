@@ -3,7 +3,7 @@
 import { Content, encodeParts, LeafBuilder } from '../../../chunker/directory.ts';
 import { ID_BYTES, Kind, type ObjectId } from '../../../chunker/object.ts';
 import { type ByteString, below } from '../../../util/byte-string.ts';
-import type { ExcludeRulesJson } from '../exclude.ts';
+import type { ExcludeRulesJson } from '../select/exclude.ts';
 import type { ChildDirectory, Draft, PartResult } from './directory-work.ts';
 
 /** Stores one object. */

@@ -9,7 +9,7 @@ import { HoldfastError } from '../../../util/errors.ts';
 import type { Handlers } from '../../../util/worker-pool.ts';
 import type { ObjectSink } from '../../object-sink.ts';
 import { errnoName, type FileCalls, loadFileCalls, OPEN_DIRECTORY, readScan, type Scanned } from '../file-calls.ts';
-import { IdMap } from '../id-map.ts';
+import { IdMap } from '../ids/id-map.ts';
 import { OpenDirectories } from '../open-directories.ts';
 import { DirectoryScanner } from './directory-scanner.ts';
 import type { DirectoryResult, DirectoryWork, TreeSettings } from './directory-work.ts';

@@ -297,7 +297,7 @@ test('exclude files and patterns leave out what they name', async (t) => {
   for (const name of ['a.tmp', 'keep/b.tmp', 'keep/cache/c', 'skip/d', 'keep/deep/e.bak', 'keep/deep/f'])
     writeFileSync(at(name), name);
   writeFileSync(at('keep/.holdfastexclude'), '*.bak\n/cache\n');
-  const { ExcludeRules } = await import('../../../../src/agent/tree/exclude.ts');
+  const { ExcludeRules } = await import('../../../../src/agent/tree/select/exclude.ts');
   const exclude = ExcludeRules.compile(['*.tmp', '/skip']).toJSON();
   const entries = await rig.entries((await rig.backup({ exclude })).archive);
   assert.deepEqual([...entries.keys()].sort(), ['', 'keep', 'keep/.holdfastexclude', 'keep/deep', 'keep/deep/f']);
