@@ -38,6 +38,12 @@ export interface Snapshot {
   state: 'there' | 'going';
 }
 
+/** Those that are there and have a newer one in their group. */
+export function notNewest(snapshots: readonly Snapshot[]): Snapshot[] {
+  const there = snapshots.filter(({ state }) => state === 'there');
+  return there.filter((each) => there.some(({ group, name }) => group === each.group && name.time > each.name.time));
+}
+
 export interface OpenSession {
   readonly session: BackupSession;
   readonly group: Group;

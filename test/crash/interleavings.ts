@@ -28,6 +28,7 @@ import {
   type Group,
   type InterleavingPlan,
   type InterleavingReport,
+  notNewest,
   type OpenSession,
   type Snapshot,
   scopeOf,
@@ -113,7 +114,7 @@ class World {
       [12, () => this.#forget()],
       [16, () => this.#collect()],
       [4, () => this.#verify()],
-      [3, () => this.#prune()],
+      [5, () => this.#prune()],
       [10, () => this.#start('read', () => this.#readOne())],
       [6, () => this.#start('reader', () => this.#readBeside())],
       [2, () => this.#crash()],
@@ -274,10 +275,10 @@ class World {
 
   /** Carries out a plan of one group that keeps its newest. */
   #prune(): void {
-    const group = this.#pick(Object.keys(GROUPS) as Group[]);
-    const ofGroup = [...this.#snapshots.values()].filter((each) => each.name.group === group && each.state === 'there');
-    const going = ofGroup.sort((a, b) => a.name.time - b.name.time).slice(0, -1);
-    if (going.length === 0) return;
+    const older = notNewest([...this.#snapshots.values()]);
+    if (older.length === 0) return;
+    const { group } = this.#pick(older);
+    const going = older.filter((each) => each.group === group);
     for (const snapshot of going) snapshot.state = 'going';
     this.#start('prune', async () => {
       const groups = [{ group: parseGroup(group), times: going.map(({ name }) => name.time) }];
