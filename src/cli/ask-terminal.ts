@@ -30,8 +30,8 @@ export function openTerminal(path = '/dev/tty'): Terminal | undefined {
   }
   return {
     ask: async (question, hidden) => {
-      writeSync(fd, printable(question));
-      const answer = await readLine(path, (bytes) => (hidden ? undefined : writeSync(fd, bytes)));
+      const ask = (): void => void writeSync(fd, printable(question));
+      const answer = await readLine(path, ask, (bytes) => (hidden ? undefined : writeSync(fd, bytes)));
       writeSync(fd, '\n');
       return answer;
     },
@@ -40,13 +40,14 @@ export function openTerminal(path = '/dev/tty'): Terminal | undefined {
   };
 }
 
-/** Reads raw, so that the terminal itself echoes nothing. */
-async function readLine(path: string, echo: (bytes: Uint8Array) => void): Promise<string> {
+/** Reads raw, so that the terminal itself echoes nothing: from before it is asked, for some type as soon as they see the question. */
+async function readLine(path: string, ask: () => void, echo: (bytes: Uint8Array) => void): Promise<string> {
   // A stream of its own closes what it reads from.
   const input = new ReadStream(openSync(path, 'r+'));
   const typed: number[] = [];
   input.setRawMode(true);
   try {
+    ask();
     for await (const data of input) {
       for (const byte of data as Buffer) {
         if (ENTERS.includes(byte)) return Buffer.from(typed).toString();
