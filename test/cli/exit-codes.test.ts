@@ -74,7 +74,7 @@ test('the manual names the limits as the sources have them', () => {
 
 test('the manual names every variable of the environment that the sources look at', () => {
   const names = new Set<string>();
-  const root = new URL('../../src', import.meta.url);
+  const root = new URL('../../src/', import.meta.url);
   for (const file of readdirSync(root, { recursive: true, encoding: 'utf8' })) {
     if (!file.endsWith('.ts')) continue;
     for (const [, name] of readFileSync(new URL(file, root), 'utf8').matchAll(/process\.env(?:\.|\[')([A-Z_]+)/g))

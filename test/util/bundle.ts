@@ -6,7 +6,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
-const cache = fileURLToPath(new URL('../../node_modules/.cache', import.meta.url));
+const cache = fileURLToPath(new URL('../../node_modules/.cache/', import.meta.url));
 
 /** Bundles TypeScript text whose imports are relative to `src/`; returns the address of the program. */
 export async function bundle(t: Pick<TestContext, 'after'>, contents: string): Promise<URL> {

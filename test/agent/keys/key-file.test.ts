@@ -34,7 +34,7 @@ const FIELDS = {
 };
 const PASSPHRASE = 'correct horse battery staple';
 const key = deriveDataKey(Buffer.alloc(32, 7));
-const vectors = new URL('../../vectors', import.meta.url);
+const vectors = new URL('../../vectors/', import.meta.url);
 
 const typed = (text: string) => async () => text;
 const fails = async (code: string, run: () => unknown, message = /./) =>

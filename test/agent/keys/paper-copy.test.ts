@@ -17,7 +17,7 @@ const FIELDS = {
   modified: '2026-11-20T00:00:00.000Z',
 };
 const key = deriveDataKey(Buffer.alloc(32, 7));
-const vectors = new URL('../../vectors', import.meta.url);
+const vectors = new URL('../../vectors/', import.meta.url);
 const never = () => assert.fail('asked');
 const fails = async (code: string, message: RegExp, text: string, passphrase: () => Promise<string> = never) =>
   await assert.rejects(readPaperCopy('p', text, passphrase), (error) => {
