@@ -383,9 +383,9 @@ describe('beside others', () => {
     );
     let running: Promise<VerifyReport>;
     // Not before it reads packs: a snapshot that is forgotten before it was looked up is refused as unknown.
-    await new Promise<void>((onProgress) => {
-      const everything = { provedSinceMs: Date.now(), rateLimitBytes: 500_000 };
-      running = open.store.verify({ ...everything, snapshot: one.name }, { signal: NO_SIGNAL, onProgress });
+    await new Promise<void>((resolve) => {
+      const request = { snapshot: one.name, provedSinceMs: Date.now(), rateLimitBytes: 500_000 };
+      running = open.store.verify(request, { signal: NO_SIGNAL, onProgress: () => resolve() });
     });
     await open.store.forget(one.name);
     await open.store.collectGarbage({ signal: NO_SIGNAL }, async (gc) => gc.sweep(gc.plan(await gc.mark())));
