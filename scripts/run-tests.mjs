@@ -1,8 +1,9 @@
-// Runs test files under node:test with the TypeScript loader. Usage: node scripts/run-tests.mjs [--fast] [path-part ...]
+// Runs test files under node:test, bundled. Usage: node scripts/run-tests.mjs [--fast] [path-part ...]
 // --fast leaves out what starts programs, mounts or kill loops by the dozen, waits, or tries everything; path parts choose files by name.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { bundleTests } from './bundle-tests.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const SLOW = [
@@ -13,11 +14,27 @@ const SLOW = [
   'test/support/',
   'test/agent/nbd/',
   'test/agent/sources/',
+  'test/agent/backup/page-cutter.test.ts',
   'test/agent/backup/run-backup.test.ts',
+  'test/agent/keys/key-file.test.ts',
+  'test/agent/keys/recovery-key.test.ts',
   'test/agent/tree/select/exclude-oracle.test.ts',
   'test/agent/tree/restore/restore-tree.test.ts',
+  'test/agent/tree/restore/restore-hostile.test.ts',
+  'test/agent/tar/fuzz-tar.test.ts',
+  'test/agent/tree/browse/walk-tree.test.ts',
+  'test/chunker/cut-module.test.ts',
   'test/chunker/cut-stream.test.ts',
+  'test/chunker/list.test.ts',
+  'test/chunker/cut-vectors.test.ts',
+  'test/datastore/accounting/account.test.ts',
   'test/datastore/config.test.ts',
+  'test/datastore/encrypted/without-key.test.ts',
+  'test/datastore/index/snapshot.test.ts',
+  'test/datastore/control/control.test.ts',
+  'test/datastore/repair/repair.test.ts',
+  'test/datastore/sessions/rules.test.ts',
+  'test/datastore/limits/held-limits.test.ts',
   'test/datastore/encrypted/sessions.test.ts',
   'test/datastore/gc/collect-garbage.test.ts',
   'test/datastore/snapshots/group-store.test.ts',
@@ -44,15 +61,17 @@ if (files.length === 0) {
   console.error(`run-tests: no test file matches ${parts.join(' ')}`);
   process.exit(1);
 }
+const bundles = await bundleTests(files);
+const bundleOf = (name) => bundles[files.indexOf(name)];
 const sampled = fast ? files.filter((name) => name in SAMPLED) : [];
 const whole = files.filter((name) => !sampled.includes(name));
 const results = [
-  ...(whole.length === 0 ? [] : [run(whole)]),
-  ...sampled.map((name) => run([`--test-name-pattern=${SAMPLED[name]}`, name])),
+  ...(whole.length === 0 ? [] : [run(whole.map(bundleOf))]),
+  ...sampled.map((name) => run([`--test-name-pattern=${SAMPLED[name]}`, bundleOf(name)])),
 ];
 process.exit(results.find((status) => status !== 0) ?? 0);
 
 function run(more) {
-  const options = ['--import', 'tsx', '--test', '--test-reporter=spec', '--test-concurrency=2', ...more];
+  const options = ['--enable-source-maps', '--test', '--test-reporter=spec', '--test-concurrency=2', ...more];
   return spawnSync(process.execPath, options, { stdio: ['ignore', 'inherit', 'inherit'] }).status ?? 1;
 }

@@ -81,7 +81,9 @@ export class MemoryStore {
     for (const { length: wanted, seed } of pieces) {
       for (let left = wanted; left > 0; ) {
         const length = Math.min(left, PAGE_BYTES - pageBytes);
-        const bytes = seed === undefined ? Buffer.alloc(length) : pattern(length, seed);
+        // No byte of data is zero: what reads as zero is a hole.
+        const bytes =
+          seed === undefined ? Buffer.alloc(length) : Buffer.from(pattern(length, seed).map((byte) => byte | 1));
         parts.push(bytes);
         if (seed === undefined) builder.addHole(length);
         else builder.addData(length, this.put(Kind.data, new Uint8Array(0), bytes));
