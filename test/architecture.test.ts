@@ -19,9 +19,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   jobs: [],
   auth: [],
   notify: [],
+  state: ['auth', 'jobs'],
+  daemon: ['datastore', 'transport', 'agent', 'jobs', 'auth', 'state', 'api'],
   replication: ['datastore', 'transport'],
   api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'replication', 'auth', 'notify'],
-  cli: ['chunker', 'datastore', 'transport', 'agent'],
+  cli: ['chunker', 'datastore', 'transport', 'agent', 'auth', 'state', 'daemon'],
 };
 
 /** Open to all folders; they may import only these of ours. */
@@ -32,6 +34,7 @@ const INTERFACE_ONLY: Readonly<Record<string, readonly string[]>> = {
   transport: ['datastore'],
   replication: ['datastore'],
   cli: ['chunker'],
+  state: ['auth', 'jobs'],
 };
 
 /** Numbers that name a choice of the user, and no machinery. */
