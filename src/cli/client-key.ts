@@ -10,14 +10,13 @@ import {
 } from '../agent/keys/last-snapshots.ts';
 import { implausibleLabel, requireSigned } from '../agent/keys/manifest-signature.ts';
 import type { DataKey } from '../chunker/data-key.ts';
-import type { ReadDatastore } from '../datastore/read-datastore.ts';
+import type { Query } from '../datastore/control/query.ts';
+import { findSnapshot } from '../datastore/snapshots/find-snapshot.ts';
 import type { SnapshotName } from '../datastore/snapshots/group-store.ts';
 import type { Manifest } from '../schema/manifest.ts';
-import { parseSnapshotRef } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { findSnapshot } from './find-snapshot.ts';
 import { existingPassphrase, keyPassphrase } from './passphrase.ts';
-import { type CommonOptions, warn } from './repository.ts';
+import { type CommonOptions, snapshotRequest, warn } from './repository.ts';
 
 export interface KeyOptions extends CommonOptions {
   readonly keyfile?: string;
@@ -69,19 +68,26 @@ export async function openKeyAt(path: string, passphraseFile: string | undefined
   return { path, file, key: await openKeyFile(path, file, passphrase) };
 }
 
+/** Whoever answers questions about snapshots. */
+export interface Answering {
+  readonly storeId: string;
+  ask<Argument, Answer>(query: Query<Argument, Answer>, argument: Argument): Promise<Answer>;
+}
+
 /**
  * Finds a snapshot and checks what can be checked before it is read: its key, its signature, its label, and for `latest` that it is not
  * older than what this client remembers.
  * @throws `not-found`, `manifest-altered`, `key-missing`, `key-wrong`, `snapshot-older`.
  */
 export async function findTrusted(
-  store: Pick<ReadDatastore, 'groups' | 'config'>,
+  repository: Answering,
   text: string,
   options: KeyOptions,
   key: DataKey | undefined,
 ): Promise<{ name: SnapshotName; manifest: Manifest }> {
-  const found = await findSnapshot(store.groups, text, options);
-  await requireTrusted(store.config.store, found, parseSnapshotRef(text).time === undefined, options, key);
+  const request = snapshotRequest(text, options);
+  const found = await repository.ask(findSnapshot, request);
+  await requireTrusted(repository.storeId, found, request.time === null, options, key);
   return found;
 }
 

@@ -7,14 +7,15 @@ import { type SnapshotName, snapshotLabel } from '../datastore/snapshots/group-s
 import type { Archive } from '../schema/manifest.ts';
 import { type Namespace, parseSnapshotRef } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { findTrusted, type KeyOptions } from './client-key.ts';
+import { type Answering, findTrusted, type KeyOptions } from './client-key.ts';
 import type { ServingView } from './serving-view.ts';
 
 /** A list that is longer would take longer to read than a client waits. */
 const MAX_LISTED = 16_384;
 
 export interface NbdExportsOptions {
-  readonly store: Pick<ReadDatastore, 'groups' | 'config'>;
+  readonly store: Pick<ReadDatastore, 'groups'>;
+  readonly repository: Answering;
   readonly ns: Namespace;
   readonly common: KeyOptions;
   /** Opens the encrypted ones; others are listed, and cannot be opened. */
@@ -80,10 +81,10 @@ export class NbdExports implements ServedExports {
 
   /** @throws `not-found`, `bad-name`, what `open` throws, and for an encrypted snapshot what `findTrusted` throws. */
   async find(name: string): Promise<ServedDisk> {
-    const { store, common, key, view, environment } = this.#options;
+    const { repository, common, key, view, environment } = this.#options;
     const cut = name.lastIndexOf('/');
     const text = name.slice(0, Math.max(0, cut));
-    const { name: snapshot, manifest } = await findTrusted(store, text, common, key);
+    const { name: snapshot, manifest } = await findTrusted(repository, text, common, key);
     const archive = manifest.client.archives.find((each) => each.name === name.slice(cut + 1));
     if (archive === undefined || !isDisk(archive))
       throw new HoldfastError(

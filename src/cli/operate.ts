@@ -5,8 +5,9 @@ import type { Operation, Work } from '../datastore/control/operation.ts';
 import { Layout } from '../datastore/layout.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { interruptSignal } from './interrupt.ts';
+import { withHeldDatastore } from './local-store.ts';
 import { Progress } from './progress.ts';
-import { type CommonOptions, repositoryPath, warn, withHeldDatastore } from './repository.ts';
+import { type CommonOptions, repositoryPath, warn } from './repository.ts';
 
 /** A holder that just starts takes so long to listen; one that never does is a program without a control socket. */
 const HOLDER_TIMEOUT_MS = 5000;

@@ -1,14 +1,9 @@
 // What every command needs to begin: where the repository is, how to print, and the worker threads of this process.
 import { availableParallelism } from 'node:os';
-import { resolve } from 'node:path';
-import { ControlServer } from '../datastore/control/control-server.ts';
-import { HeldDatastore } from '../datastore/held-datastore.ts';
-import { Layout } from '../datastore/layout.ts';
-import { ReadDatastore } from '../datastore/read-datastore.ts';
-import { type Namespace, parseNamespace } from '../schema/names.ts';
+import type { SnapshotRequest } from '../datastore/snapshots/find-snapshot.ts';
+import { type Namespace, parseNamespace, parseSnapshotRef } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
-import { OPERATIONS } from './operations.ts';
 import { type OutputFormat, printable } from './output.ts';
 
 /** The user of a local datastore: whoever may write to its directory. */
@@ -36,6 +31,12 @@ export function namespaceOf(options: CommonOptions): Namespace {
   return parseNamespace(options.ns ?? '');
 }
 
+/** The snapshot that a word such as `vm/101/latest` means, in the namespace of --ns. @throws `bad-name`. */
+export function snapshotRequest(text: string, options: CommonOptions): SnapshotRequest {
+  const { group, time } = parseSnapshotRef(text);
+  return { ns: namespaceOf(options), group, time: time ?? null };
+}
+
 /** Threads to use: --workers, else one per processor. */
 export function workerCount(options: CommonOptions): number {
   if (options.workers === undefined) return Math.min(MAX_WORKERS, availableParallelism());
@@ -47,58 +48,6 @@ export function workerCount(options: CommonOptions): number {
     );
   }
   return count;
-}
-
-/** Runs `use` with the datastore held for writing and open to requests of other processes, and closes everything after it. */
-export async function withHeldDatastore<Result>(
-  root: string,
-  workers: number,
-  use: (store: HeldDatastore, pool: WorkerPool) => Promise<Result>,
-): Promise<{ result: Result; indexGrowthBytes: number }> {
-  let store: HeldDatastore | undefined;
-  const pool = startPool(workers, (entry) => store?.noteQuarantined(entry));
-  try {
-    store = await HeldDatastore.open(root, pool);
-    for (const warning of store.warnings) warn(warning);
-    const control = await listen(root, store);
-    let result: Result;
-    try {
-      result = await use(store, pool);
-      await control?.close();
-    } catch (error) {
-      await control?.close();
-      // The first error is the one to show; closing still releases lock and threads.
-      await store.close().catch(() => undefined);
-      throw error;
-    }
-    return { result, ...(await store.close()) };
-  } finally {
-    await pool.close();
-  }
-}
-
-/** A file system without sockets keeps nobody from a backup. */
-async function listen(root: string, store: HeldDatastore): Promise<ControlServer | undefined> {
-  try {
-    return await ControlServer.start(store, new Layout(resolve(root)), OPERATIONS);
-  } catch (error) {
-    warn(`other processes cannot use ${root} meanwhile: no control socket (${(error as Error).message})`);
-    return undefined;
-  }
-}
-
-/** Runs `use` with the datastore open for reading. */
-export async function withReadDatastore<Result>(
-  root: string,
-  use: (store: ReadDatastore) => Promise<Result>,
-  evenOffline = false,
-): Promise<Result> {
-  const store = await ReadDatastore.open(root, evenOffline);
-  try {
-    return await use(store);
-  } finally {
-    store.close();
-  }
 }
 
 export function startPool(workers: number, onQuarantined: (entry: number) => void): WorkerPool {

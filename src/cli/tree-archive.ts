@@ -1,14 +1,13 @@
 // A tree archive of a snapshot, open for reading: the one place where commands that look into trees open objects.
 import { rootOf, type TreeRoot } from '../agent/tree/browse/describe-entry.ts';
 import type { GetObject } from '../agent/tree/read-tree.ts';
-import type { DataKey } from '../chunker/data-key.ts';
-import type { OpenObjects, ReadDatastore } from '../datastore/read-datastore.ts';
 import { snapshotLabel } from '../datastore/snapshots/group-store.ts';
 import type { Archive, Manifest } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
-import { findTrusted, type KeyOptions, readKey, unlockFor } from './client-key.ts';
-import { repositoryPath, startPool, warn, withReadDatastore, workerCount } from './repository.ts';
+import { findTrusted, type KeyOptions, readKey } from './client-key.ts';
+import { withRepository } from './open-repository.ts';
+import { workerCount } from './repository.ts';
 
 export interface TreeArchive {
   /** `vm/101/2026-11-20T02:00:00Z`. */
@@ -36,37 +35,15 @@ export async function withTreeArchive(
   use: (tree: TreeArchive) => Promise<void>,
 ): Promise<void> {
   const key = await readKey(options);
-  await withReadDatastore(repositoryPath(options), async (store) => {
-    const { name, manifest } = await findTrusted(store, snapshotText, options, key);
+  await withRepository(options, async (repository) => {
+    const found = await findTrusted(repository, snapshotText, options, key);
+    const { name, manifest } = found;
     const archive = treeOf(manifest, archiveName);
+    const { get, pool } = await repository.open([found], key, expectedLookups(archive));
     const { space } = manifest.server;
-    const { objects, get } = openTreeObjects(store, expectedLookups(archive), manifest, key);
-    let pool: WorkerPool | undefined;
-    const start = async (): Promise<WorkerPool> => {
-      pool = startPool(workerCount(options), () => {});
-      await objects.join(pool);
-      return pool;
-    };
-    try {
-      await use({ snapshot: snapshotLabel(name), archive, root: rootOf(archive), space, get, pool: start });
-    } finally {
-      await pool?.close();
-    }
+    const root = rootOf(archive);
+    await use({ snapshot: snapshotLabel(name), archive, root, space, get, pool: () => pool(workerCount(options)) });
   });
-}
-
-/** Objects of one snapshot, read in this thread. */
-export function openTreeObjects(
-  store: ReadDatastore,
-  expectedLookups: number,
-  manifest: Manifest,
-  key: DataKey | undefined,
-): { objects: OpenObjects; get: GetObject } {
-  const objects = store.objects(expectedLookups);
-  for (const warning of objects.warnings) warn(warning);
-  unlockFor(objects, manifest, key);
-  const { space } = manifest.server;
-  return { objects, get: async (id) => objects.source.get(space, id) };
 }
 
 function treeOf(manifest: Manifest, name: string): Archive {

@@ -20,7 +20,7 @@ import { type BackupResult, runBackup } from '../../src/agent/backup/run-backup.
 import { runRestore } from '../../src/agent/restore/run-restore.ts';
 import { PUBLIC_CUT_SEED } from '../../src/chunker/cut-parameters.ts';
 import { type DataKey, deriveDataKey } from '../../src/chunker/data-key.ts';
-import { diffArchives } from '../../src/datastore/accounting/extent-diff.ts';
+import { diffArchives, type Extent } from '../../src/datastore/accounting/extent-diff.ts';
 import { ReadDatastore } from '../../src/datastore/read-datastore.ts';
 import type { Manifest } from '../../src/schema/manifest.ts';
 import { formatTime, parseGroup, parseNamespace } from '../../src/schema/names.ts';
@@ -211,7 +211,8 @@ test('a change map builds on a snapshot of the same key, and reads in full after
     never,
     never,
   ];
-  const extents = [...diffArchives(before, after, (id) => objects.source.get(space, id))];
+  const extents: Extent[] = [];
+  for await (const each of diffArchives(before, after, (id) => objects.source.get(space, id))) extents.push(each);
   store.close();
   const [extent] = extents;
   assert.equal(extents.length, 1);

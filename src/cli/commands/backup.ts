@@ -18,9 +18,10 @@ import {
   rememberedGroup,
 } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
+import { withHeldDatastore } from '../local-store.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
-import { LOCAL_OWNER, namespaceOf, repositoryPath, warn, withHeldDatastore, workerCount } from '../repository.ts';
+import { LOCAL_OWNER, namespaceOf, repositoryPath, warn, workerCount } from '../repository.ts';
 import { addTreeOptions, type TreeCommandOptions, treeOptions } from '../tree-options.ts';
 
 /** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */

@@ -7,9 +7,10 @@ import { Layout } from '../../datastore/layout.ts';
 import { changeLimits, readLimits } from '../../datastore/limits/limits-file.ts';
 import type { Limits } from '../../schema/limits-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { withReadDatastore } from '../local-store.ts';
 import { formatBytes, print, table } from '../output.ts';
 import { parseSize } from '../parse-size.ts';
-import { type CommonOptions, namespaceOf, repositoryPath, withReadDatastore } from '../repository.ts';
+import { type CommonOptions, namespaceOf, repositoryPath } from '../repository.ts';
 
 /** Quotas of a kind that one datastore may have. */
 const MAX_QUOTAS = 10_000;

@@ -1,17 +1,16 @@
 // holdfast datastore verify: reads what is stored, and names what is damaged: which snapshots, archives and byte ranges.
 import type { Command } from 'commander';
-import { ReadDatastore } from '../../datastore/read-datastore.ts';
-import type { SnapshotName } from '../../datastore/snapshots/group-store.ts';
+import { resolveSnapshot } from '../../datastore/snapshots/find-snapshot.ts';
 import { verify } from '../../datastore/verify/verify-operation.ts';
 import type { VerifyReport } from '../../datastore/verify/verify-store.ts';
 import { parseDurationMs } from '../../util/duration.ts';
 import { damageLines, refuseDamage } from '../damage-report.ts';
-import { resolveSnapshot } from '../find-snapshot.ts';
 import { useIdleIo } from '../idle-io.ts';
+import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { parseRateLimit } from '../rate-limit.ts';
-import { type CommonOptions, repositoryPath, workerCount } from '../repository.ts';
+import { type CommonOptions, snapshotRequest, workerCount } from '../repository.ts';
 
 interface VerifyOptions extends CommonOptions {
   readonly snapshot?: string;
@@ -42,20 +41,14 @@ async function run(options: VerifyOptions): Promise<void> {
     rateLimitBytes: parseRateLimit(options.rateLimit),
   };
   const workers = workerCount(options);
-  const snapshot = options.snapshot === undefined ? null : await nameOf(options.snapshot, options);
+  const snapshot =
+    options.snapshot === undefined
+      ? null
+      : await ask(options, resolveSnapshot, snapshotRequest(options.snapshot, options));
   await useIdleIo(AbortSignal.timeout(10_000));
   const report = await operate(options, workers, verify, { ...request, snapshot });
   print(options.outputFormat, { ...report, durationMs: Math.round(performance.now() - started) }, describe);
   refuseDamage(report);
-}
-
-async function nameOf(text: string, options: CommonOptions): Promise<SnapshotName> {
-  const store = await ReadDatastore.open(repositoryPath(options));
-  try {
-    return await resolveSnapshot(store.groups, text, options);
-  } finally {
-    store.close();
-  }
 }
 
 function describe(value: Shown): string {

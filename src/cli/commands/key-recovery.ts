@@ -10,13 +10,14 @@ import {
   recoverDataKey,
 } from '../../agent/keys/recovery-key.ts';
 import type { DataKey } from '../../chunker/data-key.ts';
+import { findSnapshot } from '../../datastore/snapshots/find-snapshot.ts';
 import { snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { findSnapshot } from '../find-snapshot.ts';
 import { addNewKeyOptions, type NewKeyOptions, readText, writeNewKey } from '../new-key-file.ts';
+import { ask } from '../open-repository.ts';
 import { pairs, print } from '../output.ts';
 import { existingPassphrase, newPassphrase, type PassphraseSource, recoveryPassphrase } from '../passphrase.ts';
-import { type CommonOptions, repositoryPath, withReadDatastore } from '../repository.ts';
+import { type CommonOptions, snapshotRequest } from '../repository.ts';
 
 interface RecoveryOptions extends CommonOptions {
   readonly recoveryPassphraseFile?: string;
@@ -88,10 +89,7 @@ async function recover(words: readonly string[], options: RecoverOptions): Promi
 
 /** Reads a manifest and nothing else. */
 async function recoverFromSnapshot(path: string, text: string, options: RecoverOptions): Promise<DataKey> {
-  const { name, manifest } = await withReadDatastore(
-    repositoryPath(options),
-    async ({ groups }) => await findSnapshot(groups, text, options),
-  );
+  const { name, manifest } = await ask(options, findSnapshot, snapshotRequest(text, options));
   const pem = await readText(path, 'recovery key');
   const source = recoveryPassphrase(options.recoveryPassphraseFile, `the recovery key ${path}`);
   const passphrase = isProtectedPem(pem) ? await existingPassphrase(source) : undefined;

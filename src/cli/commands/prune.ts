@@ -1,17 +1,16 @@
 // holdfast prune: thins out snapshots by keep rules. The plan is made first and printed; exactly that plan is carried out.
 import type { Command } from 'commander';
-import { localZone } from '../../datastore/prune/calendar.ts';
 import { isWithoutRules, KEEP_RULES, type KeepCounts, keepsNothing } from '../../datastore/prune/keep-rules.ts';
-import { type PlannedSnapshot, type PrunePlan, planPrune } from '../../datastore/prune/plan.ts';
+import type { PlannedSnapshot, PrunePlan } from '../../datastore/prune/plan.ts';
+import { prunePlan, type ZonedPlan } from '../../datastore/prune/plan-query.ts';
 import { type PruneResult, removalsOf, removePruned } from '../../datastore/prune/prune-operation.ts';
-import type { GroupStore } from '../../datastore/snapshots/group-store.ts';
-import { persistedClockMs } from '../../datastore/store-clock.ts';
-import { type GroupName, type Namespace, parseGroup } from '../../schema/names.ts';
+import { type Namespace, parseGroup } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { interruptSignal } from '../interrupt.ts';
+import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
 import { print, table } from '../output.ts';
-import { type CommonOptions, namespaceOf, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+import { type CommonOptions, namespaceOf, warn } from '../repository.ts';
 
 const MAX_COUNT = 1_000_000;
 
@@ -56,7 +55,7 @@ async function prunes(options: PruneCommandOptions): Promise<void> {
   for (const warning of plan.warnings) warn(warning);
   if (isWithoutRules(counts)) warn('no keep rule was given (such as --keep-daily 7): every snapshot is kept');
   // Printed before anything goes, so that it is there whatever happens then.
-  if (options.outputFormat === 'text') print('text', rows, (all) => describe(all, options.dryRun === true));
+  if (options.outputFormat === 'text') print('text', rows, (all) => describe(all, plan.zone, options.dryRun === true));
   const done = options.dryRun === true ? rows : await carryOut(options, ns, plan, rows);
   if (options.outputFormat !== 'text') print(options.outputFormat, done, () => '');
 }
@@ -80,27 +79,14 @@ function checkMeant(options: PruneCommandOptions, counts: KeepCounts): void {
 }
 
 /** The plan, made without holding the datastore: it runs beside a backup and from a read-only file system. */
-async function planned(options: PruneCommandOptions, ns: Namespace, counts: KeepCounts): Promise<PrunePlan> {
-  const zone = localZone();
-  if (zone.warning !== undefined) warn(zone.warning);
+async function planned(options: PruneCommandOptions, ns: Namespace, counts: KeepCounts): Promise<ZonedPlan> {
+  const group = options.group === undefined ? null : parseGroup(options.group);
   const interrupt = interruptSignal();
   try {
-    return await withReadDatastore(repositoryPath(options), async ({ groups: reader, layout }) => {
-      const groups = await groupsOf(reader, ns, options);
-      const clockMs = await persistedClockMs(layout.clock);
-      return await planPrune(reader, { ns, groups, counts, clockMs }, interrupt.signal);
-    });
+    return await ask(options, prunePlan, { ns, group, counts }, interrupt.signal);
   } finally {
     interrupt.stop();
   }
-}
-
-async function groupsOf(reader: GroupStore, ns: Namespace, options: PruneCommandOptions): Promise<GroupName[]> {
-  if (options.group === undefined) return await reader.groups(ns);
-  const group = parseGroup(options.group);
-  if ((await reader.groups(ns)).includes(group)) return [group];
-  const where = ns === '' ? '' : ` in namespace ${ns}`;
-  throw new HoldfastError('not-found', `there is no group ${group}${where}; see: holdfast snapshot list`);
 }
 
 /** Removes what the plan says, and returns what became of each snapshot. */
@@ -127,13 +113,13 @@ async function carryOut(
   });
 }
 
-function describe(rows: readonly PlannedSnapshot[], isDryRun: boolean): string {
+function describe(rows: readonly PlannedSnapshot[], zone: string, isDryRun: boolean): string {
   const going = rows.filter(({ keep }) => !keep).length;
   const plan = table(
     ['snapshot', 'plan', 'rule'],
     rows.map(({ snapshot, keep, rule }) => [snapshot, keep ? 'keep' : 'remove', rule ?? '']),
   );
-  const summary = `${rows.length - going} stay, ${going} go; days and weeks are those of ${localZone().name}`;
+  const summary = `${rows.length - going} stay, ${going} go; days and weeks are those of ${zone}`;
   return `${plan}\n\n${summary}${isDryRun ? '; nothing was removed (--dry-run)' : ''}`;
 }
 

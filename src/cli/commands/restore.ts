@@ -1,14 +1,14 @@
 // holdfast restore vm/101/latest disk0.img TARGET|-: finds the snapshot, opens its objects, and leaves the rest to the kind of the archive.
 import { type Command, Option } from 'commander';
 import type { DataKey } from '../../chunker/data-key.ts';
-import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { addReadKeyOptions, findTrusted, type KeyOptions, readKey, unlockFor } from '../client-key.ts';
+import { addReadKeyOptions, findTrusted, type KeyOptions, readKey } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
+import { type FoundSnapshot, type Repository, withRepository } from '../open-repository.ts';
 import { Progress } from '../progress.ts';
-import { repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
+import { workerCount } from '../repository.ts';
 import { restoreDisk } from './restore-disk.ts';
 import type { RestorePlace, WithObjects } from './restore-place.ts';
 import { addTarOptions, restoreTar, type TarRestoreOptions, targetOf } from './restore-tar.ts';
@@ -49,21 +49,22 @@ async function restore(
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
   try {
-    await withReadDatastore(repositoryPath(options), async (store) => {
-      const { manifest } = await findTrusted(store, snapshotText, options, key);
+    await withRepository(options, async (repository) => {
+      const found = await findTrusted(repository, snapshotText, options, key);
+      const { manifest } = found;
       const archive = archiveOf(manifest, archiveName);
       const place: RestorePlace = {
         snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
         archive,
         space: manifest.server.space,
         target,
-        averageBytes: store.config.chunk.averageBytes,
+        averageBytes: await repository.averageBytes(),
         workers: workerCount(options),
         signal: interrupt.signal,
         onProgress: (done, total) => progress.update(archiveName, done, total),
         endProgress: () => progress.end(),
         durationMs: () => Math.round(performance.now() - started),
-        withObjects: objectsOf(store, manifest, key),
+        withObjects: objectsOf(repository, found, key),
       };
       if (options.tar !== undefined) return await restoreTar(place, options);
       if (archive.kind === 'tree') return await restoreTree(place, options);
@@ -76,20 +77,13 @@ async function restore(
   }
 }
 
-/** Opens the objects of a snapshot in this thread and in a pool. */
-function objectsOf(store: ReadDatastore, manifest: Manifest, key: DataKey | undefined): WithObjects {
+/** Opens the objects of a snapshot in a pool. */
+function objectsOf(repository: Repository, found: FoundSnapshot, key: DataKey | undefined): WithObjects {
   return async (workers, lookups, use) => {
-    const pool = startPool(workers, () => {});
-    try {
-      const objects = store.objects(lookups);
-      for (const warning of objects.warnings) warn(warning);
-      unlockFor(objects, manifest, key);
-      await objects.join(pool);
-      const { space } = manifest.server;
-      return await use(pool, (id) => pool.call(0, 'store.read', { space, id }));
-    } finally {
-      await pool.close();
-    }
+    const objects = await repository.open([found], key, lookups);
+    const pool = await objects.pool(workers);
+    const { space } = found.manifest.server;
+    return await use(pool, (id) => pool.call(0, 'store.read', { space, id }));
   };
 }
 

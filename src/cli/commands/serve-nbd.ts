@@ -13,9 +13,11 @@ import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { addReadKeyOptions, type KeyOptions, readKey } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
+import { withReadDatastore } from '../local-store.ts';
 import { NbdExports, parseExport } from '../nbd-exports.ts';
+import { LocalRepository } from '../open-repository.ts';
 import { pairs, print } from '../output.ts';
-import { namespaceOf, repositoryPath, startPool, warn, withReadDatastore, workerCount } from '../repository.ts';
+import { namespaceOf, repositoryPath, startPool, warn, workerCount } from '../repository.ts';
 import { ServingView } from '../serving-view.ts';
 
 interface ServeNbdOptions extends KeyOptions {
@@ -105,7 +107,8 @@ async function prepareExports(
     nodes: new NodeCache(NODE_CACHE_BYTES),
     read: threads.read.bind(threads),
   };
-  return new NbdExports({ store, ns, common: options, key, view, environment, only, report: warn });
+  const repository = new LocalRepository(store);
+  return new NbdExports({ store, repository, ns, common: options, key, view, environment, only, report: warn });
 }
 
 /** Said once it can be connected to: scripts wait for this line. */

@@ -1,19 +1,17 @@
 // holdfast snapshot diff: which ranges of a disk, or which files of a tree, differ between two snapshots, written as they are found.
 import type { Command } from 'commander';
 import { rootOf } from '../../agent/tree/browse/describe-entry.ts';
-import type { DataKey } from '../../chunker/data-key.ts';
 import { diffArchives, type Extent, type ExtentKind, pageBytesOf } from '../../datastore/accounting/extent-diff.ts';
-import type { ReadDatastore } from '../../datastore/read-datastore.ts';
 import { snapshotLabel } from '../../datastore/snapshots/group-store.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { addReadKeyOptions, findTrusted, type KeyOptions, readKey, unlockFor } from '../client-key.ts';
+import { addReadKeyOptions, findTrusted, type KeyOptions, readKey } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
+import { withRepository } from '../open-repository.ts';
 import { formatBytes, printable } from '../output.ts';
-import { type CommonOptions, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+import { type CommonOptions, warn } from '../repository.ts';
 import { StreamOutput } from '../stream-output.ts';
-import { openTreeObjects } from '../tree-archive.ts';
 import { writeTreeDiff } from '../tree-diff-output.ts';
 
 /** Objects that a diff looks up, at most a few lists and pages for each extent: the index stays on disk. */
@@ -40,9 +38,9 @@ async function diff(
   const key = await readKey(options);
   const interrupt = interruptSignal();
   try {
-    await withReadDatastore(repositoryPath(options), async (store) => {
-      const before = await findTrusted(store, beforeText, options, key);
-      const after = await findTrusted(store, afterText, options, key);
+    await withRepository(options, async (repository) => {
+      const before = await findTrusted(repository, beforeText, options, key);
+      const after = await findTrusted(repository, afterText, options, key);
       const name = archiveName ?? onlyDisk(before.manifest, after.manifest);
       const archives = { before: archiveOf(before.manifest, name), after: archiveOf(after.manifest, name) };
       requireComparable(before.manifest, after.manifest, archives.before, archives.after);
@@ -53,8 +51,8 @@ async function diff(
         bytesBefore: archives.before.sizeBytes,
         bytesAfter: archives.after.sizeBytes,
       };
+      const { get } = await repository.open([before, after], key, EXPECTED_LOOKUPS);
       if (archives.after.kind === 'tree') {
-        const { get } = openTreeObjects(store, EXPECTED_LOOKUPS, after.manifest, key);
         const [old, fresh] = [rootOf(archives.before), rootOf(archives.after)];
         await writeTreeDiff(head, get, old, fresh, options.outputFormat, interrupt.signal);
         return;
@@ -63,7 +61,7 @@ async function diff(
         pageBytes: pageBytesOf(archives.after),
         averageChunkBytes: archives.after.chunker?.averageBytes ?? null,
       };
-      const extents = extentsOf(store, archives.before, archives.after, after.manifest, key);
+      const extents = diffArchives(archives.before, archives.after, get);
       await write({ ...head, ...cut }, extents, options, interrupt.signal);
     });
   } finally {
@@ -71,23 +69,10 @@ async function diff(
   }
 }
 
-function extentsOf(
-  store: ReadDatastore,
-  before: Archive,
-  after: Archive,
-  manifest: Manifest,
-  key: DataKey | undefined,
-): Iterable<Extent> {
-  const objects = store.objects(EXPECTED_LOOKUPS);
-  for (const warning of objects.warnings) warn(warning);
-  unlockFor(objects, manifest, key);
-  return diffArchives(before, after, (id) => objects.source.get(manifest.server.space, id));
-}
-
 /** JSON is one object whose extents stand a line each; text is a table without a bottom, and the sums under it. */
 async function write(
   head: Readonly<Record<string, string | number | null>>,
-  extents: Iterable<Extent>,
+  extents: AsyncIterable<Extent>,
   { outputFormat }: CommonOptions,
   signal: AbortSignal,
 ): Promise<void> {
@@ -100,7 +85,7 @@ async function write(
       ? `${printable(`${head.before} -> ${head.after}, ${head.archive}`)}; exact to the chunk\n${'offset'.padStart(16)}  ${'length'.padStart(16)}  kind\n`
       : `${JSON.stringify(head).slice(0, -1)},"granularity":"chunk","extents":[`,
   );
-  for (const extent of extents) {
+  for await (const extent of extents) {
     const { offset, length, kind } = extent;
     output.add(
       isText

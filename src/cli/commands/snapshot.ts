@@ -1,21 +1,16 @@
 // holdfast snapshot list | show | files | find | cat | diff | forget | protect | lock | note
 import type { Command } from 'commander';
-import { readAccounting } from '../../datastore/accounting/accounting-file.ts';
-import type { Layout } from '../../datastore/layout.ts';
-import { type GroupStore, type SnapshotName, snapshotLabel } from '../../datastore/snapshots/group-store.ts';
-import { remainingLockMs } from '../../datastore/snapshots/retention-lock.ts';
+import { resolveSnapshot } from '../../datastore/snapshots/find-snapshot.ts';
+import type { SnapshotName } from '../../datastore/snapshots/group-store.ts';
+import { type ListedSnapshot, listSnapshots, showSnapshot } from '../../datastore/snapshots/list-snapshots.ts';
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
-import { persistedClockMs } from '../../datastore/store-clock.ts';
-import { Proofs } from '../../datastore/verify/proofs.ts';
-import type { Accounting } from '../../schema/accounting-file.ts';
-import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { durationText, parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { findSnapshot, resolveSnapshot } from '../find-snapshot.ts';
+import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
-import { type CommonOptions, namespaceOf, repositoryPath, warn, withReadDatastore } from '../repository.ts';
+import { type CommonOptions, namespaceOf, snapshotRequest, warn } from '../repository.ts';
 import { addDiffCommand } from './snapshot-diff.ts';
 import { addFilesCommands } from './snapshot-files.ts';
 
@@ -74,45 +69,9 @@ function checkNote(notes: string): string {
   throw new HoldfastError('too-large', `a note takes at most ${MAX_NOTE_LENGTH} characters, not ${notes.length}`);
 }
 
-interface Listed {
-  readonly snapshot: string;
-  readonly time: number;
-  readonly sequence: number | null;
-  readonly owner: string | null;
-  readonly bytes: number | null;
-  /** What its session stored on disk. */
-  readonly bytesStored: number | null;
-  /** What only it needs, as of the last accounting. */
-  readonly bytesUnique: number | null;
-  readonly archives: readonly string[];
-  readonly protected: boolean;
-  /** Milliseconds of the store clock; null when it is not locked, or no longer. */
-  readonly lockRemainingMs: number | null;
-  readonly suspectClock: boolean;
-  readonly damaged: boolean;
-  /** Fingerprint of the key that encrypts it; null for a plain snapshot. */
-  readonly key: string | null;
-  readonly notes: string;
-  /** Why the manifest cannot be used, when it cannot. */
-  readonly error: string | null;
-}
-
 async function list(groupText: string | undefined, options: CommonOptions): Promise<void> {
-  const ns = namespaceOf(options);
-  const rows = await withReadDatastore(repositoryPath(options), async ({ groups, layout }) => {
-    const unique = new Map(
-      (await readAccounting(layout))?.snapshots.map((row) => [`${row.ns}|${row.group}|${row.time}`, row.bytesUnique]),
-    );
-    const wanted = groupText === undefined ? await groups.groups(ns) : [parseGroup(groupText)];
-    const found: Listed[] = [];
-    for (const group of wanted) {
-      for (const time of await groups.times(ns, group)) {
-        const row = await listed(groups, { ns, group, time }, layout);
-        if (row !== undefined) found.push({ ...row, bytesUnique: unique.get(`${ns}|${group}|${time}`) ?? null });
-      }
-    }
-    return found.sort((a, b) => a.time - b.time);
-  });
+  const group = groupText === undefined ? null : parseGroup(groupText);
+  const rows = await ask(options, listSnapshots, { ns: namespaceOf(options), group });
   for (const row of rows) if (row.error !== null) warn(row.error);
   print(options.outputFormat, rows, (all) =>
     table(
@@ -129,51 +88,7 @@ async function list(groupText: string | undefined, options: CommonOptions): Prom
   );
 }
 
-/** Undefined when the directory holds no manifest: not a snapshot. */
-async function listed(groups: GroupStore, name: SnapshotName, layout: Layout): Promise<Listed | undefined> {
-  const base = { snapshot: snapshotLabel(name), time: name.time };
-  const nothing = {
-    sequence: null,
-    owner: null,
-    bytes: null,
-    bytesStored: null,
-    bytesUnique: null,
-    archives: [],
-    protected: false,
-    lockRemainingMs: null,
-    suspectClock: false,
-    damaged: true,
-    key: null,
-    notes: '',
-  };
-  let manifest: Manifest | undefined;
-  try {
-    manifest = await groups.manifest(name);
-  } catch (error) {
-    if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
-    return { ...base, ...nothing, error: error.message };
-  }
-  if (manifest === undefined) return undefined;
-  const { client, server } = manifest;
-  return {
-    ...base,
-    sequence: server.sequence,
-    owner: server.owner,
-    bytes: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
-    bytesStored: server.bytesStored ?? null,
-    bytesUnique: null,
-    archives: client.archives.map((archive) => archive.name),
-    protected: server.protected,
-    lockRemainingMs: await lockRemaining(server, layout),
-    suspectClock: server.suspectClock,
-    damaged: server.damaged,
-    key: client.key,
-    notes: server.notes,
-    error: null,
-  };
-}
-
-function marks(row: Listed): string {
+function marks(row: ListedSnapshot): string {
   const names = {
     protected: row.protected,
     locked: row.lockRemainingMs !== null,
@@ -192,20 +107,7 @@ function firstLine(text: string): string {
 }
 
 async function show(text: string, options: CommonOptions): Promise<void> {
-  const shown = await withReadDatastore(repositoryPath(options), async ({ groups, layout, config }) => {
-    const { name, manifest } = await findSnapshot(groups, text, options);
-    const accounting = await readAccounting(layout);
-    const proof = (await Proofs.load(layout.verifyState, config.store)).snapshot(manifest.server.session);
-    return {
-      snapshot: snapshotLabel(name),
-      ...manifest.client,
-      ...manifest.server,
-      lockRemainingMs: await lockRemaining(manifest.server, layout),
-      bytesUnique: uniqueBytes(accounting, name),
-      accountedAt: accounting?.time ?? null,
-      verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
-    };
-  });
+  const shown = await ask(options, showSnapshot, snapshotRequest(text, options));
   print(options.outputFormat, shown, (value) => {
     const rows: [string, string][] = [
       ['snapshot', value.snapshot],
@@ -244,22 +146,10 @@ async function show(text: string, options: CommonOptions): Promise<void> {
   });
 }
 
-/** What forgetting it alone would free, as of the last accounting. */
-function uniqueBytes(accounting: Accounting | undefined, { ns, group, time }: SnapshotName): number | null {
-  const row = accounting?.snapshots.find((each) => each.ns === ns && each.group === group && each.time === time);
-  return row?.bytesUnique ?? null;
-}
-
 async function lock(text: string, duration: string, options: CommonOptions): Promise<void> {
   const forMs = parseDurationMs(duration, '--for');
   const result = await operate(options, 1, lockSnapshot, { name: await nameOf(text, options), forMs });
   print(options.outputFormat, result, (value) => `${value.snapshot} is locked ${lockText(value.lockRemainingMs)}`);
-}
-
-/** Null without a lock. Then the clock is not looked at: a store whose clock is damaged can still be listed. */
-async function lockRemaining(server: Manifest['server'], layout: Layout): Promise<number | null> {
-  if (server.lockedUntilClockMs === undefined) return null;
-  return remainingLockMs(server, await persistedClockMs(layout.clock)) || null;
 }
 
 /** The store clock stands still while nobody holds the datastore: only the earliest end is known. */
@@ -296,5 +186,5 @@ async function change(
 
 /** The snapshot that is meant now: `latest` may be another one a moment later. */
 async function nameOf(text: string, options: CommonOptions): Promise<SnapshotName> {
-  return await withReadDatastore(repositoryPath(options), ({ groups }) => resolveSnapshot(groups, text, options));
+  return await ask(options, resolveSnapshot, snapshotRequest(text, options));
 }

@@ -15,16 +15,17 @@ export interface Extent {
   readonly kind: ExtentKind;
 }
 
-export type ReadObject = (id: ObjectId) => StoredObject;
+/** Also a promise: objects may be at a server. */
+export type ReadObject = (id: ObjectId) => StoredObject | Promise<StoredObject>;
 
 /**
  * Extents in which `after` differs from `before`, neighbours of one kind joined. Exact to the chunk: bytes outside are equal, a byte
  * inside may be equal too.
  * @throws `object-missing`, `object-damaged` when metadata of a part that differs cannot be read.
  */
-export function* diffArchives(before: Archive, after: Archive, read: ReadObject): Generator<Extent> {
+export async function* diffArchives(before: Archive, after: Archive, read: ReadObject): AsyncGenerator<Extent> {
   let last: Extent | undefined;
-  for (const extent of differences(new Tree(before, read), new Tree(after, read))) {
+  for await (const extent of differences(new Tree(before, read), new Tree(after, read))) {
     if (last !== undefined && last.kind === extent.kind && last.offset + last.length === extent.offset) {
       last = { ...last, length: last.length + extent.length };
       continue;
@@ -40,7 +41,7 @@ export function pageBytesOf({ kind }: Archive): number | null {
   return kind === 'image' ? PAGE_BYTES : null;
 }
 
-function* differences(before: Tree, after: Tree): Generator<Extent> {
+async function* differences(before: Tree, after: Tree): AsyncGenerator<Extent> {
   let offset = 0;
   for (;;) {
     const [a, b] = [before.head, after.head];
@@ -52,8 +53,8 @@ function* differences(before: Tree, after: Tree): Generator<Extent> {
     } else if (a.height > 0 || b.height > 0) {
       // The higher one, for what it holds may then meet its equal.
       const height = Math.max(a.height, b.height);
-      if (a.height === height) before.open();
-      if (b.height === height) after.open();
+      if (a.height === height) await before.open();
+      if (b.height === height) await after.open();
     } else {
       const length = Math.min(a.length, b.length);
       if (a.id !== undefined || b.id !== undefined)
@@ -115,10 +116,10 @@ class Tree {
   }
 
   /** Puts in place of the head, a list or page, what it holds. */
-  open(): void {
+  async open(): Promise<void> {
     const { id, length } = this.head as Node;
     this.#step();
-    const nodes = childrenOf(this.#read(id as ObjectId));
+    const nodes = childrenOf(await this.#read(id as ObjectId));
     const held = nodes.reduce((sum, node) => sum + node.length, 0);
     if (held !== length)
       throw new HoldfastError('object-damaged', `a list or page holds ${held} bytes where ${length} are expected`);

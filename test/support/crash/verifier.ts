@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { runRestore } from '../../../src/agent/restore/run-restore.ts';
-import { findSnapshot } from '../../../src/cli/find-snapshot.ts';
 import { AVERAGE_CHUNK_BYTES, createDatastore } from '../../../src/datastore/config.ts';
 import { ReadDatastore } from '../../../src/datastore/read-datastore.ts';
+import { findSnapshot } from '../../../src/datastore/snapshots/find-snapshot.ts';
 import { snapshotLabel } from '../../../src/datastore/snapshots/group-store.ts';
-import { type Namespace, parseSnapshotRef } from '../../../src/schema/names.ts';
+import { type GroupName, type Namespace, parseSnapshotRef } from '../../../src/schema/names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { WorkerPool } from '../../../src/util/worker-pool.ts';
 import { holdfast, jsonOf, WORKER } from './cli.ts';
@@ -78,7 +78,9 @@ export class Verifier {
   async latest(root: string, group: string): Promise<string | undefined> {
     const store = await ReadDatastore.open(root);
     try {
-      return snapshotLabel((await findSnapshot(store.groups, `${group}/latest`, { outputFormat: 'json' })).name);
+      const view = { groups: store.groups, layout: store.layout, config: store.config, seesSizes: true };
+      const request = { ns: '' as Namespace, group: group as GroupName, time: null };
+      return snapshotLabel((await findSnapshot.run(view, request, new AbortController().signal)).name);
     } catch (error) {
       if (error instanceof HoldfastError && error.code === 'not-found') return undefined;
       throw error;

@@ -1,0 +1,38 @@
+// The plan of a prune as a question: made where the snapshots are, carried out by whoever asked for it.
+import type { GroupName, Namespace } from '../../schema/names.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { Query } from '../control/query.ts';
+import { persistedClockMs } from '../store-clock.ts';
+import { localZone } from './calendar.ts';
+import type { KeepCounts } from './keep-rules.ts';
+import { type PrunePlan, planPrune } from './plan.ts';
+
+export interface PrunePlanRequest {
+  readonly ns: Namespace;
+  /** Null is every group of the namespace. */
+  readonly group: GroupName | null;
+  readonly counts: KeepCounts;
+}
+
+/** The plan, and the zone whose days and weeks it counts. */
+export interface ZonedPlan extends PrunePlan {
+  readonly zone: string;
+}
+
+/** Throws `not-found` when the group is not there. */
+export const prunePlan: Query<PrunePlanRequest, ZonedPlan> = {
+  name: 'prune-plan',
+  run: async ({ groups, layout }, { ns, group, counts }, signal) => {
+    const all = await groups.groups(ns);
+    if (group !== null && !all.includes(group)) {
+      const where = ns === '' ? '' : ` in namespace ${ns}`;
+      throw new HoldfastError('not-found', `there is no group ${group}${where}; see: holdfast snapshot list`);
+    }
+    const zone = localZone();
+    const clockMs = await persistedClockMs(layout.clock);
+    const request = { ns, groups: group === null ? all : [group], counts, clockMs };
+    const plan = await planPrune(groups, request, signal);
+    const warnings = zone.warning === undefined ? plan.warnings : [zone.warning, ...plan.warnings];
+    return { ...plan, warnings, zone: zone.name };
+  },
+};

@@ -1,0 +1,150 @@
+// Snapshots as rows for people and programs: the list of a namespace, and one in full.
+import type { Accounting } from '../../schema/accounting-file.ts';
+import type { ClientPart, Manifest } from '../../schema/manifest.ts';
+import type { GroupName, Namespace } from '../../schema/names.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { readAccounting } from '../accounting/accounting-file.ts';
+import type { Query, StoreView } from '../control/query.ts';
+import type { Layout } from '../layout.ts';
+import { persistedClockMs } from '../store-clock.ts';
+import { Proofs } from '../verify/proofs.ts';
+import { findSnapshot, type SnapshotRequest } from './find-snapshot.ts';
+import { type SnapshotName, snapshotLabel } from './group-store.ts';
+import { remainingLockMs } from './retention-lock.ts';
+
+export interface ListedSnapshot {
+  readonly snapshot: string;
+  readonly time: number;
+  readonly sequence: number | null;
+  readonly owner: string | null;
+  readonly bytes: number | null;
+  /** What its session stored on disk. */
+  readonly bytesStored: number | null;
+  /** What only it needs, as of the last accounting. */
+  readonly bytesUnique: number | null;
+  readonly archives: readonly string[];
+  readonly protected: boolean;
+  /** Milliseconds of the store clock; null when it is not locked, or no longer. */
+  readonly lockRemainingMs: number | null;
+  readonly suspectClock: boolean;
+  readonly damaged: boolean;
+  /** Fingerprint of the key that encrypts it; null for a plain snapshot. */
+  readonly key: string | null;
+  readonly notes: string;
+  /** Why the manifest cannot be used, when it cannot. */
+  readonly error: string | null;
+}
+
+/** All snapshots of a namespace or of one group, oldest first. */
+export const listSnapshots: Query<
+  { readonly ns: Namespace; readonly group: GroupName | null },
+  readonly ListedSnapshot[]
+> = {
+  name: 'list',
+  run: async (view, { ns, group }, signal) => {
+    const accounting = view.seesSizes ? await readAccounting(view.layout) : undefined;
+    const unique = new Map(accounting?.snapshots.map((row) => [`${row.ns}|${row.group}|${row.time}`, row.bytesUnique]));
+    const found: ListedSnapshot[] = [];
+    for (const each of group === null ? await view.groups.groups(ns) : [group]) {
+      for (const time of await view.groups.times(ns, each)) {
+        signal.throwIfAborted();
+        const row = await listed(view, { ns, group: each, time }, unique.get(`${ns}|${each}|${time}`) ?? null);
+        if (row !== undefined) found.push(row);
+      }
+    }
+    return found.sort((a, b) => a.time - b.time);
+  },
+};
+
+export type ShownSnapshot = ClientPart &
+  Manifest['server'] & {
+    readonly snapshot: string;
+    readonly lockRemainingMs: number | null;
+    readonly bytesUnique: number | null;
+    /** When the space was counted; null when it never was. */
+    readonly accountedAt: string | null;
+    readonly verified: { readonly time: string; readonly damaged: boolean } | null;
+  };
+
+/** One snapshot in full. */
+export const showSnapshot: Query<SnapshotRequest, ShownSnapshot> = {
+  name: 'show',
+  run: async (view, request, signal) => {
+    const { name, manifest } = await findSnapshot.run(view, request, signal);
+    const { layout, config, seesSizes } = view;
+    const accounting = seesSizes ? await readAccounting(layout) : undefined;
+    const { bytesStored, ...server } = manifest.server;
+    const proof = (await Proofs.load(layout.verifyState, config.store)).snapshot(manifest.server.session);
+    return {
+      snapshot: snapshotLabel(name),
+      ...manifest.client,
+      ...server,
+      ...(seesSizes && bytesStored !== undefined && { bytesStored }),
+      lockRemainingMs: await lockRemaining(manifest.server, layout),
+      bytesUnique: uniqueBytes(accounting, name),
+      accountedAt: accounting?.time ?? null,
+      verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
+    };
+  },
+};
+
+const NOTHING_KNOWN = {
+  sequence: null,
+  owner: null,
+  bytes: null,
+  bytesStored: null,
+  bytesUnique: null,
+  archives: [],
+  protected: false,
+  lockRemainingMs: null,
+  suspectClock: false,
+  damaged: true,
+  key: null,
+  notes: '',
+} as const;
+
+/** Undefined when the directory holds no manifest: not a snapshot. */
+async function listed(
+  { groups, layout, seesSizes }: StoreView,
+  name: SnapshotName,
+  bytesUnique: number | null,
+): Promise<ListedSnapshot | undefined> {
+  const base = { snapshot: snapshotLabel(name), time: name.time };
+  let manifest: Manifest | undefined;
+  try {
+    manifest = await groups.manifest(name);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
+    return { ...base, ...NOTHING_KNOWN, bytesUnique, error: error.message };
+  }
+  if (manifest === undefined) return undefined;
+  const { client, server } = manifest;
+  return {
+    ...base,
+    sequence: server.sequence,
+    owner: server.owner,
+    bytes: client.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0),
+    bytesStored: seesSizes ? (server.bytesStored ?? null) : null,
+    bytesUnique,
+    archives: client.archives.map((archive) => archive.name),
+    protected: server.protected,
+    lockRemainingMs: await lockRemaining(server, layout),
+    suspectClock: server.suspectClock,
+    damaged: server.damaged,
+    key: client.key,
+    notes: server.notes,
+    error: null,
+  };
+}
+
+/** What forgetting it alone would free, as of the last accounting. */
+function uniqueBytes(accounting: Accounting | undefined, { ns, group, time }: SnapshotName): number | null {
+  const row = accounting?.snapshots.find((each) => each.ns === ns && each.group === group && each.time === time);
+  return row?.bytesUnique ?? null;
+}
+
+/** Null without a lock. Then the clock is not looked at: a store whose clock is damaged can still be listed. */
+async function lockRemaining(server: Manifest['server'], layout: Layout): Promise<number | null> {
+  if (server.lockedUntilClockMs === undefined) return null;
+  return remainingLockMs(server, await persistedClockMs(layout.clock)) || null;
+}
