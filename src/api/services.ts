@@ -1,5 +1,4 @@
 // What the API needs of the rest of the server: interfaces beside their consumer, so that a fake of each is a few lines.
-import type { RoleName } from '../auth/privileges.ts';
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { AuthId, UserId } from '../schema/auth-id.ts';
 import type { ClientPart, Manifest } from '../schema/manifest.ts';
@@ -13,6 +12,7 @@ import type { Privilege } from '../auth/privileges.ts';
 export interface ApiServices {
   readonly authenticator: AuthenticatorCalls;
   readonly access: AccessCalls;
+  readonly realms: readonly Realm[];
   readonly permissions: PermissionCalls;
   readonly tasks: TaskCalls;
   readonly datastores: Datastores;
@@ -64,8 +64,8 @@ export interface SignIn {
 export interface SignedIn {
   readonly username: string;
   readonly ticket: string;
-  /** Undefined while a second factor is due: the ticket is then the challenge. */
-  readonly csrfToken?: string | undefined;
+  /** `invalid` while a second factor is due: the ticket is then the challenge. */
+  readonly csrfToken: string;
 }
 
 export interface AuthenticatorCalls {
@@ -76,44 +76,68 @@ export interface AuthenticatorCalls {
 }
 
 export interface PermissionCalls {
-  /** Privilege -> whether it also holds below the path. */
-  of(authId: AuthId, path: string): ReadonlyMap<Privilege, boolean>;
   has(authId: AuthId, path: string, privilege: Privilege): boolean;
   hasBelow(authId: AuthId, path: string, privilege: Privilege): boolean;
-  /** The paths on which rights of the caller stand. */
-  pathsOf(authId: AuthId): readonly string[];
 }
 
+/** Who asks, and from where: for the rules and the audit log. */
+export interface Actor {
+  readonly authId: AuthId;
+  readonly address: string;
+}
+
+/** Texts are empty when not given. */
 export interface UserDetails {
   readonly userid: UserId;
-  readonly comment?: string | undefined;
-  readonly firstname?: string | undefined;
-  readonly lastname?: string | undefined;
-  readonly email?: string | undefined;
+  readonly comment: string;
+  readonly firstname: string;
+  readonly lastname: string;
+  readonly email: string;
   readonly enable: boolean;
   /** Unix seconds; 0 for never. */
   readonly expire: number;
-  readonly totpLocked?: boolean | undefined;
-  /** Unix seconds. */
-  readonly tfaLockedUntil?: number | undefined;
+  readonly totpLocked: boolean;
+  /** Unix seconds; 0 for not locked. */
+  readonly tfaLockedUntil: number;
+}
+type UserText = 'comment' | 'firstname' | 'lastname' | 'email';
+
+export interface UserFields extends Partial<Pick<UserDetails, UserText | 'enable' | 'expire'>> {
+  readonly password?: string;
+}
+export interface UserChanges extends UserFields {
+  readonly delete?: readonly UserText[];
+  readonly digest?: string;
 }
 
 export interface TokenDetails {
   readonly tokenid: AuthId;
   readonly tokenName: string;
-  readonly comment?: string | undefined;
+  readonly comment: string;
   readonly enable: boolean;
   readonly expire: number;
+}
+export interface TokenFields extends Partial<Pick<TokenDetails, 'comment' | 'enable' | 'expire'>> {
+  readonly digest?: string;
+}
+export interface TokenChanges extends TokenFields {
+  readonly regenerate?: boolean;
+  readonly deleteComment?: boolean;
 }
 
 export interface AclRow {
   readonly path: string;
   readonly authId: AuthId;
-  readonly role: RoleName;
+  readonly role: string;
   readonly propagate: boolean;
 }
+export interface AclChange extends Omit<AclRow, 'propagate'> {
+  readonly propagate?: boolean;
+  readonly delete?: boolean;
+  readonly digest?: string;
+}
 
-export interface TfaRow {
+export interface FactorDetails {
   readonly id: string;
   readonly type: 'totp' | 'recovery';
   readonly description: string;
@@ -121,68 +145,71 @@ export interface TfaRow {
   readonly created: number;
   readonly enable: boolean;
 }
-
-/** Null takes a text away; what is not given stays. */
-export interface UserChange {
-  readonly comment?: string | null;
-  readonly firstname?: string | null;
-  readonly lastname?: string | null;
-  readonly email?: string | null;
-  readonly enable?: boolean;
-  readonly expire?: number;
+export interface UserFactors {
+  readonly userid: UserId;
+  readonly entries: readonly FactorDetails[];
+  readonly totpLocked: boolean;
+  readonly tfaLockedUntil: number;
 }
-export interface TokenChange {
-  readonly comment?: string | null;
-  readonly enable?: boolean;
-  readonly expire?: number;
-}
-
-/** Who did it and from where: for the audit log. */
-export interface Actor {
-  readonly authId: AuthId;
-  readonly address: string;
+export interface NewTotp {
+  /** `otpauth://totp/…` with the key. */
+  readonly uri: string;
+  /** What the authenticator shows. */
+  readonly code: string;
+  readonly description: string;
+  readonly confirmation?: string;
 }
 
-/** Users, tokens, rights and second factors. Each call throws `not-found` or `exists` of the catalogue where that is the matter. */
+/**
+ * Users, tokens, rights and second factors. The rules of who may do what are checked behind it too; each call throws `permission-denied`,
+ * `not-found`, `exists` and the like of the catalogue, in words that go out as they are. `confirmation` is the password of who asks.
+ */
 export interface AccessCalls {
-  listUsers(): readonly UserDetails[];
-  createUser(
-    user: Omit<UserDetails, 'totpLocked' | 'tfaLockedUntil'>,
-    password: string | undefined,
-    by: Actor,
+  listUsers(actor: Actor): { readonly users: readonly UserDetails[]; readonly digest: string };
+  getUser(actor: Actor, userid: UserId): { readonly user: UserDetails; readonly digest: string };
+  createUser(actor: Actor, user: UserFields & { readonly userid: UserId }): Promise<void>;
+  updateUser(actor: Actor, userid: UserId, changes: UserChanges): Promise<void>;
+  deleteUser(actor: Actor, userid: UserId, digest?: string): void;
+  setPassword(actor: Actor, userid: UserId, password: string, confirmation?: string): Promise<void>;
+  listTokens(actor: Actor, userid: UserId): { readonly tokens: readonly TokenDetails[]; readonly digest: string };
+  getToken(actor: Actor, userid: UserId, name: string): { readonly token: TokenDetails; readonly digest: string };
+  createToken(
+    actor: Actor,
+    userid: UserId,
+    name: string,
+    fields?: TokenFields,
+  ): { readonly tokenid: AuthId; readonly value: string };
+  /** Returns a new secret when one was asked for. */
+  updateToken(actor: Actor, userid: UserId, name: string, changes: TokenChanges): string | undefined;
+  deleteToken(actor: Actor, userid: UserId, name: string, digest?: string): void;
+  listAcl(
+    actor: Actor,
+    query?: { readonly path?: string; readonly exact?: boolean },
+  ): { readonly entries: readonly AclRow[]; readonly digest: string };
+  changeAcl(actor: Actor, change: AclChange): void;
+  /** Path -> privilege -> whether it holds below too. */
+  permissionsOf(actor: Actor, authId?: AuthId, path?: string): ReadonlyMap<string, ReadonlyMap<Privilege, boolean>>;
+  listTfa(actor: Actor): readonly UserFactors[];
+  tfaOf(actor: Actor, user: UserId): UserFactors;
+  addTotp(actor: Actor, user: UserId, totp: NewTotp): Promise<string>;
+  addRecovery(actor: Actor, user: UserId, confirmation?: string): Promise<readonly string[]>;
+  updateTfa(
+    actor: Actor,
+    user: UserId,
+    id: string,
+    changes: { readonly description?: string; readonly enable?: boolean; readonly confirmation?: string },
   ): Promise<void>;
-  updateUser(userid: UserId, change: UserChange, by: Actor): Promise<void>;
-  deleteUser(userid: UserId, by: Actor): Promise<void>;
-  /** `confirmation` is the password of whoever asks. */
-  setPassword(userid: UserId, password: string, confirmation: string | undefined, by: Actor): Promise<void>;
-  listTokens(userid: UserId): readonly TokenDetails[];
-  createToken(userid: UserId, name: string, token: TokenChange, by: Actor): Promise<{ tokenid: string; value: string }>;
-  updateToken(userid: UserId, name: string, change: TokenChange, by: Actor): Promise<void>;
-  /** A new secret; the old one is good no more. */
-  regenerateToken(userid: UserId, name: string, by: Actor): Promise<string>;
-  deleteToken(userid: UserId, name: string, by: Actor): Promise<void>;
-  listAcl(): readonly AclRow[];
-  changeAcl(change: AclRow & { readonly remove: boolean }, by: Actor): Promise<void>;
-  listTfa(userid: UserId): readonly TfaRow[];
-  /** Verifies `code` against `secret` (an otpauth URI) first. `password` is that of whoever asks. */
-  addTotp(
-    userid: UserId,
-    entry: {
-      readonly secret: string;
-      readonly code: string;
-      readonly description: string;
-      readonly password: string | undefined;
-    },
-    by: Actor,
-  ): Promise<{ id: string }>;
-  addRecovery(
-    userid: UserId,
-    password: string | undefined,
-    by: Actor,
-  ): Promise<{ id: string; codes: readonly string[] }>;
-  deleteTfa(userid: UserId, id: string, password: string | undefined, by: Actor): Promise<void>;
-  /** True when it had been locked. */
-  unlockTfa(userid: UserId, by: Actor): Promise<boolean>;
+  deleteTfa(actor: Actor, user: UserId, id: string, confirmation?: string): Promise<void>;
+  /** Whether it was locked. */
+  unlockTfa(actor: Actor, user: UserId): boolean;
+}
+
+/** A realm of users, as the sign-in page shows it. */
+export interface Realm {
+  readonly realm: string;
+  readonly type: string;
+  readonly comment: string;
+  readonly default?: boolean;
 }
 
 export interface TaskWork {

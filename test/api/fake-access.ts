@@ -1,169 +1,224 @@
 // Users, rights, tokens and sign-in in memory, behind the interfaces that the API asks for.
 
+import { digestOf, requireUnchanged } from '../../src/api/digest.ts';
 import type {
   AccessCalls,
+  AclChange,
   AclRow,
+  Actor,
   AuthenticatorCalls,
+  FactorDetails,
   Identity,
   PermissionCalls,
   Privilege,
-  TfaRow,
+  TokenChanges,
   TokenDetails,
+  TokenFields,
+  UserChanges,
   UserDetails,
+  UserFactors,
+  UserFields,
 } from '../../src/api/services.ts';
-import { ROLES } from '../../src/auth/privileges.ts';
+import { ROLES, type RoleName } from '../../src/auth/privileges.ts';
 import { type AuthId, parseAuthId, tokenNameOf, type UserId, userOf } from '../../src/schema/auth-id.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 
 const ROOT = 'root@pam' as UserId;
+const NEW_USER = {
+  comment: '',
+  firstname: '',
+  lastname: '',
+  email: '',
+  enable: true,
+  expire: 0,
+  totpLocked: false,
+  tfaLockedUntil: 0,
+};
 
-export class FakeAccess implements AccessCalls {
-  readonly users = new Map<UserId, UserDetails>([
-    [ROOT, { userid: ROOT, comment: 'Superuser', enable: true, expire: 0 }],
-  ]);
+export class FakeAccess implements AccessCalls, PermissionCalls {
+  readonly users = new Map<UserId, UserDetails>([[ROOT, { ...NEW_USER, userid: ROOT, comment: 'Superuser' }]]);
   readonly passwords = new Map<UserId, string>([[ROOT, 'root-password']]);
   readonly tokens = new Map<AuthId, TokenDetails & { secret: string }>();
-  readonly factors = new Map<UserId, TfaRow[]>();
+  readonly factors = new Map<UserId, FactorDetails[]>();
   acl: AclRow[] = [];
   #count = 0;
 
-  listUsers(): UserDetails[] {
-    return [...this.users.values()];
+  listUsers({ authId }: Actor) {
+    const seesAll = this.has(authId, '/access/users', 'Sys.Audit');
+    const users = [...this.users.values()].filter(({ userid }) => seesAll || userid === authId);
+    return { users, digest: this.#usersDigest() };
   }
-  async createUser(user: UserDetails, password: string | undefined): Promise<void> {
-    this.users.set(user.userid, user);
-    if (password !== undefined) this.passwords.set(user.userid, password);
+  getUser(_actor: Actor, userid: UserId) {
+    const user = this.users.get(userid);
+    if (user === undefined) throw new HoldfastError('not-found', `no such user '${userid}'`);
+    return { user, digest: this.#usersDigest() };
   }
-  async updateUser(userid: UserId, change: object): Promise<void> {
-    const merged = Object.entries({ ...this.users.get(userid), ...change }).filter(([, value]) => value !== null);
-    this.users.set(userid, Object.fromEntries(merged) as unknown as UserDetails);
+  async createUser(_actor: Actor, { password, ...fields }: UserFields & { userid: UserId }): Promise<void> {
+    if (this.users.has(fields.userid)) throw new HoldfastError('exists', `user '${fields.userid}' already exists.`);
+    this.users.set(fields.userid, { ...NEW_USER, ...fields });
+    if (password !== undefined) this.passwords.set(fields.userid, password);
   }
-  async deleteUser(userid: UserId): Promise<void> {
-    this.users.delete(userid);
-    for (const each of this.listTokens(userid)) this.tokens.delete(each.tokenid);
+  async updateUser(actor: Actor, userid: UserId, changes: UserChanges): Promise<void> {
+    const { password, delete: emptied = [], digest, ...fields } = changes;
+    const { user } = this.getUser(actor, userid);
+    requireUnchanged(digest, [...this.users.values()]);
+    this.users.set(userid, { ...user, ...fields, ...Object.fromEntries(emptied.map((name) => [name, ''])) });
+    if (password !== undefined) this.passwords.set(userid, password);
   }
-  async setPassword(userid: UserId, password: string): Promise<void> {
-    this.passwords.set(userid, password);
+  deleteUser(_actor: Actor, userid: UserId): void {
+    if (!this.users.delete(userid)) throw new HoldfastError('not-found', `user '${userid}' does not exist.`);
+    for (const id of this.tokens.keys()) if (userOf(id) === userid) this.tokens.delete(id);
   }
-  listTokens(userid: UserId): TokenDetails[] {
-    return [...this.tokens.values()]
-      .filter(({ tokenid }) => userOf(tokenid) === userid)
-      .map(({ secret: _, ...row }) => row);
+  async setPassword(actor: Actor, userid: UserId, password: string): Promise<void> {
+    if (tokenNameOf(actor.authId) !== undefined) throw permissionDenied();
+    this.passwords.set(this.getUser(actor, userid).user.userid, password);
   }
-  async createToken(userid: UserId, tokenName: string, token: object): Promise<{ tokenid: string; value: string }> {
+  listTokens(actor: Actor, userid: UserId) {
+    this.getUser(actor, userid);
+    const all = [...this.tokens.values()].filter(({ tokenid }) => userOf(tokenid) === userid);
+    return { tokens: all.map(({ secret: _, ...row }) => row), digest: this.#usersDigest() };
+  }
+  getToken(actor: Actor, userid: UserId, name: string) {
+    const { tokens, digest } = this.listTokens(actor, userid);
+    const token = tokens.find(({ tokenName }) => tokenName === name);
+    if (token === undefined) throw new HoldfastError('not-found', `no such token '${name}' for user '${userid}'`);
+    return { token, digest };
+  }
+  createToken(actor: Actor, userid: UserId, tokenName: string, { digest: _, ...fields }: TokenFields = {}) {
     const tokenid = parseAuthId(`${userid}!${tokenName}`);
+    if (this.listTokens(actor, userid).tokens.some((token) => token.tokenid === tokenid))
+      throw new HoldfastError('exists', `token '${tokenName}' for user '${userid}' already exists.`);
     const secret = `secret-${++this.#count}`;
-    this.tokens.set(tokenid, { enable: true, expire: 0, ...token, tokenid, tokenName, secret });
+    this.tokens.set(tokenid, { comment: '', enable: true, expire: 0, ...fields, tokenid, tokenName, secret });
     return { tokenid, value: secret };
   }
-  async updateToken(userid: UserId, name: string, change: object): Promise<void> {
-    const tokenid = parseAuthId(`${userid}!${name}`);
-    this.tokens.set(tokenid, { ...(this.tokens.get(tokenid) as TokenDetails & { secret: string }), ...change });
-  }
-  async regenerateToken(userid: UserId, name: string): Promise<string> {
-    const secret = `secret-${++this.#count}`;
-    await this.updateToken(userid, name, { secret });
+  updateToken(actor: Actor, userid: UserId, name: string, changes: TokenChanges): string | undefined {
+    const { regenerate, deleteComment, digest: _, ...fields } = changes;
+    const { token } = this.getToken(actor, userid, name);
+    const secret = regenerate ? `secret-${++this.#count}` : undefined;
+    const before = this.tokens.get(token.tokenid)?.secret as string;
+    const comment = deleteComment ? { comment: '' } : {};
+    this.tokens.set(token.tokenid, { ...token, ...fields, ...comment, secret: secret ?? before });
     return secret;
   }
-  async deleteToken(userid: UserId, name: string): Promise<void> {
-    this.tokens.delete(parseAuthId(`${userid}!${name}`));
-    this.acl = this.acl.filter(({ authId }) => authId !== `${userid}!${name}`);
+  deleteToken(actor: Actor, userid: UserId, name: string): void {
+    const { token } = this.getToken(actor, userid, name);
+    this.tokens.delete(token.tokenid);
+    this.acl = this.acl.filter(({ authId }) => authId !== token.tokenid);
   }
-  listAcl(): AclRow[] {
-    return this.acl;
+  listAcl({ authId }: Actor) {
+    const seesAll = this.has(authId, '/access/acl', 'Sys.Audit');
+    const entries = this.acl.filter((row) => seesAll || row.authId === authId || userOf(row.authId) === authId);
+    return { entries, digest: digestOf(this.acl) };
   }
-  async changeAcl({ remove, ...row }: AclRow & { remove: boolean }): Promise<void> {
-    if (!/^\/(access|datastore|system|remote)?(\/|$)/.test(row.path))
+  changeAcl({ authId: caller }: Actor, change: AclChange): void {
+    const { delete: remove = false, propagate = true, digest: _, ...row } = change;
+    if (!/^\/((access|datastore|system|remote)(\/.*)?)?$/.test(row.path))
       throw new HoldfastError('bad-name', `invalid acl path '${row.path}'.`);
+    const isOwnToken = tokenNameOf(row.authId) !== undefined && userOf(row.authId) === caller;
+    if (!isOwnToken && !this.has(caller, row.path, 'Permissions.Modify')) throw permissionDenied();
     this.acl = this.acl.filter(
       (each) => each.path !== row.path || each.authId !== row.authId || each.role !== row.role,
     );
-    if (!remove) this.acl.push(row);
+    if (!remove) this.acl.push({ ...row, propagate });
   }
-  listTfa(userid: UserId): TfaRow[] {
-    return this.factors.get(userid) ?? [];
+  permissionsOf({ authId: caller }: Actor, authId: AuthId = caller, path?: string) {
+    if (authId !== caller && userOf(authId) !== caller && !this.has(caller, '/access', 'Sys.Audit'))
+      throw permissionDenied();
+    const named = this.acl.filter((row) => row.authId === authId || row.authId === userOf(authId));
+    const paths = path === undefined ? new Set(['/', ...named.map((row) => row.path)]) : [path];
+    return new Map([...paths].map((each) => [each, this.of(authId, each)] as const).filter(([, { size }]) => size > 0));
   }
-  async addTotp(userid: UserId, entry: { description: string }): Promise<{ id: string }> {
-    const row: TfaRow = {
-      id: `totp${++this.#count}`,
-      type: 'totp',
-      created: 1,
-      enable: true,
-      description: entry.description,
-    };
-    this.factors.set(userid, [...this.listTfa(userid), row]);
-    return { id: row.id };
+  listTfa({ authId }: Actor): UserFactors[] {
+    return [...this.factors.keys()].filter((user) => user === authId || authId === ROOT).map((user) => this.#tfa(user));
   }
-  async addRecovery(userid: UserId): Promise<{ id: string; codes: string[] }> {
-    const row: TfaRow = { id: 'recovery', type: 'recovery', created: 1, enable: true, description: '' };
-    this.factors.set(userid, [...this.listTfa(userid), row]);
-    return { id: row.id, codes: ['one-two', 'three-four'] };
+  tfaOf(actor: Actor, user: UserId): UserFactors {
+    return this.#tfa(this.getUser(actor, user).user.userid);
   }
-  async deleteTfa(userid: UserId, id: string): Promise<void> {
+  async addTotp(actor: Actor, user: UserId, { description }: { description: string }): Promise<string> {
+    const id = `totp${++this.#count}`;
+    this.#add(actor, user, { id, type: 'totp', created: 1, enable: true, description });
+    return id;
+  }
+  async addRecovery(actor: Actor, user: UserId): Promise<string[]> {
+    this.#add(actor, user, { id: 'recovery', type: 'recovery', created: 1, enable: true, description: '' });
+    return ['one-two', 'three-four'];
+  }
+  async updateTfa(actor: Actor, user: UserId, id: string, changes: { description?: string; enable?: boolean }) {
+    const { entries } = this.#changing(actor, user, id);
     this.factors.set(
-      userid,
-      this.listTfa(userid).filter((each) => each.id !== id),
+      user,
+      entries.map((each) => (each.id === id ? { ...each, ...changes } : each)),
     );
   }
-  async unlockTfa(userid: UserId): Promise<boolean> {
-    const user = this.users.get(userid);
-    await this.updateUser(userid, { totpLocked: false });
-    return user?.totpLocked === true;
+  async deleteTfa(actor: Actor, user: UserId, id: string): Promise<void> {
+    const { entries } = this.#changing(actor, user, id);
+    this.factors.set(
+      user,
+      entries.filter((each) => each.id !== id),
+    );
+  }
+  unlockTfa(actor: Actor, userid: UserId): boolean {
+    const { user } = this.getUser(actor, userid);
+    this.users.set(userid, { ...user, totpLocked: false });
+    return user.totpLocked;
   }
 
-  /** A user with these roles on these paths, signed in as `Bearer NAME@REALM`. */
-  grant(authId: string, roles: Readonly<Record<string, keyof typeof ROLES>>): void {
+  /** A user or a token with these roles on these paths. */
+  grant(authId: string, roles: Readonly<Record<string, RoleName>>): void {
     const id = parseAuthId(authId);
     const user = userOf(id);
-    if (!this.users.has(user)) this.users.set(user, { userid: user, enable: true, expire: 0 });
-    const tokenName = tokenNameOf(id);
-    if (tokenName !== undefined)
-      this.tokens.set(id, { tokenid: id, tokenName, enable: true, expire: 0, secret: `secret-${++this.#count}` });
+    if (!this.users.has(user)) this.users.set(user, { ...NEW_USER, userid: user });
+    const name = tokenNameOf(id);
+    if (name !== undefined) this.createToken({ authId: ROOT, address: '' }, user, name);
     for (const [path, role] of Object.entries(roles)) this.acl.push({ path, role, authId: id, propagate: true });
-  }
-}
-
-export class FakePermissions implements PermissionCalls {
-  readonly #access: FakeAccess;
-
-  constructor(access: FakeAccess) {
-    this.#access = access;
   }
 
   of(authId: AuthId, path: string): ReadonlyMap<Privilege, boolean> {
     const user = userOf(authId);
-    if (this.#access.users.get(user)?.enable !== true) return new Map();
+    if (this.users.get(user)?.enable !== true) return new Map();
     const ofUser = user === ROOT ? ROLES.Admin : this.#granted(user, path);
-    if (tokenNameOf(authId) === undefined) return new Map(ofUser.map((each) => [each, true]));
-    const ofToken = this.#granted(authId, path);
+    const ofToken = tokenNameOf(authId) === undefined ? ofUser : this.#granted(authId, path);
     return new Map(ofUser.filter((each) => ofToken.includes(each)).map((each) => [each, true]));
   }
+  has(authId: AuthId, path: string, privilege: Privilege): boolean {
+    return this.of(authId, path).has(privilege);
+  }
+  hasBelow(authId: AuthId, path: string, privilege: Privilege): boolean {
+    const below = this.acl.filter((row) => row.path.startsWith(`${path}/`)).map((row) => row.path);
+    return [path, ...below].some((each) => this.has(authId, each, privilege));
+  }
 
-  /** The entry that stands nearest counts. */
+  /** The entries that stand nearest count. */
   #granted(authId: AuthId, path: string): readonly Privilege[] {
     for (let at = path; ; at = at.slice(0, at.lastIndexOf('/')) || '/') {
-      const rows = this.#access.acl.filter((row) => row.authId === authId && row.path === at);
-      if (rows.length > 0) return rows.flatMap(({ role }) => [...ROLES[role]]);
+      const rows = this.acl.filter((row) => row.authId === authId && row.path === at);
+      if (rows.length > 0) return rows.flatMap(({ role }) => [...ROLES[role as RoleName]]);
       if (at === '/') return [];
     }
   }
 
-  has(authId: AuthId, path: string, privilege: Privilege): boolean {
-    return this.of(authId, path).has(privilege);
+  #tfa(userid: UserId): UserFactors {
+    const { totpLocked, tfaLockedUntil } = this.users.get(userid) as UserDetails;
+    return { userid, entries: this.factors.get(userid) ?? [], totpLocked, tfaLockedUntil };
   }
-
-  hasBelow(authId: AuthId, path: string, privilege: Privilege): boolean {
-    const below = this.#access.acl.filter((row) => row.path.startsWith(`${path}/`)).map((row) => row.path);
-    return [path, ...below].some((each) => this.has(authId, each, privilege));
+  #add(actor: Actor, user: UserId, entry: FactorDetails): void {
+    if (tokenNameOf(actor.authId) !== undefined) throw permissionDenied();
+    this.factors.set(user, [...this.tfaOf(actor, user).entries, entry]);
   }
-
-  pathsOf(authId: AuthId): string[] {
-    const rows = this.#access.acl.filter((row) => row.authId === authId || row.authId === userOf(authId));
-    return [...new Set(rows.map(({ path }) => path))];
+  #changing(actor: Actor, user: UserId, id: string): UserFactors {
+    if (tokenNameOf(actor.authId) !== undefined) throw permissionDenied();
+    const factors = this.tfaOf(actor, user);
+    if (!factors.entries.some((each) => each.id === id))
+      throw new HoldfastError('not-found', `'${user}' has no such second factor`);
+    return factors;
+  }
+  #usersDigest(): string {
+    return digestOf([...this.users.values()]);
   }
 }
 
-/** `PBSAPIToken=AUTHID:SECRET` of a token, or the cookie `AUTHID` of a user with the token `csrf` on all but GET. */
+/** `PBSAPIToken=AUTHID:SECRET` of a token, or the cookie of a user with the token `csrf` on all but GET. */
 export class FakeAuthenticator implements AuthenticatorCalls {
   readonly #access: FakeAccess;
 
@@ -192,4 +247,8 @@ export class FakeAuthenticator implements AuthenticatorCalls {
       throw new HoldfastError('not-authenticated' as never, `wrong password of ${username}`);
     return { username, ticket: `PBS:${username}:6B00F22F::c2lnbmF0dXJl`, csrfToken: '6B00F22F:dG9rZW4' };
   }
+}
+
+function permissionDenied(): HoldfastError {
+  return new HoldfastError('permission-denied' as never, 'permission check failed');
 }

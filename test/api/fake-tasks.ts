@@ -41,7 +41,10 @@ export class FakeTasks implements TaskCalls {
       upid,
       signal: stop.signal,
       log: (text) => lines.push(text),
-      warn: (text) => void (warnings = lines.push(`WARN: ${text}`)),
+      warn: (text) => {
+        lines.push(`WARN: ${text}`);
+        warnings++;
+      },
       onProgress: () => undefined,
     };
     const end = (status: string, data: TaskRow['data'] = null): void => {

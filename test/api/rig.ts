@@ -8,7 +8,7 @@ import { Layout } from '../../src/datastore/layout.ts';
 import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 import { createTemporaryStore, OpenStore } from '../support/store.ts';
-import { FakeAccess, FakeAuthenticator, FakePermissions } from './fake-access.ts';
+import { FakeAccess, FakeAuthenticator } from './fake-access.ts';
 import { FakeTasks } from './fake-tasks.ts';
 
 /** Datastores of a table; those that a test makes are opened at once. */
@@ -82,7 +82,6 @@ export interface Answer {
 
 export class ApiRig {
   readonly access = new FakeAccess();
-  readonly permissions = new FakePermissions(this.access);
   readonly tasks = new FakeTasks();
   readonly datastores = new FakeDatastores();
   readonly sessions = new FakeSessions();
@@ -94,7 +93,11 @@ export class ApiRig {
     const services: ApiServices = {
       authenticator: new FakeAuthenticator(this.access),
       access: this.access,
-      permissions: this.permissions,
+      permissions: this.access,
+      realms: [
+        { realm: 'pbs', type: 'pbs', comment: 'users of this server' },
+        { realm: 'pam', type: 'pam', comment: 'administrators', default: true },
+      ],
       tasks: this.tasks,
       datastores: this.datastores,
       sessions: this.sessions,

@@ -67,3 +67,8 @@ export const KeepRules = {
   'keep-monthly': Type.Optional(KeepCount),
   'keep-yearly': Type.Optional(KeepCount),
 };
+export const AclPath = Type.String({
+  pattern: '^/[A-Za-z0-9._/-]*$',
+  maxLength: 320,
+  description: 'A path of the access control list: for example /datastore/store1.',
+});

@@ -1,20 +1,13 @@
 // GET and PUT /access/acl: which role stands on which path for whom.
 import { Type } from 'typebox';
 import { ROLES, type RoleName } from '../../../auth/privileges.ts';
-import { parseAuthId, tokenNameOf, userOf } from '../../../schema/auth-id.ts';
-import { denied } from '../../check-access.ts';
+import { parseAuthId } from '../../../schema/auth-id.ts';
 import { ParameterError } from '../../dialect/failure.ts';
-import { digestOf, requireUnchanged } from '../../digest.ts';
-import { callerOf, defineMethod } from '../../method.ts';
+import { defineMethod } from '../../method.ts';
 import { actorOf } from '../actor.ts';
-import { AuthIdText, Digest, Nothing } from '../parameters.ts';
+import { AclPath, AuthIdText, Digest, Nothing } from '../parameters.ts';
 
-const Path = Type.String({
-  pattern: '^/[A-Za-z0-9._/-]*$',
-  maxLength: 320,
-  description: 'For example /datastore/store1.',
-});
-const Role = Type.Enum(Object.keys(ROLES) as RoleName[]);
+const Role = Type.Enum(Object.keys(ROLES) as RoleName[], { description: 'A role of /access/roles.' });
 
 export const ACL_METHODS = [
   defineMethod({
@@ -24,7 +17,7 @@ export const ACL_METHODS = [
       'The access control list; without Sys.Audit on /access/acl only what concerns the caller and its tokens.',
     access: { auth: true },
     parameters: Type.Object({
-      path: Type.Optional(Path),
+      path: Type.Optional(AclPath),
       exact: Type.Boolean({ default: false, description: 'Only that path, not what is below.' }),
     }),
     returns: Type.Array(
@@ -36,33 +29,26 @@ export const ACL_METHODS = [
         ugid_type: Type.Enum(['user']),
       }),
     ),
-    handler: (call, { path, exact }) => {
-      const { access, permissions } = call.services;
-      const caller = callerOf(call);
-      const seesAll = permissions.has(caller, '/access/acl', 'Sys.Audit');
-      const rows = access.listAcl();
-      call.attach('digest', digestOf(rows));
-      const isBelow = (each: string): boolean =>
-        path === undefined || each === path || (!exact && each.startsWith(path === '/' ? '/' : `${path}/`));
-      return rows
-        .filter((row) => isBelow(row.path) && (seesAll || row.authId === caller || userOf(row.authId) === caller))
-        .map(({ path: at, propagate, role, authId }) => ({
-          path: at,
-          propagate,
-          roleid: role,
-          ugid: authId,
-          ugid_type: 'user' as const,
-        }));
+    handler: (call, query) => {
+      const { entries, digest } = call.services.access.listAcl(actorOf(call), query);
+      call.attach('digest', digest);
+      return entries.map(({ path, propagate, role, authId }) => ({
+        path,
+        propagate,
+        roleid: role,
+        ugid: authId,
+        ugid_type: 'user' as const,
+      }));
     },
   }),
   defineMethod({
     method: 'PUT',
     path: '/access/acl',
     description:
-      'Gives somebody a role on a path, or takes it away. Users may do so for their own tokens without a privilege.',
+      'Gives somebody a role on a path, or takes it away, with Permissions.Modify on the path. Users may do so for their own tokens.',
     access: { auth: true },
     parameters: Type.Object({
-      path: Path,
+      path: AclPath,
       role: Role,
       'auth-id': Type.Optional(AuthIdText),
       propagate: Type.Boolean({ default: true, description: 'It holds below the path too.' }),
@@ -70,16 +56,9 @@ export const ACL_METHODS = [
       digest: Type.Optional(Digest),
     }),
     returns: Nothing,
-    handler: async (call, { path, role, 'auth-id': text, propagate, delete: remove, digest }) => {
-      const { access, permissions } = call.services;
-      const caller = callerOf(call);
+    handler: (call, { 'auth-id': text, ...change }) => {
       if (text === undefined) throw new ParameterError([['auth-id', 'parameter is missing and it is not optional.']]);
-      const authId = parseAuthId(text);
-      const isOwnToken = tokenNameOf(authId) !== undefined && userOf(authId) === caller;
-      if (!isOwnToken && !permissions.has(caller, path, 'Permissions.Modify'))
-        throw denied(caller, { path, anyOf: ['Permissions.Modify'] });
-      requireUnchanged(digest, access.listAcl());
-      await access.changeAcl({ path, role, authId, propagate, remove }, actorOf(call));
+      call.services.access.changeAcl(actorOf(call), { ...change, authId: parseAuthId(text) });
       return null;
     },
   }),

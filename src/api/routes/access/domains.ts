@@ -3,12 +3,6 @@ import { Type } from 'typebox';
 import { digestOf } from '../../digest.ts';
 import { defineMethod } from '../../method.ts';
 
-/** Each user is of one of them; the password of either is kept by this server. */
-const REALMS = [
-  { comment: 'users of this server', realm: 'pbs', type: 'pbs' },
-  { comment: 'administrators of this machine', realm: 'pam', type: 'pam', default: true },
-];
-
 export const DOMAIN_METHODS = [
   defineMethod({
     method: 'GET',
@@ -25,8 +19,9 @@ export const DOMAIN_METHODS = [
       }),
     ),
     handler: (call) => {
-      call.attach('digest', digestOf(REALMS));
-      return REALMS.map((realm) => ({ ...realm }));
+      const { realms } = call.services;
+      call.attach('digest', digestOf(realms));
+      return realms.map((realm) => ({ ...realm }));
     },
   }),
 ];

@@ -1,8 +1,7 @@
 // PUT /access/password.
 import { Type } from 'typebox';
 import { parseUserId } from '../../../schema/auth-id.ts';
-import { denied } from '../../check-access.ts';
-import { callerOf, defineMethod } from '../../method.ts';
+import { defineMethod } from '../../method.ts';
 import { actorOf } from '../actor.ts';
 import { Nothing, Password, UserIdText } from '../parameters.ts';
 
@@ -10,9 +9,8 @@ export const PASSWORD_METHODS = [
   defineMethod({
     method: 'PUT',
     path: '/access/password',
-    description:
-      "Changes one's own password, or with Permissions.Modify on /access somebody else's. Not through a token.",
-    access: { auth: true },
+    description: "Changes one's own password, or with Permissions.Modify on / somebody else's. Not through a token.",
+    access: ({ userid }) => ({ path: '/', anyOf: ['Permissions.Modify'], orUser: userid }),
     parameters: Type.Object({
       userid: UserIdText,
       password: Password,
@@ -21,13 +19,8 @@ export const PASSWORD_METHODS = [
       ),
     }),
     returns: Nothing,
-    handler: async (call, { userid: text, password, 'confirmation-password': confirmation }) => {
-      const userid = parseUserId(text);
-      const caller = callerOf(call);
-      const isAllowed = userid === caller || call.services.permissions.has(caller, '/access', 'Permissions.Modify');
-      if (call.identity?.by === 'token' || !isAllowed)
-        throw denied(caller, { path: '/access', anyOf: ['Permissions.Modify'] });
-      await call.services.access.setPassword(userid, password, confirmation, actorOf(call));
+    handler: async (call, { userid, password, 'confirmation-password': confirmation }) => {
+      await call.services.access.setPassword(actorOf(call), parseUserId(userid), password, confirmation);
       return null;
     },
   }),

@@ -1,13 +1,12 @@
-// /access/tfa: second factors of users. None of it through a token: a stolen one must not take the second factor away.
+// /access/tfa: second factors of users. None of it is changed through a token: a stolen one must not take the second factor away.
 import { Type } from 'typebox';
-import { parseUserId, tokenNameOf, type UserId } from '../../../schema/auth-id.ts';
-import { denied } from '../../check-access.ts';
+import { parseUserId } from '../../../schema/auth-id.ts';
 import { ApiError, ParameterError } from '../../dialect/failure.ts';
-import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../method.ts';
-import type { TfaRow as TfaDetails } from '../../services.ts';
+import { defineMethod } from '../../method.ts';
+import type { FactorDetails } from '../../services.ts';
 import { actorOf } from '../actor.ts';
 import { Comment, Nothing, UserIdText } from '../parameters.ts';
-import { findUser } from './users.ts';
+import { mayChange, mayLook, mayManage } from './user-rules.ts';
 
 const FACTORS = '/access/tfa/{userid}';
 const EntryId = Type.String({
@@ -15,50 +14,54 @@ const EntryId = Type.String({
   maxLength: 64,
   description: 'A second factor.',
 });
-const OwnPassword = Type.Optional(Type.String({ maxLength: 1024, description: 'The password of whoever asks.' }));
-const TfaRow = Type.Object({
+const OwnPassword = Type.Optional(
+  Type.String({ maxLength: 1024, description: 'The password of whoever asks; only root@pam may leave it away.' }),
+);
+const FactorRow = Type.Object({
   id: Type.String(),
   type: Type.Enum(['totp', 'recovery']),
   description: Type.String(),
   created: Type.Integer(),
   enable: Type.Boolean(),
 });
+/** A user has one set of them, under this name. */
+const RECOVERY = 'recovery';
 
-function mayLook({ userid }: { readonly userid: string }): PrivilegeRule {
-  return { path: '/access/users', anyOf: ['Sys.Audit'], orUser: userid };
-}
-
-function mayChange({ userid }: { readonly userid: string }): PrivilegeRule {
-  return { path: '/access/users', anyOf: ['Permissions.Modify'], orUser: userid };
-}
-
-/** The user, and a refusal for tokens. @throws ApiError 400, 403. */
-function userFor(call: Call, text: string): UserId {
-  const caller = callerOf(call);
-  if (tokenNameOf(caller) !== undefined) throw denied(caller, mayChange({ userid: text }));
-  return findUser(call, parseUserId(text)).userid;
-}
-
-function rowOf({ id, type, description, created, enable }: TfaDetails) {
+function rowOf({ id, type, description, created, enable }: FactorDetails) {
   return { id, type, description, created, enable };
 }
 
-/** @throws ApiError 400. */
-function findFactor(call: Call, userid: UserId, id: string): TfaDetails {
-  const found = call.services.access.listTfa(userid).find((each) => each.id === id);
-  if (found === undefined) throw new ApiError(400, 'not-found', `no such tfa entry '${userid}/${id}'`);
-  return found;
-}
-
 export const TFA_METHODS = [
+  defineMethod({
+    method: 'GET',
+    path: '/access/tfa',
+    description: 'The second factors of all users; without Sys.Audit on /access/users those of the caller.',
+    access: { auth: true },
+    parameters: Type.Object({}),
+    returns: Type.Array(
+      Type.Object({
+        userid: Type.String(),
+        entries: Type.Array(FactorRow),
+        'totp-locked': Type.Optional(Type.Boolean()),
+        'tfa-locked-until': Type.Optional(Type.Integer()),
+      }),
+    ),
+    handler: (call) =>
+      call.services.access.listTfa(actorOf(call)).map(({ userid, entries, totpLocked, tfaLockedUntil }) => ({
+        userid,
+        entries: entries.map(rowOf),
+        ...(totpLocked ? { 'totp-locked': true } : {}),
+        ...(tfaLockedUntil === 0 ? {} : { 'tfa-locked-until': tfaLockedUntil }),
+      })),
+  }),
   defineMethod({
     method: 'GET',
     path: FACTORS,
     description: 'The second factors of a user.',
     access: mayLook,
     parameters: Type.Object({ userid: UserIdText }),
-    returns: Type.Array(TfaRow),
-    handler: (call, { userid }) => call.services.access.listTfa(findUser(call, parseUserId(userid)).userid).map(rowOf),
+    returns: Type.Array(FactorRow),
+    handler: (call, { userid }) => call.services.access.tfaOf(actorOf(call), parseUserId(userid)).entries.map(rowOf),
   }),
   defineMethod({
     method: 'GET',
@@ -66,8 +69,13 @@ export const TFA_METHODS = [
     description: 'One second factor.',
     access: mayLook,
     parameters: Type.Object({ userid: UserIdText, id: EntryId }),
-    returns: TfaRow,
-    handler: (call, { userid, id }) => rowOf(findFactor(call, findUser(call, parseUserId(userid)).userid, id)),
+    returns: FactorRow,
+    handler: (call, { userid, id }) => {
+      const { entries } = call.services.access.tfaOf(actorOf(call), parseUserId(userid));
+      const found = entries.find((entry) => entry.id === id);
+      if (found === undefined) throw new ApiError(400, 'not-found', `no such tfa entry '${userid}/${id}'`);
+      return rowOf(found);
+    },
   }),
   defineMethod({
     method: 'POST',
@@ -79,25 +87,43 @@ export const TFA_METHODS = [
       userid: UserIdText,
       type: Type.Enum(['totp', 'recovery']),
       description: Type.Optional(Comment),
-      totp: Type.Optional(Type.String({ maxLength: 1024, description: 'otpauth:// URI with the secret.' })),
-      value: Type.Optional(Type.String({ maxLength: 64, description: 'The code that it shows now.' })),
+      totp: Type.Optional(Type.String({ maxLength: 1024, description: 'otpauth:// URI with the key.' })),
+      value: Type.Optional(Type.String({ maxLength: 64, description: 'The code that the authenticator shows.' })),
       password: OwnPassword,
     }),
     returns: Type.Object({ id: Type.String(), recovery: Type.Optional(Type.Array(Type.String())) }),
     handler: async (call, { userid: text, type, description, totp, value, password }) => {
-      const userid = userFor(call, text);
+      const userid = parseUserId(text);
       const { access } = call.services;
-      if (type === 'recovery') {
-        const { id, codes } = await access.addRecovery(userid, password, actorOf(call));
-        return { id, recovery: [...codes] };
-      }
+      if (type === 'recovery')
+        return { id: RECOVERY, recovery: [...(await access.addRecovery(actorOf(call), userid, password))] };
       if (totp === undefined || value === undefined) {
         const missing = [...(totp === undefined ? ['totp'] : []), ...(value === undefined ? ['value'] : [])];
         throw new ParameterError(missing.map((name) => [name, 'parameter is missing and it is not optional.']));
       }
-      const entry = { secret: totp, code: value, description: description ?? '', password };
-      const { id } = await access.addTotp(userid, entry, actorOf(call));
-      return { id };
+      const confirmation = password === undefined ? {} : { confirmation: password };
+      const entry = { uri: totp, code: value, description: description ?? '', ...confirmation };
+      return { id: await access.addTotp(actorOf(call), userid, entry) };
+    },
+  }),
+  defineMethod({
+    method: 'PUT',
+    path: `${FACTORS}/{id}`,
+    description: 'Names a second factor, or turns it on or off.',
+    access: mayChange,
+    parameters: Type.Object({
+      userid: UserIdText,
+      id: EntryId,
+      description: Type.Optional(Comment),
+      enable: Type.Optional(Type.Boolean()),
+      password: OwnPassword,
+    }),
+    returns: Nothing,
+    handler: async (call, { userid, id, password, ...changes }) => {
+      const confirmation = password === undefined ? {} : { confirmation: password };
+      const user = parseUserId(userid);
+      await call.services.access.updateTfa(actorOf(call), user, id, { ...changes, ...confirmation });
+      return null;
     },
   }),
   defineMethod({
@@ -107,10 +133,8 @@ export const TFA_METHODS = [
     access: mayChange,
     parameters: Type.Object({ userid: UserIdText, id: EntryId, password: OwnPassword }),
     returns: Nothing,
-    handler: async (call, { userid: text, id, password }) => {
-      const userid = userFor(call, text);
-      findFactor(call, userid, id);
-      await call.services.access.deleteTfa(userid, id, password, actorOf(call));
+    handler: async (call, { userid, id, password }) => {
+      await call.services.access.deleteTfa(actorOf(call), parseUserId(userid), id, password);
       return null;
     },
   }),
@@ -118,9 +142,9 @@ export const TFA_METHODS = [
     method: 'PUT',
     path: '/access/users/{userid}/unlock-tfa',
     description: 'Lets a user try again whose second factor is locked. True when it was.',
-    access: () => ({ path: '/access/users', anyOf: ['Permissions.Modify'] }),
+    access: mayManage,
     parameters: Type.Object({ userid: UserIdText }),
     returns: Type.Boolean(),
-    handler: async (call, { userid }) => await call.services.access.unlockTfa(userFor(call, userid), actorOf(call)),
+    handler: (call, { userid }) => call.services.access.unlockTfa(actorOf(call), parseUserId(userid)),
   }),
 ];

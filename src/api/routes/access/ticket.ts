@@ -6,9 +6,6 @@ import { defineMethod } from '../../method.ts';
 import type { SignedIn } from '../../services.ts';
 import { Nothing, UserIdText } from '../parameters.ts';
 
-/** What stands in the place of the token while a second factor is due. */
-const NO_CSRF_TOKEN = 'invalid';
-
 export const TICKET_METHODS = [
   defineMethod({
     method: 'POST',
@@ -38,7 +35,7 @@ export const TICKET_METHODS = [
       call.attach('status', 200);
       call.attach('success', true);
       const { ticket, csrfToken } = signedIn;
-      return { username: signedIn.username, ticket, CSRFPreventionToken: csrfToken ?? NO_CSRF_TOKEN };
+      return { username: signedIn.username, ticket, CSRFPreventionToken: csrfToken };
     },
   }),
   defineMethod({

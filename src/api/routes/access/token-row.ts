@@ -12,7 +12,7 @@ export const TokenRow = Type.Object({
 export function tokenRow({ tokenid, comment, enable, expire }: TokenDetails): Static<typeof TokenRow> {
   return {
     tokenid,
-    ...(comment === undefined ? {} : { comment }),
+    ...(comment === '' ? {} : { comment }),
     ...(enable ? {} : { enable: false }),
     ...(expire === 0 ? {} : { expire }),
   };

@@ -1,37 +1,21 @@
 // /access/users/{userid}/token: API tokens of a user.
 import { Type } from 'typebox';
-import { parseUserId, type UserId } from '../../../schema/auth-id.ts';
-import { ApiError } from '../../dialect/failure.ts';
-import { digestOf, requireUnchanged } from '../../digest.ts';
-import { type Call, defineMethod, type PrivilegeRule } from '../../method.ts';
-import type { TokenDetails } from '../../services.ts';
+import { parseUserId } from '../../../schema/auth-id.ts';
+import { defineMethod } from '../../method.ts';
 import { actorOf } from '../actor.ts';
 import { Comment, Digest, Expire, Nothing, TokenName, UserIdText } from '../parameters.ts';
 import { TokenRow, tokenRow } from './token-row.ts';
-import { findUser } from './users.ts';
+import { mayChange, mayLook } from './user-rules.ts';
 
 const TOKENS = '/access/users/{userid}/token';
 const ONE_TOKEN = `${TOKENS}/{token-name}`;
 const OfToken = { userid: UserIdText, 'token-name': TokenName };
-
-function mayLook({ userid }: { readonly userid: string }): PrivilegeRule {
-  return { path: '/access/users', anyOf: ['Sys.Audit'], orUser: userid };
-}
-
-function mayChange({ userid }: { readonly userid: string }): PrivilegeRule {
-  return { path: '/access/users', anyOf: ['Permissions.Modify'], orUser: userid };
-}
-
-function tokensOf(call: Call, userid: UserId): readonly TokenDetails[] {
-  return call.services.access.listTokens(findUser(call, userid).userid);
-}
-
-/** @throws ApiError 400. */
-function findToken(call: Call, userid: UserId, name: string): TokenDetails {
-  const token = tokensOf(call, userid).find(({ tokenName }) => tokenName === name);
-  if (token === undefined) throw new ApiError(400, 'not-found', `token '${name}' for user '${userid}' does not exist.`);
-  return token;
-}
+const Fields = {
+  comment: Type.Optional(Comment),
+  enable: Type.Optional(Type.Boolean()),
+  expire: Type.Optional(Expire),
+  digest: Type.Optional(Digest),
+};
 
 export const TOKEN_METHODS = [
   defineMethod({
@@ -42,8 +26,8 @@ export const TOKEN_METHODS = [
     parameters: Type.Object({ userid: UserIdText }),
     returns: Type.Array(Type.Intersect([TokenRow, Type.Object({ 'token-name': Type.String() })])),
     handler: (call, { userid }) => {
-      const tokens = tokensOf(call, parseUserId(userid));
-      call.attach('digest', digestOf(tokens));
+      const { tokens, digest } = call.services.access.listTokens(actorOf(call), parseUserId(userid));
+      call.attach('digest', digest);
       return tokens.map((token) => ({ ...tokenRow(token), 'token-name': token.tokenName }));
     },
   }),
@@ -54,10 +38,9 @@ export const TOKEN_METHODS = [
     access: mayLook,
     parameters: Type.Object(OfToken),
     returns: TokenRow,
-    handler: (call, { userid: text, 'token-name': name }) => {
-      const userid = parseUserId(text);
-      const token = findToken(call, userid, name);
-      call.attach('digest', digestOf(tokensOf(call, userid)));
+    handler: (call, { userid, 'token-name': name }) => {
+      const { token, digest } = call.services.access.getToken(actorOf(call), parseUserId(userid), name);
+      call.attach('digest', digest);
       return tokenRow(token);
     },
   }),
@@ -66,21 +49,10 @@ export const TOKEN_METHODS = [
     path: ONE_TOKEN,
     description: 'Makes an API token. Its secret is in this answer and nowhere else.',
     access: mayChange,
-    parameters: Type.Object({
-      ...OfToken,
-      comment: Type.Optional(Comment),
-      enable: Type.Boolean({ default: true }),
-      expire: Type.Optional(Expire),
-      digest: Type.Optional(Digest),
-    }),
+    parameters: Type.Object({ ...OfToken, ...Fields }),
     returns: Type.Object({ tokenid: Type.String(), value: Type.String() }),
-    handler: async (call, { userid: text, 'token-name': name, digest, ...token }) => {
-      const userid = parseUserId(text);
-      const before = tokensOf(call, userid);
-      requireUnchanged(digest, before);
-      if (before.some(({ tokenName }) => tokenName === name))
-        throw new ApiError(400, 'exists', `token '${name}' for user '${userid}' already exists.`);
-      const { tokenid, value } = await call.services.access.createToken(userid, name, token, actorOf(call));
+    handler: (call, { userid, 'token-name': name, ...fields }) => {
+      const { tokenid, value } = call.services.access.createToken(actorOf(call), parseUserId(userid), name, fields);
       return { tokenid, value };
     },
   }),
@@ -91,22 +63,16 @@ export const TOKEN_METHODS = [
     access: mayChange,
     parameters: Type.Object({
       ...OfToken,
-      comment: Type.Optional(Comment),
-      enable: Type.Optional(Type.Boolean()),
-      expire: Type.Optional(Expire),
+      ...Fields,
       regenerate: Type.Boolean({ default: false, description: 'A new secret; the old one is good no more.' }),
       delete: Type.Optional(Type.Array(Type.Enum(['comment']), { maxItems: 16 })),
-      digest: Type.Optional(Digest),
     }),
     returns: Type.Union([Type.Null(), Type.Object({ secret: Type.String() })]),
-    handler: async (call, { userid: text, 'token-name': name, regenerate, delete: removed, digest, ...change }) => {
-      const userid = parseUserId(text);
-      findToken(call, userid, name);
-      requireUnchanged(digest, tokensOf(call, userid));
-      const gone = removed?.includes('comment') ? { comment: null } : {};
-      await call.services.access.updateToken(userid, name, { ...change, ...gone }, actorOf(call));
-      if (!regenerate) return null;
-      return { secret: await call.services.access.regenerateToken(userid, name, actorOf(call)) };
+    handler: (call, { userid, 'token-name': name, delete: emptied, ...changes }) => {
+      const deleteComment = emptied?.includes('comment') ?? false;
+      const { access } = call.services;
+      const secret = access.updateToken(actorOf(call), parseUserId(userid), name, { ...changes, deleteComment });
+      return secret === undefined ? null : { secret };
     },
   }),
   defineMethod({
@@ -116,11 +82,8 @@ export const TOKEN_METHODS = [
     access: mayChange,
     parameters: Type.Object({ ...OfToken, digest: Type.Optional(Digest) }),
     returns: Nothing,
-    handler: async (call, { userid: text, 'token-name': name, digest }) => {
-      const userid = parseUserId(text);
-      findToken(call, userid, name);
-      requireUnchanged(digest, tokensOf(call, userid));
-      await call.services.access.deleteToken(userid, name, actorOf(call));
+    handler: (call, { userid, 'token-name': name, digest }) => {
+      call.services.access.deleteToken(actorOf(call), parseUserId(userid), name, digest);
       return null;
     },
   }),

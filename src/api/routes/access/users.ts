@@ -1,15 +1,13 @@
 // /access/users: users of this server.
 import { type Static, Type } from 'typebox';
-import { parseUserId, type UserId, userOf } from '../../../schema/auth-id.ts';
-import { ApiError } from '../../dialect/failure.ts';
-import { digestOf, requireUnchanged } from '../../digest.ts';
-import { type Call, callerOf, defineMethod } from '../../method.ts';
+import { parseUserId } from '../../../schema/auth-id.ts';
+import { defineMethod } from '../../method.ts';
 import type { TokenDetails, UserDetails } from '../../services.ts';
 import { actorOf } from '../actor.ts';
 import { Comment, Digest, Expire, Nothing, Password, ShortLine, UserIdText } from '../parameters.ts';
 import { TokenRow, tokenRow } from './token-row.ts';
+import { mayChange, mayLook, mayManage, USERS } from './user-rules.ts';
 
-const USERS = '/access/users';
 const UserRow = Type.Object({
   userid: Type.String(),
   comment: Type.Optional(Type.String()),
@@ -22,39 +20,29 @@ const UserRow = Type.Object({
   'tfa-locked-until': Type.Optional(Type.Integer()),
   tokens: Type.Optional(Type.Array(TokenRow)),
 });
-const Names = {
+const Fields = {
   comment: Type.Optional(Comment),
   firstname: Type.Optional(ShortLine),
   lastname: Type.Optional(ShortLine),
   email: Type.Optional(ShortLine),
+  enable: Type.Optional(Type.Boolean()),
   expire: Type.Optional(Expire),
+  password: Type.Optional(Password),
 };
-const REMOVABLE = ['comment', 'firstname', 'lastname', 'email'] as const;
+const TEXTS = ['comment', 'firstname', 'lastname', 'email'] as const;
 
 /** Parts that say nothing are left out, as clients expect them. */
 function userRow(user: UserDetails, tokens?: readonly TokenDetails[]): Static<typeof UserRow> {
-  const texts = REMOVABLE.flatMap((name) => (user[name] === undefined ? [] : [[name, user[name]]]));
+  const texts = TEXTS.filter((name) => user[name] !== '').map((name) => [name, user[name]]);
   return {
     ...Object.fromEntries(texts),
     userid: user.userid,
     ...(user.enable ? {} : { enable: false }),
     ...(user.expire === 0 ? {} : { expire: user.expire }),
     ...(user.totpLocked ? { 'totp-locked': true } : {}),
-    ...(user.tfaLockedUntil === undefined ? {} : { 'tfa-locked-until': user.tfaLockedUntil }),
+    ...(user.tfaLockedUntil === 0 ? {} : { 'tfa-locked-until': user.tfaLockedUntil }),
     ...(tokens === undefined ? {} : { tokens: tokens.map(tokenRow) }),
   };
-}
-
-/** The digest is of what stands in the list, not of locks that come and go. */
-function usersDigest({ services }: Call): UserDetails[] {
-  return services.access.listUsers().map(({ totpLocked: _, tfaLockedUntil: __, ...user }) => user);
-}
-
-/** @throws ApiError 400. */
-export function findUser({ services }: Call, userid: UserId): UserDetails {
-  const user = services.access.listUsers().find((each) => each.userid === userid);
-  if (user === undefined) throw new ApiError(400, 'not-found', `no such user '${userid}'`);
-  return user;
 }
 
 export const USER_METHODS = [
@@ -66,33 +54,22 @@ export const USER_METHODS = [
     parameters: Type.Object({ include_tokens: Type.Boolean({ default: false }) }),
     returns: Type.Array(UserRow),
     handler: (call, { include_tokens: withTokens }) => {
-      const { access, permissions } = call.services;
-      const caller = callerOf(call);
-      const seesAll = permissions.has(caller, USERS, 'Sys.Audit');
-      call.attach('digest', digestOf(usersDigest(call)));
-      return access
-        .listUsers()
-        .filter(({ userid }) => seesAll || userid === userOf(caller))
-        .map((user) => userRow(user, withTokens ? access.listTokens(user.userid) : undefined));
+      const { access } = call.services;
+      const actor = actorOf(call);
+      const { users, digest } = access.listUsers(actor);
+      call.attach('digest', digest);
+      return users.map((user) => userRow(user, withTokens ? access.listTokens(actor, user.userid).tokens : undefined));
     },
   }),
   defineMethod({
     method: 'POST',
     path: USERS,
     description: 'Makes a user.',
-    access: () => ({ path: USERS, anyOf: ['Permissions.Modify'] }),
-    parameters: Type.Object({
-      userid: UserIdText,
-      password: Type.Optional(Password),
-      enable: Type.Boolean({ default: true }),
-      ...Names,
-    }),
+    access: mayManage,
+    parameters: Type.Object({ userid: UserIdText, ...Fields }),
     returns: Nothing,
-    handler: async (call, { userid: text, password, enable, expire, ...names }) => {
-      const userid = parseUserId(text);
-      if (call.services.access.listUsers().some((user) => user.userid === userid))
-        throw new ApiError(400, 'exists', `user '${userid}' already exists.`);
-      await call.services.access.createUser({ userid, enable, expire: expire ?? 0, ...names }, password, actorOf(call));
+    handler: async (call, { userid, ...fields }) => {
+      await call.services.access.createUser(actorOf(call), { ...fields, userid: parseUserId(userid) });
       return null;
     },
   }),
@@ -100,51 +77,41 @@ export const USER_METHODS = [
     method: 'GET',
     path: `${USERS}/{userid}`,
     description: 'One user.',
-    access: ({ userid }) => ({ path: USERS, anyOf: ['Sys.Audit'], orUser: userid }),
+    access: mayLook,
     parameters: Type.Object({ userid: UserIdText }),
     returns: UserRow,
     handler: (call, { userid }) => {
-      const user = findUser(call, parseUserId(userid));
-      call.attach('digest', digestOf(usersDigest(call)));
+      const { user, digest } = call.services.access.getUser(actorOf(call), parseUserId(userid));
+      call.attach('digest', digest);
       return userRow(user);
     },
   }),
   defineMethod({
     method: 'PUT',
     path: `${USERS}/{userid}`,
-    description: 'Changes a user.',
-    access: () => ({ path: USERS, anyOf: ['Permissions.Modify'] }),
+    description: 'Changes a user. Users may change their own name, address and comment.',
+    access: mayChange,
     parameters: Type.Object({
       userid: UserIdText,
-      password: Type.Optional(Password),
-      enable: Type.Optional(Type.Boolean()),
-      ...Names,
-      delete: Type.Optional(Type.Array(Type.Enum([...REMOVABLE]), { maxItems: 16 })),
+      ...Fields,
+      delete: Type.Optional(Type.Array(Type.Enum([...TEXTS]), { maxItems: 16 })),
       digest: Type.Optional(Digest),
     }),
     returns: Nothing,
-    handler: async (call, { userid: text, password, delete: removed, digest, ...change }) => {
-      const { userid } = findUser(call, parseUserId(text));
-      requireUnchanged(digest, usersDigest(call));
-      const gone = Object.fromEntries((removed ?? []).map((name) => [name, null]));
-      await call.services.access.updateUser(userid, { ...change, ...gone }, actorOf(call));
-      if (password !== undefined) await call.services.access.setPassword(userid, password, undefined, actorOf(call));
+    handler: async (call, { userid, ...changes }) => {
+      await call.services.access.updateUser(actorOf(call), parseUserId(userid), changes);
       return null;
     },
   }),
   defineMethod({
     method: 'DELETE',
     path: `${USERS}/{userid}`,
-    description: 'Removes a user with its tokens; its access control entries stay.',
-    access: () => ({ path: USERS, anyOf: ['Permissions.Modify'] }),
+    description: 'Removes a user with its tokens.',
+    access: mayManage,
     parameters: Type.Object({ userid: UserIdText, digest: Type.Optional(Digest) }),
     returns: Nothing,
-    handler: async (call, { userid: text, digest }) => {
-      const userid = parseUserId(text);
-      requireUnchanged(digest, usersDigest(call));
-      if (!call.services.access.listUsers().some((user) => user.userid === userid))
-        throw new ApiError(400, 'not-found', `user '${userid}' does not exist.`);
-      await call.services.access.deleteUser(userid, actorOf(call));
+    handler: (call, { userid, digest }) => {
+      call.services.access.deleteUser(actorOf(call), parseUserId(userid), digest);
       return null;
     },
   }),
