@@ -37,6 +37,7 @@ import { BackupSession, type SessionContext } from './sessions/backup-session.ts
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
 import { writeSessionFile } from './sessions/session-files.ts';
 import { sessionSpace } from './sessions/session-space.ts';
+import { GroupKeeping } from './snapshots/group-keeping.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
 import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './snapshots/retention-lock.ts';
 import type { StoreClock } from './store-clock.ts';
@@ -130,6 +131,22 @@ export class HeldDatastore {
     return this.#groups;
   }
 
+  get layout(): Layout {
+    return this.#layout;
+  }
+
+  /** Milliseconds of the store clock. */
+  get clockMs(): number {
+    return this.#clock.elapsedMs;
+  }
+
+  /** Changes of groups and namespaces. */
+  get keeping(): GroupKeeping {
+    const isOpen = (ns: Namespace, group: GroupName): boolean =>
+      [...this.#openSessions.values()].some((session) => session.isOf(ns, group));
+    return new GroupKeeping(this.#layout, this.#groups, this.#context.rootTurn, isOpen);
+  }
+
   get index(): ObjectIndex {
     return this.#index;
   }
@@ -159,7 +176,7 @@ export class HeldDatastore {
   async #openSessionInTurn(request: SessionRequest): Promise<BackupSession> {
     const limits = await requireWritable(this.#layout, 'backups');
     const state = await this.#groups.state(request.ns, request.group);
-    if (state !== undefined && state.owner !== request.owner) {
+    if (state !== undefined && state.owner !== '' && state.owner !== request.owner) {
       throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
     }
     const allowance = await this.#allowanceFor(limits, request);

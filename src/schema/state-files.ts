@@ -24,9 +24,11 @@ export type HolderRecord = Static<typeof HolderRecord>;
 
 export const GroupState = Type.Object({
   format: Type.Literal(1),
+  /** Empty when the group was removed: the next backup makes it its own. */
   owner: Type.String({ maxLength: 128 }),
   lastSequence: Type.Integer({ minimum: 0 }),
   lastTime: Type.Integer({ minimum: 0 }),
+  notes: Type.Optional(Type.String({ maxLength: 65536 })),
 });
 export type GroupState = Static<typeof GroupState>;
 

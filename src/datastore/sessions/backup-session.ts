@@ -142,6 +142,11 @@ export class BackupSession {
     return session;
   }
 
+  /** Whether it is to make a snapshot of this group. */
+  isOf(ns: Namespace, group: GroupName): boolean {
+    return this.#record.ns === ns && this.#record.group === group;
+  }
+
   /** Objects of earlier, unfinished sessions that this one continues from. */
   get adoptedObjects(): number {
     return this.#options.leftovers.reduce((sum, entries) => sum + entries.length, 0);

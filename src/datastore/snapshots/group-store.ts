@@ -55,6 +55,10 @@ export class GroupStore {
     return join(this.#layout.snapshots, ...parts, ...group.split('/'));
   }
 
+  namespacePath(ns: Namespace): string {
+    return dirname(dirname(this.groupPath(ns, 'vm/x' as GroupName)));
+  }
+
   manifestPath(name: SnapshotName): string {
     return join(this.groupPath(name.ns, name.group), formatTime(name.time), MANIFEST);
   }
@@ -77,7 +81,7 @@ export class GroupStore {
 
   /** All groups of a namespace, in the order of their names. */
   async groups(ns: Namespace): Promise<GroupName[]> {
-    const base = dirname(dirname(this.groupPath(ns, 'vm/x' as GroupName)));
+    const base = this.namespacePath(ns);
     const found: GroupName[] = [];
     for (const type of GROUP_TYPES) {
       for (const id of (await foldersIn(join(base, type))).sort()) {
@@ -90,7 +94,7 @@ export class GroupStore {
 
   /** The root namespace and all below it. */
   async namespaces(under: Namespace = '' as Namespace): Promise<Namespace[]> {
-    const base = join(dirname(dirname(this.groupPath(under, 'vm/x' as GroupName))), 'ns');
+    const base = join(this.namespacePath(under), 'ns');
     const found = [under];
     for (const part of (await foldersIn(base)).sort()) {
       const ns = ifValid(() => parseNamespace(under === '' ? part : `${under}/${part}`));
@@ -112,6 +116,32 @@ export class GroupStore {
     await this.#directories.create(path);
     await writeFileAtomic(join(path, 'group.json'), `${JSON.stringify(state)}\n`);
     await this.#directories.sync(path);
+  }
+
+  /** Makes a namespace exist, durably. */
+  async createNamespace(ns: Namespace): Promise<void> {
+    const path = this.namespacePath(ns);
+    await this.#directories.create(path);
+    await this.#directories.sync(path);
+  }
+
+  /** Removes a namespace in which there are no snapshots and no namespaces, with the marks of groups that were there. */
+  async removeNamespace(ns: Namespace): Promise<void> {
+    const path = this.namespacePath(ns);
+    for (const group of await this.groups(ns)) {
+      await this.#removeRemains(this.groupPath(ns, group));
+      for (const name of ['group.json', 'group.json.tmp'])
+        await unlink(join(this.groupPath(ns, group), name)).catch(ignoreMissing);
+      await this.#removeDirectory(this.groupPath(ns, group));
+    }
+    for (const folder of [...GROUP_TYPES, 'ns']) await this.#removeDirectory(join(path, folder));
+    await this.#removeDirectory(path);
+    await syncDirectory(dirname(path));
+  }
+
+  async #removeDirectory(path: string): Promise<void> {
+    await rmdir(path).catch(ignoreMissing);
+    this.#directories.forget(path);
   }
 
   /** Prepares a manifest: written and synced, not yet visible. Commits of a group follow each other. */
@@ -202,6 +232,10 @@ async function syncRemoval(directory: string): Promise<void> {
     if (systemCode(error) !== 'ENOENT') throw error;
     await syncDirectory(dirname(directory));
   }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (systemCode(error) !== 'ENOENT') throw error;
 }
 
 /** The directories that are named like snapshots. */

@@ -1,0 +1,57 @@
+// What goes back: the two envelopes, errors as plain text, and errors with codes for callers that ask for them.
+import type { FastifyReply } from 'fastify';
+import { codedStatus, type Failure } from './failure.ts';
+
+export type Format = 'json' | 'extjs';
+
+const JSON_TYPE = 'application/json;charset=UTF-8';
+/** Stands for no type at all: the last step before sending takes it away. */
+export const UNLABELLED = 'unlabelled/unlabelled';
+/** The media type of errors with codes; docs/protocol.md, section 3. */
+export const CODED_ERRORS = 'application/vnd.holdfast.error+json';
+const EXPIRED_COOKIE =
+  '__Host-PBSAuthCookie=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; SameSite=Lax; HttpOnly; Path=/;';
+
+export async function sendData(
+  reply: FastifyReply,
+  format: Format,
+  data: unknown,
+  beside: ReadonlyMap<string, unknown>,
+): Promise<void> {
+  const envelope = format === 'extjs' ? { success: true, status: 200 } : {};
+  // Members beside `data` come first, as clients that stop reading at `data` expect them.
+  const body = { ...envelope, ...Object.fromEntries(beside), data: data ?? null };
+  await reply.code(200).type(JSON_TYPE).send(JSON.stringify(body));
+}
+
+export interface FailedCall {
+  readonly format: Format;
+  readonly wantsCodes: boolean;
+  /** A method was found: its errors are labelled as its answers are, and come in the envelope that was asked for. */
+  readonly isRouted: boolean;
+}
+
+export async function sendFailure(
+  reply: FastifyReply,
+  { format, wantsCodes, isRouted }: FailedCall,
+  failure: Failure,
+  error: unknown,
+): Promise<void> {
+  if (failure.status === 401) reply.header('set-cookie', EXPIRED_COOKIE);
+  if (wantsCodes) {
+    const { code, text: message, data } = failure;
+    await reply.code(codedStatus(failure, error)).type(CODED_ERRORS).send(JSON.stringify({ code, message, data }));
+    return;
+  }
+  if (format === 'extjs' && isRouted) {
+    const isParameters = Object.keys(failure.errors).length > 0;
+    const message = isParameters ? 'parameter verification errors' : failure.text;
+    const body = { success: false, status: failure.status, message, errors: failure.errors };
+    await reply.code(200).type(JSON_TYPE).send(JSON.stringify(body));
+    return;
+  }
+  // The label of the first is wrong, and clients that were written against it depend on it.
+  reply.code(failure.status).type(isRouted ? JSON_TYPE : UNLABELLED);
+  // A Buffer, for a text would be given a label of its own.
+  await reply.send(Buffer.from(failure.text));
+}

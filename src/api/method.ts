@@ -1,0 +1,77 @@
+// One method of the API: a schema for its parameters and one for its answer, who may call it, what it does. Validation, types, OpenAPI and
+// the tests that walk all methods come from this one description.
+import type { Static, TObject, TSchema } from 'typebox';
+import type { AuthId } from '../schema/auth-id.ts';
+import type { ApiServices, Identity, Privilege } from './services.ts';
+import type { SnapshotViews } from './snapshots/snapshot-views.ts';
+
+export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
+
+/** What the caller needs on a path of the access control lists. */
+export interface PrivilegeRule {
+  readonly path: string;
+  readonly anyOf: readonly Privilege[];
+  /** Enough for what the caller owns: the handler is told by `Call.onlyOwn`, and looks. */
+  readonly orOwner?: Privilege;
+  /** This user may too, as itself and not through a token. */
+  readonly orUser?: string;
+  /** The refusal names the privilege and the path. */
+  readonly explains?: true;
+}
+
+/** Anybody; anybody who is signed in; or who has a privilege. */
+export type AccessRule<Parameters> =
+  | { readonly world: true }
+  | { readonly auth: true }
+  | ((parameters: Parameters) => PrivilegeRule);
+
+/** What a handler knows of the request, and can add to the answer. */
+export interface Call {
+  readonly services: ApiServices;
+  readonly views: SnapshotViews;
+  /** Undefined for methods that the world may call. */
+  readonly identity: Identity | undefined;
+  readonly address: string;
+  /** Aborts when the caller goes away. */
+  readonly signal: AbortSignal;
+  /** The caller was let in for what it owns, and for nothing else. */
+  readonly onlyOwn: boolean;
+  /** A member of the answer beside `data`. */
+  attach(name: 'total' | 'digest' | 'active' | 'success' | 'status', value: unknown): void;
+  /** A header of the answer. */
+  header(name: string, value: string): void;
+}
+
+export interface Method<Parameters extends TObject = TObject, Returns extends TSchema = TSchema> {
+  readonly method: HttpMethod;
+  /** Below `/api2/json`: `/access/users/{userid}`. Each part in braces is a parameter. */
+  readonly path: string;
+  readonly description: string;
+  readonly access: AccessRule<Static<Parameters>>;
+  /** Of the path, the query and the body, in one. */
+  readonly parameters: Parameters;
+  /** Of `data`. */
+  readonly returns: Returns;
+  handler(call: Call, parameters: Static<Parameters>): Promise<Static<Returns>> | Static<Returns>;
+}
+
+/** A method whose parameters the table of all methods does not know. */
+// biome-ignore lint/suspicious/noExplicitAny: parameters are checked against the schema that stands beside the handler
+export type AnyMethod = Method<any, any>;
+
+export function defineMethod<Parameters extends TObject, Returns extends TSchema>(
+  method: Method<Parameters, Returns>,
+): Method<Parameters, Returns> {
+  return method;
+}
+
+/** Who calls a method that is not for the world. */
+export function callerOf({ identity }: Call): AuthId {
+  if (identity === undefined) throw new Error('a method for the world asked who calls');
+  return identity.authId;
+}
+
+/** The names in braces, in order. */
+export function pathParameters(path: string): string[] {
+  return [...path.matchAll(/\{([^}]+)\}/g)].map(([, name]) => name as string);
+}

@@ -1,0 +1,104 @@
+// The API as an OpenAPI 3.1 document, made of the same schemas that check its calls.
+import type { TObject, TSchema } from 'typebox';
+import type { AccessRule, AnyMethod } from '../method.ts';
+import { pathParameters } from '../method.ts';
+import type { VersionInfo } from '../services.ts';
+
+const TEXT_ERROR = {
+  description: 'what is wrong, as plain text',
+  content: { 'text/plain': { schema: { type: 'string' } } },
+};
+
+export function describeApi(methods: readonly AnyMethod[], { version, release }: VersionInfo): Record<string, unknown> {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const method of methods) {
+    const path = `/api2/json${method.path}`;
+    paths[path] ??= {};
+    paths[path][method.method.toLowerCase()] = operationOf(method);
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: 'Holdfast, backup dialect', version: `${version}.${release}` },
+    components: {
+      securitySchemes: {
+        token: {
+          type: 'apiKey',
+          in: 'header',
+          name: 'Authorization',
+          description: 'PBSAPIToken=USER@REALM!NAME:SECRET',
+        },
+        ticket: { type: 'apiKey', in: 'cookie', name: 'PBSAuthCookie' },
+      },
+    },
+    paths,
+  };
+}
+
+function operationOf(method: AnyMethod): Record<string, unknown> {
+  const inPath = new Set(pathParameters(method.path));
+  const schema = method.parameters as TObject;
+  const rest = Object.entries(schema.properties as Record<string, TSchema>).filter(([name]) => !inPath.has(name));
+  const required = new Set(schema.required ?? []);
+  const isInQuery = method.method === 'GET' || method.method === 'DELETE';
+  const parameter = ([name, each]: [string, TSchema], place: string) => {
+    const { description, ...itself } = each as TSchema & { description?: string };
+    return {
+      name,
+      in: place,
+      required: place === 'path' || required.has(name),
+      ...(description === undefined ? {} : { description }),
+      schema: itself,
+    };
+  };
+  const named = [...inPath].map((name) => parameter([name, schema.properties[name] as TSchema], 'path'));
+  const body = {
+    type: 'object',
+    properties: Object.fromEntries(rest),
+    required: rest.map(([name]) => name).filter((name) => required.has(name)),
+  };
+  return {
+    operationId: operationId(method),
+    description: `${method.description} Access: ${accessText(method)}.`,
+    security: isForWorld(method.access) ? [] : [{ token: [] }, { ticket: [] }],
+    parameters: isInQuery ? [...named, ...rest.map((each) => parameter(each, 'query'))] : named,
+    ...(isInQuery || rest.length === 0
+      ? {}
+      : {
+          requestBody: {
+            content: {
+              'application/x-www-form-urlencoded': { schema: body },
+              'application/json': { schema: body },
+            },
+          },
+        }),
+    responses: {
+      '200': {
+        description: 'the answer, under `data`',
+        content: {
+          'application/json': { schema: { type: 'object', required: ['data'], properties: { data: method.returns } } },
+        },
+      },
+      default: TEXT_ERROR,
+    },
+  };
+}
+
+function isForWorld(access: AccessRule<never>): boolean {
+  return typeof access === 'object' && 'world' in access;
+}
+
+/** The rule in words; the parameters stand for themselves. */
+export function accessText(method: AnyMethod): string {
+  if (typeof method.access === 'object') return 'world' in method.access ? 'anybody' : 'whoever is signed in';
+  const names = Object.keys((method.parameters as TObject).properties);
+  const rule = method.access(Object.fromEntries(names.map((name) => [name, `{${name}}`])));
+  const owner = rule.orOwner === undefined ? [] : [`${rule.orOwner} for the owner`];
+  const user = rule.orUser === undefined ? [] : [`the user ${rule.orUser}`];
+  const privileges = rule.anyOf.length === 0 ? [] : [`${rule.anyOf.join(' or ')} on ${rule.path}`];
+  return [...privileges, ...owner, ...user].join(', or ');
+}
+
+function operationId({ method, path }: AnyMethod): string {
+  const words = path.split('/').filter((part) => part !== '');
+  return [method.toLowerCase(), ...words.map((word) => word.replace(/[{}]/g, ''))].join('-');
+}

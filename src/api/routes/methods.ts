@@ -1,0 +1,25 @@
+// Every method of the backup dialect.
+import type { AnyMethod } from '../method.ts';
+import { ACL_METHODS } from './access/acl.ts';
+import { DOMAIN_METHODS } from './access/domains.ts';
+import { PASSWORD_METHODS } from './access/password.ts';
+import { PERMISSION_METHODS } from './access/permissions.ts';
+import { ROLE_METHODS } from './access/roles.ts';
+import { TFA_METHODS } from './access/tfa.ts';
+import { TICKET_METHODS } from './access/ticket.ts';
+import { TOKEN_METHODS } from './access/tokens.ts';
+import { USER_METHODS } from './access/users.ts';
+import { VERSION_METHODS } from './version.ts';
+
+export const METHODS: readonly AnyMethod[] = [
+  ...VERSION_METHODS,
+  ...TICKET_METHODS,
+  ...DOMAIN_METHODS,
+  ...PERMISSION_METHODS,
+  ...USER_METHODS,
+  ...TOKEN_METHODS,
+  ...ROLE_METHODS,
+  ...ACL_METHODS,
+  ...PASSWORD_METHODS,
+  ...TFA_METHODS,
+];

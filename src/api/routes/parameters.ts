@@ -1,0 +1,74 @@
+// Schemas of parameters that many methods share. Every name that could become part of a path is checked here already.
+import { Type } from 'typebox';
+import { GROUP_TYPES } from '../../schema/names.ts';
+
+const SAFE = '^[A-Za-z0-9_][A-Za-z0-9._-]*$';
+const LINE = '^[^\\u0000-\\u001f\\u007f]*$';
+
+export const StoreName = Type.String({
+  pattern: SAFE,
+  minLength: 3,
+  maxLength: 32,
+  description: 'Name of a datastore.',
+});
+export const NamespaceText = Type.String({
+  pattern: '^([A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*){0,6})?$',
+  maxLength: 256,
+  description: 'Namespace; empty or missing is the root.',
+});
+export const BackupType = Type.Enum([...GROUP_TYPES], { description: 'What was backed up.' });
+export const BackupId = Type.String({ pattern: SAFE, maxLength: 128, description: 'Name of what was backed up.' });
+export const BackupTime = Type.Integer({ minimum: 1, maximum: 253_402_300_799, description: 'Unix seconds.' });
+export const UserIdText = Type.String({
+  pattern: '^[^\\s:/\\u0000-\\u001f\\u007f]+@[A-Za-z0-9_][A-Za-z0-9._-]*$',
+  minLength: 3,
+  maxLength: 64,
+  description: 'NAME@REALM.',
+});
+export const AuthIdText = Type.String({
+  pattern: '^[^\\s:/\\u0000-\\u001f\\u007f]+@[A-Za-z0-9_][A-Za-z0-9._-]*(![A-Za-z0-9_][A-Za-z0-9._-]*)?$',
+  minLength: 3,
+  maxLength: 129,
+  description: 'NAME@REALM, or NAME@REALM!TOKEN.',
+});
+export const TokenName = Type.String({ pattern: SAFE, maxLength: 64, description: 'Name of an API token.' });
+export const NodeName = Type.String({
+  pattern: '^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$',
+  maxLength: 63,
+  description: 'Name of this machine, or localhost.',
+});
+export const UpidText = Type.String({ minLength: 36, maxLength: 3072, description: 'A task.' });
+export const Comment = Type.String({ pattern: LINE, maxLength: 128, description: 'One line.' });
+export const ShortLine = Type.String({ pattern: LINE, maxLength: 64 });
+export const Notes = Type.String({ maxLength: 65_536, description: 'Any text; its first line is shown in lists.' });
+export const Digest = Type.String({
+  pattern: '^[a-f0-9]{64}$',
+  description: 'The digest that was read: the call fails when something changed since.',
+});
+export const Expire = Type.Integer({
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description: 'Unix seconds; 0 for never.',
+});
+export const Password = Type.String({ pattern: LINE, minLength: 8, maxLength: 1024 });
+export const KeepCount = Type.Integer({ minimum: 1, maximum: 1_000_000 });
+
+export const Nothing = Type.Null();
+export const Count = Type.Integer({ minimum: 0 });
+
+export const OfNamespace = { store: StoreName, ns: Type.Optional(NamespaceText) };
+export const OfGroup = { ...OfNamespace, 'backup-type': BackupType, 'backup-id': BackupId };
+export const OfSnapshot = { ...OfGroup, 'backup-time': BackupTime };
+export const KeepRules = {
+  'keep-last': Type.Optional(KeepCount),
+  'keep-hourly': Type.Optional(KeepCount),
+  'keep-daily': Type.Optional(KeepCount),
+  'keep-weekly': Type.Optional(KeepCount),
+  'keep-monthly': Type.Optional(KeepCount),
+  'keep-yearly': Type.Optional(KeepCount),
+};
+export const AclPath = Type.String({
+  pattern: '^/[A-Za-z0-9._/-]*$',
+  maxLength: 320,
+  description: 'A path of the access control list: for example /datastore/store1.',
+});

@@ -1,0 +1,234 @@
+// The API as one Fastify instance: paths are cleaned, callers known, parameters checked, and every answer given in the dialect.
+import { setTimeout as delay } from 'node:timers/promises';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
+import { checkAccess, notAuthenticated } from './check-access.ts';
+import { CODED_ERRORS, type Format, sendData, sendFailure, UNLABELLED } from './dialect/answer.ts';
+import { ApiError, failureOf } from './dialect/failure.ts';
+import { givenInBody, givenInQuery, readParameters } from './dialect/merge-parameters.ts';
+import { checkPath, collapseSlashes, MAX_PATH_BYTES } from './dialect/request-path.ts';
+import { type AnyMethod, type Call, pathParameters } from './method.ts';
+import { describeApi } from './openapi/describe-api.ts';
+import { METHODS } from './routes/methods.ts';
+import { rootIndex } from './routes/root-index.ts';
+import type { ApiServices, Identity } from './services.ts';
+import { SnapshotViews } from './snapshots/snapshot-views.ts';
+
+const MAX_BODY_BYTES = 512 * 1024;
+const FORMATS: readonly Format[] = ['json', 'extjs'];
+
+export interface ApiOptions {
+  /** Who guesses passwords waits; tests do not. */
+  readonly delays?: { readonly unauthorizedMs: number; readonly forbiddenMs: number };
+  /** Without it the API speaks plain HTTP: for tests, and behind a listener that has its own TLS. */
+  readonly https?: { readonly key: string | Buffer; readonly cert: string | Buffer };
+  /** Told of errors that nobody foresaw. */
+  readonly onBug: (error: unknown, request?: { readonly method: string; readonly url: string }) => void;
+}
+
+/** Waits of the dialect: a refusal of the caller comes no earlier than this after the call, one of the right this much later. */
+const USUAL_DELAYS = { unauthorizedMs: 3000, forbiddenMs: 500 };
+
+export const LISTENER_LIMITS = {
+  /** Connections at once; more are closed. */
+  connections: 1024,
+  /** A whole request takes no longer to arrive, and its head no longer than that. */
+  requestMs: 60_000,
+  headersMs: 20_000,
+  keepAliveMs: 30_000,
+} as const;
+
+interface Origin {
+  readonly identity: Identity | undefined;
+  readonly startedMs: number;
+}
+
+/** Builds the API; the caller listens, and closes it. */
+export function createApi(services: ApiServices, options: ApiOptions): FastifyInstance {
+  const { unauthorizedMs, forbiddenMs } = options.delays ?? USUAL_DELAYS;
+  const views = new SnapshotViews();
+  const methods = [...METHODS, rootIndex(METHODS)];
+  const origins = new WeakMap<FastifyRequest, Origin>();
+
+  const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown, isRouted: boolean) => {
+    const failure = failureOf(error);
+    if (failure.isBug) options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
+    const startedMs = origins.get(request)?.startedMs ?? performance.now();
+    const waited = performance.now() - startedMs;
+    if (failure.status === 401 && unauthorizedMs > waited) await delay(unauthorizedMs - waited);
+    if (failure.status === 403 && forbiddenMs > 0) await delay(forbiddenMs);
+    if (request.raw.complete === false || request.raw.destroyed) reply.header('connection', 'close');
+    const wantsCodes = request.headers.accept?.includes(CODED_ERRORS) ?? false;
+    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted }, failure, error);
+    return reply;
+  };
+
+  const common = {
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: LISTENER_LIMITS.requestMs,
+    keepAliveTimeout: LISTENER_LIMITS.keepAliveMs,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: MAX_PATH_BYTES },
+    rewriteUrl: ({ url }: { url?: string | undefined }) => collapseSlashes(url ?? '/'),
+    frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply): void => {
+      fail(request, reply, new ApiError(400, 'bad-name', 'invalid path'), false).catch((error: unknown) =>
+        options.onBug(error),
+      );
+    },
+  } satisfies FastifyServerOptions;
+  const app: FastifyInstance =
+    options.https === undefined
+      ? Fastify(common)
+      : (Fastify({ ...common, https: { ...options.https, minVersion: 'TLSv1.2' } }) as unknown as FastifyInstance);
+  app.server.headersTimeout = LISTENER_LIMITS.headersMs;
+  app.server.maxConnections = LISTENER_LIMITS.connections;
+
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) => {
+    done(null, body);
+  });
+
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (reply.getHeader('content-type') === UNLABELLED) reply.removeHeader('content-type');
+    done(null, payload);
+  });
+
+  /** Throws for what must not be routed; says who calls. */
+  const admit = async (request: FastifyRequest, method: AnyMethod | undefined): Promise<void> => {
+    const startedMs = performance.now();
+    origins.set(request, { identity: undefined, startedMs });
+    checkPath(request.url);
+    checkFormat(request.url);
+    const isForAll = method !== undefined && 'world' in method.access;
+    origins.set(request, { identity: isForAll ? undefined : await identify(services, request), startedMs });
+  };
+
+  const handle = async (request: FastifyRequest, reply: FastifyReply, method: AnyMethod): Promise<FastifyReply> => {
+    try {
+      const identity = origins.get(request)?.identity;
+      const parameters = readParameters(method.parameters, pathValues(request, method), [
+        ...(hasBody(request) ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)] : []),
+        givenInQuery(request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : ''),
+      ]);
+      const { onlyOwn } = checkAccess(method, parameters, identity, services.permissions);
+      const beside = new Map<string, unknown>();
+      const call: Call = {
+        services,
+        views,
+        identity,
+        address: request.ip,
+        signal: goneSignal(reply),
+        onlyOwn,
+        attach: (name, value) => beside.set(name, value),
+        header: (name, value) => reply.header(name, value),
+      };
+      const data: unknown = await method.handler(call, parameters);
+      await sendData(reply, formatOf(request.url), data, beside);
+      return reply;
+    } catch (error) {
+      return await fail(request, reply, error, true);
+    }
+  };
+
+  for (const method of methods) {
+    const url = routedPath(method.path);
+    for (const format of FORMATS) {
+      app.route({
+        method: method.method,
+        url: `/api2/${format}${url}`,
+        onRequest: (request) => admit(request, method),
+        handler: (request, reply) => handle(request, reply, method),
+      });
+    }
+  }
+
+  const description = JSON.stringify(describeApi(methods, services.version));
+  for (const url of ['/api2/openapi.json', '/api2/json/openapi.json']) {
+    app.get(url, async (_request, reply) => {
+      await reply.type('application/json;charset=UTF-8').send(description);
+      return reply;
+    });
+  }
+
+  app.setNotFoundHandler({ preHandler: [] }, async (request, reply) => {
+    try {
+      await admit(request, undefined);
+      const [path = ''] = request.url.split('?', 1);
+      throw new ApiError(404, 'not-found', `Path '${path.slice(0, MAX_PATH_BYTES)}' not found.`);
+    } catch (error) {
+      return await fail(request, reply, error, failureOf(error).status === 404);
+    }
+  });
+  // What Fastify refuses itself: a body over the limit, or one that is shorter than it says.
+  app.setErrorHandler(async (error, request, reply) => {
+    const { code } = error as { code?: string };
+    const isTooLarge = code === 'FST_ERR_CTP_BODY_TOO_LARGE';
+    const why = isTooLarge ? new ApiError(400, 'too-large', 'Request body too large') : error;
+    return await fail(request, reply, why, !isUnauthenticated(error));
+  });
+  return app;
+}
+
+/** `/access/users/{userid}` -> `/access/users/:p0`: names with a dash would end at it. */
+function routedPath(path: string): string {
+  let count = 0;
+  return path.replace(/\{[^}]+\}/g, () => `:p${count++}`);
+}
+
+function pathValues(request: FastifyRequest, method: AnyMethod): Map<string, string> {
+  const values = request.params as Record<string, string>;
+  return new Map(pathParameters(method.path).map((name, place) => [name, values[`p${place}`] as string]));
+}
+
+function hasBody({ method }: FastifyRequest): boolean {
+  return method !== 'GET';
+}
+
+function formatOf(url: string): Format {
+  return url.startsWith('/api2/extjs') ? 'extjs' : 'json';
+}
+
+/** @throws ApiError 400 for a format that there is not. */
+function checkFormat(url: string): void {
+  const [, format] = /^\/api2\/([^/?]+)(?:[/?]|$)/.exec(url) ?? [];
+  if (format === undefined || FORMATS.includes(format as Format)) return;
+  throw new ApiError(400, 'bad-argument', `Unsupported output format '${format.slice(0, 64)}'.`);
+}
+
+async function identify(services: ApiServices, { headers, method, ip }: FastifyRequest): Promise<Identity> {
+  const csrf = headers.csrfpreventiontoken;
+  try {
+    return await services.authenticator.authenticate(
+      {
+        authorization: headers.authorization,
+        cookie: headers.cookie,
+        csrfToken: typeof csrf === 'string' ? csrf : undefined,
+        method,
+        address: ip,
+      },
+      services.clock(),
+    );
+  } catch (error) {
+    if ((error as { code?: unknown }).code === 'not-authenticated') throw notAuthenticated();
+    throw error;
+  }
+}
+
+function isUnauthenticated(error: unknown): boolean {
+  return error instanceof ApiError && (error.status === 401 || error.message.startsWith('Unsupported output format'));
+}
+
+/** Aborts when the caller goes away before the answer. */
+function goneSignal(reply: FastifyReply): AbortSignal {
+  const gone = new AbortController();
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) gone.abort(new Error('the caller went away'));
+  });
+  return gone.signal;
+}

@@ -1,0 +1,101 @@
+// Changes of groups and namespaces, each in the turn of the roots: none overlaps the opening of a session or the removal of a snapshot.
+import type { GroupName, Namespace } from '../../schema/names.ts';
+import type { GroupState } from '../../schema/state-files.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { Turn } from '../../util/turn.ts';
+import { describingRootErrors } from '../config.ts';
+import type { Layout } from '../layout.ts';
+import { requireWritable } from '../limits/maintenance.ts';
+import type { GroupStore } from './group-store.ts';
+
+export interface GroupChange {
+  readonly owner?: string;
+  readonly notes?: string;
+}
+
+export class GroupKeeping {
+  readonly #layout: Layout;
+  readonly #groups: GroupStore;
+  readonly #turn: Turn;
+  readonly #isOpen: (ns: Namespace, group: GroupName) => boolean;
+
+  /** `isOpen` says whether a session of a group is open. */
+  constructor(layout: Layout, groups: GroupStore, turn: Turn, isOpen: (ns: Namespace, group: GroupName) => boolean) {
+    this.#layout = layout;
+    this.#groups = groups;
+    this.#turn = turn;
+    this.#isOpen = isOpen;
+  }
+
+  /** @throws `not-found`, `datastore-locked` while a backup of the group runs, `datastore-maintenance`. */
+  async changeGroup(ns: Namespace, group: GroupName, { owner, notes }: GroupChange): Promise<void> {
+    await this.#inTurn('changing groups', async () => {
+      const state = await this.#stateOf(ns, group);
+      // A commit writes the whole state: what changes beside it would be lost.
+      this.#requireIdle(ns, group);
+      await this.#groups.writeState(ns, group, {
+        ...state,
+        ...(owner === undefined ? {} : { owner }),
+        ...(notes === undefined ? {} : { notes }),
+      });
+    });
+  }
+
+  /**
+   * Takes owner and notes from a group without snapshots, so that it is as good as gone; its marks stay (rule D8).
+   * @throws `not-found`, `exists` when it has snapshots, `datastore-locked` while a backup of it runs, `datastore-maintenance`.
+   */
+  async releaseGroup(ns: Namespace, group: GroupName): Promise<void> {
+    await this.#inTurn('removing groups', async () => {
+      const { notes: _, ...state } = await this.#stateOf(ns, group);
+      this.#requireIdle(ns, group);
+      if ((await this.#groups.times(ns, group)).length > 0)
+        throw new HoldfastError('exists', `group ${group} has snapshots; forget them first`);
+      await this.#groups.writeState(ns, group, { ...state, owner: '' });
+    });
+  }
+
+  /** Makes a namespace; one that is there stays as it is. @throws `not-found` without its parent, `datastore-maintenance`. */
+  async createNamespace(ns: Namespace): Promise<void> {
+    await this.#inTurn('making namespaces', async () => {
+      const parent = ns.split('/').slice(0, -1).join('/') as Namespace;
+      if (!(await this.#groups.namespaces()).includes(parent))
+        throw new HoldfastError('not-found', `there is no namespace ${parent}; make it first`);
+      await this.#groups.createNamespace(ns);
+    });
+  }
+
+  /**
+   * Removes a namespace without snapshots and without namespaces below it. @throws `bad-argument` for the root, `exists` when there is
+   * something in it, `datastore-locked` while a backup into it runs, `datastore-maintenance`.
+   */
+  async removeNamespace(ns: Namespace): Promise<void> {
+    if (ns === '') throw new HoldfastError('bad-argument', 'the root namespace cannot be removed');
+    await this.#inTurn('removing namespaces', async () => {
+      if ((await this.#groups.namespaces(ns)).length > 1)
+        throw new HoldfastError('exists', `there are namespaces below ${ns}; remove them first`);
+      for (const group of await this.#groups.groups(ns)) {
+        this.#requireIdle(ns, group);
+        if ((await this.#groups.times(ns, group)).length > 0)
+          throw new HoldfastError('exists', `namespace ${ns} has snapshots of ${group}; forget them first`);
+      }
+      await this.#groups.removeNamespace(ns);
+    });
+  }
+
+  async #inTurn(what: string, work: () => Promise<void>): Promise<void> {
+    await requireWritable(this.#layout, what);
+    await this.#turn.run(() => describingRootErrors(this.#layout.root, work));
+  }
+
+  async #stateOf(ns: Namespace, group: GroupName): Promise<GroupState> {
+    const state = await this.#groups.state(ns, group);
+    if (state === undefined) throw new HoldfastError('not-found', `there is no group ${group}`);
+    return state;
+  }
+
+  #requireIdle(ns: Namespace, group: GroupName): void {
+    if (this.#isOpen(ns, group))
+      throw new HoldfastError('datastore-locked', `a backup of ${group} is running; wait for its end`);
+  }
+}

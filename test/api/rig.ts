@@ -1,0 +1,167 @@
+// An API over fakes and, where a test wants them, real datastores in temporary directories.
+import { existsSync } from 'node:fs';
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
+import { createApi } from '../../src/api/server.ts';
+import type { ApiServices, DatastoreEntry, Datastores, OpenDatastore, SessionCalls } from '../../src/api/services.ts';
+import { createDatastore } from '../../src/datastore/config.ts';
+import { Layout } from '../../src/datastore/layout.ts';
+import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
+import { HoldfastError } from '../../src/util/errors.ts';
+import { createTemporaryStore, OpenStore } from '../support/store.ts';
+import { FakeAccess, FakeAuthenticator } from './fake-access.ts';
+import { FakeTasks } from './fake-tasks.ts';
+
+/** Datastores of a table; those that a test makes are opened at once. */
+export class FakeDatastores implements Datastores {
+  readonly entries = new Map<string, DatastoreEntry>();
+  readonly open = new Map<string, OpenStore>();
+
+  list(): DatastoreEntry[] {
+    return [...this.entries.values()];
+  }
+  async get(name: string): Promise<OpenDatastore> {
+    const open = this.open.get(name);
+    if (open === undefined) throw new HoldfastError('not-found', `there is no datastore ${name}`);
+    await requireOnline(open.store.layout);
+    return { name, store: open.store, pool: open.pool };
+  }
+  async create({
+    reuse,
+    averageChunkBytes,
+    ...entry
+  }: DatastoreEntry & { reuse: boolean; averageChunkBytes?: number }): Promise<void> {
+    if (!(reuse && existsSync(new Layout(entry.path).config)))
+      await createDatastore(entry.path, averageChunkBytes ?? 65536);
+    this.entries.set(entry.name, entry);
+    this.open.set(entry.name, await OpenStore.open(entry.path, 1));
+  }
+  async update(name: string, { comment }: { comment: string | null }): Promise<void> {
+    const { comment: _, ...entry } = this.entries.get(name) as DatastoreEntry;
+    this.entries.set(name, comment === null ? entry : { ...entry, comment });
+  }
+  async remove(name: string): Promise<void> {
+    await this.open.get(name)?.close();
+    this.open.delete(name);
+    this.entries.delete(name);
+  }
+}
+
+/** Sessions that remember what they were asked for. */
+export class FakeSessions implements SessionCalls {
+  readonly asked: { method: string; authId: string; argument: unknown }[] = [];
+
+  async open(_store: OpenDatastore, { authId }: { authId: string }, request: object) {
+    this.asked.push({ method: 'open', authId, argument: request });
+    return { session: 'ab'.repeat(16), token: 'secret' };
+  }
+  async describe(_store: OpenDatastore, { authId }: { authId: string }, session: string) {
+    this.asked.push({ method: 'describe', authId, argument: session });
+    return { session };
+  }
+  async commit(_store: OpenDatastore, { authId }: { authId: string }, session: string): Promise<never> {
+    this.asked.push({ method: 'commit', authId, argument: session });
+    throw new HoldfastError('object-damaged', 'put these again', {
+      data: { ranges: [{ archive: 'a.img', offset: 0, length: 1 }] },
+    });
+  }
+  async end(_store: OpenDatastore, { authId }: { authId: string }, session: string) {
+    this.asked.push({ method: 'end', authId, argument: session });
+  }
+  activity() {
+    return { read: 1, write: 0 };
+  }
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+  /** Undefined for what is no JSON. */
+  readonly json: { readonly data?: unknown } & Record<string, unknown>;
+}
+
+export class ApiRig {
+  readonly access = new FakeAccess();
+  readonly tasks = new FakeTasks();
+  readonly datastores = new FakeDatastores();
+  readonly sessions = new FakeSessions();
+  readonly bugs: unknown[] = [];
+  readonly app: FastifyInstance;
+  readonly #removals: (() => Promise<void>)[] = [];
+
+  constructor() {
+    const services: ApiServices = {
+      authenticator: new FakeAuthenticator(this.access),
+      access: this.access,
+      permissions: this.access,
+      realms: [
+        { realm: 'pbs', type: 'pbs', comment: 'users of this server' },
+        { realm: 'pam', type: 'pam', comment: 'administrators', default: true },
+      ],
+      tasks: this.tasks,
+      datastores: this.datastores,
+      sessions: this.sessions,
+      version: { version: '1.0', release: '2', repoid: 'abcdef123' },
+      node: { name: 'node1', instanceId: '0123456789abcdef', fingerprint: () => 'ab:'.repeat(31).concat('ab') },
+      clock: () => Date.now(),
+    };
+    this.app = createApi(services, {
+      delays: { unauthorizedMs: 0, forbiddenMs: 0 },
+      onBug: (error) => this.bugs.push(error),
+    });
+  }
+
+  /** A new datastore with real threads. */
+  async store(name: string): Promise<OpenStore> {
+    const { root, remove } = await createTemporaryStore();
+    const open = await OpenStore.open(root, 1);
+    this.datastores.entries.set(name, { name, path: root });
+    this.datastores.open.set(name, open);
+    this.#removals.push(remove);
+    return open;
+  }
+
+  /** A call of somebody; undefined is nobody. Parameters go into the query, or for POST and PUT into a JSON body. */
+  async call(
+    as: string | undefined,
+    method: string,
+    path: string,
+    parameters: Record<string, unknown> = {},
+    more: InjectOptions = {},
+  ): Promise<Answer> {
+    const inQuery = method === 'GET' || method === 'DELETE';
+    const query = new URLSearchParams(
+      Object.entries(parameters).map(([name, value]): [string, string] => [name, String(value)]),
+    ).toString();
+    const url = `/api2/json${path}${inQuery && query !== '' ? `?${query}` : ''}`;
+    const { headers, ...rest } = more;
+    const response: LightMyRequestResponse = await this.app.inject({
+      method: method as 'GET',
+      url,
+      ...(inQuery ? {} : { payload: JSON.stringify(parameters) }),
+      ...rest,
+      headers: { ...this.headers(as), ...(inQuery ? {} : { 'content-type': 'application/json' }), ...headers },
+    });
+    const text = response.body;
+    return {
+      status: response.statusCode,
+      type: String(response.headers['content-type'] ?? ''),
+      text,
+      json: text.startsWith('{') ? (JSON.parse(text) as Answer['json']) : {},
+    };
+  }
+
+  headers(as: string | undefined): Record<string, string> {
+    if (as === undefined) return {};
+    const token = this.access.tokens.get(as as never);
+    if (token !== undefined) return { authorization: `PBSAPIToken=${as}:${token.secret}` };
+    return { cookie: `PBSAuthCookie=${as}`, csrfpreventiontoken: 'csrf' };
+  }
+
+  async close(): Promise<void> {
+    await this.app.close();
+    await this.tasks.settle();
+    for (const open of this.datastores.open.values()) await open.close();
+    for (const remove of this.#removals) await remove();
+  }
+}
