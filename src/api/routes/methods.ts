@@ -9,6 +9,8 @@ import { TFA_METHODS } from './access/tfa.ts';
 import { TICKET_METHODS } from './access/ticket.ts';
 import { TOKEN_METHODS } from './access/tokens.ts';
 import { USER_METHODS } from './access/users.ts';
+import { OPERATION_METHODS } from './admin/datastore/operation.ts';
+import { QUERY_METHODS } from './admin/datastore/query.ts';
 import { VERSION_METHODS } from './version.ts';
 
 export const METHODS: readonly AnyMethod[] = [
@@ -22,4 +24,6 @@ export const METHODS: readonly AnyMethod[] = [
   ...ACL_METHODS,
   ...PASSWORD_METHODS,
   ...TFA_METHODS,
+  ...QUERY_METHODS,
+  ...OPERATION_METHODS,
 ];

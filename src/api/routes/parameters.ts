@@ -1,5 +1,5 @@
 // Schemas of parameters that many methods share. Every name that could become part of a path is checked here already.
-import { Type } from 'typebox';
+import { type TSchema, Type } from 'typebox';
 import { GROUP_TYPES } from '../../schema/names.ts';
 
 const SAFE = '^[A-Za-z0-9_][A-Za-z0-9._-]*$';
@@ -72,3 +72,20 @@ export const AclPath = Type.String({
   maxLength: 320,
   description: 'A path of the access control list: for example /datastore/store1.',
 });
+
+/** Arguments of questions and operations: objects of JSON, as the command line has them. */
+export const OrNull = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
+export const ArgumentNamespace = NamespaceText;
+export const GroupText = Type.String({
+  pattern: `^(${GROUP_TYPES.join('|')})/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`,
+  description: 'TYPE/ID.',
+});
+export const TimeOrNull = OrNull(BackupTime);
+export const SnapshotArgument = Type.Object({ ns: ArgumentNamespace, group: GroupText, time: BackupTime });
+export const KeepCounts = Type.Object(
+  Object.fromEntries(
+    Object.keys(KeepRules).map((rule) => [rule, Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 }))]),
+  ),
+);
+/** What the question or operation answers. */
+export const AnyObject = Type.Unknown();

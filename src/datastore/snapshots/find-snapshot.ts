@@ -23,13 +23,19 @@ export const resolveSnapshot: Query<SnapshotRequest, SnapshotName> = {
 /** The snapshot with its manifest. Throws `not-found`, `manifest-altered`. */
 export const findSnapshot: Query<SnapshotRequest, { readonly name: SnapshotName; readonly manifest: Manifest }> = {
   name: 'find',
-  run: async ({ groups }, request) => {
+  run: async ({ groups, seesSizes }, request) => {
     const name = await resolve(groups, request);
     const manifest = await groups.manifest(name);
     if (manifest === undefined) throw notThere(request, 'it holds no manifest');
-    return { name, manifest };
+    return { name, manifest: seesSizes ? manifest : withoutSizes(manifest) };
   },
 };
+
+/** Without what its session really took on disk, which shows what others had stored already. */
+export function withoutSizes(manifest: Manifest): Manifest {
+  const { bytesStored, ...server } = manifest.server;
+  return { ...manifest, server };
+}
 
 async function resolve(groups: GroupReader, request: SnapshotRequest): Promise<SnapshotName> {
   const { ns, group } = request;
