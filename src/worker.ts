@@ -1,9 +1,12 @@
-// The program of a worker thread, and its composition root: one arena, the datastore's thread and the agent's on top of it.
+// The program of a worker thread, and its composition root: one arena, the datastore's thread or that of a server's client, and the agent's on
+// top of it.
 import { AgentThread, MAX_PIECE_BYTES } from './agent/agent-thread.ts';
 import { compressBound } from './chunker/zstd.ts';
 import { WriteBuffers } from './datastore/packs/write-buffers.ts';
 import { RecordFetcher } from './datastore/record-fetcher.ts';
 import { StoreThread, type StoreThreadInit } from './datastore/store-thread.ts';
+import type { RemoteJoin } from './transport/client/hub-messages.ts';
+import { RemoteThread } from './transport/client/remote-thread.ts';
 import { Arena } from './util/arena.ts';
 import { SharedBuffers } from './util/shared-buffers.ts';
 import { announce, type Handlers, serveCalls } from './util/worker-pool.ts';
@@ -19,6 +22,7 @@ const readBuffer = arena.allocate(RecordFetcher.bufferBytes);
 
 let shared: SharedBuffers | undefined;
 let store: StoreThread | undefined;
+let remote: RemoteThread | undefined;
 const joined = (): StoreThread => {
   if (store === undefined) throw new Error('this thread has not joined a datastore');
   return store;
@@ -26,8 +30,8 @@ const joined = (): StoreThread => {
 
 const agent = new AgentThread(
   {
-    sink: (sessionId) => joined().sink(sessionId),
-    fetcher: (space) => new RecordFetcher(joined().source, space, readBuffer),
+    sink: (sessionId) => remote?.sink(sessionId) ?? joined().sink(sessionId),
+    fetcher: (space) => remote?.fetcher(space) ?? new RecordFetcher(joined().source, space, readBuffer),
   },
   arena,
 );
@@ -45,6 +49,11 @@ const handlers: Handlers = {
     );
     Object.assign(handlers, store.handlers());
   },
+  'remote.join': (join: RemoteJoin) => {
+    remote = new RemoteThread(arena.bytes);
+    Object.assign(handlers, remote.handlers({ ...handlers }));
+    handlers['remote.join']?.(join as never);
+  },
 };
 
-serveCalls(handlers);
+serveCalls(handlers, () => remote?.settle());

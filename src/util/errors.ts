@@ -42,6 +42,10 @@ export const ERROR_CODES = {
   'datastore-maintenance': ['world', 37],
   'key-damaged': ['world', 38],
   'snapshot-older': ['world', 39],
+  'session-gone': ['world', 42],
+  'server-unreachable': ['world', 43],
+  'server-untrusted': ['world', 44],
+  'protocol-failed': ['world', 45],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -1,6 +1,6 @@
 // N worker threads behind one typed call: `pool.call(thread, method, argument)`. Each thread handles one call at a time, in order;
 // errors of the catalogue cross the thread boundary with code and data.
-import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { isMainThread, type MessagePort, parentPort, Worker } from 'node:worker_threads';
 import { type PlainError, plainError, reviveError } from './plain-error.ts';
 
 interface Request {
@@ -47,7 +47,12 @@ export class WorkerPool {
   }
 
   /** Runs a method in one thread. */
-  call<Result>(thread: number, method: string, argument: unknown, transfer: ArrayBuffer[] = []): Promise<Result> {
+  call<Result>(
+    thread: number,
+    method: string,
+    argument: unknown,
+    transfer: (ArrayBuffer | MessagePort)[] = [],
+  ): Promise<Result> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const call = this.#nextCall++;
     return new Promise<Result>((resolve, reject) => {
@@ -91,8 +96,11 @@ export class WorkerPool {
   }
 }
 
-/** The other end: answers calls with `handlers`, one after the other. Call once in a worker's entry file. */
-export function serveCalls(handlers: Handlers): void {
+/**
+ * The other end: answers calls with `handlers`, one after the other. Call once in a worker's entry file. `settle` runs after each call that
+ * went well and before its answer leaves.
+ */
+export function serveCalls(handlers: Handlers, settle: () => void = () => {}): void {
   if (isMainThread || parentPort === null) throw new Error('serveCalls runs in a worker thread');
   const port = parentPort;
   let turn: Promise<void> = Promise.resolve();
@@ -102,6 +110,7 @@ export function serveCalls(handlers: Handlers): void {
         const handler = handlers[request.method];
         if (handler === undefined) throw new Error(`no method ${request.method}`);
         const result: unknown = await handler(request.argument as never);
+        settle();
         port.postMessage({ call: request.call, result } satisfies Reply);
       } catch (error) {
         port.postMessage({ call: request.call, error: plainError(error) } satisfies Reply);

@@ -1,0 +1,133 @@
+// JSON calls of the API, with an API token or with a ticket that a login gave. Calls that change nothing, or nothing twice, are made again when
+// the line breaks.
+import { type Static, type TSchema, Type } from 'typebox';
+import type { Client } from 'undici';
+import { HoldfastError } from '../../util/errors.ts';
+import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { answerError, ERROR_MEDIA_TYPE } from './answer-error.ts';
+import { Patience } from './patience.ts';
+import type { Access } from './remotes.ts';
+import { originOf, type RepositoryAddress } from './repository-address.ts';
+import type { TrustedLines } from './trusted-line.ts';
+
+/** Manifests of 1,024 archives are some hundred KiB; nothing of the API is larger than this. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+const CALL_TIMEOUT_MS = 60_000;
+/** A ticket is good for 2 h; it is renewed before. */
+const TICKET_LIFETIME_MS = 60 * 60_000;
+
+const Ticket = Type.Object({
+  username: Type.String(),
+  ticket: Type.Optional(Type.String()),
+  CSRFPreventionToken: Type.Optional(Type.String()),
+});
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+  readonly timeoutMs?: number;
+  /** For how long a call is made again when the line breaks; 0: never. */
+  readonly patienceMs: number;
+}
+
+export class ApiLine {
+  readonly #address: RepositoryAddress;
+  readonly #access: Access;
+  readonly #client: Client;
+  #ticket: { headers: Record<string, string>; sinceMs: number } | undefined;
+
+  constructor(address: RepositoryAddress, access: Access, lines: TrustedLines) {
+    this.#address = address;
+    this.#access = access;
+    this.#client = lines.open(originOf(address));
+  }
+
+  /** Makes a call and checks the member `data` of its answer. `path` stands below /api2/json. @throws what the server says. */
+  async call<Schema extends TSchema>(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    body: Record<string, unknown> | undefined,
+    schema: Schema,
+    options: CallOptions,
+  ): Promise<Static<Schema>> {
+    return await new Patience(options.patienceMs, options.signal).attempt(async () =>
+      this.#call(method, path, body, schema, await this.#login(options), options),
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#client.destroy();
+  }
+
+  async #login(options: CallOptions): Promise<Record<string, string>> {
+    const { user, token } = this.#address;
+    const { secret } = this.#access;
+    if (token !== undefined) return { authorization: `PBSAPIToken=${user}!${token}:${secret}` };
+    if (this.#ticket === undefined || Date.now() - this.#ticket.sinceMs > TICKET_LIFETIME_MS) {
+      const sinceMs = Date.now();
+      const body = { username: user, password: secret };
+      const { ticket, CSRFPreventionToken } = await this.#call('POST', '/access/ticket', body, Ticket, {}, options);
+      if (ticket === undefined || CSRFPreventionToken === undefined || ticket.startsWith('PBS:!tfa!')) {
+        throw new HoldfastError(
+          'bad-argument',
+          `${user} needs a second factor, which a program cannot give: make an API token for it and use ${user}!TOKEN`,
+        );
+      }
+      this.#ticket = {
+        headers: { cookie: `PBSAuthCookie=${encodeURIComponent(ticket)}`, csrfpreventiontoken: CSRFPreventionToken },
+        sinceMs,
+      };
+    }
+    return this.#ticket.headers;
+  }
+
+  async #call<Schema extends TSchema>(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    body: Record<string, unknown> | undefined,
+    schema: Schema,
+    login: Record<string, string>,
+    { signal, timeoutMs = CALL_TIMEOUT_MS }: CallOptions,
+  ): Promise<Static<Schema>> {
+    const what = `${method} ${path.split('?')[0]}`;
+    const headers = { ...login, accept: `application/json, ${ERROR_MEDIA_TYPE}` };
+    const timeout = AbortSignal.timeout(timeoutMs);
+    let status: number;
+    let text: string;
+    try {
+      const answer = await this.#client.request({
+        method,
+        path: `/api2/json${path}`,
+        headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: AbortSignal.any([signal, timeout]),
+      });
+      status = answer.statusCode;
+      text = await readText(answer.body, what);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (timeout.aborted)
+        throw Object.assign(new Error(`no answer to ${what} in ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' });
+      throw error;
+    }
+    if (status < 200 || status > 299) throw answerError(status, text, what);
+    try {
+      return (parseJson(text, Type.Object({ data: schema })) as unknown as { data: Static<Schema> }).data;
+    } catch (cause) {
+      if (!(cause instanceof JsonShapeError)) throw cause;
+      throw new HoldfastError('protocol-failed', `the answer to ${what} is not as it should be: ${cause.message}`, {
+        cause,
+      });
+    }
+  }
+}
+
+async function readText(body: AsyncIterable<Uint8Array>, what: string): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for await (const part of body) {
+    length += part.length;
+    if (length > MAX_ANSWER_BYTES) throw new HoldfastError('protocol-failed', `the answer to ${what} has no end`);
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}

@@ -1,0 +1,128 @@
+// A datastore on a server: lists its snapshots, opens sessions for backups and restores, counts what passes over the wire.
+
+import type { ObjectKey } from '../../chunker/object-codec.ts';
+import { objectKeyOf } from '../../chunker/object-codec.ts';
+import type { Manifest } from '../../schema/manifest.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
+import { ApiLine } from './api-line.ts';
+import { Bandwidth } from './bandwidth.ts';
+import { BulkLine } from './bulk-line.ts';
+import { JoinedSession, type SessionPlace } from './joined-session.ts';
+import { RemoteSession } from './remote-session.ts';
+import type { Access } from './remotes.ts';
+import type { RepositoryAddress } from './repository-address.ts';
+import { type GroupPlace, type OpenAnswer, SessionCalls, type SnapshotRow } from './session-calls.ts';
+import { TrustedLines, type WireCounters } from './trusted-line.ts';
+
+const DEFAULT_LINES = 3;
+const DEFAULT_PATIENCE_MS = 10 * 60_000;
+/** A command that only asks does not wait for a server for minutes. */
+const ASK_PATIENCE_MS = 0;
+
+export interface RemoteOptions {
+  readonly signal: AbortSignal;
+  /** Connections for records of each session. */
+  readonly lines?: number;
+  /** For how long a broken line is tried again. */
+  readonly patienceMs?: number;
+  /** Of all connections together. */
+  readonly uploadBytesPerSecond?: number | undefined;
+  readonly downloadBytesPerSecond?: number | undefined;
+}
+
+/** Snapshots that are open for reading: threads of the pool fetch objects of the space. */
+export interface RemoteReader {
+  readonly manifests: readonly Manifest[];
+  readonly storeId: string;
+  close(): Promise<void>;
+}
+
+export class RemoteStore {
+  readonly #address: RepositoryAddress;
+  readonly #options: RemoteOptions;
+  readonly #trusted: TrustedLines;
+  readonly #api: ApiLine;
+  readonly #calls: SessionCalls;
+  readonly #up: Bandwidth;
+  readonly #down: Bandwidth;
+  readonly #open = new Set<{ close(): Promise<void> }>();
+
+  constructor(address: RepositoryAddress, access: Access, options: RemoteOptions) {
+    this.#address = address;
+    this.#options = options;
+    this.#trusted = new TrustedLines(access.fingerprint);
+    this.#api = new ApiLine(address, access, this.#trusted);
+    this.#calls = new SessionCalls(this.#api, address.store);
+    this.#up = new Bandwidth(options.uploadBytesPerSecond);
+    this.#down = new Bandwidth(options.downloadBytesPerSecond);
+  }
+
+  /** Bytes over all connections so far. */
+  get wire(): WireCounters {
+    return this.#trusted.counters;
+  }
+
+  /** The snapshots of a namespace, or of one group of it. */
+  async snapshots(ns: string, group?: string): Promise<SnapshotRow[]> {
+    return await this.#calls.snapshots({ ns, group }, { signal: this.#options.signal, patienceMs: ASK_PATIENCE_MS });
+  }
+
+  /** Opens a session for a backup; the threads of the pool put into it. */
+  async openBackup(
+    pool: WorkerPool,
+    group: GroupPlace,
+    { key, compressionLevel }: { readonly key: ObjectKey | undefined; readonly compressionLevel: number },
+  ): Promise<RemoteSession> {
+    const options = { key: key === undefined ? undefined : objectKeyOf(key), compressionLevel };
+    const session = await RemoteSession.open(this.#place(pool), group, options);
+    this.#open.add(session);
+    return session;
+  }
+
+  /** Opens snapshots of a group, all of one key, for reading; `times` in Unix seconds. */
+  async openReader(
+    pool: WorkerPool,
+    group: GroupPlace,
+    times: readonly number[],
+    key: ObjectKey | undefined,
+  ): Promise<RemoteReader> {
+    const place = this.#place(pool);
+    let first: OpenAnswer | undefined;
+    const open = async (): Promise<OpenAnswer> => {
+      const patienceMs = first === undefined ? ASK_PATIENCE_MS : place.patienceMs;
+      const answer = await place.calls.openRead(group, times, { signal: place.signal, patienceMs });
+      requireManifests(answer, times);
+      first ??= answer;
+      return answer;
+    };
+    const terms = { key: key === undefined ? undefined : objectKeyOf(key), compressionLevel: 1, isThorough: false };
+    const joined = await JoinedSession.join(place, 'read', open, 'now', (answer) => ({
+      ...terms,
+      space: (answer as OpenAnswer).space,
+    }));
+    const { manifests = [], 'store-id': storeId } = first as unknown as OpenAnswer;
+    const reader = { manifests, storeId, close: () => joined.end() };
+    this.#open.add(reader);
+    return reader;
+  }
+
+  /** Ends sessions that are still open, and all connections. */
+  async close(): Promise<void> {
+    for (const each of this.#open) await each.close();
+    await this.#api.close();
+  }
+
+  #place(pool: WorkerPool): SessionPlace {
+    const { signal, lines = DEFAULT_LINES, patienceMs = DEFAULT_PATIENCE_MS } = this.#options;
+    const openLine = (origin: string): BulkLine => new BulkLine(this.#trusted.open(origin), this.#up, this.#down);
+    return { calls: this.#calls, pool, host: this.#address.host, openLine, lines, patienceMs, signal };
+  }
+}
+
+function requireManifests({ manifests = [], space }: OpenAnswer, times: readonly number[]): void {
+  const isAsked = (time: number): boolean =>
+    manifests.some(({ server }) => server.time === time && server.space === space);
+  if (manifests.length === times.length && times.every(isAsked)) return;
+  throw new HoldfastError('protocol-failed', 'the server opened other snapshots for reading than were asked for');
+}
