@@ -4,7 +4,9 @@ import { compressBound } from './chunker/zstd.ts';
 import { WriteBuffers } from './datastore/packs/write-buffers.ts';
 import { RecordFetcher } from './datastore/record-fetcher.ts';
 import { StoreThread, type StoreThreadInit } from './datastore/store-thread.ts';
+import { BulkThread } from './transport/server/bulk-thread.ts';
 import { Arena } from './util/arena.ts';
+import { plainError } from './util/plain-error.ts';
 import { SharedBuffers } from './util/shared-buffers.ts';
 import { announce, type Handlers, serveCalls } from './util/worker-pool.ts';
 
@@ -32,16 +34,26 @@ const agent = new AgentThread(
   arena,
 );
 
+const bulk = new BulkThread(
+  { sink: (session) => joined().sink(session), reader: (session) => joined().reader(session) },
+  (error) => announce('bulk.failed', plainError(error)),
+);
+
 const handlers: Handlers = {
   ...agent.handlers(),
+  ...bulk.handlers(),
   'store.listen': (channelName: string) => {
     shared?.close();
     shared = new SharedBuffers(channelName);
   },
   'store.join': (init: StoreThreadInit) => {
     store?.close();
-    store = new StoreThread(init, shared as SharedBuffers, arena, writeBuffers, (entry) =>
-      announce('store.quarantined', entry),
+    store = new StoreThread(
+      init,
+      shared as SharedBuffers,
+      arena,
+      { buffers: writeBuffers, readBuffer: readBuffer.bytes },
+      (entry) => announce('store.quarantined', entry),
     );
     Object.assign(handlers, store.handlers());
   },

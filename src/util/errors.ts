@@ -42,6 +42,8 @@ export const ERROR_CODES = {
   'datastore-maintenance': ['world', 37],
   'key-damaged': ['world', 38],
   'snapshot-older': ['world', 39],
+  'not-authenticated': ['world', 40],
+  'session-gone': ['world', 42],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -68,6 +68,8 @@ interface OpenOptions {
   readonly compressionLevel: number;
   /** What it may store: quotas and free space. */
   readonly allowance: AllowanceDescriptor;
+  /** Counters then say nothing of what others have stored (rule S7). */
+  readonly countsScopeOnly: boolean;
   /** Paths of the owner's manifests: what they reach is in scope. */
   readonly ownerManifests: readonly string[];
   readonly adopted: readonly SessionRecord[];
@@ -138,6 +140,7 @@ export class BackupSession {
       scopeManifests: options.ownerManifests,
       compressionLevel: options.compressionLevel,
       allowance: options.allowance,
+      countsScopeOnly: options.countsScopeOnly,
     } satisfies SessionDescriptor);
     return session;
   }
