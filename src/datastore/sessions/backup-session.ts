@@ -19,6 +19,7 @@ import { PackState, type PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
 import type { GroupStore, PreparedManifest, SnapshotName } from '../snapshots/group-store.ts';
 import { labelTime } from '../snapshots/label-time.ts';
+import { manifestDigest } from '../snapshots/manifest-digest.ts';
 import { removeSessionFiles } from './session-files.ts';
 import { SessionMarks } from './session-marks.ts';
 import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
@@ -316,7 +317,7 @@ export class BackupSession {
       damaged: false,
       bytesStored,
     };
-    return { format: 1, client, server, digest: '' };
+    return { format: 1, client, server, digest: manifestDigest(client, server) };
   }
 
   async #committedAlready(): Promise<CommitResult | undefined> {

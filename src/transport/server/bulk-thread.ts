@@ -96,11 +96,12 @@ export class BulkThread {
       return;
     }
     connection.isBusy = true;
-    const done = (): void => {
-      connection.isBusy = false;
-    };
-    response.once('finish', done).once('close', done);
-    answerBulkCall(this.#context, connection, request, response).catch(this.#context.report);
+    // Until the answer has been handed over: when it is on the line, which Node tells later, the next call may have come.
+    answerBulkCall(this.#context, connection, request, response)
+      .catch(this.#context.report)
+      .finally(() => {
+        connection.isBusy = false;
+      });
   }
 
   #stop(): void {
