@@ -7,7 +7,9 @@ import { RecordFetcher } from './datastore/record-fetcher.ts';
 import { StoreThread, type StoreThreadInit } from './datastore/store-thread.ts';
 import type { RemoteJoin } from './transport/client/hub-messages.ts';
 import { RemoteThread } from './transport/client/remote-thread.ts';
+import { BulkThread } from './transport/server/bulk-thread.ts';
 import { Arena } from './util/arena.ts';
+import { plainError } from './util/plain-error.ts';
 import { SharedBuffers } from './util/shared-buffers.ts';
 import { announce, type Handlers, serveCalls } from './util/worker-pool.ts';
 
@@ -36,16 +38,26 @@ const agent = new AgentThread(
   arena,
 );
 
+const bulk = new BulkThread(
+  { sink: (session) => joined().sink(session), reader: (session) => joined().reader(session) },
+  (error) => announce('bulk.failed', plainError(error)),
+);
+
 const handlers: Handlers = {
   ...agent.handlers(),
+  ...bulk.handlers(),
   'store.listen': (channelName: string) => {
     shared?.close();
     shared = new SharedBuffers(channelName);
   },
   'store.join': (init: StoreThreadInit) => {
     store?.close();
-    store = new StoreThread(init, shared as SharedBuffers, arena, writeBuffers, (entry) =>
-      announce('store.quarantined', entry),
+    store = new StoreThread(
+      init,
+      shared as SharedBuffers,
+      arena,
+      { buffers: writeBuffers, readBuffer: readBuffer.bytes },
+      (entry) => announce('store.quarantined', entry),
     );
     Object.assign(handlers, store.handlers());
   },

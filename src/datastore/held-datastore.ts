@@ -35,6 +35,7 @@ import type { PackRepair } from './repair/repair-operation.ts';
 import { salvagePacks } from './repair/salvage-packs.ts';
 import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
+import { type ReadRequest, ReadSession } from './sessions/read-session.ts';
 import { writeSessionFile } from './sessions/session-files.ts';
 import { sessionSpace } from './sessions/session-space.ts';
 import { GroupKeeping } from './snapshots/group-keeping.ts';
@@ -57,6 +58,8 @@ export interface SessionRequest {
   readonly key?: DataKey | undefined;
   /** Of a key that only the client elsewhere has: the session then takes finished records. */
   readonly fingerprint?: string | undefined;
+  /** The client is elsewhere: it is not to learn what others have stored. */
+  readonly countsScopeOnly?: boolean;
 }
 
 export class HeldDatastore {
@@ -77,6 +80,7 @@ export class HeldDatastore {
   readonly #unfinished: SessionRecord[];
   readonly #leftovers: Leftovers;
   readonly #openSessions = new Map<string, BackupSession>();
+  readonly #openReaders = new Set<ReadSession>();
   readonly #quotas = new QuotaLedger();
   #failedSessions = 0;
   #isDropping = false;
@@ -219,6 +223,7 @@ export class HeldDatastore {
       key,
       fingerprint,
       compressionLevel: request.compressionLevel,
+      countsScopeOnly: request.countsScopeOnly ?? false,
       allowance,
       ownerManifests: await this.#manifestsOf(request.owner),
       adopted,
@@ -231,6 +236,19 @@ export class HeldDatastore {
     });
     this.#openSessions.set(record.session, session);
     return session;
+  }
+
+  /**
+   * Opens snapshots of a group for a reader elsewhere. What they reach stays until it ends, also when they are forgotten.
+   * @throws `not-found`, `manifest-altered`, `bad-argument` when they are not all of one key, `datastore-maintenance`.
+   */
+  async openReader(request: ReadRequest): Promise<ReadSession> {
+    return await this.#context.rootTurn.run(async () => {
+      await requireOnline(this.#layout);
+      const reader = await ReadSession.open(this.#context, request, () => this.#openReaders.delete(reader));
+      this.#openReaders.add(reader);
+      return reader;
+    });
   }
 
   /** What a session may store under the limits of this moment. @throws `quota-exceeded`, `disk-full`. */
@@ -422,7 +440,7 @@ export class HeldDatastore {
       rootSources: () => ({
         groups: this.#groups,
         index: this.#index,
-        sessions: this.#openSessions.values(),
+        sessions: [...this.#openSessions.values(), ...this.#openReaders],
         leftovers: this.#leftovers.values(),
         withdrawn: withdrawnRoots,
       }),

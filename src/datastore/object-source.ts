@@ -36,9 +36,14 @@ export class IndexLocator implements ObjectLocator {
   copies(space: number, id: Uint8Array): number[] {
     const found: number[] = [];
     for (let entry = this.index.first(space, id); entry >= 0; entry = this.index.next()) {
-      if (this.isReadable(entry)) found.push(entry);
+      if (this.isReadable(entry) && this.isWritten(entry)) found.push(entry);
     }
     return found;
+  }
+
+  /** Whether the copy is in its file, and no longer in the buffer of the thread that writes the pack. */
+  isWritten(entry: number): boolean {
+    return this.index.offset(entry) + this.index.length(entry) <= this.#packs.writtenEnd(this.index.pack(entry));
   }
 
   /** The first readable copy, or -1. */
@@ -168,6 +173,14 @@ export class ObjectSource {
    */
   refs(space: number, id: ObjectId): ObjectRefs {
     return space === PLAIN_SPACE ? this.get(space, id) : this.#read(space, id, (record) => claimedRefs(record, id));
+  }
+
+  /** The record of an object, whole and of this id; decoded by whoever asked. @throws `object-missing`, `object-damaged`. */
+  record(space: number, id: ObjectId): Buffer {
+    return this.#read(space, id, (record) => {
+      claimedRefs(record, id);
+      return record;
+    });
   }
 
   /** The first copy that `check` takes; what it refuses twice is quarantined. */

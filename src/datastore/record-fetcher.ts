@@ -4,20 +4,8 @@ import type { ObjectId, StoredObject } from '../chunker/object.ts';
 import type { ObjectCodec } from '../chunker/object-codec.ts';
 import type { Area } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
+import { continuesRun, type Place, RUN_BYTES, SLACK_BYTES } from './neighbours.ts';
 import type { ObjectSource } from './object-source.ts';
-
-/** Most bytes of one read; it bounds the buffer, and larger reads are not faster. */
-const RUN_BYTES = 2 * 1024 * 1024;
-/** A gap this small is cheaper to read over than to skip with a second read. */
-const GAP_BYTES = 64 * 1024;
-/** A direct read begins and ends at block boundaries. */
-const SLACK_BYTES = 8192;
-
-interface Place {
-  readonly pack: number;
-  readonly offset: number;
-  readonly length: number;
-}
 
 export class RecordFetcher {
   readonly #source: ObjectSource;
@@ -82,13 +70,4 @@ export class RecordFetcher {
       throw error;
     }
   }
-}
-
-function continuesRun(start: Place, end: number, next: Place): boolean {
-  return (
-    next.pack === start.pack &&
-    next.offset >= end &&
-    next.offset - end <= GAP_BYTES &&
-    next.offset + next.length - start.offset <= RUN_BYTES
-  );
 }

@@ -17,6 +17,9 @@ import { IndexLocator, ObjectSource } from './object-source.ts';
 import { PackReader } from './packs/pack-reader.ts';
 import { PackTable } from './packs/pack-table.ts';
 import type { WriteBuffers } from './packs/write-buffers.ts';
+import type { ReaderDescriptor } from './sessions/read-session.ts';
+import { RecordCheck } from './sessions/received-record.ts';
+import { RecordReader } from './sessions/record-reader.ts';
 import { type SessionDescriptor, SessionSink, type SinkEnvironment } from './sessions/session-sink.ts';
 import { fingerprintOf } from './spaces.ts';
 import { VerifyThread } from './verify/verify-thread.ts';
@@ -47,13 +50,14 @@ export class StoreThread {
   readonly #shared: SharedBuffers;
   readonly #gc: GcThread;
   readonly #sinks = new Map<string, SessionSink>();
+  readonly #readers = new Map<string, RecordReader>();
 
   /** `shared` was created in this thread before `init` was made; `report` hears of newly quarantined entries. */
   constructor(
     init: StoreThreadInit,
     shared: SharedBuffers,
     arena: Arena,
-    buffers: WriteBuffers,
+    { buffers, readBuffer }: { buffers: WriteBuffers; readBuffer: Uint8Array },
     report: (entry: number) => void,
   ) {
     shared.adopt(init.shared);
@@ -69,7 +73,10 @@ export class StoreThread {
     );
     for (const { space, key } of init.keys) source.unlock(space, key);
     const live = new EntrySet(init.live);
-    this.#env = { layout, packs, locator, source, buffers, memory: arena.bytes, epoch: init.epoch, storeId, live };
+    const check = new RecordCheck();
+    const memory = arena.bytes;
+    const { epoch } = init;
+    this.#env = { layout, packs, locator, source, buffers, memory, epoch, storeId, live, check, readBuffer };
     this.#gc = new GcThread(this.#env);
   }
 
@@ -80,6 +87,11 @@ export class StoreThread {
     return sink;
   }
 
+  /** What a session may read, a backup's scope or what a reader has opened, as records. */
+  reader(sessionId: string): RecordReader {
+    return this.#readers.get(sessionId) ?? this.sink(sessionId).reader;
+  }
+
   /** Reads objects without a session: restore, list, check. */
   get source(): ObjectSource {
     return this.#env.source;
@@ -88,6 +100,7 @@ export class StoreThread {
   close(): void {
     for (const sink of this.#sinks.values()) sink.close();
     this.#sinks.clear();
+    this.#readers.clear();
     this.#env.source.packs.close();
   }
 
@@ -109,7 +122,7 @@ export class StoreThread {
         payload: Uint8Array;
       }) => this.sink(session).put(kind, refs, payload),
       'store.putRecord': ({ session, record }: { session: string; record: Uint8Array }) =>
-        this.sink(session).putRecord(record),
+        Buffer.from(this.sink(session).putRecord(record)),
       'store.get': ({ session, id }: { session: string; id: Uint8Array }) =>
         this.sink(session).get(Buffer.from(id) as ObjectId),
       'store.have': ({ session, ids }: { session: string; ids: Uint8Array[] }) =>
@@ -130,6 +143,13 @@ export class StoreThread {
       'store.closeSession': (session: string) => {
         this.#sinks.get(session)?.close();
         this.#sinks.delete(session);
+      },
+      'store.openReader': ({ sessionId, space, readable }: ReaderDescriptor) => {
+        this.#shared.drain();
+        this.#readers.set(sessionId, new RecordReader(this.#env, { space, readable: new EntrySet(readable) }));
+      },
+      'store.closeReader': (session: string) => {
+        this.#readers.delete(session);
       },
       'store.writeIndexSnapshot': () =>
         writeIndexSnapshot(this.#env.layout, this.#env.storeId, this.#env.locator.index, this.#env.packs),

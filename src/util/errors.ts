@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   'datastore-maintenance': ['world', 37],
   'key-damaged': ['world', 38],
   'snapshot-older': ['world', 39],
+  'not-authenticated': ['world', 40],
   'session-gone': ['world', 42],
   'server-unreachable': ['world', 43],
   'server-untrusted': ['world', 44],

@@ -39,10 +39,16 @@ export class OpenStore {
     this.pool = pool;
   }
 
-  static async open(root: string, threads = 2): Promise<OpenStore> {
+  /** `onEvent` hears of what threads announce. */
+  static async open(
+    root: string,
+    threads = 2,
+    onEvent: (event: string, argument: unknown) => void = () => {},
+  ): Promise<OpenStore> {
     let store: HeldDatastore | undefined;
     const pool = WorkerPool.start(WORKER, threads, (event, argument) => {
       if (event === 'store.quarantined') store?.noteQuarantined(argument as number);
+      onEvent(event, argument);
     });
     try {
       store = await HeldDatastore.open(root, pool);

@@ -537,12 +537,19 @@ static napi_value write_file(napi_env env, napi_callback_info info) {
   return result_of(env, result);
 }
 
+// duplicate(fd): another descriptor of the same open file or socket, closed on exec.
+static napi_value duplicate(napi_env env, napi_callback_info info) {
+  Call call = read_call(env, info);
+  int fd = fcntl((int)number(&call, 0), F_DUPFD_CLOEXEC, 0);
+  return result_of(env, fd < 0 ? -errno : fd);
+}
+
 static napi_value start(napi_env env, napi_value exports) {
   const struct { const char *name; napi_callback function; } functions[] = {
       {"open", open_file}, {"close", close_file}, {"listNames", list_names}, {"scan", scan}, {"stat", stat_name}, {"readFile", read_file}, {"seek", seek},
       {"makeDirectory", make_directory}, {"makeSymlink", make_symlink}, {"makeNode", make_node}, {"makeLink", make_link},
       {"remove", remove_name}, {"rename", rename_name},
-      {"setMetadata", set_metadata_of}, {"writeFile", write_file}};
+      {"setMetadata", set_metadata_of}, {"writeFile", write_file}, {"duplicate", duplicate}};
   for (size_t place = 0; place < sizeof functions / sizeof *functions; place++) {
     napi_value function;
     napi_create_function(env, functions[place].name, NAPI_AUTO_LENGTH, functions[place].function, NULL, &function);

@@ -65,6 +65,8 @@ export interface FileCalls {
     xattrs: Uint8Array,
     wanted: number,
   ): number;
+  /** Another descriptor of the same open file or socket, closed on exec. */
+  duplicate(fd: number): number;
 }
 
 /** Loads the compiled calls, which lie beside this file: in src/agent/tree/ and, next to the bundle, in dist/. */

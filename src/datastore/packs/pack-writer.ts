@@ -39,6 +39,7 @@ export class PackWriter {
   readonly #buffer: WriteBuffer;
   readonly #header: PackHeader;
   readonly #frames: FrameCodec;
+  readonly #frameHeader = Buffer.alloc(FRAME_HEADER_BYTES);
   readonly #fd: number;
   #bufferOffset = 0;
   #used = 0;
@@ -120,6 +121,17 @@ export class PackWriter {
       this.#appendBytes(frame.subarray(0, FRAME_HEADER_BYTES + length));
     }
     return { offset, length };
+  }
+
+  /** Appends a finished record: copied once, in pieces when the buffer ends before it. Returns the file offset of the record. */
+  appendRecord(space: number, id: Uint8Array, kind: number, record: Uint8Array): number {
+    this.#assertUsable();
+    const offset = this.end + FRAME_HEADER_BYTES;
+    this.#frames.writeHeader(this.#frameHeader, this.end, FrameType.record, record.length, space);
+    this.#addEntry(space, id, kind, offset, record.length);
+    this.#appendBytes(this.#frameHeader);
+    this.#appendBytes(record);
+    return offset;
   }
 
   /** Hands everything appended to the kernel, so that other threads can read it; says nothing of durability. */

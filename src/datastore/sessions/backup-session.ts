@@ -19,6 +19,7 @@ import { PackState, type PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
 import type { GroupStore, PreparedManifest, SnapshotName } from '../snapshots/group-store.ts';
 import { labelTime } from '../snapshots/label-time.ts';
+import { manifestDigest } from '../snapshots/manifest-digest.ts';
 import { removeSessionFiles } from './session-files.ts';
 import { SessionMarks } from './session-marks.ts';
 import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
@@ -68,6 +69,8 @@ interface OpenOptions {
   readonly compressionLevel: number;
   /** What it may store: quotas and free space. */
   readonly allowance: AllowanceDescriptor;
+  /** Counters then say nothing of what others have stored (rule S7). */
+  readonly countsScopeOnly: boolean;
   /** Paths of the owner's manifests: what they reach is in scope. */
   readonly ownerManifests: readonly string[];
   readonly adopted: readonly SessionRecord[];
@@ -138,6 +141,7 @@ export class BackupSession {
       scopeManifests: options.ownerManifests,
       compressionLevel: options.compressionLevel,
       allowance: options.allowance,
+      countsScopeOnly: options.countsScopeOnly,
     } satisfies SessionDescriptor);
     return session;
   }
@@ -318,7 +322,7 @@ export class BackupSession {
       damaged: false,
       bytesStored,
     };
-    return { format: 1, client, server, digest: '' };
+    return { format: 1, client, server, digest: manifestDigest(client, server) };
   }
 
   async #committedAlready(): Promise<CommitResult | undefined> {

@@ -6,6 +6,7 @@ export interface SessionMarksBuffers {
   readonly puts: SharedArrayBuffer;
   readonly scope: SharedArrayBuffer;
   readonly relied: SharedArrayBuffer;
+  readonly complete: SharedArrayBuffer;
 }
 
 export class SessionMarks {
@@ -15,13 +16,25 @@ export class SessionMarks {
   /** What is known so far to belong to its scope. */
   readonly scope: EntrySet;
   readonly #relied: Int32Array;
+  readonly #complete: Int32Array;
 
   constructor(buffers?: SessionMarksBuffers) {
     this.puts = new EntrySet(buffers?.puts);
     this.scope = new EntrySet(buffers?.scope);
     const relied = buffers?.relied ?? new SharedArrayBuffer(MAX_PACKS * 4);
     this.#relied = new Int32Array(relied);
-    this.buffers = { puts: this.puts.buffer, scope: this.scope.buffer, relied };
+    const complete = buffers?.complete ?? new SharedArrayBuffer(4);
+    this.#complete = new Int32Array(complete);
+    this.buffers = { puts: this.puts.buffer, scope: this.scope.buffer, relied, complete };
+  }
+
+  /** Whether some thread has found all that is in scope. */
+  get scopeIsComplete(): boolean {
+    return Atomics.load(this.#complete, 0) === 1;
+  }
+
+  noteScopeIsComplete(): void {
+    Atomics.store(this.#complete, 0, 1);
   }
 
   /** Notes that the session put this entry (new or hit) and relies on its pack up to `end`. */

@@ -1,16 +1,8 @@
 // One thread's hand in a session: puts objects, answers what is known, reads what the session may read. Every ref of an object
 // must be in scope or put by this session when it is put (rule S4); a put that hits marks and relies like a new one.
 import { createCodec } from '../../chunker/create-codec.ts';
-import {
-  ID_BYTES,
-  Kind,
-  MAX_OBJECT_BYTES,
-  type ObjectId,
-  PLAIN_SPACE,
-  type StoredObject,
-} from '../../chunker/object.ts';
+import { ID_BYTES, Kind, type ObjectId, type StoredObject } from '../../chunker/object.ts';
 import type { ObjectCodec, ObjectKey } from '../../chunker/object-codec.ts';
-import { recordId } from '../../chunker/record.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { EntrySet } from '../index/entry-set.ts';
 import { FLAG_DATA } from '../index/index-entry.ts';
@@ -22,7 +14,9 @@ import type { PackTable } from '../packs/pack-table.ts';
 import { PackWriter } from '../packs/pack-writer.ts';
 import type { WriteBuffers } from '../packs/write-buffers.ts';
 import { readRoots } from '../snapshots/manifest-digest.ts';
-import { checkRecord } from './received-record.ts';
+import { type RecordCheck, requireSize } from './received-record.ts';
+import { RecordReader } from './record-reader.ts';
+import { markCopies, ScopeWalk } from './scope-walk.ts';
 import { SessionMarks, type SessionMarksBuffers } from './session-marks.ts';
 
 /** What every thread is told when a session opens; structured-cloneable. */
@@ -39,6 +33,8 @@ export interface SessionDescriptor {
   readonly compressionLevel: number;
   /** Quotas and free space. */
   readonly allowance: AllowanceDescriptor;
+  /** For a client elsewhere: what others have stored counts like what nobody has (rule S7). */
+  readonly countsScopeOnly: boolean;
 }
 
 /** What a thread needs to write for any session. */
@@ -54,6 +50,9 @@ export interface SinkEnvironment {
   readonly storeId: Buffer;
   /** What garbage collection must keep: every put adds to it (rule G2). */
   readonly live: EntrySet;
+  readonly check: RecordCheck;
+  /** Records are read into it, within one turn of the thread. */
+  readonly readBuffer: Uint8Array;
 }
 
 export interface SinkCounters {
@@ -61,7 +60,7 @@ export interface SinkCounters {
   objectsReused: number;
   /** Plain bytes of new objects. */
   bytesNew: number;
-  /** Bytes of packs that were sealed. */
+  /** Bytes of packs that were sealed; of records, where only the scope counts. */
   bytesStored: number;
 }
 
@@ -80,8 +79,9 @@ export class SessionSink {
   readonly #writers = new Map<number, PackWriter>();
   #counters: SinkCounters = zeroCounters();
   readonly #scopeRoots: string[];
-  #scopeComplete = false;
+  #scopeWalk: ScopeWalk | undefined;
   #found = new Int32Array(0);
+  #reader: RecordReader | undefined;
 
   constructor(env: SinkEnvironment, descriptor: SessionDescriptor) {
     this.#env = env;
@@ -106,7 +106,7 @@ export class SessionSink {
   /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash); the id is valid until the next call. */
   putData(offset: number, length: number): ObjectId {
     const id = this.#codec.dataId(this.#env.memory, offset, length);
-    if (!this.#hit(id)) this.#store(Kind.data, id, NO_REFS, this.#env.memory.subarray(offset, offset + length));
+    if (!this.#hit(id, length)) this.#store(Kind.data, id, NO_REFS, this.#env.memory.subarray(offset, offset + length));
     return id;
   }
 
@@ -118,7 +118,7 @@ export class SessionSink {
     requireSize(refs.length + payload.length);
     this.#requireKnown(refs);
     const id = this.#codec.id(kind, refs, payload);
-    if (!this.#hit(id)) this.#store(kind, id, refs, payload);
+    if (!this.#hit(id, payload.length)) this.#store(kind, id, refs, payload);
     return id;
   }
 
@@ -131,21 +131,17 @@ export class SessionSink {
    * Puts an object as the finished record of a client. In space plain its content is checked against its id; in any other space nobody can
    * do that here, and what it claims concerns that space alone.
    * @throws `object-damaged` when it is not a record as it should be, with its id in `data`; `out-of-scope`, `too-large` as `put`. Nothing
-   * of it is kept then.
+   * of it is kept then. The id is a view on the record.
    */
   putRecord(record: Uint8Array): ObjectId {
     const { space } = this.#descriptor;
-    const { kind, refs, payloadBytes } = checkRecord(record, space);
-    const id = recordId(record);
-    requireSize(refs.length + payloadBytes);
-    if (space === PLAIN_SPACE) this.#codec.open(record, id);
+    const { kind, id, refs, payloadBytes } = this.#env.check.check(record, space);
     this.#requireKnown(refs);
-    if (this.#hit(id)) return id;
-    const write = (target: Uint8Array): number => {
-      target.set(record);
-      return record.length;
-    };
-    this.#append(kind, id, record.length, payloadBytes, write);
+    if (this.#hit(id, payloadBytes, record.length)) return id;
+    this.#allowance.requireRoom(record.length);
+    const writer = this.#writer(kind === Kind.data ? PackKind.data : PackKind.metadata);
+    const offset = writer.appendRecord(space, id, kind, record);
+    this.#publish(writer, kind, id, offset, record.length, payloadBytes);
     return id;
   }
 
@@ -157,6 +153,35 @@ export class SessionSink {
   /** Which of the ids are in scope or put by this session, and still readable. */
   have(ids: readonly ObjectId[]): boolean[] {
     return ids.map((id) => this.#isKnown(id, 0));
+  }
+
+  /** Goes on finding the whole scope for about so long; whether all of it is known. */
+  prepare(budgetMs: number): boolean {
+    if (!this.#marks.scopeIsComplete) {
+      this.#scopeWalk ??= this.#startScopeWalk();
+      if (!this.#scopeWalk.run(budgetMs)) return false;
+      this.#marks.noteScopeIsComplete();
+    }
+    this.#scopeWalk = undefined;
+    return true;
+  }
+
+  /** Sets bit `place % 8` of byte `place / 8` of `bits` for each id, of those from `first` to `end`, that `have` says true of. */
+  markKnown(ids: Uint8Array, first: number, end: number, bits: Uint8Array): void {
+    const part = ids.subarray(first * ID_BYTES, end * ID_BYTES);
+    this.#lookUp(part);
+    for (let place = first; place < end; place++) {
+      const entry = this.#found[place - first] as number;
+      if (entry < 0 || (!this.#isUsable(entry) && !this.#isMarked(ids, place * ID_BYTES))) continue;
+      bits[place >> 3] = (bits[place >> 3] as number) | (1 << (place & 7));
+    }
+  }
+
+  /** Reads records of the scope. */
+  get reader(): RecordReader {
+    const { space } = this.#descriptor;
+    this.#reader ??= new RecordReader(this.#env, { space, readable: this.#marks.scope });
+    return this.#reader;
   }
 
   /** Reads an object in scope. What it names becomes part of the scope that is known so far. */
@@ -194,13 +219,24 @@ export class SessionSink {
     this.#writers.clear();
   }
 
-  #hit(id: ObjectId): boolean {
+  /** Takes what is stored already for the put. `recordBytes` is what it would take, where that is known. */
+  #hit(id: ObjectId, payloadBytes: number, recordBytes = payloadBytes): boolean {
     const { locator } = this.#env;
     const entry = locator.reliable(this.#descriptor.space, id, this.#markLive);
     if (entry < 0) return false;
+    const countsAsNew = this.#descriptor.countsScopeOnly && !this.#isMarked(id, 0);
+    if (countsAsNew) this.#allowance.requireRoom(recordBytes);
     this.#marks.markPut(entry, locator.pack(entry), locator.offset(entry) + locator.length(entry));
-    this.#counters.objectsReused++;
+    if (countsAsNew) this.#countNew(payloadBytes, recordBytes);
+    else this.#counters.objectsReused++;
     return true;
+  }
+
+  #countNew(payloadBytes: number, recordBytes: number): void {
+    this.#allowance.spend(recordBytes);
+    this.#counters.objectsNew++;
+    this.#counters.bytesNew += payloadBytes;
+    if (this.#descriptor.countsScopeOnly) this.#counters.bytesStored += recordBytes;
   }
 
   get #codec(): ObjectCodec {
@@ -222,16 +258,19 @@ export class SessionSink {
     write: (target: Uint8Array) => number,
   ): void {
     this.#allowance.requireRoom(bound);
-    const isData = kind === Kind.data;
-    const writer = this.#writer(isData ? PackKind.data : PackKind.metadata);
-    const { space } = this.#descriptor;
-    const { offset, length } = writer.append(space, id, kind, bound, write);
-    this.#allowance.spend(length);
-    const entry = this.#env.locator.index.insert(space, id, writer.pack, offset, length | (isData ? FLAG_DATA : 0));
+    const writer = this.#writer(kind === Kind.data ? PackKind.data : PackKind.metadata);
+    const { offset, length } = writer.append(this.#descriptor.space, id, kind, bound, write);
+    this.#publish(writer, kind, id, offset, length, payloadBytes);
+  }
+
+  /** Makes an appended record known. */
+  #publish(writer: PackWriter, kind: number, id: ObjectId, offset: number, length: number, payloadBytes: number): void {
+    const { index } = this.#env.locator;
+    const flag = kind === Kind.data ? FLAG_DATA : 0;
+    const entry = index.insert(this.#descriptor.space, id, writer.pack, offset, length | flag);
     this.#env.live.add(entry);
     this.#marks.markPut(entry, writer.pack, offset + length);
-    this.#counters.objectsNew++;
-    this.#counters.bytesNew += payloadBytes;
+    this.#countNew(payloadBytes, length);
   }
 
   #writer(kind: number): PackWriter {
@@ -257,7 +296,7 @@ export class SessionSink {
   #finish(writer: PackWriter): void {
     try {
       writer.seal();
-      this.#counters.bytesStored += writer.end;
+      if (!this.#descriptor.countsScopeOnly) this.#counters.bytesStored += writer.end;
     } finally {
       this.#env.buffers.give(writer.buffer);
     }
@@ -270,9 +309,7 @@ export class SessionSink {
 
   /** Where the first id stands that may not be named or cannot be read, or -1. */
   #unknown(ids: Uint8Array): number {
-    const count = ids.length / ID_BYTES;
-    if (this.#found.length < count) this.#found = new Int32Array(count);
-    this.#env.locator.index.firstOfEach(this.#descriptor.space, ids, this.#found);
+    const count = this.#lookUp(ids);
     for (let place = 0; place < count; place++) {
       const entry = this.#found[place] as number;
       if (entry >= 0 && this.#isUsable(entry)) continue;
@@ -283,11 +320,19 @@ export class SessionSink {
     return -1;
   }
 
+  /** Fills `#found` with an entry of each id; returns how many there are. */
+  #lookUp(ids: Uint8Array): number {
+    const count = ids.length / ID_BYTES;
+    if (this.#found.length < count) this.#found = new Int32Array(count);
+    this.#env.locator.index.firstOfEach(this.#descriptor.space, ids, this.#found);
+    return count;
+  }
+
   #isKnown(ids: Uint8Array, at: number): boolean {
     if (this.#isMarked(ids, at)) return true;
-    if (this.#scopeComplete) return false;
+    if (this.#marks.scopeIsComplete) return false;
     // The scope is the closure of fixed roots; it is discovered as it is read, and in full before anything is refused.
-    this.#completeScope();
+    this.prepare(Number.POSITIVE_INFINITY);
     return this.#isMarked(ids, at);
   }
 
@@ -305,19 +350,7 @@ export class SessionSink {
   }
 
   #markScope(id: ObjectId): void {
-    const { index } = this.#env.locator;
-    for (let entry = index.first(this.#descriptor.space, id); entry >= 0; entry = index.next())
-      this.#marks.scope.add(entry);
-  }
-
-  /** What an object of the scope names; nothing when it is damaged, for then its subtree is not in scope. */
-  #refsOf(id: ObjectId): Iterable<ObjectId> {
-    try {
-      return eachRef(this.#env.source.refs(this.#descriptor.space, id).refs);
-    } catch (error) {
-      if (error instanceof HoldfastError && ['object-damaged', 'object-missing'].includes(error.code)) return [];
-      throw error;
-    }
+    markCopies(this.#env.locator, this.#descriptor.space, id, 0, this.#marks.scope);
   }
 
   /** Roots of a manifest that is about to go and was there when the session opened: what they reach stays in scope (rule S3). */
@@ -325,25 +358,11 @@ export class SessionSink {
     this.#scopeRoots.push(...roots);
   }
 
-  #completeScope(): void {
-    this.#scopeComplete = true;
-    const owned = this.#descriptor.scopeManifests.flatMap((path) => readRoots(path, this.#descriptor.space));
-    const pending = [...this.#scopeRoots, ...owned].map((root) => Buffer.from(root, 'hex') as ObjectId);
-    const visited = new Set<string>();
-    for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
-      this.#markScope(id);
-      const { locator } = this.#env;
-      const entry = locator.readable(this.#descriptor.space, id);
-      if (entry < 0 || locator.isData(entry) || visited.has(id.toString('latin1'))) continue;
-      visited.add(id.toString('latin1'));
-      pending.push(...this.#refsOf(id));
-    }
+  #startScopeWalk(): ScopeWalk {
+    const { space, scopeManifests } = this.#descriptor;
+    const owned = scopeManifests.flatMap((path) => readRoots(path, space));
+    return new ScopeWalk(this.#env, space, [...this.#scopeRoots, ...owned], this.#marks.scope);
   }
-}
-
-function requireSize(bytes: number): void {
-  if (bytes > MAX_OBJECT_BYTES)
-    throw new HoldfastError('too-large', `an object of ${bytes} bytes is over the limit of ${MAX_OBJECT_BYTES}`);
 }
 
 function outOfScope(id: Uint8Array): HoldfastError {
