@@ -1,0 +1,5 @@
+// The steps of the state database's schema, in order. A new one gets one line here, and test/vectors/state-schema-N.sql what it makes.
+import { access } from './0001-access.ts';
+import type { Migration } from './migration.ts';
+
+export const MIGRATIONS: readonly Migration[] = [access];
