@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   'datastore-maintenance': ['world', 37],
   'key-damaged': ['world', 38],
   'snapshot-older': ['world', 39],
+  'task-failed': ['world', 46],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 
