@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { outcomeOf } from '../../src/jobs/tasks/task.ts';
 import type { TaskFilter, TaskRow } from '../../src/jobs/tasks/task-store.ts';
-import { migration } from '../../src/state/migrations/0002-tasks.ts';
+import { tasks as migration } from '../../src/state/migrations/0002-tasks.ts';
 import { TaskTables } from '../../src/state/task-tables.ts';
 
 function table(): { store: TaskTables; db: Database.Database } {

@@ -166,7 +166,7 @@ export class Tasks {
         if (running.task.log.index.lines > seenLines || !this.#running.has(running.task.upid)) over();
       });
       // The task's very end comes after its last line.
-      void running.done.then(over);
+      running.done.then(over, over);
       signal.addEventListener('abort', abort, { once: true });
     });
   }

@@ -1,6 +1,6 @@
 // Tasks that run and that have ended.
 
-export const migration = {
+export const tasks = {
   version: 2,
   up: `
     CREATE TABLE tasks (

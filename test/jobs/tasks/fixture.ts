@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Tasks, type TasksOptions } from '../../../src/jobs/tasks/tasks.ts';
-import { migration } from '../../../src/state/migrations/0002-tasks.ts';
+import { tasks as migration } from '../../../src/state/migrations/0002-tasks.ts';
 import { TaskTables } from '../../../src/state/task-tables.ts';
 
 export const BEGIN_MS = Date.parse('2026-11-21T01:21:51Z');
