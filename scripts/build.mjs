@@ -12,7 +12,7 @@ export const bundleOptions = {
   format: 'esm',
   sourcemap: 'linked',
   // Only what has native code stays outside: loading the others file by file would cost a quarter of a second at each start.
-  external: ['@napi-rs/blake-hash', 'better-sqlite3', 'zstd-napi'],
+  external: ['@napi-rs/blake-hash', '@node-rs/argon2', 'better-sqlite3', 'zstd-napi'],
   minifySyntax: true,
   banner: { js: "import { createRequire as requireFor } from 'node:module'; const require = requireFor(import.meta.url);" },
   logLevel: 'warning',

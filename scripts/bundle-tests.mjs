@@ -37,7 +37,7 @@ export async function bundleTests(files) {
     format: 'esm',
     sourcemap: 'linked',
     sourcesContent: false,
-    external: ['@napi-rs/blake-hash', 'better-sqlite3', 'zstd-napi', 'esbuild', 'typescript', 'assemblyscript'],
+    external: ['@napi-rs/blake-hash', '@node-rs/argon2', 'better-sqlite3', 'zstd-napi', 'esbuild', 'typescript', 'assemblyscript'],
     banner: { js: "import { createRequire as requireFor } from 'node:module'; const require = requireFor(import.meta.url);" },
     logLevel: 'error',
     plugins: [ownAddress],

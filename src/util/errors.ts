@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   'key-wrong': ['caller', 15],
   'passphrase-wrong': ['caller', 16],
   'key-unacknowledged': ['caller', 17],
+  'permission-denied': ['caller', 18],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],
@@ -43,6 +44,8 @@ export const ERROR_CODES = {
   'key-damaged': ['world', 38],
   'snapshot-older': ['world', 39],
   'task-failed': ['world', 46],
+  'not-authenticated': ['world', 40],
+  'login-throttled': ['world', 41],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -1,0 +1,59 @@
+// The audit log: who changed what of users, tokens, rights and second factors, and which sign-ins failed. Never a secret: events are made
+// of names, times and flags alone.
+import type { AuthId } from '../schema/auth-id.ts';
+
+export type AuditAction =
+  | 'user-create'
+  | 'user-update'
+  | 'user-delete'
+  | 'password-set'
+  | 'token-create'
+  | 'token-update'
+  | 'token-delete'
+  | 'acl-set'
+  | 'acl-delete'
+  | 'tfa-add'
+  | 'tfa-update'
+  | 'tfa-delete'
+  | 'tfa-locked'
+  | 'tfa-unlock'
+  | 'login'
+  | 'login-failed'
+  | 'token-refused';
+
+export interface AuditEvent {
+  readonly action: AuditAction;
+  /** Who did it, or as whom somebody tried to sign in. */
+  readonly by: string;
+  /** From where; empty for the command line. */
+  readonly address: string;
+  /** What it was done to: a user, a token, a path. */
+  readonly object: string;
+  readonly detail?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
+}
+
+export interface AuditEntry extends AuditEvent {
+  readonly id: number;
+  /** Unix milliseconds. */
+  readonly timeMs: number;
+}
+
+export interface AuditQuery {
+  readonly limit: number;
+  /** Entries older than this one. */
+  readonly before?: number;
+  readonly action?: AuditAction;
+  readonly by?: string;
+}
+
+export interface AuditLog {
+  append(event: AuditEvent): void;
+  /** Newest first. */
+  list(query: AuditQuery): readonly AuditEntry[];
+}
+
+/** Who asks for a change, and from where. */
+export interface Actor {
+  readonly authId: AuthId;
+  readonly address: string;
+}
