@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   'datastore-maintenance': ['world', 37],
   'key-damaged': ['world', 38],
   'snapshot-older': ['world', 39],
+  'task-failed': ['world', 46],
   'not-authenticated': ['world', 40],
   'login-throttled': ['world', 41],
   'session-gone': ['world', 42],

@@ -1,5 +1,7 @@
 // The steps of the state database's schema, in order. A new one gets one line here, and test/vectors/state-schema-N.sql what it makes.
 import { access } from './0001-access.ts';
+import { tasks } from './0002-tasks.ts';
+import { datastores } from './0003-datastores.ts';
 import type { Migration } from './migration.ts';
 
-export const MIGRATIONS: readonly Migration[] = [access];
+export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores];

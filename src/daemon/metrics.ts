@@ -1,0 +1,142 @@
+// Figures for Prometheus: the process, its event loop, requests, tasks, datastores. Labels are few by construction: routes are patterns,
+// not paths.
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+const EVENT_LOOP_RESOLUTION_MS = 10;
+const REQUEST_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600];
+const SHARES = [0.5, 0.99, 1] as const;
+
+export interface DatastoreFigures {
+  readonly name: string;
+  readonly isOpen: boolean;
+  readonly totalBytes: number | undefined;
+  readonly availableBytes: number | undefined;
+}
+
+/** What is asked each time that figures are read. */
+export interface MetricSources {
+  datastores(): readonly DatastoreFigures[];
+  runningTasks(): number;
+}
+
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: EVENT_LOOP_RESOLUTION_MS });
+  readonly #requests: Counter<'method' | 'route' | 'status'>;
+  readonly #requestSeconds: Histogram<'method' | 'route'>;
+  readonly #tasks: Counter<'type' | 'result'>;
+
+  constructor(sources: MetricSources) {
+    const registers = [this.#registry];
+    this.#delay.enable();
+    this.#requests = new Counter({
+      name: 'holdfast_http_requests_total',
+      help: 'Answered requests',
+      labelNames: ['method', 'route', 'status'],
+      registers,
+    });
+    this.#requestSeconds = new Histogram({
+      name: 'holdfast_http_request_seconds',
+      help: 'Time from a request to the end of its answer',
+      labelNames: ['method', 'route'],
+      buckets: REQUEST_BUCKETS,
+      registers,
+    });
+    this.#tasks = new Counter({
+      name: 'holdfast_tasks_total',
+      help: 'Ended tasks',
+      labelNames: ['type', 'result'],
+      registers,
+    });
+    this.#gauge('holdfast_tasks_running', 'Running tasks', () => sources.runningTasks());
+    this.#datastoreGauges(sources);
+    this.#processGauges();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** `route` is the pattern that matched, never the path of a request. */
+  request(method: string, route: string, status: number, seconds: number): void {
+    this.#requests.inc({ method, route, status: String(status) });
+    this.#requestSeconds.observe({ method, route }, seconds);
+  }
+
+  taskEnded(type: string, result: string): void {
+    this.#tasks.inc({ type, result });
+  }
+
+  /** All figures, as Prometheus reads them. The event loop's start anew with each reading. */
+  async text(): Promise<string> {
+    const text = await this.#registry.metrics();
+    this.#delay.reset();
+    return text;
+  }
+
+  close(): void {
+    this.#delay.disable();
+    this.#registry.clear();
+  }
+
+  #gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  }
+
+  #datastoreGauges(sources: MetricSources): void {
+    const figures: readonly [string, string, (each: DatastoreFigures) => number | undefined][] = [
+      ['open', 'Whether the datastore is open (1) or not (0)', ({ isOpen }) => Number(isOpen)],
+      ['total_bytes', 'Size of the file system', ({ totalBytes }) => totalBytes],
+      ['available_bytes', 'What can still be written to the file system', ({ availableBytes }) => availableBytes],
+      [
+        'used_bytes',
+        'What is used of the file system',
+        ({ totalBytes, availableBytes }) =>
+          totalBytes === undefined || availableBytes === undefined ? undefined : totalBytes - availableBytes,
+      ],
+    ];
+    for (const [name, help, figure] of figures)
+      new Gauge({
+        name: `holdfast_datastore_${name}`,
+        help,
+        labelNames: ['datastore'],
+        registers: [this.#registry],
+        collect() {
+          // A datastore that was removed has no figures any more.
+          this.reset();
+          for (const each of sources.datastores()) {
+            const value = figure(each);
+            if (value !== undefined) this.set({ datastore: each.name }, value);
+          }
+        },
+      });
+  }
+
+  #processGauges(): void {
+    const startedAt = Date.now() / 1000 - process.uptime();
+    this.#gauge('process_start_time_seconds', 'When the process started', () => startedAt);
+    this.#gauge('process_resident_memory_bytes', 'Memory of the process', () => process.memoryUsage.rss());
+    this.#gauge('process_cpu_seconds_total', 'Processor time of the process', () => {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1e6;
+    });
+    const delay = this.#delay;
+    new Gauge({
+      name: 'holdfast_event_loop_delay_seconds',
+      help: 'Delay of the event loop since the last reading; quantile 1 is the longest',
+      labelNames: ['quantile'],
+      registers: [this.#registry],
+      collect() {
+        for (const share of SHARES) this.set({ quantile: String(share) }, delay.percentile(share * 100) / 1e9);
+      },
+    });
+  }
+}

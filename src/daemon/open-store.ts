@@ -1,0 +1,75 @@
+// One datastore of the server: held, with threads of its own, and open to commands of the same user on this machine.
+import { resolve } from 'node:path';
+import { ControlServer } from '../datastore/control/control-server.ts';
+import type { Operations } from '../datastore/control/operation.ts';
+import { HeldDatastore } from '../datastore/held-datastore.ts';
+import { Layout } from '../datastore/layout.ts';
+import type { WorkerPool } from '../util/worker-pool.ts';
+
+export interface OpenDatastore {
+  readonly name: string;
+  readonly store: HeldDatastore;
+  readonly pool: WorkerPool;
+}
+
+/** Starts threads that tell of copies that they found bad. */
+export type StartPool = (workers: number, onQuarantined: (entry: number) => void) => WorkerPool;
+
+export class OpenStore implements OpenDatastore {
+  readonly name: string;
+  readonly store: HeldDatastore;
+  readonly pool: WorkerPool;
+  readonly #control: ControlServer | undefined;
+
+  private constructor(name: string, store: HeldDatastore, pool: WorkerPool, control: ControlServer | undefined) {
+    this.name = name;
+    this.store = store;
+    this.pool = pool;
+    this.#control = control;
+  }
+
+  /** `warn` is told of what was found at open. @throws as `HeldDatastore.open`. */
+  static async open(
+    place: { readonly name: string; readonly path: string; readonly workers: number },
+    startPool: StartPool,
+    operations: Operations,
+    warn: (message: string) => void,
+  ): Promise<OpenStore> {
+    let store: HeldDatastore | undefined;
+    const pool = startPool(place.workers, (entry) => store?.noteQuarantined(entry));
+    try {
+      store = await HeldDatastore.open(place.path, pool);
+      for (const warning of store.warnings) warn(warning);
+      return new OpenStore(place.name, store, pool, await listen(store, place.path, operations, warn));
+    } catch (error) {
+      await store?.close().catch(() => undefined);
+      await pool.close();
+      throw error;
+    }
+  }
+
+  /** Commands get a moment to end. Whoever else uses the store has ended before. */
+  async close(): Promise<void> {
+    try {
+      await this.#control?.close();
+      await this.store.close();
+    } finally {
+      await this.pool.close();
+    }
+  }
+}
+
+/** A file system without sockets keeps nobody from a backup. */
+async function listen(
+  store: HeldDatastore,
+  path: string,
+  operations: Operations,
+  warn: (message: string) => void,
+): Promise<ControlServer | undefined> {
+  try {
+    return await ControlServer.start(store, new Layout(resolve(path)), operations);
+  } catch (error) {
+    warn(`other processes cannot use ${path} meanwhile: no control socket (${(error as Error).message})`);
+    return undefined;
+  }
+}

@@ -1,0 +1,133 @@
+// What a server is told at its start: options of the command line, over a JSON file, over what is usual.
+import { readFileSync } from 'node:fs';
+import { isIPv6 } from 'node:net';
+import { resolve } from 'node:path';
+import { type Static, Type } from 'typebox';
+import { HoldfastError } from '../util/errors.ts';
+import { JsonShapeError, parseJson } from '../util/json-file.ts';
+import type { CertificatePaths } from './certificate.ts';
+import { LOG_LEVELS, type LogLevel } from './log.ts';
+import { defaultStateDirectory } from './state-directory.ts';
+
+const MAX_PORT = 65_535;
+
+const ConfigFile = Type.Object(
+  {
+    stateDirectory: Type.Optional(Type.String({ minLength: 1 })),
+    listen: Type.Optional(Type.String()),
+    bulkPort: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PORT })),
+    certificate: Type.Optional(Type.String({ minLength: 1 })),
+    key: Type.Optional(Type.String({ minLength: 1 })),
+    drainSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 86_400 })),
+    logLevel: Type.Optional(Type.Enum([...LOG_LEVELS])),
+    taskHistory: Type.Optional(
+      Type.Object(
+        {
+          days: Type.Integer({ minimum: 1, maximum: 36_500 }),
+          count: Type.Integer({ minimum: 100, maximum: 1_000_000 }),
+        },
+        { additionalProperties: false },
+      ),
+    ),
+  },
+  { additionalProperties: false },
+);
+type ConfigFile = Static<typeof ConfigFile>;
+
+/** As the command line has them: texts, each of them optional. */
+export interface ServerOptions {
+  readonly config?: string | undefined;
+  readonly stateDir?: string | undefined;
+  readonly listen?: string | undefined;
+  readonly bulkPort?: string | undefined;
+  readonly certificate?: string | undefined;
+  readonly key?: string | undefined;
+  readonly drain?: string | undefined;
+  readonly logLevel?: string | undefined;
+}
+
+export interface ServerConfig {
+  readonly stateDirectory: string;
+  readonly host: string;
+  readonly port: number;
+  /** The bulk listener of the first datastore; those of others follow. 0 for any free ones. */
+  readonly bulkPort: number;
+  /** Undefined for the server's own. */
+  readonly certificate: CertificatePaths | undefined;
+  readonly drainMs: number;
+  readonly logLevel: LogLevel;
+  readonly taskHistory: { readonly maxAgeDays: number; readonly maxCount: number };
+}
+
+const USUAL = { listen: '127.0.0.1:8007', bulkPort: 8008, drainSeconds: 60, logLevel: 'info' } as const;
+const USUAL_HISTORY = { days: 90, count: 20_000 };
+
+/** @throws `bad-argument` that names the option or the member of the file. */
+export function serverConfig(options: ServerOptions): ServerConfig {
+  const file = options.config === undefined ? {} : readConfigFile(options.config);
+  const { host, port } = parseAddress(options.listen ?? file.listen ?? USUAL.listen);
+  const { days, count } = file.taskHistory ?? USUAL_HISTORY;
+  return {
+    stateDirectory: resolve(options.stateDir ?? file.stateDirectory ?? defaultStateDirectory()),
+    host,
+    port,
+    bulkPort: wholeNumber('--bulk-port', options.bulkPort, MAX_PORT) ?? file.bulkPort ?? USUAL.bulkPort,
+    certificate: certificateOf(options.certificate ?? file.certificate, options.key ?? file.key),
+    drainMs: 1000 * (wholeNumber('--drain', options.drain, 86_400) ?? file.drainSeconds ?? USUAL.drainSeconds),
+    logLevel: logLevelOf(options.logLevel ?? file.logLevel ?? USUAL.logLevel),
+    taskHistory: { maxAgeDays: days, maxCount: count },
+  };
+}
+
+/** `127.0.0.1:8007`, `backup.example:8007`, `[::]:8007`. @throws `bad-argument`. */
+export function parseAddress(text: string): { host: string; port: number } {
+  const [, v6, name, digits] = /^(?:\[([^\]]{2,60})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  const host = v6 ?? name;
+  if (host !== undefined && port <= MAX_PORT && (v6 === undefined || isIPv6(v6.split('%')[0]))) return { host, port };
+  throw new HoldfastError(
+    'bad-argument',
+    `--listen takes an address and a port, such as 127.0.0.1:8007 or [::]:8007, not ${JSON.stringify(text.slice(0, 100))}`,
+  );
+}
+
+function readConfigFile(path: string): ConfigFile {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new HoldfastError('bad-argument', `the configuration ${path} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+  try {
+    return parseJson(text, ConfigFile);
+  } catch (error) {
+    if (!(error instanceof JsonShapeError)) throw error;
+    throw new HoldfastError('bad-argument', `the configuration ${path} cannot be used: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+function certificateOf(certificate: string | undefined, key: string | undefined): CertificatePaths | undefined {
+  if (certificate === undefined && key === undefined) return undefined;
+  if (certificate !== undefined && key !== undefined) return { certificate: resolve(certificate), key: resolve(key) };
+  throw new HoldfastError('bad-argument', 'a certificate needs its key: give both, --certificate and --key');
+}
+
+function wholeNumber(option: string, text: string | undefined, max: number): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value <= max) return value;
+  throw new HoldfastError(
+    'bad-argument',
+    `${option} takes a whole number from 0 to ${max}, not ${JSON.stringify(text)}`,
+  );
+}
+
+function logLevelOf(text: string): LogLevel {
+  const level = LOG_LEVELS.find((each) => each === text);
+  if (level !== undefined) return level;
+  throw new HoldfastError('bad-argument', `--log-level takes ${LOG_LEVELS.join(', ')}, not ${JSON.stringify(text)}`);
+}

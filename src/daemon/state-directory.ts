@@ -1,0 +1,88 @@
+// Where a server keeps what is not in a datastore: users, tasks, its certificate. One process at a time, and nobody else may look inside.
+import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { Database as Connection } from 'better-sqlite3';
+import { HoldfastError, systemCode } from '../util/errors.ts';
+
+const Database = createRequire(import.meta.url)('better-sqlite3') as typeof import('better-sqlite3');
+
+/** `/var/lib/holdfast` for root, else `holdfast` where the user's programs keep their state. */
+export function defaultStateDirectory(): string {
+  if (process.getuid?.() === 0) return '/var/lib/holdfast';
+  return join(process.env.XDG_STATE_HOME || join(homedir(), '.local', 'state'), 'holdfast');
+}
+
+export class StateDirectory {
+  readonly path: string;
+  readonly database: string;
+  readonly taskLogs: string;
+  readonly certificate: string;
+  readonly key: string;
+  readonly #lock: Connection;
+
+  private constructor(path: string, lock: Connection) {
+    this.path = path;
+    this.database = join(path, 'state.db');
+    this.taskLogs = join(path, 'tasks');
+    this.certificate = join(path, 'server.crt');
+    this.key = join(path, 'server.key');
+    this.#lock = lock;
+  }
+
+  /**
+   * Makes the directory when it is not there, and locks it until `close` or the end of the process.
+   * @throws `bad-argument` when it cannot be made or is open to others, `datastore-locked` when another server has it.
+   */
+  static open(directory: string): StateDirectory {
+    const path = resolve(directory);
+    makePrivate(path);
+    const holder = join(path, 'server.pid');
+    const lock = new Database(join(path, 'lock.db'), { timeout: 0 });
+    try {
+      lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
+    } catch (error) {
+      lock.close();
+      if (!String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY')) throw error;
+      throw new HoldfastError(
+        'datastore-locked',
+        `a holdfast server runs with the state directory ${path} already (${holderText(holder)}); stop it, or give this one another --state-dir`,
+        { cause: error },
+      );
+    }
+    writeFileSync(holder, `${process.pid}\n`, { mode: 0o600 });
+    return new StateDirectory(path, lock);
+  }
+
+  close(): void {
+    if (this.#lock.open) this.#lock.close();
+  }
+}
+
+function makePrivate(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new HoldfastError(
+      'bad-argument',
+      `the state directory ${path} cannot be made (${systemCode(error) ?? (error as Error).message}); name another one with --state-dir`,
+      { cause: error },
+    );
+  }
+  const stat = lstatSync(path);
+  if (!stat.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o077) !== 0)
+    throw new HoldfastError(
+      'bad-argument',
+      `the state directory ${path} holds secrets, so it must be a directory of this user alone: chown it, and chmod 700 ${path}`,
+    );
+}
+
+/** The lock itself is what counts; who has it is only for the message. */
+function holderText(path: string): string {
+  try {
+    return `process ${readFileSync(path, 'utf8').trim().slice(0, 20)}`;
+  } catch {
+    return 'another process';
+  }
+}
