@@ -11,6 +11,7 @@ import {
 import { implausibleLabel, requireSigned } from '../agent/keys/manifest-signature.ts';
 import type { DataKey } from '../chunker/data-key.ts';
 import type { Query } from '../datastore/control/query.ts';
+import { describeStore } from '../datastore/describe-store.ts';
 import { findSnapshot } from '../datastore/snapshots/find-snapshot.ts';
 import type { SnapshotName } from '../datastore/snapshots/group-store.ts';
 import type { Manifest } from '../schema/manifest.ts';
@@ -70,7 +71,6 @@ export async function openKeyAt(path: string, passphraseFile: string | undefined
 
 /** Whoever answers questions about snapshots. */
 export interface Answering {
-  readonly storeId: string;
   ask<Argument, Answer>(query: Query<Argument, Answer>, argument: Argument): Promise<Answer>;
 }
 
@@ -87,13 +87,13 @@ export async function findTrusted(
 ): Promise<{ name: SnapshotName; manifest: Manifest }> {
   const request = snapshotRequest(text, options);
   const found = await repository.ask(findSnapshot, request);
-  await requireTrusted(repository.storeId, found, request.time === null, options, key);
+  await requireTrusted(repository, found, request.time === null, options, key);
   return found;
 }
 
 /** `isLatest`: nobody named its time. */
 async function requireTrusted(
-  store: string,
+  repository: Answering,
   { name, manifest }: { name: SnapshotName; manifest: Manifest },
   isLatest: boolean,
   options: KeyOptions,
@@ -104,7 +104,10 @@ async function requireTrusted(
   if (manifest.client.key === null)
     warn(`${name.group}: the snapshot is not encrypted, so nobody has signed it; the key is not used`);
   const older = isLatest
-    ? olderThanRemembered(manifest, await lastSnapshots().last(rememberedGroup(store, name, key)))
+    ? olderThanRemembered(
+        manifest,
+        await lastSnapshots().last(rememberedGroup((await repository.ask(describeStore, {})).storeId, name, key)),
+      )
     : undefined;
   const doubt = older ?? (manifest.client.key === null ? undefined : implausibleLabel(manifest));
   if (doubt === undefined) return;

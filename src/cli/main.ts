@@ -19,7 +19,13 @@ function createProgram(): Command {
   const program = new Command('holdfast')
     .description('backups of virtual machines and containers: deduplicated, compressed, verified')
     .version('0.1.0')
-    .option('--repository <DIR>', 'the datastore (or set HOLDFAST_REPOSITORY)')
+    .option(
+      '--repository <WHERE>',
+      'the datastore: a directory, or https://USER@REALM!TOKEN@HOST:PORT/STORE (or set HOLDFAST_REPOSITORY)',
+    )
+    .option('--fingerprint <SHA256>', "of the server's certificate (or set HOLDFAST_FINGERPRINT)")
+    .option('--limit-upload <MIB>', 'MiB a second to send to a server at most')
+    .option('--limit-download <MIB>', 'MiB a second to take from a server at most')
     .option('--ns <NAMESPACE>', 'namespace, for example office/prod')
     .addOption(new Option('--output-format <FORMAT>').choices(['text', 'json', 'json-pretty']).default('text'))
     .exitOverride()

@@ -1,13 +1,15 @@
-// Runs an operation on a datastore: in this process when the store is free, else in the one that holds it.
+// Runs an operation on a datastore: in this process when the store is free, else in the one that holds it, or at a server.
 import { setTimeout } from 'node:timers/promises';
 import { askHolder } from '../datastore/control/control-client.ts';
 import type { Operation, Work } from '../datastore/control/operation.ts';
 import { Layout } from '../datastore/layout.ts';
+import { isServerAddress } from '../transport/client/repository-address.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { interruptSignal } from './interrupt.ts';
 import { withHeldDatastore } from './local-store.ts';
 import { Progress } from './progress.ts';
-import { type CommonOptions, repositoryPath, warn } from './repository.ts';
+import { connect } from './remote-store.ts';
+import { type CommonOptions, repositoryText, warn } from './repository.ts';
 
 /** A holder that just starts takes so long to listen; one that never does is a program without a control socket. */
 const HOLDER_TIMEOUT_MS = 5000;
@@ -34,10 +36,26 @@ export async function operate<Argument, Result>(
     },
   };
   try {
-    return await here(repositoryPath(options), workers, operation, argument, work);
+    return isServerAddress(repositoryText(options))
+      ? await there(options, operation, argument, work)
+      : await here(repositoryText(options), workers, operation, argument, work);
   } finally {
     progress.end();
     interrupt.stop();
+  }
+}
+
+async function there<Argument, Result>(
+  options: CommonOptions,
+  operation: Operation<Argument, Result>,
+  argument: Argument,
+  work: Work,
+): Promise<Result> {
+  const store = await connect(options, work.signal);
+  try {
+    return (await store.operate(operation.name, argument, work)) as Result;
+  } finally {
+    await store.close();
   }
 }
 

@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import type { SnapshotRequest } from '../datastore/snapshots/find-snapshot.ts';
 import { type Namespace, parseNamespace, parseSnapshotRef } from '../schema/names.ts';
+import { isServerAddress } from '../transport/client/repository-address.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
 import { type OutputFormat, printable } from './output.ts';
@@ -12,19 +13,34 @@ export const LOCAL_OWNER = 'root@pam';
 const MAX_WORKERS = 64;
 
 export interface CommonOptions {
+  /** A directory, or `https://USER@REALM!TOKEN@HOST:PORT/STORE`. */
   readonly repository?: string;
+  readonly fingerprint?: string;
+  /** MiB a second. */
+  readonly limitUpload?: string;
+  readonly limitDownload?: string;
   readonly ns?: string;
   readonly outputFormat: OutputFormat;
   readonly workers?: string;
 }
 
-/** The datastore's directory from the option or the environment. @throws `bad-argument` without either. */
-export function repositoryPath(options: CommonOptions): string {
+/** Where the repository is, from the option or the environment. @throws `bad-argument` without either. */
+export function repositoryText(options: CommonOptions): string {
   const path = options.repository ?? process.env.HOLDFAST_REPOSITORY;
   if (path === undefined || path === '') {
     throw new HoldfastError('bad-argument', 'which datastore? Give --repository DIR, or set HOLDFAST_REPOSITORY');
   }
   return path;
+}
+
+/** The datastore's directory, for commands that work on one of this machine only. @throws `bad-argument` for a server. */
+export function repositoryPath(options: CommonOptions): string {
+  const text = repositoryText(options);
+  if (!isServerAddress(text)) return text;
+  throw new HoldfastError(
+    'bad-argument',
+    'this command works on the directory of a datastore: run it on the server, with --repository DIR',
+  );
 }
 
 export function namespaceOf(options: CommonOptions): Namespace {

@@ -39,10 +39,11 @@ export async function withTreeArchive(
     const found = await findTrusted(repository, snapshotText, options, key);
     const { name, manifest } = found;
     const archive = treeOf(manifest, archiveName);
-    const { get, pool } = await repository.open([found], key, expectedLookups(archive));
+    const expected = { lookups: expectedLookups(archive), workers: workerCount(options) };
+    const { get, pool } = await repository.open([found], key, expected);
     const { space } = manifest.server;
     const root = rootOf(archive);
-    await use({ snapshot: snapshotLabel(name), archive, root, space, get, pool: () => pool(workerCount(options)) });
+    await use({ snapshot: snapshotLabel(name), archive, root, space, get, pool });
   });
 }
 

@@ -11,6 +11,7 @@ import { TOKEN_METHODS } from './access/tokens.ts';
 import { USER_METHODS } from './access/users.ts';
 import { OPERATION_METHODS } from './admin/datastore/operation.ts';
 import { QUERY_METHODS } from './admin/datastore/query.ts';
+import { TASK_RESULT_METHODS } from './nodes/task-result.ts';
 import { VERSION_METHODS } from './version.ts';
 
 export const METHODS: readonly AnyMethod[] = [
@@ -26,4 +27,5 @@ export const METHODS: readonly AnyMethod[] = [
   ...TFA_METHODS,
   ...QUERY_METHODS,
   ...OPERATION_METHODS,
+  ...TASK_RESULT_METHODS,
 ];

@@ -9,6 +9,7 @@ import type { RecoveryRecord } from '../../schema/manifest.ts';
 import { archiveKind, formatTime, parseGroup, parseSnapshotRef, parseTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { requireAcknowledged } from '../acknowledge-key.ts';
+import { withBackupTarget } from '../backup-target.ts';
 import {
   addKeyOptions,
   type KeyOptions,
@@ -18,10 +19,9 @@ import {
   rememberedGroup,
 } from '../client-key.ts';
 import { interruptSignal } from '../interrupt.ts';
-import { withHeldDatastore } from '../local-store.ts';
 import { formatBytes, formatDuration, pairs, print } from '../output.ts';
 import { Progress } from '../progress.ts';
-import { LOCAL_OWNER, namespaceOf, repositoryPath, warn, workerCount } from '../repository.ts';
+import { namespaceOf, warn } from '../repository.ts';
 import { addTreeOptions, type TreeCommandOptions, treeOptions } from '../tree-options.ts';
 
 /** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */
@@ -75,11 +75,11 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
   const interrupt = interruptSignal();
   const progress = new Progress(process.stderr, options.outputFormat !== 'text');
   try {
-    const { result, indexGrowthBytes } = await withHeldDatastore(
-      repositoryPath(options),
-      workerCount(options),
-      async (store, pool) => {
-        const remembered = key === undefined ? undefined : rememberedGroup(store.config.store, { ns, group }, key);
+    const { result, indexGrowthBytes } = await withBackupTarget(
+      options,
+      interrupt.signal,
+      async ({ storeId, averageBytes, pool, openSession }) => {
+        const remembered = key === undefined ? undefined : rememberedGroup(storeId, { ns, group }, key);
         const request = {
           group,
           archives,
@@ -89,16 +89,14 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
           key,
           recovery: recoveryOf(opened),
           last: await lastOf(remembered),
-          averageBytes: store.config.chunk.averageBytes,
+          averageBytes,
           stdin: process.stdin,
           signal: interrupt.signal,
           onProgress: (archive: string, done: number, total: number | undefined) =>
             progress.update(archive, done, total),
           warn,
         };
-        const done = await runBackup(request, pool, () =>
-          store.openSession({ ns, group, owner: LOCAL_OWNER, compressionLevel, key }),
-        );
+        const done = await runBackup(request, pool, () => openSession({ ns, group, compressionLevel, key }));
         await remember(remembered, done);
         return done;
       },

@@ -1,6 +1,7 @@
 // holdfast restore vm/101/latest disk0.img TARGET|-: finds the snapshot, opens its objects, and leaves the rest to the kind of the archive.
 import { type Command, Option } from 'commander';
 import type { DataKey } from '../../chunker/data-key.ts';
+import { describeStore } from '../../datastore/describe-store.ts';
 import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -58,7 +59,7 @@ async function restore(
         archive,
         space: manifest.server.space,
         target,
-        averageBytes: await repository.averageBytes(),
+        averageBytes: (await repository.ask(describeStore, {})).averageBytes,
         workers: workerCount(options),
         signal: interrupt.signal,
         onProgress: (done, total) => progress.update(archiveName, done, total),
@@ -80,8 +81,8 @@ async function restore(
 /** Opens the objects of a snapshot in a pool. */
 function objectsOf(repository: Repository, found: FoundSnapshot, key: DataKey | undefined): WithObjects {
   return async (workers, lookups, use) => {
-    const objects = await repository.open([found], key, lookups);
-    const pool = await objects.pool(workers);
+    const objects = await repository.open([found], key, { lookups, workers });
+    const pool = await objects.pool();
     const { space } = found.manifest.server;
     return await use(pool, (id) => pool.call(0, 'store.read', { space, id }));
   };

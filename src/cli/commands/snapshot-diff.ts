@@ -51,7 +51,7 @@ async function diff(
         bytesBefore: archives.before.sizeBytes,
         bytesAfter: archives.after.sizeBytes,
       };
-      const { get } = await repository.open([before, after], key, EXPECTED_LOOKUPS);
+      const { get } = await repository.open([before, after], key, { lookups: EXPECTED_LOOKUPS, workers: 1 });
       if (archives.after.kind === 'tree') {
         const [old, fresh] = [rootOf(archives.before), rootOf(archives.after)];
         await writeTreeDiff(head, get, old, fresh, options.outputFormat, interrupt.signal);

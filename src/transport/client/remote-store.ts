@@ -8,6 +8,7 @@ import type { WorkerPool } from '../../util/worker-pool.ts';
 import { ApiLine } from './api-line.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { BulkLine } from './bulk-line.ts';
+import { DatastoreCalls, type OperationWatch } from './datastore-calls.ts';
 import { JoinedSession, type SessionPlace } from './joined-session.ts';
 import { RemoteSession } from './remote-session.ts';
 import type { Access } from './remotes.ts';
@@ -44,6 +45,7 @@ export class RemoteStore {
   readonly #trusted: TrustedLines;
   readonly #api: ApiLine;
   readonly #calls: SessionCalls;
+  readonly #datastore: DatastoreCalls;
   readonly #up: Bandwidth;
   readonly #down: Bandwidth;
   readonly #open = new Set<{ close(): Promise<void> }>();
@@ -54,6 +56,7 @@ export class RemoteStore {
     this.#trusted = new TrustedLines(access.fingerprint);
     this.#api = new ApiLine(address, access, this.#trusted);
     this.#calls = new SessionCalls(this.#api, address.store);
+    this.#datastore = new DatastoreCalls(this.#api, address.store);
     this.#up = new Bandwidth(options.uploadBytesPerSecond);
     this.#down = new Bandwidth(options.downloadBytesPerSecond);
   }
@@ -66,6 +69,16 @@ export class RemoteStore {
   /** The snapshots of a namespace, or of one group of it. */
   async snapshots(ns: string, group?: string): Promise<SnapshotRow[]> {
     return await this.#calls.snapshots({ ns, group }, { signal: this.#options.signal, patienceMs: ASK_PATIENCE_MS });
+  }
+
+  /** Asks a question of the datastore by its name. */
+  async ask(query: string, argument: unknown): Promise<unknown> {
+    return await this.#datastore.ask(query, argument, { signal: this.#options.signal, patienceMs: ASK_PATIENCE_MS });
+  }
+
+  /** Has an operation done at the datastore, by its name. */
+  async operate(operation: string, argument: unknown, watch: OperationWatch): Promise<unknown> {
+    return await this.#datastore.operate(operation, argument, watch);
   }
 
   /** Opens a session for a backup; the threads of the pool put into it. */

@@ -23,6 +23,8 @@ import { AnyObject, ArgumentNamespace, GroupText, OrNull, SnapshotArgument, Stor
 
 /** Snapshots that one request may remove. */
 const MAX_REMOVALS = 5000;
+/** Of a task, told with its result; its log has all of them. */
+const MAX_WARNINGS = 1000;
 const Rate = OrNull(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }));
 
 /** A group that an argument names, and the label of one of its snapshots. */
@@ -164,9 +166,16 @@ function startTask<Argument>(
   argument: Argument,
 ): string {
   const request = { type: TASK_TYPES[operation.name] ?? operation.name, id: name, authId: callerOf(call) };
-  const { upid } = call.services.tasks.start(request, async (task) => ({
-    data: { result: await operation.run(store, argument, task) },
-  }));
+  const { upid } = call.services.tasks.start(request, async (task) => {
+    const warnings: string[] = [];
+    const warn = (message: string): void => {
+      task.warn(message);
+      if (warnings.length < MAX_WARNINGS) warnings.push(message);
+    };
+    const { signal } = task;
+    const onProgress: Work['onProgress'] = (what, done, total) => task.onProgress(what, done, total);
+    return { data: { result: await operation.run(store, argument, { signal, onProgress, warn }), warnings } };
+  });
   return upid;
 }
 

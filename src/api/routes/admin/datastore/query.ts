@@ -2,6 +2,7 @@
 // to own backups only sees the groups that they own.
 import { type TObject, Type } from 'typebox';
 import type { Query } from '../../../../datastore/control/query.ts';
+import { describeStore } from '../../../../datastore/describe-store.ts';
 import { prunePlan } from '../../../../datastore/prune/plan-query.ts';
 import { findSnapshot, resolveSnapshot } from '../../../../datastore/snapshots/find-snapshot.ts';
 import { VisibleGroups } from '../../../../datastore/snapshots/group-reader.ts';
@@ -22,6 +23,7 @@ const OneSnapshot = { ns: ArgumentNamespace, group: GroupText, time: TimeOrNull 
 const OneGroupOrAll = { ns: ArgumentNamespace, group: OrNull(GroupText) };
 
 export const QUERY_METHODS: readonly AnyMethod[] = [
+  method(describeStore, 'What a client needs to know of the datastore.', Type.Object({})),
   method(resolveSnapshot, 'The name of the snapshot that is meant.', Type.Object(OneSnapshot)),
   method(findSnapshot, 'A snapshot and its manifest.', Type.Object(OneSnapshot)),
   method(showSnapshot, 'A snapshot in full.', Type.Object(OneSnapshot)),

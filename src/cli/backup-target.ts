@@ -1,0 +1,70 @@
+// Where a backup goes: a directory that this process holds meanwhile, or a server.
+import type { Session } from '../agent/backup/session.ts';
+import type { DataKey } from '../chunker/data-key.ts';
+import { describeStore, type StoreDescription } from '../datastore/describe-store.ts';
+import type { GroupName, Namespace } from '../schema/names.ts';
+import { isServerAddress } from '../transport/client/repository-address.ts';
+import type { WorkerPool } from '../util/worker-pool.ts';
+import { withHeldDatastore } from './local-store.ts';
+import { RemoteRepository } from './remote-repository.ts';
+import { connect } from './remote-store.ts';
+import { type CommonOptions, LOCAL_OWNER, repositoryText, startPool, workerCount } from './repository.ts';
+
+export interface SessionWish {
+  readonly ns: Namespace;
+  readonly group: GroupName;
+  readonly compressionLevel: number;
+  readonly key: DataKey | undefined;
+}
+
+export interface BackupTarget extends StoreDescription {
+  readonly pool: WorkerPool;
+  openSession(wish: SessionWish): Promise<Session>;
+}
+
+/** Runs `use` with the repository of --repository open for a backup. */
+export async function withBackupTarget<Result>(
+  options: CommonOptions,
+  signal: AbortSignal,
+  use: (target: BackupTarget) => Promise<Result>,
+): Promise<{ result: Result; indexGrowthBytes: number }> {
+  const place = repositoryText(options);
+  const workers = workerCount(options);
+  if (isServerAddress(place)) return { result: await atServer(options, workers, signal, use), indexGrowthBytes: 0 };
+  return await withHeldDatastore(place, workers, async (store, pool) => {
+    const { store: storeId, chunk } = store.config;
+    return await use({
+      storeId,
+      averageBytes: chunk.averageBytes,
+      pool,
+      openSession: async (wish) => await store.openSession({ ...wish, owner: LOCAL_OWNER }),
+    });
+  });
+}
+
+async function atServer<Result>(
+  options: CommonOptions,
+  workers: number,
+  signal: AbortSignal,
+  use: (target: BackupTarget) => Promise<Result>,
+): Promise<Result> {
+  const store = await connect(options, signal);
+  try {
+    const description = await new RemoteRepository(store).ask(describeStore, {});
+    const pool = startPool(workers, () => {});
+    try {
+      return await use({
+        ...description,
+        pool,
+        openSession: async ({ ns, group, compressionLevel, key }) =>
+          await store.openBackup(pool, { ns, group }, { key, compressionLevel }),
+      });
+    } finally {
+      // Sessions end before the threads that work in them.
+      await store.close();
+      await pool.close();
+    }
+  } finally {
+    await store.close();
+  }
+}

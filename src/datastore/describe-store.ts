@@ -1,0 +1,13 @@
+// What a client needs to know of a datastore before it works with it.
+import type { Query } from './control/query.ts';
+
+export interface StoreDescription {
+  readonly storeId: string;
+  /** Average bytes of chunks: a client that cuts otherwise shares nothing with others. */
+  readonly averageBytes: number;
+}
+
+export const describeStore: Query<Record<string, never>, StoreDescription> = {
+  name: 'describe',
+  run: async ({ config }) => ({ storeId: config.store, averageBytes: config.chunk.averageBytes }),
+};
