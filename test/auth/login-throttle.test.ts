@@ -63,12 +63,11 @@ test('an address is held off for every user, and a success of another user chang
 });
 
 test('a success clears the failures of the user', () => {
-  const { clock, throttle, fail, wait } = setUp();
+  const { throttle, fail, wait } = setUp();
   for (let host = 1; host < 4; host++) fail('anna', `203.0.113.${host}`);
   throttle.admit('anna', '203.0.113.9').succeeded();
   for (let host = 1; host < 4; host++) fail('anna', `203.0.113.${host + 20}`);
   assert.equal(wait('anna', '203.0.113.50'), 0);
-  clock.passSeconds(1);
 });
 
 test('after a quarter of an hour all is forgotten', () => {
@@ -82,7 +81,7 @@ test('after a quarter of an hour all is forgotten', () => {
 });
 
 test('guesses at once are no way around it', () => {
-  const { clock, throttle, fail } = setUp();
+  const { clock, throttle } = setUp();
   const first = Array.from({ length: 32 }, () => throttle.admit('anna', ADDRESS));
   assert.throws(() => throttle.admit('anna', ADDRESS), withCode('login-throttled'));
   for (const attempt of first) attempt.failed();
@@ -92,7 +91,6 @@ test('guesses at once are no way around it', () => {
   one.failed();
   one.succeeded();
   assert.throws(() => throttle.admit('anna', ADDRESS), withCode('login-throttled'), 'only the first answer counts');
-  fail('bob', '198.51.100.1');
 });
 
 test('a network of IPv6 is one address, and IPv4 in IPv6 is IPv4', () => {
