@@ -2,10 +2,10 @@
 import type { Command } from 'commander';
 import { ReadDatastore } from '../../datastore/read-datastore.ts';
 import type { SnapshotName } from '../../datastore/snapshots/group-store.ts';
+import { damageLines, refuseDamage } from '../../datastore/verify/damage-report.ts';
 import { verify } from '../../datastore/verify/verify-operation.ts';
 import type { VerifyReport } from '../../datastore/verify/verify-store.ts';
 import { parseDurationMs } from '../../util/duration.ts';
-import { damageLines, refuseDamage } from '../damage-report.ts';
 import { resolveSnapshot } from '../find-snapshot.ts';
 import { useIdleIo } from '../idle-io.ts';
 import { operate } from '../operate.ts';
