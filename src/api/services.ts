@@ -272,12 +272,18 @@ export interface TaskStatus {
   readonly endtime?: number;
 }
 
+export interface StartedTask {
+  readonly upid: string;
+  /** Never rejects. */
+  readonly done: Promise<{ readonly status: string; readonly error?: unknown }>;
+}
+
 export interface TaskCalls {
   /** Returns at once; what the work throws becomes the task's status. */
   start(
     request: { readonly type: string; readonly id: string | null; readonly authId: string },
     work: (task: TaskWork) => Promise<{ readonly data?: Readonly<Record<string, unknown>> } | undefined>,
-  ): { readonly upid: string };
+  ): StartedTask;
   list(filter: TaskFilter): { readonly rows: readonly TaskRow[]; readonly total: number };
   /** A task that nobody knows is stopped with the status `unknown`. @throws HoldfastError `bad-name` for what is no UPID. */
   status(upid: string): TaskStatus;

@@ -1,5 +1,13 @@
 // Tasks in memory, behind the interface that the API asks for.
-import type { TaskCalls, TaskFilter, TaskLog, TaskRow, TaskStatus, TaskWork } from '../../src/api/services.ts';
+import type {
+  StartedTask,
+  TaskCalls,
+  TaskFilter,
+  TaskLog,
+  TaskRow,
+  TaskStatus,
+  TaskWork,
+} from '../../src/api/services.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 
 interface Entry {
@@ -7,6 +15,7 @@ interface Entry {
   readonly lines: string[];
   readonly stop: AbortController;
   readonly done: Promise<void>;
+  error?: unknown;
 }
 
 export class FakeTasks implements TaskCalls {
@@ -16,7 +25,7 @@ export class FakeTasks implements TaskCalls {
   start(
     { type, id, authId }: { type: string; id: string | null; authId: string },
     work: (task: TaskWork) => Promise<{ readonly data?: Readonly<Record<string, unknown>> } | undefined>,
-  ): { upid: string } {
+  ): StartedTask {
     const escaped = (id ?? '').replaceAll(':', '\\x3a').replaceAll('/', '-');
     const number = (++this.#count).toString(16).toUpperCase().padStart(8, '0');
     const upid = `UPID:node1:00004400:0006D549:${number}:6B00F22F:${type}:${escaped}:${authId}:`;
@@ -64,11 +73,14 @@ export class FakeTasks implements TaskCalls {
         .then(() => work(task))
         .then(
           (result) => end('OK', result?.data ?? null),
-          (error: unknown) => end((error as Error).message),
+          (error: unknown) => {
+            entry.error = error;
+            end((error as Error).message);
+          },
         ),
     };
     this.entries.set(upid, entry);
-    return { upid };
+    return { upid, done: entry.done.then(() => ({ status: entry.row.status as string, error: entry.error })) };
   }
 
   /** Waits for the end of every task. */

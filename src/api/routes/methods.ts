@@ -9,9 +9,22 @@ import { TFA_METHODS } from './access/tfa.ts';
 import { TICKET_METHODS } from './access/ticket.ts';
 import { TOKEN_METHODS } from './access/tokens.ts';
 import { USER_METHODS } from './access/users.ts';
+import { GC_METHODS } from './admin/datastore/gc.ts';
+import { GROUP_METHODS } from './admin/datastore/groups.ts';
+import { STORE_LIST_METHODS } from './admin/datastore/list.ts';
+import { NAMESPACE_METHODS } from './admin/datastore/namespace.ts';
 import { OPERATION_METHODS } from './admin/datastore/operation.ts';
+import { PRUNE_METHODS } from './admin/datastore/prune.ts';
 import { QUERY_METHODS } from './admin/datastore/query.ts';
+import { SESSION_METHODS } from './admin/datastore/sessions.ts';
+import { SNAPSHOT_METHODS } from './admin/datastore/snapshots.ts';
+import { STATUS_METHODS } from './admin/datastore/status.ts';
+import { VERIFY_METHODS } from './admin/datastore/verify.ts';
+import { DATASTORE_CONFIG_METHODS } from './config/datastore.ts';
+import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_RESULT_METHODS } from './nodes/task-result.ts';
+import { TASK_METHODS } from './nodes/tasks.ts';
+import { USAGE_METHODS } from './status/datastore-usage.ts';
 import { VERSION_METHODS } from './version.ts';
 
 export const METHODS: readonly AnyMethod[] = [
@@ -28,4 +41,17 @@ export const METHODS: readonly AnyMethod[] = [
   ...QUERY_METHODS,
   ...OPERATION_METHODS,
   ...TASK_RESULT_METHODS,
+  ...STORE_LIST_METHODS,
+  ...STATUS_METHODS,
+  ...GROUP_METHODS,
+  ...SNAPSHOT_METHODS,
+  ...NAMESPACE_METHODS,
+  ...PRUNE_METHODS,
+  ...GC_METHODS,
+  ...VERIFY_METHODS,
+  ...SESSION_METHODS,
+  ...DATASTORE_CONFIG_METHODS,
+  ...NODE_METHODS,
+  ...TASK_METHODS,
+  ...USAGE_METHODS,
 ];

@@ -1,10 +1,10 @@
 // holdfast datastore verify: reads what is stored, and names what is damaged: which snapshots, archives and byte ranges.
 import type { Command } from 'commander';
 import { resolveSnapshot } from '../../datastore/snapshots/find-snapshot.ts';
+import { damageLines, refuseDamage } from '../../datastore/verify/damage-report.ts';
 import { verify } from '../../datastore/verify/verify-operation.ts';
 import type { VerifyReport } from '../../datastore/verify/verify-store.ts';
 import { parseDurationMs } from '../../util/duration.ts';
-import { damageLines, refuseDamage } from '../damage-report.ts';
 import { useIdleIo } from '../idle-io.ts';
 import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';

@@ -1,10 +1,11 @@
-// What a verification found, for people, and the error that a command with such a result ends with.
-import type { DamagedPath } from '../datastore/tree-damage.ts';
-import type { ArchiveDamage } from '../datastore/verify/snapshot-damage.ts';
-import type { VerifyReport } from '../datastore/verify/verify-store.ts';
-import { fromBytes } from '../util/byte-string.ts';
-import { HoldfastError } from '../util/errors.ts';
-import { shownPath } from '../util/shown-path.ts';
+// What a verification found, for people, and the error that a command or a task with such a result ends with.
+
+import { fromBytes } from '../../util/byte-string.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { shownPath } from '../../util/shown-path.ts';
+import type { DamagedPath } from '../tree-damage.ts';
+import type { ArchiveDamage } from './snapshot-damage.ts';
+import type { VerifyReport } from './verify-store.ts';
 
 /** Ranges, or files, of one archive that the text shows; JSON has more. */
 const SHOWN_RANGES = 20;

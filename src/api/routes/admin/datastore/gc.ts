@@ -1,0 +1,63 @@
+// /admin/datastore/{store}/gc and /admin/gc: garbage collection.
+import { Type } from 'typebox';
+import { readAccounting } from '../../../../datastore/accounting/accounting-file.ts';
+import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
+import { callerOf, defineMethod } from '../../../method.ts';
+import { changing, noSuchStore, openStore } from '../../../snapshots/owned-groups.ts';
+import { GC_TASK, type GcFigures, GcRun, gcRunOf } from '../../../stores/gc-status.ts';
+import { StoreName } from '../../parameters.ts';
+import { onStore } from './rules.ts';
+
+const PATH = '/admin/datastore/{store}/gc';
+
+export const GC_METHODS = [
+  defineMethod({
+    method: 'GET',
+    path: PATH,
+    description: 'What the last garbage collection said.',
+    access: onStore('Datastore.Audit'),
+    parameters: Type.Object({ store: StoreName }),
+    returns: GcRun,
+    handler: ({ services }, { store }) => {
+      if (!services.datastores.list().some(({ name }) => name === store)) throw noSuchStore(store);
+      return gcRunOf(services.tasks, store);
+    },
+  }),
+  defineMethod({
+    method: 'POST',
+    path: PATH,
+    description: 'Starts a garbage collection. Answers its task.',
+    access: onStore('Datastore.Modify'),
+    parameters: Type.Object({ store: StoreName }),
+    returns: Type.String(),
+    handler: async (call, { store: name }) => {
+      const { store } = await openStore(call, name);
+      const { upid } = call.services.tasks.start({ type: GC_TASK, id: name, authId: callerOf(call) }, async (task) => {
+        task.log(`starting garbage collection on store ${name}`);
+        const request = { dryRun: false, audit: false, rateLimitBytes: null };
+        const report = await changing(name, () => collectGarbage.run(store, request, task));
+        const accounting = await readAccounting(store.layout);
+        const bytesLogical = accounting?.snapshots.reduce((sum, each) => sum + each.bytesLogical, 0) ?? 0;
+        for (const [member, value] of Object.entries(report)) task.log(`${member}: ${value}`);
+        return { data: { ...report, bytesLogical } satisfies GcFigures };
+      });
+      return upid;
+    },
+  }),
+  defineMethod({
+    method: 'GET',
+    path: '/admin/gc',
+    description: 'What the last garbage collection of each datastore said that the caller may look at.',
+    access: { auth: true },
+    parameters: Type.Object({ store: Type.Optional(StoreName) }),
+    returns: Type.Array(GcRun),
+    handler: (call, { store }) => {
+      const { datastores, permissions, tasks } = call.services;
+      return datastores
+        .list()
+        .filter(({ name }) => store === undefined || name === store)
+        .filter(({ name }) => permissions.has(callerOf(call), `/datastore/${name}`, 'Datastore.Audit'))
+        .map(({ name }) => gcRunOf(tasks, name));
+    },
+  }),
+];

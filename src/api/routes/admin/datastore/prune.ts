@@ -1,0 +1,157 @@
+// POST /admin/datastore/{store}/prune and /prune-datastore: what the keep rules do not keep goes.
+import { type Static, Type } from 'typebox';
+import type { HeldDatastore } from '../../../../datastore/held-datastore.ts';
+import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
+import { type GroupPlan, planPrune } from '../../../../datastore/prune/plan.ts';
+import { removalsOf, removePruned } from '../../../../datastore/prune/prune-operation.ts';
+import type { GroupName, Namespace } from '../../../../schema/names.ts';
+import { type Call, callerOf, defineMethod } from '../../../method.ts';
+import type { TaskWork } from '../../../services.ts';
+import { aclPath, changing, findGroup, findNamespace, owns, visibleGroups } from '../../../snapshots/owned-groups.ts';
+import { BackupId, BackupTime, BackupType, KeepRules, OfGroup, OfNamespace } from '../../parameters.ts';
+import { onContent } from './rules.ts';
+
+const Row = Type.Object({
+  'backup-type': BackupType,
+  'backup-id': BackupId,
+  'backup-time': BackupTime,
+  keep: Type.Boolean(),
+  protected: Type.Boolean(),
+  ns: Type.Optional(Type.String()),
+});
+const mayPrune = onContent(['Datastore.Modify'], 'Datastore.Prune');
+const MAX_DEPTH = 7;
+
+export const PRUNE_METHODS = [
+  defineMethod({
+    method: 'POST',
+    path: '/admin/datastore/{store}/prune',
+    description:
+      'Prunes a group. Without any keep rule everything stays. Answers the plan, or with `use-task` the task.',
+    access: mayPrune,
+    parameters: Type.Object({
+      ...OfGroup,
+      ...KeepRules,
+      'dry-run': Type.Boolean({ default: false, description: 'Only say what would go.' }),
+      'use-task': Type.Boolean({ default: false, description: 'Do not wait for the end.' }),
+    }),
+    returns: Type.Union([Type.Array(Row), Type.String()]),
+    handler: async (call, { 'dry-run': isDry, 'use-task': useTask, ...asked }) => {
+      const { open, ns, group } = await findGroup(call, asked);
+      const counts = countsOf(asked);
+      if (isDry) return rowsOf(ns, await planOf(open.store, ns, group.name, counts, call.signal));
+      let plan: GroupPlan | undefined;
+      const id = `${asked.store}:${ns}:${group.name}`;
+      const task = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
+        plan = await pruneGroup(open.store, ns, group.name, counts, work);
+        return undefined;
+      });
+      if (useTask) return task.upid;
+      const { status, error } = await task.done;
+      if (plan === undefined) throw error ?? new Error(status);
+      return rowsOf(ns, plan);
+    },
+  }),
+  defineMethod({
+    method: 'POST',
+    path: '/admin/datastore/{store}/prune-datastore',
+    description: 'Prunes all groups of a namespace and of those below it. Answers the task.',
+    access: mayPrune,
+    parameters: Type.Object({
+      ...OfNamespace,
+      ...KeepRules,
+      'max-depth': Type.Integer({ minimum: 0, maximum: MAX_DEPTH, default: MAX_DEPTH }),
+      'dry-run': Type.Boolean({ default: false }),
+    }),
+    returns: Type.String(),
+    handler: async (call, { 'max-depth': maxDepth, 'dry-run': isDry, ...asked }) => {
+      const { open, ns } = await findNamespace(call, asked);
+      const counts = countsOf(asked);
+      const id = `${asked.store}:${ns}`;
+      const { upid } = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
+        if (isWithoutRules(counts)) work.log('no keep rule was given: everything stays');
+        for (const each of await open.store.groups.namespaces(ns)) {
+          if (depthOf(each) - depthOf(ns) > maxDepth) continue;
+          for (const group of await prunable(call, asked.store, open, each)) {
+            if (isDry) logPlan(await planOf(open.store, each, group, counts, work.signal), work);
+            else await pruneGroup(open.store, each, group, counts, work);
+          }
+        }
+        return undefined;
+      });
+      return upid;
+    },
+  }),
+];
+
+/** Below the namespace that was asked for the caller may have other rights: each is looked at by itself. */
+async function prunable(
+  call: Call,
+  storeName: string,
+  open: { readonly store: HeldDatastore; readonly name: string },
+  ns: Namespace,
+): Promise<GroupName[]> {
+  const { permissions } = call.services;
+  const caller = callerOf(call);
+  const path = aclPath({ store: storeName, ns });
+  const groups = await visibleGroups(
+    { ...call, onlyOwn: false },
+    { open: open as never, view: call.views.of(open.store), ns },
+  );
+  if (permissions.has(caller, path, 'Datastore.Modify')) return groups.map(({ name }) => name);
+  if (!permissions.has(caller, path, 'Datastore.Prune')) return [];
+  return groups.filter(({ owner }) => owns(caller, owner)).map(({ name }) => name);
+}
+
+async function planOf(
+  store: HeldDatastore,
+  ns: Namespace,
+  group: GroupName,
+  counts: KeepCounts,
+  signal: AbortSignal,
+): Promise<GroupPlan> {
+  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.clockMs }, signal);
+  return plan.groups[0] as GroupPlan;
+}
+
+async function pruneGroup(
+  store: HeldDatastore,
+  ns: Namespace,
+  group: GroupName,
+  counts: KeepCounts,
+  work: TaskWork,
+): Promise<GroupPlan> {
+  const plan = await planOf(store, ns, group, counts, work.signal);
+  logPlan(plan, work);
+  for (const request of removalsOf(ns, { groups: [plan], warnings: [] })) {
+    const { removed, kept } = await changing(store.layout.root, () => removePruned.run(store, request, work));
+    work.log(`removed ${removed} snapshots of ${group}`);
+    for (const { snapshot, rule } of kept) work.warn(`${snapshot} stays: it became ${rule} meanwhile`);
+  }
+  return plan;
+}
+
+function logPlan({ snapshots }: GroupPlan, work: TaskWork): void {
+  for (const { snapshot, keep, rule } of snapshots) work.log(`${keep ? `keep (${rule})` : 'remove'} ${snapshot}`);
+}
+
+function rowsOf(ns: Namespace, { group, snapshots }: GroupPlan): Static<typeof Row>[] {
+  const [type, id = ''] = group.split('/');
+  return snapshots.map(({ time, keep, rule }) => ({
+    'backup-type': type as 'vm',
+    'backup-id': id,
+    'backup-time': time,
+    keep,
+    protected: rule === 'protected',
+    ...(ns === '' ? {} : { ns }),
+  }));
+}
+
+function countsOf(asked: KeepCounts): KeepCounts {
+  const given = KEEP_RULES.filter((rule) => asked[rule] !== undefined).map((rule) => [rule, asked[rule]]);
+  return Object.fromEntries(given) as KeepCounts;
+}
+
+function depthOf(ns: string): number {
+  return ns === '' ? 0 : ns.split('/').length;
+}

@@ -1,0 +1,65 @@
+// GET /admin/datastore/{store}/status and /active-operations.
+import { Type } from 'typebox';
+import { GROUP_TYPES } from '../../../../schema/names.ts';
+import { type Call, defineMethod } from '../../../method.ts';
+import type { OpenDatastore } from '../../../services.ts';
+import { openStore } from '../../../snapshots/owned-groups.ts';
+import { GcStatus, gcStatusOf } from '../../../stores/gc-status.ts';
+import { spaceOn } from '../../../stores/store-space.ts';
+import { Count, StoreName } from '../../parameters.ts';
+import { onStore } from './rules.ts';
+
+const TypeCount = Type.Object({ groups: Count, snapshots: Count });
+
+export const STATUS_METHODS = [
+  defineMethod({
+    method: 'GET',
+    path: '/admin/datastore/{store}/status',
+    description: 'Space of a datastore; with `verbose` also what is in it and the last garbage collection.',
+    access: onStore('Datastore.Audit', 'Datastore.Backup'),
+    parameters: Type.Object({ store: StoreName, verbose: Type.Boolean({ default: false }) }),
+    returns: Type.Object({
+      total: Count,
+      used: Count,
+      avail: Count,
+      'backend-type': Type.Enum(['filesystem']),
+      counts: Type.Optional(Type.Record(Type.String(), TypeCount)),
+      'gc-status': Type.Optional(GcStatus),
+    }),
+    handler: async (call, { store, verbose }) => {
+      const open = await openStore(call, store);
+      const space = { ...spaceOn(open.store.layout.root), 'backend-type': 'filesystem' as const };
+      if (!verbose) return space;
+      return { ...space, counts: await countsOf(call, open), 'gc-status': gcStatusOf(call.services.tasks, store) };
+    },
+  }),
+  defineMethod({
+    method: 'GET',
+    path: '/admin/datastore/{store}/active-operations',
+    description: 'Sessions that read from a datastore, and sessions that write to it.',
+    access: onStore('Datastore.Audit'),
+    parameters: Type.Object({ store: StoreName }),
+    returns: Type.Object({ read: Count, write: Count }),
+    handler: async (call, { store }) => {
+      const { read, write } = call.services.sessions.activity(await openStore(call, store));
+      return { read, write };
+    },
+  }),
+];
+
+async function countsOf(
+  call: Call,
+  { store }: OpenDatastore,
+): Promise<Record<string, { groups: number; snapshots: number }>> {
+  const view = call.views.of(store);
+  const counts = Object.fromEntries(GROUP_TYPES.map((type) => [type, { groups: 0, snapshots: 0 }]));
+  for (const ns of await store.groups.namespaces()) {
+    for (const { name, times } of await view.groups(ns)) {
+      const count = counts[name.split('/')[0] as string];
+      if (count === undefined || times.length === 0) continue;
+      count.groups++;
+      count.snapshots += times.length;
+    }
+  }
+  return counts;
+}

@@ -1,0 +1,190 @@
+// /config/datastore: which datastores there are, and what an administrator allows in them.
+import { type Static, Type } from 'typebox';
+import { Layout } from '../../../datastore/layout.ts';
+import { changeLimits } from '../../../datastore/limits/limits-file.ts';
+import { ApiError, ParameterError } from '../../dialect/failure.ts';
+import { digestOf, requireUnchanged } from '../../digest.ts';
+import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../method.ts';
+import type { DatastoreEntry } from '../../services.ts';
+import { noSuchStore } from '../../snapshots/owned-groups.ts';
+import {
+  maintenanceText,
+  parseMaintenance,
+  parseQuotas,
+  quotaTexts,
+  readStoreLimits,
+} from '../../stores/store-options.ts';
+import { Comment, Digest, Nothing, StoreName } from '../parameters.ts';
+
+const PATH = '/config/datastore';
+const Row = Type.Object({
+  name: Type.String(),
+  path: Type.String(),
+  comment: Type.Optional(Type.String()),
+  'maintenance-mode': Type.Optional(Type.String()),
+  quota: Type.Optional(Type.Array(Type.String())),
+});
+const StorePath = Type.String({
+  pattern: '^/[^\\u0000-\\u001f\\u007f]*$',
+  maxLength: 4096,
+  description: 'Directory of the datastore, absolute.',
+});
+const Options = {
+  comment: Type.Optional(Comment),
+  'maintenance-mode': Type.Optional(
+    Type.String({ maxLength: 2048, description: 'offline or read-only, and if you like ,message=TEXT.' }),
+  ),
+  quota: Type.Optional(
+    Type.Array(Type.String({ maxLength: 512 }), {
+      maxItems: 1000,
+      description:
+        'Most bytes on disk: ns=NAMESPACE,bytes=N or owner=AUTHID,bytes=N. All of them, for they replace those of before.',
+    }),
+  ),
+};
+
+function onEntry(privilege: 'Datastore.Audit' | 'Datastore.Modify' | 'Datastore.Allocate') {
+  return ({ name }: { readonly name: string }): PrivilegeRule => ({ path: `/datastore/${name}`, anyOf: [privilege] });
+}
+
+async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
+  const limits = await readStoreLimits(entry);
+  const maintenance = maintenanceText(limits);
+  const quota = quotaTexts(limits);
+  return {
+    name: entry.name,
+    path: entry.path,
+    ...(entry.comment === undefined ? {} : { comment: entry.comment }),
+    ...(maintenance === undefined ? {} : { 'maintenance-mode': maintenance }),
+    ...(quota.length === 0 ? {} : { quota }),
+  };
+}
+
+async function allRows({ services }: Call): Promise<Static<typeof Row>[]> {
+  return await Promise.all(services.datastores.list().map(rowOf));
+}
+
+/** @throws ApiError 400. */
+function findEntry({ services }: Call, name: string): DatastoreEntry {
+  const entry = services.datastores.list().find((each) => each.name === name);
+  if (entry === undefined) throw noSuchStore(name);
+  return entry;
+}
+
+export const DATASTORE_CONFIG_METHODS = [
+  defineMethod({
+    method: 'GET',
+    path: PATH,
+    description: 'The datastores that the caller may look at, as they are set up.',
+    access: { auth: true },
+    parameters: Type.Object({}),
+    returns: Type.Array(Row),
+    handler: async (call) => {
+      const rows = await allRows(call);
+      call.attach('digest', digestOf(rows));
+      const { permissions } = call.services;
+      return rows.filter(({ name }) => permissions.has(callerOf(call), `/datastore/${name}`, 'Datastore.Audit'));
+    },
+  }),
+  defineMethod({
+    method: 'POST',
+    path: PATH,
+    description: 'Makes a datastore, or takes one that is there. Answers the task.',
+    access: () => ({ path: '/datastore', anyOf: ['Datastore.Allocate'] }),
+    parameters: Type.Object({
+      name: StoreName,
+      path: StorePath,
+      comment: Type.Optional(Comment),
+      'reuse-datastore': Type.Boolean({ default: false, description: 'Take the datastore that is in the directory.' }),
+      'chunk-average': Type.Optional(
+        Type.Integer({
+          minimum: 4096,
+          maximum: 4_194_304,
+          description: 'Average size of chunks of a new datastore, in bytes.',
+        }),
+      ),
+    }),
+    returns: Type.String(),
+    handler: (call, { name, path, comment, 'reuse-datastore': reuse, 'chunk-average': averageChunkBytes }) => {
+      const { datastores, tasks } = call.services;
+      if (datastores.list().some((each) => each.name === name))
+        throw new ParameterError([['name', `datastore '${name}' already exists.`]]);
+      const { upid } = tasks.start({ type: 'create-datastore', id: name, authId: callerOf(call) }, async (task) => {
+        await datastores.create({ name, path, comment, reuse, averageChunkBytes });
+        task.log(`datastore '${name}' is at ${path}`);
+        return undefined;
+      });
+      return upid;
+    },
+  }),
+  defineMethod({
+    method: 'GET',
+    path: `${PATH}/{name}`,
+    description: 'One datastore, as it is set up.',
+    access: onEntry('Datastore.Audit'),
+    parameters: Type.Object({ name: StoreName }),
+    returns: Row,
+    handler: async (call, { name }) => {
+      const entry = findEntry(call, name);
+      call.attach('digest', digestOf(await allRows(call)));
+      return await rowOf(entry);
+    },
+  }),
+  defineMethod({
+    method: 'PUT',
+    path: `${PATH}/{name}`,
+    description: 'Changes comment, maintenance mode or quotas of a datastore.',
+    access: onEntry('Datastore.Modify'),
+    parameters: Type.Object({
+      name: StoreName,
+      ...Options,
+      delete: Type.Optional(Type.Array(Type.Enum(['comment', 'maintenance-mode', 'quota']), { maxItems: 16 })),
+      digest: Type.Optional(Digest),
+    }),
+    returns: Nothing,
+    handler: async (call, { name, comment, 'maintenance-mode': mode, quota, delete: removed = [], digest }) => {
+      const entry = findEntry(call, name);
+      requireUnchanged(digest, await allRows(call));
+      // All is read before anything is written: a wrong part changes nothing.
+      const maintenance = mode === undefined ? undefined : parseMaintenance(mode);
+      const quotas = quota === undefined ? undefined : parseQuotas(quota);
+      const isNone = removed.includes('maintenance-mode');
+      if (maintenance !== undefined || quotas !== undefined || isNone || removed.includes('quota')) {
+        await changeLimits(new Layout(entry.path), (limits) => ({
+          ...limits,
+          maintenance: isNone ? { mode: 'none', message: '' } : (maintenance ?? limits.maintenance),
+          quotas: removed.includes('quota') ? { namespaces: {}, owners: {} } : (quotas ?? limits.quotas),
+        }));
+      }
+      const gone = removed.includes('comment');
+      if (gone || comment !== undefined)
+        await call.services.datastores.update(name, { comment: gone ? null : (comment ?? null) });
+      return null;
+    },
+  }),
+  defineMethod({
+    method: 'DELETE',
+    path: `${PATH}/{name}`,
+    description: 'Forgets a datastore; its files stay unless `destroy-data` is set. Answers the task.',
+    access: onEntry('Datastore.Allocate'),
+    parameters: Type.Object({
+      name: StoreName,
+      'destroy-data': Type.Boolean({ default: false, description: 'Remove all of it from the disk.' }),
+      digest: Type.Optional(Digest),
+    }),
+    returns: Type.String(),
+    handler: async (call, { name, 'destroy-data': destroyData, digest }) => {
+      findEntry(call, name);
+      requireUnchanged(digest, await allRows(call));
+      const { datastores, tasks } = call.services;
+      const running = tasks.list({ store: name, running: true, limit: 1 }).total;
+      if (running > 0)
+        throw new ApiError(400, 'datastore-locked', `tasks of datastore '${name}' are running; wait for their end`);
+      const { upid } = tasks.start({ type: 'delete-datastore', id: name, authId: callerOf(call) }, async (task) => {
+        await datastores.remove(name, { destroyData, signal: task.signal });
+        return undefined;
+      });
+      return upid;
+    },
+  }),
+];
