@@ -9,6 +9,7 @@ import { addKeyCommands } from './commands/key.ts';
 import { addPruneCommand } from './commands/prune.ts';
 import { addRestoreCommand } from './commands/restore.ts';
 import { addServeNbdCommand } from './commands/serve-nbd.ts';
+import { addServerCommand } from './commands/server.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
 import { printable } from './output.ts';
 
@@ -34,6 +35,7 @@ function createProgram(): Command {
   addBackupCommand(program);
   addRestoreCommand(program);
   addServeNbdCommand(program);
+  addServerCommand(program);
   addSnapshotCommands(program);
   addPruneCommand(program);
   addKeyCommands(program);

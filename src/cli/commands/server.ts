@@ -1,0 +1,58 @@
+// holdfast server: runs until it is told to end, and then ends what it has begun. What only it needs is loaded here, not at each start
+// of the program.
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import type { ServerOptions } from '../../daemon/server-config.ts';
+import { OPERATIONS } from '../operations.ts';
+import { startPool } from '../repository.ts';
+
+export function addServerCommand(program: Command): void {
+  program
+    .command('server')
+    .description('run the backup server')
+    .option('--config <FILE>', 'a JSON file with what is not given here')
+    .option('--state-dir <DIR>', 'users, tasks, certificate; /var/lib/holdfast for root')
+    .option('--listen <ADDRESS:PORT>', '127.0.0.1:8007 by default; [::]:8007 for everybody')
+    .option('--bulk-port <PORT>', 'the first port for data, 8008 by default; one for each datastore')
+    .option('--certificate <FILE>', 'PEM, with --key; without it the server makes its own')
+    .option('--key <FILE>', 'PEM; the key of --certificate')
+    .option('--drain <SECONDS>', 'what running tasks get to end when the server is told to, 60 by default')
+    .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
+    .action(async (options: ServerOptions) => await run(options));
+}
+
+async function run(options: ServerOptions): Promise<void> {
+  const { serverConfig } = await import('../../daemon/server-config.ts');
+  const { createLog } = await import('../../daemon/log.ts');
+  const { serverSignals } = await import('../../daemon/signals.ts');
+  const { startServer } = await import('../../server.ts');
+  const config = serverConfig(options);
+  const log = createLog(config.logLevel);
+  let reload = async (): Promise<void> => {};
+  const signals = serverSignals(() => {
+    reload().catch((error: unknown) => log.error({ err: error }, 'the certificate could not be read anew'));
+  });
+  try {
+    const server = await startServer({ config, log, startPool, operations: OPERATIONS });
+    if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
+    reload = () => server.reload();
+    await signals.ending;
+    await server.stop(signals.hurry);
+  } finally {
+    signals.stop();
+  }
+}
+
+/** On a terminal the password is shown; otherwise it would stay in some log, so a file takes it that the server's user alone can read. */
+async function tellPassword(password: string, stateDirectory: string): Promise<void> {
+  if (process.stdout.isTTY) {
+    process.stdout.write(
+      `the administrator is root@pam, with the password ${password}\nit is shown this once: change it\n`,
+    );
+    return;
+  }
+  const { replacePrivateFile } = await import('../../agent/keys/private-file.ts');
+  const path = join(stateDirectory, 'first-password');
+  await replacePrivateFile(path, `${password}\n`, "administrator's password");
+  process.stderr.write(`the administrator is root@pam; the password is in ${path}: change it, and delete the file\n`);
+}

@@ -1,0 +1,201 @@
+// Composition root of the server: builds every part by hand, in the order in which they need each other, and takes them apart in reverse.
+import type { RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { availableParallelism } from 'node:os';
+import { accessServices } from './auth/access-services.ts';
+import {
+  type CertificatePaths,
+  ensureSelfSigned,
+  expiryWarning,
+  loadCertificate,
+  type ServerCertificate,
+} from './daemon/certificate.ts';
+import type { Phase } from './daemon/health.ts';
+import { hostNames } from './daemon/host-names.ts';
+import { closeListener, createListener, listen, replaceCertificate } from './daemon/listener.ts';
+import type { Log } from './daemon/log.ts';
+import { Metrics } from './daemon/metrics.ts';
+import type { StartPool } from './daemon/open-store.ts';
+import { withProbes } from './daemon/probes.ts';
+import type { ServerConfig } from './daemon/server-config.ts';
+import { StateDirectory } from './daemon/state-directory.ts';
+import { Datastores } from './daemon/stores.ts';
+import type { Operations } from './datastore/control/operation.ts';
+import { Tasks } from './jobs/tasks/tasks.ts';
+import { authTables } from './state/auth-tables.ts';
+import { DatastoreTables } from './state/datastore-tables.ts';
+import { StateDatabase } from './state/state-database.ts';
+import { TaskTables } from './state/task-tables.ts';
+
+const DAY_MS = 24 * 3600 * 1000;
+/** What answers that are under way get when the server ends. */
+const ANSWER_GRACE_MS = 5000;
+const MAX_WORKERS = 64;
+
+export interface ServerParts {
+  readonly config: ServerConfig;
+  readonly log: Log;
+  readonly startPool: StartPool;
+  /** What commands of the same user may ask of a datastore that the server holds. */
+  readonly operations: Operations;
+}
+
+export interface RunningServer {
+  readonly address: AddressInfo;
+  /** Of root@pam, at the very first start: nothing can show it again. */
+  readonly rootPassword: string | undefined;
+  fingerprint(): string;
+  /** Reads the certificate anew; connections stay. A bad one is refused, and the old one stays. */
+  reload(): Promise<void>;
+  /** Ends tasks (`hurry`: without waiting for them), connections and datastores. */
+  stop(hurry?: AbortSignal): Promise<void>;
+}
+
+/** @throws what a part throws that is needed: state directory, state, certificate, address. What was opened is closed then. */
+export async function startServer(parts: ServerParts): Promise<RunningServer> {
+  const closing: (() => unknown)[] = [];
+  try {
+    return await start(parts, closing);
+  } catch (error) {
+    // The first error is the one to show.
+    await closeAll(closing).catch(() => undefined);
+    throw error;
+  }
+}
+
+async function start(
+  { config, log, startPool, operations }: ServerParts,
+  closing: (() => unknown)[],
+): Promise<RunningServer> {
+  let phase: Phase = 'starting';
+  const clock = Date.now;
+  const names = hostNames();
+  const directory = StateDirectory.open(config.stateDirectory);
+  closing.push(() => directory.close());
+  const state = StateDatabase.open(directory.database);
+  closing.push(() => state.close());
+  const access = accessServices(authTables(state), clock);
+
+  const metrics = new Metrics({
+    datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
+    runningTasks: () => tasks.runningCount,
+  });
+  closing.push(() => metrics.close());
+  const tasks = new Tasks({
+    store: new TaskTables(state.db),
+    directory: directory.taskLogs,
+    node: names[0],
+    clock,
+    onEnd: (type, { outcome }) => metrics.taskEnded(type, outcome),
+  });
+  const interrupted = await tasks.markInterrupted();
+  if (interrupted > 0) log.warn({ tasks: interrupted }, 'tasks were cut off when the server stopped the last time');
+
+  const certificates = new Certificates(config, directory, names, log);
+  let certificate = await certificates.load();
+
+  const datastores = new Datastores({
+    table: new DatastoreTables(state.db),
+    startPool,
+    operations,
+    workers: Math.min(MAX_WORKERS, availableParallelism()),
+    stateDirectory: directory.path,
+    warn: (message, datastore) => log.warn({ datastore }, message),
+  });
+  closing.push(() => datastores.close());
+  await datastores.openAll();
+
+  const health = {
+    phase: () => phase,
+    checkState: () => void state.db.prepare('SELECT 1').get(),
+    datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
+  };
+  const onBug = (error: unknown): void => log.error({ err: error }, 'this is a bug in Holdfast');
+  // The API is mounted here: it gets tasks, datastores, access and the fingerprint, and answers everything but health and figures.
+  const api: RequestListener = (_, response) => {
+    response.writeHead(404, { 'content-type': 'text/plain' }).end('this server has no API yet\n');
+  };
+  const listener = createListener(certificate, withProbes(api, { metrics, health, routeOf: () => 'other' }, onBug));
+  const address = await listen(listener, config.host, config.port);
+  closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
+
+  const daily = setInterval(() => keepHouse().catch(onBug), DAY_MS);
+  closing.push(() => clearInterval(daily));
+  const keepHouse = async (): Promise<void> => {
+    certificates.warnOfExpiry(certificate);
+    const removed = await tasks.prune(config.taskHistory);
+    if (removed > 0) log.info({ tasks: removed }, 'old tasks were forgotten');
+  };
+  await keepHouse();
+
+  // Last, because its password is told once: nothing may fail after it.
+  const rootPassword = await access.createRoot();
+  phase = 'running';
+  log.info({ address: address.address, port: address.port, fingerprint: certificate.fingerprint }, 'the server runs');
+
+  const stop = async (hurry?: AbortSignal): Promise<void> => {
+    phase = 'stopping';
+    log.info({ tasks: tasks.runningCount }, 'the server is stopping');
+    const { aborted } = await tasks.drain(config.drainMs, hurry);
+    if (aborted > 0) log.warn({ tasks: aborted }, 'tasks were aborted');
+    await closeAll(closing);
+    log.info('the server has stopped');
+  };
+  let stopped: Promise<void> | undefined;
+  return {
+    address,
+    rootPassword,
+    fingerprint: () => certificate.fingerprint,
+    reload: async () => {
+      certificate = await certificates.load();
+      replaceCertificate(listener, certificate);
+      log.info({ fingerprint: certificate.fingerprint }, 'the certificate was read anew');
+    },
+    stop: (hurry) => {
+      stopped ??= stop(hurry);
+      return stopped;
+    },
+  };
+}
+
+/** The certificate that the administrator names, else the server's own. */
+class Certificates {
+  readonly #named: CertificatePaths | undefined;
+  readonly #own: CertificatePaths;
+  readonly #names: readonly string[];
+  readonly #log: Log;
+
+  constructor(config: ServerConfig, own: CertificatePaths, names: readonly string[], log: Log) {
+    this.#named = config.certificate;
+    this.#own = own;
+    this.#names = names;
+    this.#log = log;
+  }
+
+  async load(): Promise<ServerCertificate> {
+    const certificate =
+      this.#named === undefined
+        ? await ensureSelfSigned(this.#own, this.#names, Date.now())
+        : await loadCertificate(this.#named);
+    this.warnOfExpiry(certificate);
+    return certificate;
+  }
+
+  warnOfExpiry(certificate: ServerCertificate): void {
+    const warning = expiryWarning(certificate, Date.now());
+    if (warning !== undefined) this.#log.warn(warning);
+  }
+}
+
+/** Closes in reverse order, all of it, whatever fails. @throws the first failure. */
+async function closeAll(closing: (() => unknown)[]): Promise<void> {
+  let failure: unknown;
+  for (const close of closing.splice(0).reverse()) {
+    try {
+      await close();
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  if (failure !== undefined) throw failure;
+}
