@@ -1,8 +1,12 @@
 // Composition root of the server: builds every part by hand, in the order in which they need each other, and takes them apart in reverse.
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
+import { loadFileCalls } from './agent/tree/file-calls.ts';
+import { createApi } from './api/server.ts';
+import type { ApiServices } from './api/services.ts';
 import { accessServices } from './auth/access-services.ts';
+import { ApiSessions } from './daemon/api-sessions.ts';
 import {
   type CertificatePaths,
   ensureSelfSigned,
@@ -10,8 +14,10 @@ import {
   loadCertificate,
   type ServerCertificate,
 } from './daemon/certificate.ts';
+import { Clients } from './daemon/clients.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
+import { instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
 import { closeListener, createListener, listen, replaceCertificate } from './daemon/listener.ts';
 import type { Log } from './daemon/log.ts';
 import { Metrics } from './daemon/metrics.ts';
@@ -26,6 +32,7 @@ import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
 import { StateDatabase } from './state/state-database.ts';
 import { TaskTables } from './state/task-tables.ts';
+import { TransportSessions } from './transport/server/sessions.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 /** What answers that are under way get when the server ends. */
@@ -74,7 +81,8 @@ async function start(
   closing.push(() => directory.close());
   const state = StateDatabase.open(directory.database);
   closing.push(() => state.close());
-  const access = accessServices(authTables(state), clock);
+  const stores = authTables(state);
+  const access = accessServices(stores, clock);
 
   const metrics = new Metrics({
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
@@ -94,15 +102,28 @@ async function start(
   const certificates = new Certificates(config, directory, names, log);
   let certificate = await certificates.load();
 
+  const onBug = (error: unknown): void => log.error({ err: error }, 'this is a bug in Holdfast');
+  const sessions = new TransportSessions({ report: (error) => log.warn({ err: error }, 'a session ended badly') });
+  const clients = new Clients({
+    sessions,
+    host: config.host,
+    firstPort: config.bulkPort,
+    certificate: () => certificate,
+    duplicate: (fd) => loadFileCalls().duplicate(fd),
+    report: (error) => log.warn({ err: error }, 'a connection failed'),
+  });
   const datastores = new Datastores({
     table: new DatastoreTables(state.db),
     startPool,
     operations,
+    serve: (open) => clients.serve(open),
     workers: Math.min(MAX_WORKERS, availableParallelism()),
     stateDirectory: directory.path,
     warn: (message, datastore) => log.warn({ datastore }, message),
   });
   closing.push(() => datastores.close());
+  closing.push(() => sessions.close());
+  clients.reserve(datastores.list().map(({ name }) => name));
   await datastores.openAll();
 
   const health = {
@@ -110,12 +131,30 @@ async function start(
     checkState: () => void state.db.prepare('SELECT 1').get(),
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
   };
-  const onBug = (error: unknown): void => log.error({ err: error }, 'this is a bug in Holdfast');
-  // The API is mounted here: it gets tasks, datastores, access and the fingerprint, and answers everything but health and figures.
-  const api: RequestListener = (_, response) => {
-    response.writeHead(404, { 'content-type': 'text/plain' }).end('this server has no API yet\n');
+  const services: ApiServices = {
+    ...access,
+    tasks,
+    datastores,
+    sessions: new ApiSessions(sessions),
+    realms: REALMS,
+    version: VERSION_INFO,
+    node: {
+      name: names[0],
+      instanceId: instanceId(stores.secrets),
+      fingerprint: () => certificate.fingerprint,
+    },
+    clock,
   };
-  const listener = createListener(certificate, withProbes(api, { metrics, health, routeOf: () => 'other' }, onBug));
+  const api = createApi(services, { onBug });
+  closing.push(() => api.close());
+  const routes = new WeakMap<IncomingMessage, string>();
+  api.addHook('onRequest', async ({ raw, routeOptions }) => void routes.set(raw, routeOptions.url ?? 'other'));
+  await api.ready();
+  const probes = { metrics, health, routeOf: (request: IncomingMessage) => routes.get(request) ?? 'other' };
+  const listener = createListener(
+    certificate,
+    withProbes((request, response) => api.routing(request, response), probes, onBug),
+  );
   const address = await listen(listener, config.host, config.port);
   closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
 
@@ -149,6 +188,7 @@ async function start(
     reload: async () => {
       certificate = await certificates.load();
       replaceCertificate(listener, certificate);
+      await clients.secure();
       log.info({ fingerprint: certificate.fingerprint }, 'the certificate was read anew');
     },
     stop: (hurry) => {

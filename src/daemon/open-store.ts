@@ -15,17 +15,19 @@ export interface OpenDatastore {
 /** Starts threads that tell of copies that they found bad. */
 export type StartPool = (workers: number, onQuarantined: (entry: number) => void) => WorkerPool;
 
+/** Lets clients reach an open datastore; what it returns ends that. */
+export type ServeClients = (open: OpenDatastore) => Promise<() => Promise<void>>;
+
 export class OpenStore implements OpenDatastore {
   readonly name: string;
   readonly store: HeldDatastore;
   readonly pool: WorkerPool;
-  readonly #control: ControlServer | undefined;
+  readonly #closing: (() => Promise<void>)[] = [];
 
-  private constructor(name: string, store: HeldDatastore, pool: WorkerPool, control: ControlServer | undefined) {
+  private constructor(name: string, store: HeldDatastore, pool: WorkerPool) {
     this.name = name;
     this.store = store;
     this.pool = pool;
-    this.#control = control;
   }
 
   /** `warn` is told of what was found at open. @throws as `HeldDatastore.open`. */
@@ -33,6 +35,7 @@ export class OpenStore implements OpenDatastore {
     place: { readonly name: string; readonly path: string; readonly workers: number },
     startPool: StartPool,
     operations: Operations,
+    serve: ServeClients,
     warn: (message: string) => void,
   ): Promise<OpenStore> {
     let store: HeldDatastore | undefined;
@@ -40,7 +43,11 @@ export class OpenStore implements OpenDatastore {
     try {
       store = await HeldDatastore.open(place.path, pool);
       for (const warning of store.warnings) warn(warning);
-      return new OpenStore(place.name, store, pool, await listen(store, place.path, operations, warn));
+      const open = new OpenStore(place.name, store, pool);
+      open.#closing.push(await serve(open));
+      const control = await listen(store, place.path, operations, warn);
+      open.#closing.push(async () => await control?.close());
+      return open;
     } catch (error) {
       await store?.close().catch(() => undefined);
       await pool.close();
@@ -51,7 +58,7 @@ export class OpenStore implements OpenDatastore {
   /** Commands get a moment to end. Whoever else uses the store has ended before. */
   async close(): Promise<void> {
     try {
-      await this.#control?.close();
+      for (const close of this.#closing) await close();
       await this.store.close();
     } finally {
       await this.pool.close();

@@ -18,7 +18,7 @@ import {
 import { type Limits, MAX_MAINTENANCE_MESSAGE } from '../schema/limits-file.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { Turn } from '../util/turn.ts';
-import { type OpenDatastore, OpenStore, type StartPool } from './open-store.ts';
+import { type OpenDatastore, OpenStore, type ServeClients, type StartPool } from './open-store.ts';
 
 /** A datastore that failed is not tried again sooner: whoever asks meanwhile gets the same error. */
 const RETRY_AFTER_MS = 2000;
@@ -56,6 +56,7 @@ export interface DatastoresOptions {
   readonly table: DatastoreTable;
   readonly startPool: StartPool;
   readonly operations: Operations;
+  readonly serve: ServeClients;
   /** Threads of a datastore that says nothing else. */
   readonly workers: number;
   /** No datastore may lie here, nor around it. */
@@ -193,10 +194,10 @@ export class Datastores {
     if (this.#isClosed) throw new HoldfastError('aborted', 'the server is stopping; try again when it runs');
     const { failure } = place;
     if (failure !== undefined && performance.now() - failure.atMs < RETRY_AFTER_MS) throw failure.error;
-    const { startPool, operations, workers, warn } = this.#options;
+    const { startPool, operations, serve, workers, warn } = this.#options;
     try {
       const opening = { name: entry.name, path: entry.path, workers: entry.options.workers ?? workers };
-      place.open = await OpenStore.open(opening, startPool, operations, (message) => warn(message, entry.name));
+      place.open = await OpenStore.open(opening, startPool, operations, serve, (message) => warn(message, entry.name));
       place.failure = undefined;
       return place.open;
     } catch (error) {

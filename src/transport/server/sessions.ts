@@ -80,6 +80,13 @@ export class TransportSessions implements SessionCalls {
     await this.#endAll((session) => session.place.served.name === name);
   }
 
+  /** Open sessions of a datastore by what they do. */
+  activity(store: string): { readonly read: number; readonly write: number } {
+    const open = [...this.#sessions.values()].filter(({ isDone, place }) => !isDone && place.served.name === store);
+    const read = open.filter(({ isBackup }) => !isBackup).length;
+    return { read, write: open.length - read };
+  }
+
   /** How many are open, for metrics. */
   get count(): number {
     return [...this.#sessions.values()].filter((session) => !session.isDone).length;

@@ -1,0 +1,33 @@
+// What this installation tells of itself: its version, its realms, and an id that stays whatever the machine is called.
+import { createHash, randomUUID } from 'node:crypto';
+import type { Realm, VersionInfo } from '../api/services.ts';
+
+const VERSION = '0.1';
+
+/** Answers of `GET /version`. */
+export const VERSION_INFO: VersionInfo = {
+  version: VERSION,
+  release: '0',
+  repoid: createHash('sha256').update(`holdfast ${VERSION}`).digest('hex').slice(0, 8),
+};
+
+export const REALMS: readonly Realm[] = [
+  { realm: 'local', type: 'pbs', comment: 'users of this server', default: true },
+  { realm: 'pam', type: 'pam', comment: 'the administrator root@pam' },
+];
+
+const INSTANCE = 'instance-id';
+
+interface Secrets {
+  find(name: string): Uint8Array | undefined;
+  insert(name: string, value: Uint8Array): void;
+}
+
+/** Made at the first start, and kept with the state. */
+export function instanceId(secrets: Secrets): string {
+  const known = secrets.find(INSTANCE);
+  if (known !== undefined) return Buffer.from(known).toString();
+  const id = randomUUID();
+  secrets.insert(INSTANCE, Buffer.from(id));
+  return id;
+}
