@@ -131,7 +131,11 @@ function method<Argument>(offer: Offer<Argument>): AnyMethod {
       ? `${description} Answers the UPID of a task, whose result has what came of it.`
       : description,
     access: (parameters: { store: string; argument: Argument }) => ({
-      path: aclPath({ store: parameters.store, ns: ns(parameters.argument) }),
+      // For its description a method is called with the names of its parameters.
+      path: aclPath({
+        store: parameters.store,
+        ns: typeof parameters.argument === 'string' ? '{ns}' : ns(parameters.argument),
+      }),
       anyOf,
       ...(orOwner !== undefined && { orOwner }),
     }),

@@ -36,8 +36,9 @@ function method(query: Query<never, unknown>, description: string, argument: TOb
     method: 'POST',
     path: `/admin/datastore/{store}/query/${query.name}`,
     description,
-    access: ({ store, argument: { ns } }: { store: string; argument: { ns?: string } }) => ({
-      path: aclPath({ store, ns }),
+    access: ({ store, argument }: { store: string; argument: { ns?: string } | string }) => ({
+      // For its description a method is called with the names of its parameters.
+      path: aclPath({ store, ns: typeof argument === 'string' ? '{ns}' : argument.ns }),
       anyOf: ['Datastore.Audit'],
       orOwner: 'Datastore.Backup',
     }),
