@@ -138,6 +138,17 @@ test('whoever may nothing may look at and change themselves, and nobody else', a
     assert.throws(refused, DENIED, refused.toString());
 });
 
+test('a confirmation cannot be guessed without end', async (t) => {
+  const fixture = await openFixture(t);
+  const anna = await addUser(fixture, 'anna');
+  const change = (confirmation: string) => fixture.access.setPassword(as(anna), anna, 'another one', confirmation);
+  for (let round = 0; round < 4; round++) await assert.rejects(change('wrong'), withCode('not-authenticated'));
+  await assert.rejects(change(passwordOf('anna')), withCode('login-throttled'));
+  fixture.clock.passSeconds(1);
+  await change(passwordOf('anna'));
+  assert.equal(fixture.access.auditLog(ROOT, { limit: 100, action: 'login-failed' }).length, 4);
+});
+
 test('who may manage users cannot become one that may more', async (t) => {
   const fixture = await openFixture(t);
   const { access } = fixture;

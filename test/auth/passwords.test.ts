@@ -67,6 +67,18 @@ test('two run at once, 64 wait, more are turned away, and then all goes on', asy
   assert.ok(await passwords.verify(stored, 'correct horse'));
 });
 
+test('who comes while others wait does not pass them', async () => {
+  const argon2 = new CountedArgon2();
+  const passwords = new Argon2Passwords(argon2);
+  const stored = await passwords.hash('correct horse');
+  const wave = () => Array.from({ length: 6 }, () => passwords.verify(stored, 'x'));
+  await passwords.verify(stored, 'x');
+  const first = wave();
+  await Promise.race(first);
+  await Promise.all([...first, ...wave(), ...wave()]);
+  assert.equal(argon2.most, 2);
+});
+
 test('a failure of the library gives the place back', async () => {
   const argon2 = new CountedArgon2();
   argon2.hold = Promise.reject(new Error('no memory'));

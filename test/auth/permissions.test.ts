@@ -143,6 +143,16 @@ test('hasBelow says whether any path at or below has it, also one that no entry 
   assert.equal(seen.size, 2);
 });
 
+test('a right that its own path hides comes back below it', () => {
+  const { permissions } = permissionsOver([
+    { path: '/datastore', role: 'Admin', propagate: true, authId: USER },
+    { path: '/datastore/a', role: 'DatastoreAudit', propagate: false, authId: USER },
+  ]);
+  assert.ok(!permissions.has(USER, '/datastore/a', 'Datastore.Backup'));
+  assert.ok(permissions.has(USER, '/datastore/a/office', 'Datastore.Backup'));
+  assert.ok(permissions.hasBelow(USER, '/datastore/a', 'Datastore.Backup'));
+});
+
 test('NoAccess takes away what came from above and what stands beside it', () => {
   const at = (path: string, role: RoleName, propagate = true) => ({ path, role, propagate, authId: USER as AuthId });
   const { permissions } = permissionsOver([

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret } from 'otpauth';
+import { SecondFactors } from '../../src/auth/second-factors.ts';
 import { acceptedStep, newTotpUri, parseTotpUri } from '../../src/auth/totp.ts';
 import type { UserId } from '../../src/schema/auth-id.ts';
 import { addUser, as, type Fixture, openFixture, passwordOf, ROOT, signIn, withCode } from './access-fixture.ts';
@@ -159,6 +160,12 @@ test('eight wrong recovery codes lock everything for an hour', async (t) => {
   assert.equal(new Set(codes).size, 10);
   for (let round = 0; round < 8; round++) await assert.rejects(answer('recovery:aaaa-aaaa-aaaa-aaaa'), REFUSED);
   assert.ok(fixture.access.getUser(ROOT, anna).user.tfaLockedUntil > fixture.clock.seconds);
+  const verdict = new SecondFactors(fixture.stores.secondFactors, fixture.state).answer(
+    anna,
+    `recovery:${codes[0]}`,
+    fixture.clock.nowMs,
+  );
+  assert.equal(verdict, 'refused', 'also to a challenge of before');
   const locked = withCode('not-authenticated', /administrator/);
   await assert.rejects(answer(`totp:${totpSoon(code)}`), locked);
   await assert.rejects(answer(`recovery:${codes[0]}`), locked);
