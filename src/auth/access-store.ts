@@ -20,8 +20,8 @@ export interface UserRecord extends AccountState, UserTexts {
   readonly userid: UserId;
   /** Undefined: no password lets this user in. */
   readonly passwordHash: string | undefined;
-  /** Unix seconds: tickets and challenges of before do not count. */
-  readonly ticketsFrom: number;
+  /** A random text that tickets are bound to: another one ends all tickets of before. */
+  readonly ticketEpoch: string;
 }
 
 export interface UserStore {

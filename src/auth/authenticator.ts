@@ -44,16 +44,12 @@ export class Authenticator {
   }
 
   #byTicket(ticket: string, credentials: Credentials, now: number, nowMs: number): Identity {
-    const read = this.#parts.tickets.read(ticket, now);
-    const user = read === undefined ? undefined : this.#parts.users.find(read.user);
-    if (read === undefined || user === undefined || !isActive(user, nowMs) || read.time < user.ticketsFrom)
+    const { tickets, users } = this.#parts;
+    const user = tickets.read(ticket, now, (claimed) => users.find(claimed)?.ticketEpoch);
+    if (user === undefined || !isActive(users.find(user), nowMs)) throw notAuthenticated();
+    if (credentials.method !== 'GET' && !tickets.checkCsrfToken(credentials.csrfToken ?? '', user, now))
       throw notAuthenticated();
-    if (
-      credentials.method !== 'GET' &&
-      !this.#parts.tickets.checkCsrfToken(credentials.csrfToken ?? '', read.user, now)
-    )
-      throw notAuthenticated();
-    return { authId: read.user, by: 'ticket' };
+    return { authId: user, by: 'ticket' };
   }
 
   #byToken({ authId, secret }: ShownToken, address: string, nowMs: number): Identity {

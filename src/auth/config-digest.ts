@@ -7,7 +7,7 @@ import type { AclStore, TokenStore, UserStore } from './access-store.ts';
 /** Of users and tokens together, without anything secret. SHA-256, hex. */
 export function usersDigest(users: Pick<UserStore, 'list'>, tokens: Pick<TokenStore, 'list'>): string {
   return digestOf({
-    users: users.list().map(({ passwordHash: _hash, ticketsFrom: _from, ...shown }) => shown),
+    users: users.list().map(({ passwordHash: _hash, ticketEpoch: _epoch, ...shown }) => shown),
     tokens: tokens.list().map(({ secretHash: _hash, ...shown }) => shown),
   });
 }

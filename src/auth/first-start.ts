@@ -43,10 +43,11 @@ export async function createRoot(parts: {
   if (users.find(ROOT_USER) !== undefined) return undefined;
   const password = Array.from({ length: PASSWORD_LENGTH }, () => ALPHABET[randomInt(ALPHABET.length)]).join('');
   const passwordHash = await passwords.hash(password);
+  const ticketEpoch = randomBytes(16).toString('hex');
   return transactions.atomically(() => {
     if (users.find(ROOT_USER) !== undefined) return undefined;
     const texts = { comment: 'Superuser', firstname: '', lastname: '', email: '' };
-    users.insert({ userid: ROOT_USER, enable: true, expire: 0, ...texts, passwordHash, ticketsFrom: 0 });
+    users.insert({ userid: ROOT_USER, enable: true, expire: 0, ...texts, passwordHash, ticketEpoch });
     audit.append({
       action: 'user-create',
       by: ROOT_USER,

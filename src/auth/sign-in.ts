@@ -98,10 +98,10 @@ export class SignIn {
   #renew(user: UserId, request: LoginRequest): LoginResult | undefined {
     if (request.tfaChallenge !== undefined || !request.password.startsWith('PBS:')) return undefined;
     const nowMs = this.#parts.clock();
-    const read = this.#parts.tickets.read(request.password, Math.floor(nowMs / 1000));
     const record = this.#parts.users.find(user);
-    if (read?.user !== user || record === undefined || !isActive(record, nowMs) || read.time < record.ticketsFrom)
-      return undefined;
+    const epochOf = (claimed: UserId): string | undefined => (claimed === user ? record?.ticketEpoch : undefined);
+    const holder = this.#parts.tickets.read(request.password, Math.floor(nowMs / 1000), epochOf);
+    if (holder === undefined || record === undefined || !isActive(record, nowMs)) return undefined;
     return this.#ticketFor(record);
   }
 
@@ -116,7 +116,7 @@ export class SignIn {
     const challenge = this.#parts.secondFactors.challengeOf(record.userid, nowMs);
     if (challenge === undefined) return this.#ticketFor(record);
     if (!challenge.totp && challenge.recovery.length === 0) throw locked();
-    const ticket = this.#parts.tickets.issueChallenge(record.userid, challenge, this.#ticketTime(record));
+    const ticket = this.#parts.tickets.issueChallenge(record.userid, record.ticketEpoch, challenge, this.#seconds());
     return { username: record.userid, ticket, csrfToken: NO_CSRF_TOKEN, needsSecondFactor: true };
   }
 
@@ -125,26 +125,25 @@ export class SignIn {
     const record = user === undefined ? undefined : this.#parts.users.find(user);
     if (record === undefined || !isActive(record, nowMs)) return undefined;
     const { tickets, secondFactors } = this.#parts;
-    const time = tickets.readChallenge(request.tfaChallenge ?? '', record.userid, Math.floor(nowMs / 1000));
-    if (time === undefined || time < record.ticketsFrom) return undefined;
-    const verdict = secondFactors.answer(record.userid, request.password, nowMs);
+    const { userid, ticketEpoch } = record;
+    if (!tickets.checkChallenge(request.tfaChallenge ?? '', userid, ticketEpoch, this.#seconds())) return undefined;
+    const verdict = secondFactors.answer(userid, request.password, nowMs);
     if (verdict === 'locked') this.#audited('tfa-locked', request, {});
     return verdict === 'accepted' ? this.#ticketFor(record) : undefined;
   }
 
   #ticketFor(record: UserRecord): LoginResult {
-    const time = this.#ticketTime(record);
+    const time = this.#seconds();
     return {
       username: record.userid,
-      ticket: this.#parts.tickets.issue(record.userid, time),
+      ticket: this.#parts.tickets.issue(record.userid, record.ticketEpoch, time),
       csrfToken: this.#parts.tickets.issueCsrfToken(record.userid, time),
       needsSecondFactor: false,
     };
   }
 
-  /** `ticketsFrom` is up to a second ahead, so that tickets of the same second do not outlive what ended them. */
-  #ticketTime(record: UserRecord): number {
-    return Math.max(Math.floor(this.#parts.clock() / 1000), record.ticketsFrom);
+  #seconds(): number {
+    return Math.floor(this.#parts.clock() / 1000);
   }
 
   #audited(

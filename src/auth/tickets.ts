@@ -1,5 +1,5 @@
-// Tickets and CSRF tokens in Proxmox's layout: `PBS:<data>:<%08X time>::<signature>`, signed with Ed25519. Nothing is kept about a ticket; what
-// ends it early is the user's `ticketsFrom`.
+// Tickets and CSRF tokens in Proxmox's layout: `PBS:<data>:<%08X time>::<signature>`, signed with Ed25519. Nothing is kept about a ticket;
+// the signature also covers the user's ticket epoch, and a new epoch ends all tickets of before.
 import {
   createHmac,
   createPrivateKey,
@@ -10,6 +10,7 @@ import {
   verify,
 } from 'node:crypto';
 import { parseUserId, type UserId } from '../schema/auth-id.ts';
+import { HoldfastError } from '../util/errors.ts';
 
 export const TICKET_LIFETIME_SECONDS = 7200;
 /** A challenge for the second factor. */
@@ -29,13 +30,6 @@ export interface Challenge {
   readonly recovery: readonly number[];
 }
 
-/** A ticket that is genuine and in its time. */
-export interface ReadTicket {
-  readonly user: UserId;
-  /** Unix seconds. */
-  readonly time: number;
-}
-
 export class Tickets {
   readonly #private: KeyObject;
   readonly #public: KeyObject;
@@ -49,27 +43,34 @@ export class Tickets {
   }
 
   /** `time` in Unix seconds. */
-  issue(user: UserId, time: number): string {
-    return this.#seal(`${PREFIX}:${user}:${hex(time)}`, '');
+  issue(user: UserId, epoch: string, time: number): string {
+    return this.#seal(`${PREFIX}:${user}:${hex(time)}`, ticketBound(epoch));
   }
 
-  /** Undefined for a ticket that is forged, too old or too new, or a challenge. `now` in Unix seconds. */
-  read(ticket: string, now: number): ReadTicket | undefined {
-    const opened = this.#open(ticket, '', now, TICKET_LIFETIME_SECONDS);
-    if (opened === undefined || opened.data.startsWith(CHALLENGE_MARK)) return undefined;
-    return { user: parseUserId(opened.data), time: opened.time };
+  /**
+   * The user of a ticket; undefined for one that is forged, too old or too new, of an earlier epoch, or a challenge.
+   * `now` in Unix seconds; `epochOf` gives a user's epoch, or undefined for nobody.
+   */
+  read(ticket: string, now: number, epochOf: (user: UserId) => string | undefined): UserId | undefined {
+    const user = claimedUser(ticket);
+    const epoch = user === undefined ? undefined : epochOf(user);
+    // The same work for nobody, so that the time does not tell which users there are.
+    const holds = this.#holds(ticket, ticketBound(epoch ?? ''), now, TICKET_LIFETIME_SECONDS);
+    return holds && epoch !== undefined ? user : undefined;
   }
 
   /** A ticket that proves the password alone; of no use but for the second step of the same user. */
-  issueChallenge(user: UserId, challenge: Challenge, time: number): string {
+  issueChallenge(user: UserId, epoch: string, challenge: Challenge, time: number): string {
     const json = JSON.stringify({ totp: challenge.totp, recovery: challenge.recovery });
-    return this.#seal(`${PREFIX}:${CHALLENGE_MARK}${json.replaceAll(':', '%3A')}:${hex(time)}`, `:${user}`);
+    return this.#seal(
+      `${PREFIX}:${CHALLENGE_MARK}${json.replaceAll(':', '%3A')}:${hex(time)}`,
+      challengeBound(user, epoch),
+    );
   }
 
-  /** The time of a challenge of this user in Unix seconds, or undefined. */
-  readChallenge(ticket: string, user: UserId, now: number): number | undefined {
-    const opened = this.#open(ticket, `:${user}`, now, CHALLENGE_LIFETIME_SECONDS);
-    return opened?.data.startsWith(CHALLENGE_MARK) ? opened.time : undefined;
+  /** Whether it is a challenge that this user got in this epoch, and not too old. */
+  checkChallenge(ticket: string, user: UserId, epoch: string, now: number): boolean {
+    return this.#holds(ticket, challengeBound(user, epoch), now, CHALLENGE_LIFETIME_SECONDS);
   }
 
   issueCsrfToken(user: UserId, time: number): string {
@@ -92,18 +93,40 @@ export class Tickets {
     return `${text}::${unpadded(sign(null, Buffer.from(text + bound), this.#private))}`;
   }
 
-  #open(ticket: string, bound: string, now: number, lifetime: number): { data: string; time: number } | undefined {
-    if (ticket.length > MAX_TICKET_LENGTH) return undefined;
-    const parts = /^(PBS:([^:]+):([0-9A-F]{8}))::([A-Za-z0-9+/]+)$/.exec(ticket);
-    if (parts === null) return undefined;
-    const [, text, data, time, encoded] = parts;
+  #holds(ticket: string, bound: string, now: number, lifetime: number): boolean {
+    const parts = partsOf(ticket);
+    if (parts === undefined) return false;
+    const [, text, , time, encoded] = parts;
     const signature = Buffer.from(encoded, 'base64');
     // Base64 has several spellings of the same bytes; one is taken.
-    if (signature.length !== SIGNATURE_BYTES || unpadded(signature) !== encoded) return undefined;
-    if (!verify(null, Buffer.from(text + bound), this.#public, signature)) return undefined;
-    const seconds = Number.parseInt(time, 16);
-    return isInTime(seconds, now, lifetime) ? { data, time: seconds } : undefined;
+    if (signature.length !== SIGNATURE_BYTES || unpadded(signature) !== encoded) return false;
+    const isGenuine = verify(null, Buffer.from(text + bound), this.#public, signature);
+    return isGenuine && isInTime(Number.parseInt(time, 16), now, lifetime);
   }
+}
+
+function partsOf(ticket: string): RegExpExecArray | undefined {
+  if (ticket.length > MAX_TICKET_LENGTH) return undefined;
+  return /^(PBS:([^:]+):([0-9A-F]{8}))::([A-Za-z0-9+/]+)$/.exec(ticket) ?? undefined;
+}
+
+/** Whose a ticket says it is; nothing is checked but the name. */
+function claimedUser(ticket: string): UserId | undefined {
+  try {
+    return parseUserId(partsOf(ticket)?.[2] ?? '');
+  } catch (error) {
+    if (error instanceof HoldfastError) return undefined;
+    throw error;
+  }
+}
+
+// A challenge is signed with other words than a ticket, so that neither passes for the other.
+function ticketBound(epoch: string): string {
+  return `:ticket:${epoch}`;
+}
+
+function challengeBound(user: UserId, epoch: string): string {
+  return `:challenge:${user}:${epoch}`;
 }
 
 function isInTime(time: number, now: number, lifetime: number): boolean {

@@ -1,4 +1,5 @@
 // Users: listing, making, changing and removing them, and their passwords. Every change is in the audit log, in the same transaction.
+import { randomBytes } from 'node:crypto';
 import { ROOT_USER, realmOf, type UserId, userOf } from '../schema/auth-id.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { AccessRules } from './access-rules.ts';
@@ -47,8 +48,6 @@ export interface UserAccountParts {
   readonly confirmation: PasswordConfirmation;
   readonly rules: AccessRules;
   readonly audit: Pick<AuditLog, 'append'>;
-  /** Unix milliseconds. */
-  readonly clock: () => number;
 }
 
 export class UserAccounts {
@@ -82,7 +81,7 @@ export class UserAccounts {
       if (users.find(fields.userid) !== undefined)
         throw new HoldfastError('exists', `user '${fields.userid}' already exists.`);
       requireRoom(users.list().length, MAX_USERS, 'users');
-      users.insert({ enable: true, expire: 0, ...texts, ...fields, passwordHash, ticketsFrom: this.#endTickets() });
+      users.insert({ enable: true, expire: 0, ...texts, ...fields, passwordHash, ticketEpoch: newEpoch() });
       this.#audit(actor, 'user-create', fields.userid, { withPassword: password !== undefined });
     });
   }
@@ -101,7 +100,7 @@ export class UserAccounts {
       const record = this.#find(userid);
       requireDigest(digest, () => this.digest());
       const texts = Object.fromEntries(emptied.map((name) => [name, '']));
-      const renewed = passwordHash === undefined ? {} : { passwordHash, ticketsFrom: this.#endTickets() };
+      const renewed = passwordHash === undefined ? {} : { passwordHash, ticketEpoch: newEpoch() };
       users.update({ ...record, ...fields, ...texts, ...renewed });
       this.#audit(actor, 'user-update', userid, { fields: [...Object.keys(fields), ...emptied] });
       if (passwordHash !== undefined) this.#audit(actor, 'password-set', userid);
@@ -135,8 +134,8 @@ export class UserAccounts {
     const passwordHash = await this.#hashNew(password);
     transactions.atomically(() => {
       const record = this.#find(userid);
-      const ticketsFrom = actor.authId === userid ? record.ticketsFrom : this.#endTickets();
-      users.update({ ...record, passwordHash, ticketsFrom });
+      const ticketEpoch = actor.authId === userid ? record.ticketEpoch : newEpoch();
+      users.update({ ...record, passwordHash, ticketEpoch });
       this.#audit(actor, 'password-set', userid);
     });
   }
@@ -174,14 +173,9 @@ export class UserAccounts {
     return record;
   }
 
-  #view({ passwordHash: _hash, ticketsFrom: _from, ...shown }: UserRecord): UserView {
+  #view({ passwordHash: _hash, ticketEpoch: _epoch, ...shown }: UserRecord): UserView {
     const { totpLocked, lockedUntil } = this.#parts.secondFactors.lock(shown.userid);
     return { ...shown, totpLocked, tfaLockedUntil: lockedUntil };
-  }
-
-  /** The next second: what was given out in this one does not outlive the change. */
-  #endTickets(): number {
-    return Math.floor(this.#parts.clock() / 1000) + 1;
   }
 
   #audit(
@@ -192,6 +186,11 @@ export class UserAccounts {
   ): void {
     this.#parts.audit.append({ action, by: actor.authId, address: actor.address, object, detail });
   }
+}
+
+/** Of tickets: nobody can ask for the same one again. */
+function newEpoch(): string {
+  return randomBytes(16).toString('hex');
 }
 
 function checkFields({ enable: _enable, expire, userid: _userid, ...texts }: Partial<NewUser>): void {

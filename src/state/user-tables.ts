@@ -12,7 +12,7 @@ interface UserRow {
   readonly lastname: string;
   readonly email: string;
   readonly password_hash: string | null;
-  readonly tickets_from: number;
+  readonly ticket_epoch: string;
 }
 
 interface TokenRow {
@@ -24,7 +24,7 @@ interface TokenRow {
   readonly comment: string;
 }
 
-const USER_COLUMNS = 'userid, enable, expire, comment, firstname, lastname, email, password_hash, tickets_from';
+const USER_COLUMNS = 'userid, enable, expire, comment, firstname, lastname, email, password_hash, ticket_epoch';
 const TOKEN_COLUMNS = 'userid, name, secret_hash, enable, expire, comment';
 
 /** `changed` is called after each change. */
@@ -33,11 +33,11 @@ export function userTable(db: Database, changed: () => void): UserStore {
   const list = db.prepare<[], UserRow>(`SELECT ${USER_COLUMNS} FROM users ORDER BY userid`);
   const insert = db.prepare<UserRow>(
     `INSERT INTO users (${USER_COLUMNS})
-     VALUES (@userid, @enable, @expire, @comment, @firstname, @lastname, @email, @password_hash, @tickets_from)`,
+     VALUES (@userid, @enable, @expire, @comment, @firstname, @lastname, @email, @password_hash, @ticket_epoch)`,
   );
   const update = db.prepare<UserRow>(
     `UPDATE users SET enable = @enable, expire = @expire, comment = @comment, firstname = @firstname,
-       lastname = @lastname, email = @email, password_hash = @password_hash, tickets_from = @tickets_from
+       lastname = @lastname, email = @email, password_hash = @password_hash, ticket_epoch = @ticket_epoch
      WHERE userid = @userid`,
   );
   const remove = db.prepare<[string]>('DELETE FROM users WHERE userid = ?');
@@ -99,18 +99,18 @@ export function tokenTable(db: Database, changed: () => void): TokenStore {
 }
 
 // Rows were checked when they were written.
-function userOfRow({ password_hash, tickets_from, enable, userid, ...row }: UserRow): UserRecord {
+function userOfRow({ password_hash, ticket_epoch, enable, userid, ...row }: UserRow): UserRecord {
   return {
     ...row,
     userid: userid as UserId,
     enable: enable === 1,
     passwordHash: password_hash ?? undefined,
-    ticketsFrom: tickets_from,
+    ticketEpoch: ticket_epoch,
   };
 }
 
-function rowOfUser({ passwordHash, ticketsFrom, enable, ...user }: UserRecord): UserRow {
-  return { ...user, enable: enable ? 1 : 0, password_hash: passwordHash ?? null, tickets_from: ticketsFrom };
+function rowOfUser({ passwordHash, ticketEpoch, enable, ...user }: UserRecord): UserRow {
+  return { ...user, enable: enable ? 1 : 0, password_hash: passwordHash ?? null, ticket_epoch: ticketEpoch };
 }
 
 function tokenOfRow({ userid, secret_hash, enable, ...row }: TokenRow): TokenRecord {

@@ -13,7 +13,7 @@ CREATE TABLE users (
   lastname TEXT NOT NULL,
   email TEXT NOT NULL,
   password_hash TEXT,
-  tickets_from INTEGER NOT NULL,
+  ticket_epoch TEXT NOT NULL,
   totp_failures INTEGER NOT NULL DEFAULT 0,
   recovery_failures INTEGER NOT NULL DEFAULT 0,
   totp_locked INTEGER NOT NULL DEFAULT 0 CHECK (totp_locked IN (0, 1)),
