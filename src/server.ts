@@ -158,7 +158,9 @@ async function start(
   const address = await listen(listener, config.host, config.port);
   closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
 
-  const daily = setInterval(() => keepHouse().catch(onBug), DAY_MS);
+  const daily = setInterval(() => {
+    keepHouse().catch(onBug);
+  }, DAY_MS);
   closing.push(() => clearInterval(daily));
   const keepHouse = async (): Promise<void> => {
     certificates.warnOfExpiry(certificate);

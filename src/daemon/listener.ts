@@ -11,6 +11,7 @@ const TLS_HANDSHAKE = 0x16;
 const BEGIN_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 75_000;
+const IDLE_EVERY_MS = 100;
 const MAX_CONNECTIONS = 2048;
 const MAX_PLAIN_HEAD_BYTES = 8192;
 const HEAD_END = '\r\n\r\n';
@@ -75,8 +76,11 @@ export async function listen(server: Server, host: string, port: number): Promis
 export async function closeListener(server: Server, graceMs: number): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  // A connection that is kept alive becomes idle with its answer.
+  const idle = setInterval(() => server.closeIdleConnections(), IDLE_EVERY_MS);
   const timer = setTimeout(() => server.closeAllConnections(), graceMs);
   await closed;
+  clearInterval(idle);
   clearTimeout(timer);
 }
 

@@ -2,7 +2,8 @@
 // whoever logged them.
 import { type DestinationStream, destination, type Logger, pino } from 'pino';
 
-export type Log = Logger;
+/** Without `child`: what is bound to one is not looked at. */
+export type Log = Pick<Logger, 'fatal' | 'error' | 'warn' | 'info' | 'debug' | 'trace'>;
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
@@ -17,7 +18,7 @@ const SECRET_TEXTS: readonly [RegExp, string][] = [
   [/\bP[BV][SE]:[^\s:]{1,80}(?::[^\s:]{1,80})?:[0-9A-Fa-f]{8}::[A-Za-z0-9+/=%_-]+/g, HIDDEN],
   [/\bBearer [A-Za-z0-9._~+/=-]+/g, `Bearer ${HIDDEN}`],
   [/([?&](?:password|ticket|token|csrf\w*|otp)=)[^&\s"']*/gi, `$1${HIDDEN}`],
-  [/-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]*-----END [A-Z ]*-----/g, HIDDEN],
+  [/-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|$)/gs, HIDDEN],
 ];
 const MAX_DEPTH = 6;
 const MAX_MEMBERS = 100;
@@ -30,10 +31,18 @@ export function createLog(level: LogLevel, stream: DestinationStream = destinati
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }), log: (value) => withoutSecrets(value, 0) as typeof value },
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (value) => withoutSecrets(value, 0) as typeof value,
+      },
+      // Errors are plain when they come here.
+      serializers: { err: (error: unknown) => error },
       hooks: {
         logMethod(parts, method) {
-          const hidden = parts.map((part) => (typeof part === 'string' ? hideTexts(part) : part));
+          // The first, when it is an object, goes through `formatters`; the others are put into the message.
+          const hidden = parts.map((part, place) =>
+            place === 0 && typeof part === 'object' ? part : withoutSecrets(part, 0),
+          );
           method.apply(this, hidden as typeof parts);
         },
       },

@@ -1,5 +1,5 @@
 // Where a server keeps what is not in a datastore: users, tasks, its certificate. One process at a time, and nobody else may look inside.
-import { lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -7,6 +7,9 @@ import type { Database as Connection } from 'better-sqlite3';
 import { HoldfastError, systemCode } from '../util/errors.ts';
 
 const Database = createRequire(import.meta.url)('better-sqlite3') as typeof import('better-sqlite3');
+
+/** What a server, or a client beside it, puts into the directory. Whatever else is there belongs to somebody who may need the modes as they are. */
+const OURS = /^(client|tasks|first-password|lock\.db.*|state\.db.*|server\.(pid|crt|key).*)$/;
 
 /** `/var/lib/holdfast` for root, else `holdfast` where the user's programs keep their state. */
 export function defaultStateDirectory(): string {
@@ -71,6 +74,11 @@ function makePrivate(path: string): void {
     );
   }
   const stat = lstatSync(path);
+  if (stat.isDirectory() && stat.uid === process.getuid?.() && readdirSync(path).every((name) => OURS.test(name))) {
+    // A client's commands may have made it, with the modes that are usual.
+    chmodSync(path, 0o700);
+    return;
+  }
   if (!stat.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o077) !== 0)
     throw new HoldfastError(
       'bad-argument',

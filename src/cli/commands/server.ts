@@ -34,8 +34,8 @@ async function run(options: ServerOptions): Promise<void> {
   });
   try {
     const server = await startServer({ config, log, startPool, operations: OPERATIONS });
-    if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
     reload = () => server.reload();
+    if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
     await signals.ending;
     await server.stop(signals.hurry);
   } finally {

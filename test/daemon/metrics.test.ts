@@ -1,0 +1,130 @@
+// Figures and health as programs read them, over a real server.
+import assert from 'node:assert/strict';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import type { Phase } from '../../src/daemon/health.ts';
+import { type DatastoreFigures, Metrics } from '../../src/daemon/metrics.ts';
+import { withProbes } from '../../src/daemon/probes.ts';
+
+function started(t: TestContext) {
+  const made = {
+    phase: 'running' as Phase,
+    stateWorks: true,
+    datastores: [] as DatastoreFigures[],
+    tasks: 0,
+    bugs: [] as unknown[],
+  };
+  const metrics = new Metrics({ datastores: () => made.datastores, runningTasks: () => made.tasks });
+  const health = {
+    phase: () => made.phase,
+    checkState: () => {
+      if (!made.stateWorks) throw new Error('state.db is gone: /secret/place');
+    },
+    datastores: () => made.datastores,
+  };
+  const server = createServer(
+    withProbes(
+      (asked, response) => response.writeHead(201).end(`api ${asked.method} ${asked.url}`),
+      { metrics, health, routeOf: () => '/things/{id}' },
+      (error) => made.bugs.push(error),
+    ),
+  );
+  t.after(() => {
+    server.close();
+    metrics.close();
+  });
+  const listening = new Promise<number>((resolve) =>
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port)),
+  );
+  const ask = async (path: string, method = 'GET'): Promise<{ status: number | undefined; text: string }> => {
+    const port = await listening;
+    return await new Promise((resolve, reject) => {
+      const asking = request({ port, path, method, agent: false }, (response) => {
+        let text = '';
+        response.on('data', (chunk) => {
+          text += String(chunk);
+        });
+        response.on('end', () => resolve({ status: response.statusCode, text }));
+      });
+      asking.on('error', reject).end();
+    });
+  };
+  return { made, metrics, ask };
+}
+
+function figure(text: string, name: string): number | undefined {
+  const line = text.split('\n').find((each) => each.startsWith(`${name} `));
+  return line === undefined ? undefined : Number(line.slice(name.length));
+}
+
+test('requests, tasks, datastores and the process have figures', async (t) => {
+  const { made, metrics, ask } = started(t);
+  made.datastores = [
+    { name: 'one', isOpen: true, totalBytes: 1000, availableBytes: 400 },
+    { name: 'two', isOpen: false, totalBytes: undefined, availableBytes: undefined },
+  ];
+  made.tasks = 3;
+  metrics.taskEnded('verify', 'ok');
+  metrics.taskEnded('verify', 'ok');
+  assert.equal((await ask('/things/7?a=1')).text, 'api GET /things/7?a=1');
+  await ask('/things/8');
+  await ask('/things/8', 'PATCH');
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const { text } = await ask('/metrics');
+  assert.equal(figure(text, 'holdfast_http_requests_total{method="GET",route="/things/{id}",status="201"}'), 2);
+  assert.equal(figure(text, 'holdfast_http_requests_total{method="other",route="/things/{id}",status="201"}'), 1);
+  assert.equal(figure(text, 'holdfast_tasks_total{type="verify",result="ok"}'), 2);
+  assert.equal(figure(text, 'holdfast_tasks_running'), 3);
+  assert.equal(figure(text, 'holdfast_datastore_open{datastore="one"}'), 1);
+  assert.equal(figure(text, 'holdfast_datastore_open{datastore="two"}'), 0);
+  assert.equal(figure(text, 'holdfast_datastore_used_bytes{datastore="one"}'), 600);
+  assert.equal(figure(text, 'holdfast_datastore_used_bytes{datastore="two"}'), undefined);
+  assert.ok((figure(text, 'process_resident_memory_bytes') ?? 0) > 1e6);
+  assert.ok((figure(text, 'process_cpu_seconds_total') ?? 0) > 0);
+  made.datastores = [];
+  assert.equal(figure((await ask('/metrics')).text, 'holdfast_datastore_open{datastore="one"}'), undefined);
+});
+
+test('the delay of the event loop is that since the last reading', async (t) => {
+  const { metrics } = started(t);
+  const longest = async () => figure(await metrics.text(), 'holdfast_event_loop_delay_seconds{quantile="1"}') ?? 0;
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await longest();
+  // The first interval after a reading only begins.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const until = performance.now() + 300;
+  while (performance.now() < until);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok((await longest()) > 0.25);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.ok((await longest()) < 0.25);
+});
+
+test('alive is whoever answers; ready is who has started, is not ending, and can read its state', async (t) => {
+  const { made, ask } = started(t);
+  made.datastores = [
+    { name: 'secret-name', isOpen: true, totalBytes: 1, availableBytes: 1 },
+    { name: 'b', isOpen: false, totalBytes: 1, availableBytes: 1 },
+  ];
+  const { status, text } = await ask('/health/ready');
+  assert.equal(status, 200);
+  assert.deepEqual(JSON.parse(text), {
+    status: 'ready',
+    phase: 'running',
+    state: 'readable',
+    datastores: { open: 1, closed: 1 },
+  });
+  for (const phase of ['starting', 'stopping'] as const) {
+    made.phase = phase;
+    assert.equal((await ask('/health/ready')).status, 503);
+    assert.equal((await ask('/health/live')).status, 200);
+  }
+  made.phase = 'running';
+  made.stateWorks = false;
+  const bad = await ask('/health/ready');
+  assert.equal(bad.status, 503);
+  assert.doesNotMatch(bad.text, /secret/);
+  assert.equal((await ask('/health/live', 'POST')).text, 'api POST /health/live');
+  assert.deepEqual(made.bugs, []);
+});

@@ -1,0 +1,157 @@
+// The datastores of a server: real ones with real threads, opened, held, refused and let go.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { Datastores } from '../../src/daemon/stores.ts';
+import { createDatastore } from '../../src/datastore/config.ts';
+import { askHolder } from '../../src/datastore/control/control-client.ts';
+import type { Operation } from '../../src/datastore/control/operation.ts';
+import { HeldDatastore } from '../../src/datastore/held-datastore.ts';
+import { Layout } from '../../src/datastore/layout.ts';
+import { DatastoreTables } from '../../src/state/datastore-tables.ts';
+import { StateDatabase } from '../../src/state/state-database.ts';
+import { WorkerPool } from '../../src/util/worker-pool.ts';
+import { temporaryDirectory } from '../datastore/fixture.ts';
+
+const WORKER = new URL('../../dist/worker.js', import.meta.url);
+const COUNT: Operation<number, number> = { name: 'count', run: async (store, more) => store.index.count + more };
+const WORK = { signal: new AbortController().signal, onProgress: () => {}, warn: () => {} };
+
+function fixture(t: TestContext) {
+  const directory = temporaryDirectory(t);
+  const state = StateDatabase.open(join(directory, 'state', 'state.db'));
+  const warnings: string[] = [];
+  let pools = 0;
+  const make = (): Datastores => {
+    const datastores = new Datastores({
+      table: new DatastoreTables(state.db),
+      startPool: (workers) => {
+        pools++;
+        return WorkerPool.start(WORKER, workers);
+      },
+      serve: async () => async () => {},
+      operations: new Map([[COUNT.name, COUNT as Operation<never, unknown>]]),
+      workers: 1,
+      stateDirectory: join(directory, 'state'),
+      warn: (message, name) => warnings.push(`${name}: ${message}`),
+    });
+    t.after(() => datastores.close());
+    return datastores;
+  };
+  t.after(() => state.close());
+  const path = (name: string): string => join(directory, name);
+  return { make, path, warnings, poolsStarted: () => pools };
+}
+
+test('a datastore is made, held once, and opened again by the next server', async (t) => {
+  const { make, path, warnings, poolsStarted } = fixture(t);
+  const first = make();
+  await first.create({ name: 'one', path: path('one'), comment: 'c', reuse: false });
+  assert.deepEqual(first.list(), [{ name: 'one', path: path('one'), comment: 'c', options: {} }]);
+  const [a, b] = await Promise.all([first.get('one'), first.get('one')]);
+  assert.equal(a, b);
+  assert.equal(a.store.config.chunk.averageBytes, 65536);
+  assert.equal(poolsStarted(), 1);
+  const { isOpen, totalBytes, availableBytes } = first.state('one');
+  assert.ok(isOpen && (totalBytes ?? 0) >= (availableBytes ?? 0) && (availableBytes ?? 0) > 0);
+  await first.close();
+  await assert.rejects(first.get('one'), { code: 'aborted' });
+  const next = make();
+  await next.openAll();
+  assert.equal(next.state('one').isOpen, true);
+  assert.deepEqual(warnings, []);
+});
+
+test('commands of this machine reach a datastore that the server holds', async (t) => {
+  const { make, path } = fixture(t);
+  const datastores = make();
+  await datastores.create({ name: 'one', path: path('one'), reuse: false });
+  assert.deepEqual(await askHolder(new Layout(path('one')), COUNT, 5, WORK), { result: 5 });
+  await datastores.release('one');
+  assert.equal(await askHolder(new Layout(path('one')), COUNT, 5, WORK), undefined);
+});
+
+test('a directory is taken as it is only when that is meant', async (t) => {
+  const { make, path } = fixture(t);
+  const datastores = make();
+  await createDatastore(path('one'), 65536);
+  await assert.rejects(datastores.create({ name: 'one', path: path('one'), reuse: false }), { code: 'exists' });
+  mkdirSync(path('empty'));
+  await assert.rejects(datastores.create({ name: 'two', path: path('empty'), reuse: true }), {
+    code: 'datastore-foreign',
+  });
+  assert.deepEqual(datastores.list(), []);
+  await datastores.create({ name: 'one', path: path('one'), reuse: true });
+  await assert.rejects(datastores.create({ name: 'one', path: path('x'), reuse: false }), { code: 'exists' });
+  for (const taken of [path('one'), path('one/sub'), path('.'), path('state'), path('state/x')])
+    await assert.rejects(datastores.create({ name: 'two', path: taken, reuse: false }), { code: 'exists' }, taken);
+  for (const wrong of ['relative', '/', '/a\nb'])
+    await assert.rejects(datastores.create({ name: 'two', path: wrong, reuse: false }), { code: 'bad-argument' });
+  await assert.rejects(datastores.create({ name: 'x', path: path('y'), reuse: false }), { code: 'bad-name' });
+  assert.equal(existsSync(path('y')), false);
+});
+
+test('one that cannot be opened keeps nobody from the others, and is tried again when asked for', async (t) => {
+  const { make, path, warnings } = fixture(t);
+  const first = make();
+  for (const name of ['one', 'two']) await first.create({ name, path: path(name), reuse: false });
+  await first.close();
+  renameSync(path('one'), path('unmounted'));
+  const pool = WorkerPool.start(WORKER, 1);
+  const other = await HeldDatastore.open(path('unmounted'), pool);
+  const datastores = make();
+  await datastores.openAll();
+  assert.equal(datastores.state('two').isOpen, true);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0], /^one: cannot be opened: .*not a Holdfast datastore/);
+  assert.match(datastores.state('one').reason ?? '', /not a Holdfast datastore/);
+  assert.equal(datastores.state('one').totalBytes, undefined);
+  await assert.rejects(datastores.get('one'), { code: 'datastore-foreign' });
+  renameSync(path('unmounted'), path('one'));
+  await assert.rejects(datastores.get('one'), { code: 'datastore-foreign' }, 'not tried again at once');
+  await new Promise((resolve) => setTimeout(resolve, 2100));
+  await assert.rejects(datastores.get('one'), { code: 'datastore-locked' });
+  await other.close();
+  await pool.close();
+  await new Promise((resolve) => setTimeout(resolve, 2100));
+  assert.equal((await datastores.get('one')).name, 'one');
+  assert.equal(datastores.state('one').reason, undefined);
+});
+
+test('offline is refused at once, and ends at once; read-only is not', async (t) => {
+  const { make, path } = fixture(t);
+  const datastores = make();
+  await datastores.create({ name: 'one', path: path('one'), reuse: false });
+  const { store } = await datastores.get('one');
+  await datastores.update('one', { maintenance: { mode: 'offline', message: 'disks' } });
+  await assert.rejects(datastores.get('one'), { code: 'datastore-maintenance', message: /disks/ });
+  assert.deepEqual(await datastores.maintenance('one'), { mode: 'offline', message: 'disks' });
+  await datastores.update('one', { maintenance: { mode: 'read-only', message: '' } });
+  assert.equal((await datastores.get('one')).store, store);
+  await assert.rejects(datastores.update('one', { maintenance: { mode: 'offline', message: 'x'.repeat(5000) } }), {
+    code: 'too-large',
+  });
+});
+
+test('comments change; a removed datastore is forgotten, and its files stay', async (t) => {
+  const { make, path } = fixture(t);
+  const datastores = make();
+  await datastores.create({ name: 'one', path: path('one'), comment: 'a', reuse: false });
+  await datastores.update('one', {});
+  assert.equal(datastores.list()[0].comment, 'a');
+  await datastores.update('one', { comment: 'b', options: { workers: 2 } });
+  assert.deepEqual(datastores.list()[0], { name: 'one', path: path('one'), comment: 'b', options: { workers: 2 } });
+  await datastores.update('one', { comment: null });
+  assert.equal(datastores.list()[0].comment, undefined);
+  await assert.rejects(datastores.remove('one', { destroyData: true }), { code: 'bad-argument', message: /one/ });
+  const waiting = datastores.get('one').catch(() => undefined);
+  await datastores.remove('one');
+  await waiting;
+  assert.deepEqual(datastores.list(), []);
+  assert.ok(existsSync(new Layout(path('one')).config));
+  for (const call of [datastores.get('one'), datastores.remove('one'), datastores.update('one', {})])
+    await assert.rejects(call, { code: 'not-found' });
+  await datastores.create({ name: 'again', path: path('one'), reuse: true });
+  assert.equal(datastores.state('again').isOpen, true, 'nobody holds it any more');
+});
