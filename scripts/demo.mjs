@@ -7,6 +7,7 @@ import { readSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { server } from './demo-server.mjs';
 import { encryption, trees } from './demo-trees.mjs';
 
 const MIB = 1024 * 1024;
@@ -44,7 +45,7 @@ const check = (holds, what) => {
 // What runs.
 const children = new Set();
 /** Whoever runs the demo may have a datastore and keys of their own. */
-const environment = { PATH, HOLDFAST_REPOSITORY: '', HOLDFAST_KEYFILE: '' };
+const environment = { PATH, HOLDFAST_REPOSITORY: '', HOLDFAST_KEYFILE: '', HOLDFAST_FINGERPRINT: '', HOLDFAST_TOKEN_SECRET: '' };
 
 /** Runs a program to its end: its output, exit code and time. `onStart` gets the child. */
 function run(command, args, { onStart, quiet = false, stdin = 'ignore' } = {}) {
@@ -63,6 +64,33 @@ function run(command, args, { onStart, quiet = false, stdin = 'ignore' } = {}) {
     });
     onStart?.(child);
   });
+}
+
+/** Starts a program of ours that runs until it is stopped, and writes JSON lines to standard error. */
+function start(args) {
+  const child = spawn(process.execPath, [holdfastJs, ...args], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...environment } });
+  children.add(child);
+  const closed = new Promise((resolve) => child.on('close', resolve)).finally(() => children.delete(child));
+  let said = '';
+  child.stderr.on('data', (bytes) => (said += bytes));
+  const until = async (what, timeoutMs, look) => {
+    for (const deadline = Date.now() + timeoutMs; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 20))) {
+      const found = look();
+      if (found !== undefined) return found;
+      if (child.exitCode !== null) break;
+    }
+    throw new Error(`holdfast ${args[0]} did not come to ${what}:\n${said}`);
+  };
+  return {
+    /** The line of the log with this message. */
+    says: (message, timeoutMs) =>
+      until(JSON.stringify(message), timeoutMs, () => said.split('\n').slice(0, -1).filter((text) => text.startsWith('{')).map((text) => JSON.parse(text)).find(({ msg }) => msg === message)),
+    file: (path, timeoutMs) => until(path, timeoutMs, () => (existsSync(path) ? readFileSync(path, 'utf8') : undefined)),
+    stop: async () => {
+      child.kill('SIGTERM');
+      await closed;
+    },
+  };
 }
 
 /** Runs a command of ours on a store and reads what it says as JSON. */
@@ -314,11 +342,12 @@ async function demo(work) {
 
   heading('A disk over NBD: qemu-img reads it from our server');
   await restoreAndCompare('qemu-img convert from serve-nbd', v3, target, (to) => throughNbd(store, third.snapshot, to, work));
-  for (const path of [v1, v2, v3]) rmSync(path);
+  for (const path of [v2, v3]) rmSync(path);
 
   const tools = { work, store: join(work, 'store-of-trees'), heading, say, check, rows, holdfast, run, mib, seconds };
   const tree = await trees({ ...tools, sources: SOURCES, bytes: SIZES.tree });
   await encryption({ ...tools, tree });
+  await server({ ...tools, image: v1, start, environment });
 }
 
 /** Runs `work` while a backup from standard input, half of which has been sent, holds the store; returns what the backup says. */
@@ -403,6 +432,7 @@ if (lacks.length > 0) {
 }
 const work = mkdtempSync(join(tmpdir(), 'holdfast-demo-'));
 environment.HOLDFAST_STATE_DIR = join(work, 'state');
+environment.HOLDFAST_REMOTES = join(work, 'remotes.json');
 /** Ends what still runs, waits for it, so that nothing is written any more, and removes the directory. */
 let leaving;
 function leave(code) {
@@ -423,7 +453,7 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
 }
 // The reader of our output went away, as `head` does.
 process.stdout.on('error', () => leave(1));
-console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt'));
+console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt, server'));
 say(`in ${work} (removed at the end)`);
 try {
   await demo(work);

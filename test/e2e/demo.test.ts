@@ -33,7 +33,7 @@ suite('scripts/demo.mjs --small', { skip: missing }, () => {
     const [code] = (await once(demo, 'close')) as [number];
     assert.equal(code, 0, output);
     const table = output.slice(output.indexOf('\nstep '));
-    assert.equal(table.match(/ identical$/gm)?.length, 10, output);
+    assert.equal(table.match(/ identical$/gm)?.length, 11, output);
     assert.match(table, /^backup of version 3, killed /m);
     assert.doesNotMatch(output, /FAILED|DIFFERENT/);
     assert.deepEqual(readdirSync(work), []);
