@@ -1,4 +1,5 @@
 // Composition root of the server: builds every part by hand, in the order in which they need each other, and takes them apart in reverse.
+import { existsSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
@@ -125,6 +126,8 @@ async function start(
   closing.push(() => sessions.close());
   clients.reserve(datastores.list().map(({ name }) => name));
   await datastores.openAll();
+  if (config.firstDatastore !== undefined && datastores.list().length === 0)
+    await makeFirst(datastores, config.firstDatastore, directory.path);
 
   const health = {
     phase: () => phase,
@@ -198,6 +201,12 @@ async function start(
       return stopped;
     },
   };
+}
+
+/** `/var/lib/holdfast-main` beside `/var/lib/holdfast`; one that is there already is taken. */
+async function makeFirst(datastores: Datastores, name: string, stateDirectory: string): Promise<void> {
+  const path = `${stateDirectory}-${name}`;
+  await datastores.create({ name, path, reuse: existsSync(path) });
 }
 
 /** The certificate that the administrator names, else the server's own. */

@@ -44,6 +44,7 @@ export interface ServerOptions {
   readonly key?: string | undefined;
   readonly drain?: string | undefined;
   readonly logLevel?: string | undefined;
+  readonly firstDatastore?: string | undefined;
 }
 
 export interface ServerConfig {
@@ -57,6 +58,8 @@ export interface ServerConfig {
   readonly drainMs: number;
   readonly logLevel: LogLevel;
   readonly taskHistory: { readonly maxAgeDays: number; readonly maxCount: number };
+  /** Name of a datastore that is made beside the state directory while there is none. */
+  readonly firstDatastore: string | undefined;
 }
 
 const USUAL = { listen: '127.0.0.1:8007', bulkPort: 8008, drainSeconds: 60, logLevel: 'info' } as const;
@@ -76,6 +79,7 @@ export function serverConfig(options: ServerOptions): ServerConfig {
     drainMs: 1000 * (wholeNumber('--drain', options.drain, 86_400) ?? file.drainSeconds ?? USUAL.drainSeconds),
     logLevel: logLevelOf(options.logLevel ?? file.logLevel ?? USUAL.logLevel),
     taskHistory: { maxAgeDays: days, maxCount: count },
+    firstDatastore: options.firstDatastore,
   };
 }
 

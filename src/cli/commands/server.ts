@@ -16,6 +16,7 @@ export function addServerCommand(program: Command): void {
     .option('--bulk-port <PORT>', 'the first port for data, 8008 by default; one for each datastore')
     .option('--certificate <FILE>', 'PEM, with --key; without it the server makes its own')
     .option('--key <FILE>', 'PEM; the key of --certificate')
+    .option('--first-datastore <NAME>', 'make a datastore beside the state directory while there is none')
     .option('--drain <SECONDS>', 'what running tasks get to end when the server is told to, 60 by default')
     .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
     .action(async (options: ServerOptions) => await run(options));
