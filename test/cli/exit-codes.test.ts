@@ -53,7 +53,11 @@ test('the manual names the limits as the sources have them', () => {
     ['agent/backup/change-map.ts', /MAX_FILE_BYTES = 512 \* 1024 \* 1024;/, '| 512 MiB |'],
     ['datastore/index/index-tables.ts', /MAX_ENTRIES = 1 << 27;/, '| 2^27 copies'],
     ['datastore/packs/pack-table.ts', /MAX_PACKS = 1 << 18;/, '| 262,144: '],
-    ['datastore/packs/write-buffers.ts', /LARGE_COUNT = 2;\s*const SMALL_COUNT = 14;/, '| 16 | `too-many`'],
+    [
+      'datastore/packs/write-buffers.ts',
+      /count: 2,.*\s.*count: 14,.*\s.*count: 240,/,
+      '| 256, two for each session | `too-many`',
+    ],
     ['datastore/sessions/session-files.ts', /UNFINISHED_LIFETIME_MS = 7 \* 24/, 'kept for 7 days of store clock'],
     ['agent/sources/image-server.ts', /START_TIMEOUT_MS = 30_000;/, '| 30 s; 64 connections |'],
     [

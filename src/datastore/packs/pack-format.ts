@@ -98,11 +98,26 @@ export class FrameCodec {
 
   /** Writes the header of a frame that will stand at `fileOffset`; its body of `bodyLength` bytes already follows in `frame`. */
   writeHeader(frame: Uint8Array, fileOffset: number, type: number, bodyLength: number, space: number): void {
-    const view = new DataView(frame.buffer, frame.byteOffset, FRAME_HEADER_BYTES);
+    this.#writeHeader(frame, fileOffset, { type, bodyLength, space }, this.#bodyEnd(frame, type, bodyLength));
+  }
+
+  /** Writes the header of a frame whose body, a record, lies elsewhere. */
+  writeRecordHeader(header: Uint8Array, fileOffset: number, record: Uint8Array, space: number): void {
+    const fields = { type: FrameType.record, bodyLength: record.length, space };
+    this.#writeHeader(header, fileOffset, fields, record.subarray(record.length - MAC_BYTES));
+  }
+
+  #writeHeader(
+    header: Uint8Array,
+    fileOffset: number,
+    { type, bodyLength, space }: Omit<Frame, 'tag'>,
+    bodyEnd: Uint8Array | undefined,
+  ): void {
+    const view = new DataView(header.buffer, header.byteOffset, FRAME_HEADER_BYTES);
     view.setUint32(0, bodyLength, true);
     view.setUint32(4, type, true);
     view.setUint32(8, space, true);
-    view.setUint32(12, this.#tag(fileOffset, frame, this.#bodyEnd(frame, type, bodyLength)), true);
+    view.setUint32(12, this.#tag(fileOffset, header, bodyEnd), true);
   }
 
   /** Whether header and the end of the body belong together, to this pack and to this place. `frame` holds both. */

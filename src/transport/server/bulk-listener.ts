@@ -64,6 +64,11 @@ export class BulkListener {
     return listener;
   }
 
+  /** How many connections each thread has. */
+  get connections(): readonly number[] {
+    return [...this.#counts];
+  }
+
   /** Connections from now on get this certificate. @throws when it cannot be used. */
   async secure(certificate: Certificate): Promise<void> {
     await this.#options.pool.all('bulk.secure', certificate);

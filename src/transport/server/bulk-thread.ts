@@ -55,10 +55,13 @@ export class BulkThread {
     this.#counts = new Int32Array(connections);
     this.#thread = thread;
     const options = { ...secure(certificate), handshakeTimeout: HANDSHAKE_MS, maxHeaderSize: HEADER_BYTES };
-    const server = createServer({ ...options, connectionsCheckingInterval: 2000 }, (request, response) => {
-      this.#answer(request, response);
-    });
-    server.headersTimeout = HEADER_MS;
+    const server = createServer(
+      { ...options, connectionsCheckingInterval: Math.min(2000, idleConnectionMs) },
+      (request, response) => {
+        this.#answer(request, response);
+      },
+    );
+    server.headersTimeout = Math.min(HEADER_MS, idleConnectionMs);
     server.requestTimeout = REQUEST_MS;
     server.keepAliveTimeout = server.timeout = idleConnectionMs;
     server.maxRequestsPerSocket = 0;

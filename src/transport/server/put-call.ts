@@ -34,6 +34,8 @@ export class PutCall {
   #resolve: (records: number) => void = () => {};
   #reject: (error: unknown) => void = () => {};
   #isOver = false;
+  #isWaiting = false;
+  #hasEnded = false;
 
   constructor(options: PutOptions) {
     this.#options = options;
@@ -48,7 +50,9 @@ export class PutCall {
     frames.reset();
     const take = (chunk: Buffer): void => this.#take(chunk);
     const end = (): void => this.#end();
-    const close = (): void => this.#fail(new HoldfastError('aborted', 'the client broke the call off'));
+    const close = (): void => {
+      if (!this.#hasEnded) this.#fail(new HoldfastError('aborted', 'the client broke the call off'));
+    };
     try {
       return await new Promise<number>((resolve, reject) => {
         this.#resolve = resolve;
@@ -76,12 +80,13 @@ export class PutCall {
 
   #work(): void {
     if (this.#isOver) return;
+    this.#isWaiting = false;
     const { request, frames } = this.#options;
     try {
       for (let record = this.#nextRecord(); record !== undefined; record = this.#nextRecord()) {
         this.#store(record);
         if (!this.#turn.isOver) continue;
-        request.pause();
+        this.#wait();
         this.#turn.next(() => this.#work());
         return;
       }
@@ -90,7 +95,14 @@ export class PutCall {
       return;
     }
     if (frames.largeBytes > 0) this.#waitForPlace(frames.largeBytes);
+    else if (this.#hasEnded) this.#finish();
     else if (request.isPaused()) request.resume();
+  }
+
+  /** Takes no more bytes. The end may be told all the same: before it the stream has given out all that it had. */
+  #wait(): void {
+    this.#isWaiting = true;
+    this.#options.request.pause();
   }
 
   #nextRecord(): Buffer | undefined {
@@ -114,10 +126,10 @@ export class PutCall {
   }
 
   #waitForPlace(bytes: number): void {
-    const { request, frames, large, session } = this.#options;
+    const { frames, large, session } = this.#options;
     // It stands already, and its record has not begun to be copied.
     if (this.#leaveLarge !== undefined) return;
-    request.pause();
+    this.#wait();
     this.#leaveLarge = large.take(session, () => {
       frames.allowLarge();
       const ms = LARGE_RECORD_MS + bytes / LARGE_RECORD_BYTES_PER_MS;
@@ -135,6 +147,11 @@ export class PutCall {
   }
 
   #end(): void {
+    this.#hasEnded = true;
+    if (!this.#isWaiting) this.#finish();
+  }
+
+  #finish(): void {
     if (!this.#options.frames.isWithin) this.#resolve(this.#records);
     else this.#fail(at(new HoldfastError('bad-argument', 'the body ends within a record'), this.#records, undefined));
   }

@@ -36,6 +36,8 @@ export interface SessionsOptions {
   readonly idleSeconds?: number;
   readonly maxSessions?: number;
   readonly maxSessionsOfUser?: number;
+  /** A session that no line leads to for so long makes way when its owner backs up the same group again. */
+  readonly abandonedSeconds?: number;
   /** Hears of sessions that did not end well on their own. */
   readonly report: (error: unknown) => void;
 }
@@ -43,7 +45,6 @@ export interface SessionsOptions {
 /** Each takes two write buffers in each thread, of 256 there are. */
 const MAX_SESSIONS = 120;
 const MAX_SESSIONS_OF_USER = 64;
-/** A session that no line leads to for so long makes way when its owner backs up the same group again. */
 const ABANDONED_SECONDS = 10;
 /** Records come finished; the level is of no use here. */
 const COMPRESSION_LEVEL = 1;
@@ -63,6 +64,7 @@ export class TransportSessions implements SessionCalls {
       idleSeconds: LIMITS.idleSeconds,
       maxSessions: MAX_SESSIONS,
       maxSessionsOfUser: MAX_SESSIONS_OF_USER,
+      abandonedSeconds: ABANDONED_SECONDS,
       ...options,
     };
     this.#timer = setInterval(() => this.#endIdle(), Math.min(15_000, this.#options.idleSeconds * 250));
@@ -209,7 +211,8 @@ export class TransportSessions implements SessionCalls {
       const { place, activity } = session;
       if (!session.isBackup || session.isDone || place.served !== served) continue;
       if (place.owner !== owner || place.ns !== ns || place.group !== group) continue;
-      if (!activity.isConnected && activity.idleSeconds(now) >= ABANDONED_SECONDS) await this.#end(session);
+      if (!activity.isConnected && activity.idleSeconds(now) >= this.#options.abandonedSeconds)
+        await this.#end(session);
     }
   }
 

@@ -9,6 +9,7 @@ import { PackState } from '../../../src/datastore/packs/pack-table.ts';
 import {
   type Appended,
   append,
+  appendFinished,
   footerOf,
   footerPlaces,
   makeBuffer,
@@ -27,50 +28,60 @@ test('records of all sizes, barriers anywhere: footer, scan and file agree, and 
     { weight: 1, arbitrary: fc.integer({ min: 40_000, max: 400_000 }) },
     { weight: 2, arbitrary: fc.constantFrom('barrier' as const, 'flush' as const) },
   );
-  const buffer = makeBuffer();
+  // With room for a record that overhangs, and without.
+  const buffers = [makeBuffer(), makeBuffer(65536, 0)];
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 25 }), fc.boolean(), (steps, sealed) => {
-      const writer = store.writer(buffer);
-      const open = store.openPath(writer);
-      const appended: Appended[] = [];
-      let durable = Buffer.alloc(0);
-      const assertPrefix = (path: string) => {
-        assert.ok(readFileSync(path).subarray(0, durable.length).equals(durable), 'a durable block was written again');
-      };
-      for (const each of steps) {
-        if (typeof each === 'number') {
-          const before = writer.end;
-          appended.push(append(writer, randomRecord(each), each % 3));
-          assert.equal(appended.at(-1)!.offset, before + 16);
-        } else {
-          writer[each]();
-          assert.ok(store.packs.writtenEnd(writer.pack) >= writer.end, `${each} left something in the buffer`);
-          if (each === 'flush') continue;
-          assert.ok(writer.isDurable);
-          assert.equal(writer.end % BLOCK_BYTES, 0);
-          assert.equal(store.packs.durableEnd(writer.pack), writer.end);
-          assertPrefix(open);
-          durable = readFileSync(open);
-          assert.deepEqual(scanFile(open), appended.map(placeOf));
+    fc.property(
+      fc.array(step, { maxLength: 25 }),
+      fc.boolean(),
+      fc.constantFrom(...buffers),
+      (steps, sealed, buffer) => {
+        const writer = store.writer(buffer);
+        const open = store.openPath(writer);
+        const appended: Appended[] = [];
+        let durable = Buffer.alloc(0);
+        const assertPrefix = (path: string) => {
+          assert.ok(
+            readFileSync(path).subarray(0, durable.length).equals(durable),
+            'a durable block was written again',
+          );
+        };
+        for (const each of steps) {
+          if (typeof each === 'number') {
+            const before = writer.end;
+            const put = each % 2 === 0 ? append : appendFinished;
+            appended.push(put(writer, randomRecord(each), each % 3));
+            assert.equal(appended.at(-1)!.offset, before + 16);
+          } else {
+            writer[each]();
+            assert.ok(store.packs.writtenEnd(writer.pack) >= writer.end, `${each} left something in the buffer`);
+            if (each === 'flush') continue;
+            assert.ok(writer.isDurable);
+            assert.equal(writer.end % BLOCK_BYTES, 0);
+            assert.equal(store.packs.durableEnd(writer.pack), writer.end);
+            assertPrefix(open);
+            durable = readFileSync(open);
+            assert.deepEqual(scanFile(open), appended.map(placeOf));
+          }
         }
-      }
-      if (!sealed) {
-        writer.close();
-        assertPrefix(open);
-        rmSync(open);
-        return;
-      }
-      writer.seal();
-      const path = store.sealedPath(writer);
-      assertPrefix(path);
-      assert.equal(store.packs.state(writer.pack), PackState.sealed);
-      assert.ok(store.packs.isWhollyDurable(writer.pack));
-      assert.equal(footerOf(path)!.fileLength, store.packs.durableEnd(writer.pack));
-      assert.deepEqual(footerPlaces(path), appended.map(placeOf));
-      assert.deepEqual(scanFile(path), appended.map(placeOf));
-      for (const record of appended) assert.ok(standsIn(path, record));
-      rmSync(path);
-    }),
+        if (!sealed) {
+          writer.close();
+          assertPrefix(open);
+          rmSync(open);
+          return;
+        }
+        writer.seal();
+        const path = store.sealedPath(writer);
+        assertPrefix(path);
+        assert.equal(store.packs.state(writer.pack), PackState.sealed);
+        assert.ok(store.packs.isWhollyDurable(writer.pack));
+        assert.equal(footerOf(path)!.fileLength, store.packs.durableEnd(writer.pack));
+        assert.deepEqual(footerPlaces(path), appended.map(placeOf));
+        assert.deepEqual(scanFile(path), appended.map(placeOf));
+        for (const record of appended) assert.ok(standsIn(path, record));
+        rmSync(path);
+      },
+    ),
     { numRuns: 25 },
   );
 });

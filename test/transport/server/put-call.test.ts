@@ -1,0 +1,87 @@
+// The call `put` beside its sink: the end of a body that comes while records of it still wait, turns, and what is taken when.
+import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
+import { PassThrough, Readable } from 'node:stream';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { FrameReader } from '../../../src/transport/server/frame-reader.ts';
+import { LargeRecords } from '../../../src/transport/server/large-records.ts';
+import { PutCall } from '../../../src/transport/server/put-call.ts';
+import { framed } from './rig.ts';
+
+const MAX = 16 << 20;
+
+/** A sink that takes its time. */
+function slowSink(ms: number) {
+  const stored: Buffer[] = [];
+  const putRecord = (record: Uint8Array): void => {
+    stored.push(Buffer.from(record));
+    for (const end = performance.now() + ms; performance.now() < end; );
+  };
+  return { stored, sink: { prepare: () => true, putRecord, markKnown: () => {} } };
+}
+
+function call(request: Readable, sink: ReturnType<typeof slowSink>['sink'], large = new LargeRecords(), session = 's') {
+  const frames = new FrameReader(MAX);
+  return new PutCall({ session, request: request as IncomingMessage, sink, frames, large, maxBytes: MAX }).run();
+}
+
+test('a body that has ended while its records wait for their turn is taken over to its last record', async () => {
+  const records = Array.from({ length: 7 }, (_, n) => Buffer.alloc(100, n));
+  const { stored, sink } = slowSink(5);
+  assert.equal(await call(Readable.from([framed(records)], { objectMode: false }), sink), 7);
+  assert.deepEqual(stored, records);
+});
+
+test('records of others come in between: a turn is short in time and in bytes', async () => {
+  for (const [bytes, ms] of [
+    [100, 5],
+    [700_000, 0],
+  ] as const) {
+    const { stored, sink } = slowSink(ms);
+    const running = call(Readable.from([framed(Array(8).fill(Buffer.alloc(bytes)))], { objectMode: false }), sink);
+    const seen = new Set<number>();
+    while (stored.length < 8) {
+      seen.add(stored.length);
+      await setImmediate();
+    }
+    assert.equal(await running, 8);
+    assert.ok(seen.size >= 4, `${[...seen]} of records of ${bytes} bytes`);
+  }
+});
+
+test('long records wait for a place, one of each session, in their order', async () => {
+  const large = new LargeRecords();
+  const entered: string[] = [];
+  const leave = ['a', 'a', 'b', 'c', 'd', 'e'].map((session) => large.take(session, () => entered.push(session)));
+  assert.deepEqual(entered, ['a', 'b', 'c', 'd']);
+  const body = framed([Buffer.alloc(10), Buffer.alloc(2 << 20, 1), Buffer.alloc(10)]);
+  const { stored, sink } = slowSink(0);
+  const running = call(Readable.from([body], { objectMode: false }), sink, large, 'f');
+  await setImmediate();
+  await setImmediate();
+  assert.equal(stored.length, 1);
+  leave[5]!();
+  leave[2]!();
+  leave[2]!();
+  leave[0]!();
+  assert.deepEqual(entered, ['a', 'b', 'c', 'd', 'a']);
+  assert.equal(await running, 3);
+  assert.equal(stored[1]?.length, 2 << 20);
+});
+
+test('a line that breaks ends the call, and gives up its place', async () => {
+  const large = new LargeRecords();
+  const { sink } = slowSink(0);
+  const request = new PassThrough();
+  const running = call(request, sink, large);
+  request.write(framed([Buffer.alloc(2 << 20)]).subarray(0, 1000));
+  await setImmediate();
+  request.destroy();
+  await assert.rejects(running, { code: 'aborted' });
+  let hasEntered = false;
+  large.take('s', () => {
+    hasEntered = true;
+  });
+  assert.ok(hasEntered);
+});
