@@ -43,6 +43,8 @@ const SLOW = [
   'test/datastore/verify/proofs.test.ts',
   'test/datastore/verify/tree-damage.test.ts',
   'test/datastore/verify/verify-store.test.ts',
+  'test/transport/client/remote-backup.test.ts',
+  'test/transport/client/remote-faults.test.ts',
 ];
 /** The only file of its folder, and slow: of it the fast run takes the tests whose names match. */
 const SAMPLED = {

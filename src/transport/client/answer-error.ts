@@ -69,7 +69,9 @@ export function isBrokenLine(error: unknown): boolean {
 
 /** What is no broken line and none of our errors: something else answered than a server of this protocol, or it is our bug. */
 export function lineError(error: unknown): unknown {
-  if (!/^(EPROTO$|ERR_SSL|HPE_|UND_ERR_)/.test(codeOf(error))) return error;
+  const isForeign = /^(EPROTO$|ERR_SSL|HPE_|UND_ERR_)/.test(codeOf(error));
+  // Its code is often missing.
+  if (!isForeign && (error as Error | null)?.name !== 'HTTPParserError') return error;
   return new HoldfastError(
     'protocol-failed',
     `what answered does not speak HTTP over TLS: ${(error as Error).message}`,

@@ -74,6 +74,8 @@ export class HubLink {
         if ('error' in answer) throw revive(answer.error);
         return answer.bytes;
       }
+      if (Atomics.load(this.#counters, Counter.closed) === 1)
+        throw new HoldfastError('aborted', 'the session at the server is closed');
       if (Date.now() > deadline)
         throw new HoldfastError('timed-out', 'the main thread gave no answer about the server; run again');
       Atomics.wait(this.#counters, Counter.answers, seen, LOOK_AGAIN_MS);

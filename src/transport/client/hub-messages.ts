@@ -20,7 +20,9 @@ export const Counter = {
   answers: 1,
   /** 1 when the session failed: whoever waits for room asks why. */
   failed: 2,
-  length: 3,
+  /** 1 when nobody answers any more. */
+  closed: 3,
+  length: 4,
 } as const;
 
 /** What a thread is told when it joins a session at a server; the port is transferred. */

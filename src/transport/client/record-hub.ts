@@ -21,6 +21,7 @@ export interface HubOptions<Opened extends OpenedAccess> {
   readonly keeper: SessionKeeper<Opened>;
   /** Makes a line to the bulk listener at an origin. */
   readonly openLine: (origin: string) => BulkLine;
+  /** How many; the first of several serves questions alone. */
   readonly lines: number;
   readonly limits: { readonly haveIds: number; readonly getIds: number; readonly putBytes: number };
   /** For how long a broken line is tried again. */
@@ -69,9 +70,10 @@ export class RecordHub<Opened extends OpenedAccess> {
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#stop.signal]);
     this.#slots = Array.from({ length: options.lines }, () => ({ line: undefined, origin: undefined }));
-    this.#running = this.#slots.map(async (slot) => {
+    this.#running = this.#slots.map(async (slot, place) => {
       try {
-        await this.#serve(slot);
+        // One line has no records to wait behind: a thread goes on while bodies of others are under way.
+        await this.#serve(slot, place > 0 || options.lines === 1);
       } catch (error) {
         this.#fail(error);
       }
@@ -99,6 +101,11 @@ export class RecordHub<Opened extends OpenedAccess> {
     );
   }
 
+  /** Bytes that threads handed over and the server has not answered. */
+  get bytesUnanswered(): number {
+    return this.#threads.reduce((sum, { counters }) => sum + Atomics.load(counters, Counter.unanswered), 0);
+  }
+
   /** Whether lines did something since the last call: then the session needs no other sign of life. */
   takeBusy(): boolean {
     const busy = this.#busySinceTick;
@@ -122,14 +129,17 @@ export class RecordHub<Opened extends OpenedAccess> {
     this.#fail(new HoldfastError('aborted', 'the session is closed'));
     this.#stop.abort();
     await Promise.all(this.#running);
-    for (const { port } of this.#threads) port.close();
+    for (const { port, counters } of this.#threads) {
+      // Calls that wait in a thread find it closed, instead of asking nobody.
+      Atomics.store(counters, Counter.closed, 1);
+      Atomics.add(counters, Counter.answers, 1);
+      Atomics.notify(counters, Counter.answers);
+      port.close();
+    }
     await Promise.all(this.#slots.map(async ({ line }) => await line?.close()));
   }
 
-  readonly #onAbort = (): void => {
-    const { reason } = this.#options.signal as { reason: unknown };
-    this.#fail(reason instanceof Error ? reason : new HoldfastError('aborted', 'stopped'));
-  };
+  readonly #onAbort = (): void => this.#fail(undefined);
 
   #receive(thread: number, message: ToHub): void {
     this.#collect([{ thread, message }]);
@@ -172,14 +182,15 @@ export class RecordHub<Opened extends OpenedAccess> {
     return false;
   }
 
-  async #serve(slot: Slot): Promise<void> {
+  async #serve(slot: Slot, takesRecords: boolean): Promise<void> {
     while (this.#failure === undefined) {
       const ask = this.#asks.shift();
       if (ask !== undefined) {
         await this.#answer(slot, ask);
         continue;
       }
-      const runs = this.#queue.take(Math.min(BODY_BYTES, this.#options.limits.putBytes));
+      const most = Math.min(BODY_BYTES, this.#options.limits.putBytes);
+      const runs = takesRecords ? this.#queue.take(most) : undefined;
       if (runs !== undefined) await this.#put(slot, runs);
       else await this.#change();
     }
@@ -190,9 +201,9 @@ export class RecordHub<Opened extends OpenedAccess> {
       const bytes = ask.method === 'have' ? await this.#have(slot, ask.ids) : await this.#get(slot, ask.ids);
       this.#reply(ask, { call: ask.call, bytes }, bytes);
     } catch (error) {
-      this.#refuse(ask, error);
       // Of a session whose server is gone, or lies, nothing can come any more.
-      throw error;
+      this.#fail(error);
+      this.#refuse(ask, this.#failure);
     }
   }
 
@@ -307,9 +318,10 @@ export class RecordHub<Opened extends OpenedAccess> {
 
   #fail(error: unknown): void {
     if (this.#failure !== undefined) return;
-    this.#failure = error;
+    // Calls that an abort ends say so in their own words, and may be first.
+    this.#failure = this.#options.signal.aborted ? abortReason(this.#options.signal) : error;
     this.#stop.abort();
-    for (const ask of [...this.#asks.splice(0), ...this.#early.splice(0)]) this.#refuse(ask, error);
+    for (const ask of [...this.#asks.splice(0), ...this.#early.splice(0)]) this.#refuse(ask, this.#failure);
     for (const { counters } of this.#threads) {
       Atomics.store(counters, Counter.failed, 1);
       Atomics.notify(counters, Counter.unanswered);
@@ -330,6 +342,10 @@ export class RecordHub<Opened extends OpenedAccess> {
     this.#wake = [];
     for (const each of wake) each();
   }
+}
+
+function abortReason({ reason }: AbortSignal): Error {
+  return reason instanceof HoldfastError ? reason : new HoldfastError('aborted', 'stopped', { cause: reason });
 }
 
 function isGone(error: unknown): boolean {

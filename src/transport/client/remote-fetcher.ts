@@ -29,20 +29,18 @@ export class RemoteFetcher {
     const most = Math.min(BATCH_IDS, this.#link.getIds);
     const ask = (first: number): number | undefined =>
       first < ids.length ? this.#link.ask('get', Buffer.concat(ids.slice(first, first + most))) : undefined;
-    let current = ask(0);
-    let next: number | undefined;
+    let next = ask(0);
     try {
-      for (let first = 0; current !== undefined; first += most) {
+      for (let first = 0; next !== undefined; first += most) {
+        const current = next;
         next = ask(first + most);
         const frames = this.#link.answer(current);
-        current = undefined;
         let place = first;
         for (const { record } of eachFrame(frames)) deliver(place++, record.length === 0 ? undefined : record);
-        current = next;
-        next = undefined;
       }
     } finally {
-      for (const call of [current, next]) if (call !== undefined) this.#link.forget(call);
+      // Whoever stops in the middle leaves a question behind.
+      if (next !== undefined) this.#link.forget(next);
     }
   }
 

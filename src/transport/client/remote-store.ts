@@ -16,7 +16,7 @@ import type { RepositoryAddress } from './repository-address.ts';
 import { type GroupPlace, type OpenAnswer, SessionCalls, type SnapshotRow } from './session-calls.ts';
 import { TrustedLines, type WireCounters } from './trusted-line.ts';
 
-const DEFAULT_LINES = 3;
+const DEFAULT_LINES = 4;
 const DEFAULT_PATIENCE_MS = 10 * 60_000;
 /** A command that only asks does not wait for a server for minutes. */
 const ASK_PATIENCE_MS = 0;

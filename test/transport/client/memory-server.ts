@@ -34,6 +34,8 @@ export interface Behaviour {
   delayMs: number;
   /** An error instead of any bulk answer. */
   refuse: ((call: BulkCall) => HoldfastError | undefined) | undefined;
+  /** Before a commit is made. */
+  onCommit: () => void;
   /** Before a commit is answered, after it was made. */
   onCommitted: (request: IncomingMessage) => void;
 }
@@ -56,6 +58,7 @@ export class MemoryServer {
     lie: (_, answer) => answer,
     delayMs: 0,
     refuse: undefined,
+    onCommit: () => {},
     onCommitted: () => {},
   };
   readonly fingerprint: string;
@@ -63,7 +66,13 @@ export class MemoryServer {
   readonly #bulk: Server;
   readonly #sockets = new Set<Socket>();
   limits = { 'have-ids': 4096, 'get-ids': 1024, 'put-bytes': 64 << 20, 'record-bytes': 17 << 20, 'idle-seconds': 900 };
+  /** Lines that were cut on purpose. */
+  cuts = 0;
+  /** Told instead of the port of the bulk listener. */
+  announcedBulkPort: number | undefined;
   #start = 1;
+  /** Plain bytes that came, of all connections. */
+  bytesOfAll = 0;
   /** Plain bytes of both directions over the bulk listener, heads included; without those of lines that are still open. */
   #bulkBytes = 0;
 
@@ -80,6 +89,9 @@ export class MemoryServer {
       server.on('secureConnection', (socket) => {
         this.#sockets.add(socket);
         socket.on('error', () => undefined);
+        socket.on('data', (data: Buffer) => {
+          this.bytesOfAll += data.length;
+        });
         socket.once('close', () => {
           this.#sockets.delete(socket);
           if (server === this.#bulk) this.#bulkBytes += socket.bytesRead + socket.bytesWritten;
@@ -168,6 +180,7 @@ export class MemoryServer {
     const session = this.#session(id);
     if (commit !== undefined) {
       const { client, time } = body as unknown as { client: ClientPart; time?: number };
+      this.behaviour.onCommit();
       const manifest = this.store.commit(session, client, time);
       this.behaviour.onCommitted(request);
       return { manifest, warnings: [] };
@@ -191,7 +204,7 @@ export class MemoryServer {
     const common = (session: StoredSession) => ({
       session: session.id,
       token: session.token,
-      'bulk-port': this.bulkPort,
+      'bulk-port': this.announcedBulkPort ?? this.bulkPort,
       'server-start': this.#start,
       'store-id': this.store.id,
       space: session.space,
@@ -232,7 +245,10 @@ export class MemoryServer {
       const failure = this.behaviour.refuse?.(call);
       if (failure !== undefined) throw failure;
       const answer = this.behaviour.lie(call, await this.#bulk1(session, call, request));
-      if (this.behaviour.cutAnswer(call)) request.socket.destroy();
+      if (this.behaviour.cutAnswer(call)) {
+        this.cuts++;
+        request.socket.destroy();
+      }
       response.setHeader('content-length', answer.length);
       response.end(answer);
     } catch (error) {
@@ -251,6 +267,7 @@ export class MemoryServer {
         this.behaviour.cutAfterBytes -= part.length;
         if (this.behaviour.cutAfterBytes <= 0) {
           this.behaviour.cutAfterBytes = undefined;
+          this.cuts++;
           request.socket.destroy();
           throw new Error('cut');
         }

@@ -1,11 +1,12 @@
 // Backup and restore of images and trees over the wire, with the real worker program, against a server in memory.
 import assert from 'node:assert/strict';
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { type ArchiveSpec, type BackupRequest, runBackup } from '../../../src/agent/backup/run-backup.ts';
 import { runRestore } from '../../../src/agent/restore/run-restore.ts';
+import { runRestoreTree } from '../../../src/agent/tree/restore/restore-tree.ts';
 import { deriveDataKey } from '../../../src/chunker/data-key.ts';
 import type { StoredObject } from '../../../src/chunker/object.ts';
 import type { Manifest } from '../../../src/schema/manifest.ts';
@@ -13,6 +14,7 @@ import type { RemoteStore } from '../../../src/transport/client/remote-store.ts'
 import { HoldfastError } from '../../../src/util/errors.ts';
 import type { WorkerPool } from '../../../src/util/worker-pool.ts';
 import { scratch } from '../../agent/nbd/servers.ts';
+import { seenTree } from '../../agent/tree/seen-tree.ts';
 import { frame } from './memory-server.ts';
 import { connect, startServer, startThreads } from './remote-rig.ts';
 
@@ -65,6 +67,7 @@ async function restoreImage(
   pool: WorkerPool,
   manifest: Manifest,
   key = undefined as typeof KEY | undefined,
+  zeroLost = false,
 ): Promise<Buffer> {
   const reader = await store.openReader(pool, GROUP, [manifest.server.time], key);
   const target = join(scratch(t), 'restored');
@@ -75,7 +78,7 @@ async function restoreImage(
     space,
     target,
     overwrite: false,
-    zeroLost: false,
+    zeroLost,
     signal: new AbortController().signal,
     onProgress: () => {},
   };
@@ -151,6 +154,30 @@ test('a chunk that the base has lost is sent again', async (t) => {
   assert.deepEqual(await restoreImage(t, store, pool, committed.manifest), content);
 });
 
+test('what turns out bad at the commit is sent again, and the commit repeated', async (t) => {
+  const server = await startServer(t);
+  const store = connect(t, server);
+  const pool = startThreads(t);
+  const disk = join(scratch(t), 'disk0.img');
+  const content = noise(5 * MIB, 11);
+  writeFileSync(disk, content);
+  const archives: ArchiveSpec[] = [{ name: 'disk0.img', kind: 'image', path: disk }];
+  await backup(store, pool, archives);
+  const [lost] = server.of('put')[0].taken;
+  server.behaviour.onCommit = () => {
+    if (server.store.quarantined.size > 0) return;
+    server.store.quarantined.add(lost);
+    server.behaviour.onCommit = () => {};
+    const data = { ranges: [{ archive: 'disk0.img', offset: 0, length: 65536 }] };
+    throw new HoldfastError('object-damaged', 'a reused chunk turned out damaged', { data });
+  };
+  const warnings: string[] = [];
+  const { committed } = await backup(store, pool, archives, { warn: (message) => void warnings.push(message) });
+  assert.match(warnings.join(), /read in full/);
+  assert.ok(!server.store.quarantined.has(lost), 'it was sent again');
+  assert.deepEqual(await restoreImage(t, store, pool, committed.manifest), content);
+});
+
 test('a tree goes to the server; the next time only what changed does', async (t) => {
   const server = await startServer(t);
   const store = connect(t, server);
@@ -169,7 +196,41 @@ test('a tree goes to the server; the next time only what changed does', async (t
   const second = await backup(store, pool, archives);
   assert.ok(second.statistics.objectsNew >= 4 && second.statistics.objectsNew <= 6, `${second.statistics.objectsNew}`);
   assert.ok(server.bulkBytes - before < 64 * 1024, `${server.bulkBytes - before} bytes`);
-  assert.equal(readdirSync(join(top, 'a/b')).length, 62);
+  const { manifest } = second.committed;
+  const reader = await store.openReader(pool, GROUP, [manifest.server.time], undefined);
+  const target = join(scratch(t), 'restored');
+  const request = {
+    archive: manifest.client.archives[0],
+    space: manifest.server.space,
+    target,
+    rules: { existing: 'refuse' as const, devices: false, zeroLost: false },
+    selection: undefined,
+    signal: new AbortController().signal,
+    onProgress: () => {},
+  };
+  await runRestoreTree(request, pool, (id) => pool.call<StoredObject>(0, 'store.read', { space: request.space, id }));
+  await reader.close();
+  const seen = seenTree(target);
+  assert.equal(Object.keys(seen).length, 67);
+  assert.deepEqual(seen, seenTree(top));
+});
+
+test('a server that began anew ends a restore: what it no longer gives is not taken for lost', async (t) => {
+  const server = await startServer(t);
+  const store = connect(t, server, { lines: 1 });
+  const pool = startThreads(t, 1);
+  const disk = join(scratch(t), 'disk0.img');
+  writeFileSync(disk, noise(40 * MIB, 6));
+  const { committed } = await backup(store, pool, [{ name: 'disk0.img', kind: 'image', path: disk }]);
+  let gets = 0;
+  server.behaviour.lie = (_, answer) => {
+    if (++gets === 4) server.restart();
+    return answer;
+  };
+  await assert.rejects(
+    () => restoreImage(t, store, pool, committed.manifest, undefined, true),
+    (error: unknown) => error instanceof HoldfastError && error.code === 'session-gone',
+  );
 });
 
 test('a server that gives wrong bytes ends a restore with an error', async (t) => {
