@@ -90,7 +90,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
   app.server.maxConnections = LISTENER_LIMITS.connections;
 
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) => {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
     done(null, body);
   });
 
@@ -142,6 +142,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
       app.route({
         method: method.method,
         url: `/api2/${format}${url}`,
+        bodyLimit: method.maxBodyBytes ?? MAX_BODY_BYTES,
         onRequest: (request) => admit(request, method),
         handler: (request, reply) => handle(request, reply, method),
       });

@@ -10,6 +10,8 @@ import { BackupTime, Nothing, OfGroup, StoreName } from '../../parameters.ts';
 
 const PATH = '/admin/datastore/{store}/sessions';
 const MAX_READ_AT_ONCE = 16;
+/** A manifest of 1,024 archives, each with the warnings that it may have, and room. */
+const MAX_COMMIT_BYTES = 16 * 1024 * 1024;
 const SessionId = Type.String({ pattern: '^[0-9a-f]{32}$', description: 'A session.' });
 const Fingerprint = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Of the encryption key.' });
 const Answer = Type.Record(Type.String(), Type.Unknown());
@@ -85,6 +87,7 @@ export const SESSION_METHODS = [
       client: ClientPart,
       time: Type.Optional(BackupTime),
     }),
+    maxBodyBytes: MAX_COMMIT_BYTES,
     returns: Answer,
     handler: async (call, { store, session, client, time }) => {
       const open = await openOwnStore(call, store);
