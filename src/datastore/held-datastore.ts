@@ -142,7 +142,7 @@ export class HeldDatastore {
 
   /** Changes of groups and namespaces. */
   get keeping(): GroupKeeping {
-    const isOpen = (ns: Namespace, group: GroupName): boolean =>
+    const isOpen = (ns: Namespace, group: GroupName | undefined): boolean =>
       [...this.#openSessions.values()].some((session) => session.isOf(ns, group));
     return new GroupKeeping(this.#layout, this.#groups, this.#context.rootTurn, isOpen);
   }

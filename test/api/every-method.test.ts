@@ -67,7 +67,7 @@ test('the OpenAPI document has every method, each parameter once, and can be rea
         {
           operationId: string;
           description: string;
-          parameters: { name: string; in: string }[];
+          parameters: { name: string; in: string; required: boolean }[];
           requestBody?: { content: Record<string, { schema: { properties: object } }> };
           responses: object;
         }
@@ -89,6 +89,11 @@ test('the OpenAPI document has every method, each parameter once, and can be rea
       operation.parameters.filter((each) => each.in === 'path').map(({ name }) => name),
       pathParameters(path),
     );
+    for (const { name, required } of operation.parameters) {
+      const hasDefault = 'default' in ((parameters as TObject).properties[name] as object);
+      const isRequired = ((parameters as TObject).required ?? []).includes(name);
+      assert.equal(required, isRequired && !hasDefault, `${method} ${path} ${name}`);
+    }
     assert.ok('200' in operation.responses && 'default' in operation.responses);
   }
   const rig = new ApiRig();

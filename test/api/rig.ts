@@ -89,7 +89,7 @@ export class ApiRig {
   readonly app: FastifyInstance;
   readonly #removals: (() => Promise<void>)[] = [];
 
-  constructor() {
+  constructor(delays = { unauthorizedMs: 0, forbiddenMs: 0 }) {
     const services: ApiServices = {
       authenticator: new FakeAuthenticator(this.access),
       access: this.access,
@@ -106,7 +106,7 @@ export class ApiRig {
       clock: () => Date.now(),
     };
     this.app = createApi(services, {
-      delays: { unauthorizedMs: 0, forbiddenMs: 0 },
+      delays,
       onBug: (error) => this.bugs.push(error),
     });
   }

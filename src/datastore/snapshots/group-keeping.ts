@@ -13,14 +13,16 @@ export interface GroupChange {
   readonly notes?: string;
 }
 
+/** Whether a session of a group is open, or of any group of a namespace. */
+type SessionQuestion = (ns: Namespace, group: GroupName | undefined) => boolean;
+
 export class GroupKeeping {
   readonly #layout: Layout;
   readonly #groups: GroupStore;
   readonly #turn: Turn;
-  readonly #isOpen: (ns: Namespace, group: GroupName) => boolean;
+  readonly #isOpen: SessionQuestion;
 
-  /** `isOpen` says whether a session of a group is open. */
-  constructor(layout: Layout, groups: GroupStore, turn: Turn, isOpen: (ns: Namespace, group: GroupName) => boolean) {
+  constructor(layout: Layout, groups: GroupStore, turn: Turn, isOpen: SessionQuestion) {
     this.#layout = layout;
     this.#groups = groups;
     this.#turn = turn;
@@ -74,8 +76,8 @@ export class GroupKeeping {
     await this.#inTurn('removing namespaces', async () => {
       if ((await this.#groups.namespaces(ns)).length > 1)
         throw new HoldfastError('exists', `there are namespaces below ${ns}; remove them first`);
+      this.#requireIdle(ns, undefined);
       for (const group of await this.#groups.groups(ns)) {
-        this.#requireIdle(ns, group);
         if ((await this.#groups.times(ns, group)).length > 0)
           throw new HoldfastError('exists', `namespace ${ns} has snapshots of ${group}; forget them first`);
       }
@@ -94,8 +96,9 @@ export class GroupKeeping {
     return state;
   }
 
-  #requireIdle(ns: Namespace, group: GroupName): void {
-    if (this.#isOpen(ns, group))
-      throw new HoldfastError('datastore-locked', `a backup of ${group} is running; wait for its end`);
+  #requireIdle(ns: Namespace, group: GroupName | undefined): void {
+    if (!this.#isOpen(ns, group)) return;
+    const what = group === undefined ? `into namespace ${ns}` : `of ${group}`;
+    throw new HoldfastError('datastore-locked', `a backup ${what} is running; wait for its end`);
   }
 }
