@@ -1,7 +1,8 @@
 // Routes of a real datastore: what lists show, what each change does, and what the words of refusals are.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { commitImage, type OpenStore } from '../support/store.ts';
+import type { ObjectId } from '../../src/chunker/object.ts';
+import { clientPart, commitImage, type OpenStore } from '../support/store.ts';
 import { ApiRig } from './rig.ts';
 
 const ROOT = 'root@pam';
@@ -268,21 +269,26 @@ test('sessions go to the transport with the owner of the group, and their errors
   const accept = { headers: { accept: 'application/vnd.holdfast.error+json' } };
   const opened = await rig.call('berta@pbs', 'POST', `${STORE}/sessions`, { ...where, kind: 'backup' });
   assert.deepEqual(opened.json.data, { session: 'ab'.repeat(16), token: 'secret' });
-  const { argument, authId } = rig.sessions.asked.at(-1) ?? {};
-  assert.deepEqual(
-    [authId, argument],
-    ['berta@pbs', { kind: 'backup', ns: '', group: 'ct/abc', owner: 'berta@pbs', fingerprint: undefined, times: [] }],
-  );
+  const { argument, caller } = rig.sessions.asked.at(-1) ?? {};
+  assert.deepEqual(caller, { authId: 'berta@pbs', ownGroupsOnly: false });
+  assert.deepEqual(argument, { kind: 'backup', ...where });
   const foreign = await rig.call('anna@pbs', 'POST', `${STORE}/sessions`, { ...where, kind: 'backup' }, accept);
   assert.deepEqual([foreign.status, foreign.json.code], [403, 'not-owner']);
   const [time = 0] = await times('ct/abc');
   const read = { ...where, kind: 'read', 'backup-times': [time] };
   assert.equal((await rig.call('berta@pbs', 'POST', `${STORE}/sessions`, read)).status, 200);
+  assert.deepEqual(rig.sessions.asked.at(-1)?.caller, { authId: 'berta@pbs', ownGroupsOnly: true });
   const hidden = await rig.call('anna@pbs', 'POST', `${STORE}/sessions`, read, accept);
   assert.deepEqual([hidden.status, hidden.json.code], [404, 'not-found']);
   const session = `${STORE}/sessions/${'ab'.repeat(16)}`;
-  const client = { backup: 'ct/abc' };
-  assert.equal((await rig.call('berta@pbs', 'POST', `${session}/commit`, { client })).status, 400);
+  const good = { client: clientPart(Buffer.alloc(32) as Uint8Array as ObjectId, 1, 'ct/abc') };
+  const damaged = await rig.call('berta@pbs', 'POST', `${session}/commit`, good, accept);
+  assert.deepEqual([damaged.status, damaged.json.code], [400, 'object-damaged']);
+  assert.deepEqual(damaged.json.data, { ranges: [{ archive: 'a.img', offset: 0, length: 1 }] });
+  assert.equal(
+    (await rig.call('berta@pbs', 'POST', `${session}/commit`, { client: { backup: 'ct/abc' } })).status,
+    400,
+  );
   assert.equal((await rig.call('berta@pbs', 'DELETE', session)).status, 200);
   assert.equal(rig.sessions.asked.at(-1)?.method, 'end');
 });

@@ -95,7 +95,10 @@ test('a namespace with a backup or a snapshot in it stays; without them it goes,
 
 test('maintenance forbids all of it', async () => {
   await commitImage(open, ['a']);
-  await changeLimits(open.store.layout, (limits) => ({ ...limits, maintenance: { mode: 'read-only', message: '' } }));
+  await changeLimits(open.store.keeping.layout, (limits) => ({
+    ...limits,
+    maintenance: { mode: 'read-only', message: '' },
+  }));
   const { keeping } = open.store;
   for (const change of [
     () => keeping.changeGroup(ROOT, group, { notes: 'x' }),
