@@ -52,6 +52,8 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
   readonly parameters: Parameters;
   /** Of `data`. */
   readonly returns: Returns;
+  /** Most bytes of a body, where the usual 512 KiB are too few. */
+  readonly maxBodyBytes?: number;
   handler(call: Call, parameters: Static<Parameters>): Promise<Static<Returns>> | Static<Returns>;
 }
 

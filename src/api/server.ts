@@ -64,7 +64,6 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     if (request.raw.complete === false || request.raw.destroyed) reply.header('connection', 'close');
     const wantsCodes = request.headers.accept?.includes(CODED_ERRORS) ?? false;
     await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted }, failure, error);
-    return reply;
   };
 
   const common = {
@@ -90,7 +89,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
   app.server.maxConnections = LISTENER_LIMITS.connections;
 
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: MAX_BODY_BYTES }, (_request, body, done) => {
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => {
     done(null, body);
   });
 
@@ -109,7 +108,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     origins.set(request, { identity: isForAll ? undefined : await identify(services, request), startedMs });
   };
 
-  const handle = async (request: FastifyRequest, reply: FastifyReply, method: AnyMethod): Promise<FastifyReply> => {
+  const handle = async (request: FastifyRequest, reply: FastifyReply, method: AnyMethod): Promise<void> => {
     try {
       const identity = origins.get(request)?.identity;
       const parameters = readParameters(method.parameters, pathValues(request, method), [
@@ -125,14 +124,17 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
         address: request.ip,
         signal: goneSignal(reply),
         onlyOwn,
-        attach: (name, value) => beside.set(name, value),
-        header: (name, value) => reply.header(name, value),
+        attach: (name, value) => {
+          beside.set(name, value);
+        },
+        header: (name, value) => {
+          reply.header(name, value);
+        },
       };
       const data: unknown = await method.handler(call, parameters);
       await sendData(reply, formatOf(request.url), data, beside);
-      return reply;
     } catch (error) {
-      return await fail(request, reply, error, true);
+      await fail(request, reply, error, true);
     }
   };
 
@@ -142,7 +144,10 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
       app.route({
         method: method.method,
         url: `/api2/${format}${url}`,
-        onRequest: (request) => admit(request, method),
+        bodyLimit: method.maxBodyBytes ?? MAX_BODY_BYTES,
+        onRequest: (request, _reply, done) => {
+          admit(request, method).then(() => done(), done);
+        },
         handler: (request, reply) => handle(request, reply, method),
       });
     }
@@ -152,7 +157,6 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
   for (const url of ['/api2/openapi.json', '/api2/json/openapi.json']) {
     app.get(url, async (_request, reply) => {
       await reply.type('application/json;charset=UTF-8').send(description);
-      return reply;
     });
   }
 
@@ -162,7 +166,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
       const [path = ''] = request.url.split('?', 1);
       throw new ApiError(404, 'not-found', `Path '${path.slice(0, MAX_PATH_BYTES)}' not found.`);
     } catch (error) {
-      return await fail(request, reply, error, failureOf(error).status === 404);
+      await fail(request, reply, error, failureOf(error).status === 404);
     }
   });
   // What Fastify refuses itself: a body over the limit, or one that is shorter than it says.
@@ -170,7 +174,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     const { code } = error as { code?: string };
     const isTooLarge = code === 'FST_ERR_CTP_BODY_TOO_LARGE';
     const why = isTooLarge ? new ApiError(400, 'too-large', 'Request body too large') : error;
-    return await fail(request, reply, why, !isUnauthenticated(error));
+    await fail(request, reply, why, !isUnauthenticated(error));
   });
   return app;
 }

@@ -1,8 +1,6 @@
 // What the API needs of the rest of the server: interfaces beside their consumer, so that a fake of each is a few lines.
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { AuthId, UserId } from '../schema/auth-id.ts';
-import type { ClientPart, Manifest } from '../schema/manifest.ts';
-import type { GroupName, Namespace } from '../schema/names.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 
 export type { Privilege } from '../auth/privileges.ts';
@@ -320,30 +318,18 @@ export interface Datastores {
   remove(name: string, options: { readonly destroyData: boolean; readonly signal: AbortSignal }): Promise<void>;
 }
 
-export interface SessionOpening {
-  readonly kind: 'backup' | 'read';
-  readonly ns: Namespace;
-  readonly group: GroupName;
-  /** Owner of the group, or who becomes it. */
-  readonly owner: AuthId;
-  readonly fingerprint: string | undefined;
-  /** Snapshots to read, Unix seconds. */
-  readonly times: readonly number[];
+/** Who opens or uses a session. */
+export interface SessionCaller {
+  readonly authId: AuthId;
+  /** Only groups of their own may be read. */
+  readonly ownGroupsOnly: boolean;
 }
 
-/** Sessions of the object protocol; docs/protocol.md, section 1, has what they answer. */
+/** Sessions of the object protocol; docs/protocol.md, section 1, has what they take and answer. */
 export interface SessionCalls {
-  open(store: OpenDatastore, identity: Identity, request: SessionOpening): Promise<Readonly<Record<string, unknown>>>;
+  open(store: string, caller: SessionCaller, body: unknown): Promise<object>;
   /** The calls below throw `session-gone` for one that is not there, or is not the caller's. */
-  describe(store: OpenDatastore, identity: Identity, session: string): Promise<Readonly<Record<string, unknown>>>;
-  commit(
-    store: OpenDatastore,
-    identity: Identity,
-    session: string,
-    request: { readonly client: ClientPart; readonly time: number | undefined },
-    signal: AbortSignal,
-  ): Promise<{ readonly manifest: Manifest; readonly warnings: readonly string[] }>;
-  end(store: OpenDatastore, identity: Identity, session: string): Promise<void>;
-  /** Sessions that are open. */
-  activity(store: OpenDatastore): { readonly read: number; readonly write: number };
+  describe(store: string, caller: SessionCaller, session: string): Promise<object>;
+  commit(store: string, caller: SessionCaller, session: string, body: unknown): Promise<object>;
+  end(store: string, caller: SessionCaller, session: string): Promise<void>;
 }

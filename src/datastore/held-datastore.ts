@@ -135,20 +135,9 @@ export class HeldDatastore {
     return this.#groups;
   }
 
-  get layout(): Layout {
-    return this.#layout;
-  }
-
-  /** Milliseconds of the store clock. */
-  get clockMs(): number {
-    return this.#clock.elapsedMs;
-  }
-
-  /** Changes of groups and namespaces. */
+  /** What is done to groups and namespaces, beside their snapshots. */
   get keeping(): GroupKeeping {
-    const isOpen = (ns: Namespace, group: GroupName): boolean =>
-      [...this.#openSessions.values()].some((session) => session.isOf(ns, group));
-    return new GroupKeeping(this.#layout, this.#groups, this.#context.rootTurn, isOpen);
+    return new GroupKeeping({ ...this.#context, clock: this.#clock, sessions: this.#openSessions });
   }
 
   get index(): ObjectIndex {

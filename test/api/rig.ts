@@ -2,7 +2,14 @@
 import { existsSync } from 'node:fs';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { createApi } from '../../src/api/server.ts';
-import type { ApiServices, DatastoreEntry, Datastores, OpenDatastore, SessionCalls } from '../../src/api/services.ts';
+import type {
+  ApiServices,
+  DatastoreEntry,
+  Datastores,
+  OpenDatastore,
+  SessionCaller,
+  SessionCalls,
+} from '../../src/api/services.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { Layout } from '../../src/datastore/layout.ts';
 import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
@@ -22,7 +29,7 @@ export class FakeDatastores implements Datastores {
   async get(name: string): Promise<OpenDatastore> {
     const open = this.open.get(name);
     if (open === undefined) throw new HoldfastError('not-found', `there is no datastore ${name}`);
-    await requireOnline(open.store.layout);
+    await requireOnline(open.store.keeping.layout);
     return { name, store: open.store, pool: open.pool };
   }
   async create({
@@ -48,27 +55,23 @@ export class FakeDatastores implements Datastores {
 
 /** Sessions that remember what they were asked for. */
 export class FakeSessions implements SessionCalls {
-  readonly asked: { method: string; authId: string; argument: unknown }[] = [];
+  readonly asked: { method: string; caller: SessionCaller; argument: unknown }[] = [];
 
-  async open(_store: OpenDatastore, { authId }: { authId: string }, request: object) {
-    this.asked.push({ method: 'open', authId, argument: request });
+  async open(_store: string, caller: SessionCaller, body: unknown) {
+    this.asked.push({ method: 'open', caller, argument: body });
     return { session: 'ab'.repeat(16), token: 'secret' };
   }
-  async describe(_store: OpenDatastore, { authId }: { authId: string }, session: string) {
-    this.asked.push({ method: 'describe', authId, argument: session });
+  async describe(_store: string, caller: SessionCaller, session: string) {
+    this.asked.push({ method: 'describe', caller, argument: session });
     return { session };
   }
-  async commit(_store: OpenDatastore, { authId }: { authId: string }, session: string): Promise<never> {
-    this.asked.push({ method: 'commit', authId, argument: session });
-    throw new HoldfastError('object-damaged', 'put these again', {
-      data: { ranges: [{ archive: 'a.img', offset: 0, length: 1 }] },
-    });
+  async commit(_store: string, caller: SessionCaller, session: string): Promise<never> {
+    this.asked.push({ method: 'commit', caller, argument: session });
+    const ranges = [{ archive: 'a.img', offset: 0, length: 1 }];
+    throw new HoldfastError('object-damaged', 'put these again', { data: { ranges } });
   }
-  async end(_store: OpenDatastore, { authId }: { authId: string }, session: string) {
-    this.asked.push({ method: 'end', authId, argument: session });
-  }
-  activity() {
-    return { read: 1, write: 0 };
+  async end(_store: string, caller: SessionCaller, session: string) {
+    this.asked.push({ method: 'end', caller, argument: session });
   }
 }
 
@@ -89,7 +92,7 @@ export class ApiRig {
   readonly app: FastifyInstance;
   readonly #removals: (() => Promise<void>)[] = [];
 
-  constructor() {
+  constructor(delays = { unauthorizedMs: 0, forbiddenMs: 0 }) {
     const services: ApiServices = {
       authenticator: new FakeAuthenticator(this.access),
       access: this.access,
@@ -106,7 +109,7 @@ export class ApiRig {
       clock: () => Date.now(),
     };
     this.app = createApi(services, {
-      delays: { unauthorizedMs: 0, forbiddenMs: 0 },
+      delays,
       onBug: (error) => this.bugs.push(error),
     });
   }

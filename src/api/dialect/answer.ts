@@ -37,13 +37,14 @@ export async function sendFailure(
   failure: Failure,
   error: unknown,
 ): Promise<void> {
-  if (failure.status === 401) reply.header('set-cookie', EXPIRED_COOKIE);
+  const isEnveloped = format === 'extjs' && isRouted && !wantsCodes;
+  if (failure.status === 401 && !isEnveloped) reply.header('set-cookie', EXPIRED_COOKIE);
   if (wantsCodes) {
     const { code, text: message, data } = failure;
     await reply.code(codedStatus(failure, error)).type(CODED_ERRORS).send(JSON.stringify({ code, message, data }));
     return;
   }
-  if (format === 'extjs' && isRouted) {
+  if (isEnveloped) {
     const isParameters = Object.keys(failure.errors).length > 0;
     const message = isParameters ? 'parameter verification errors' : failure.text;
     const body = { success: false, status: failure.status, message, errors: failure.errors };

@@ -38,7 +38,9 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
   const inPath = new Set(pathParameters(method.path));
   const schema = method.parameters as TObject;
   const rest = Object.entries(schema.properties as Record<string, TSchema>).filter(([name]) => !inPath.has(name));
-  const required = new Set(schema.required ?? []);
+  // One with a default is always there for the handler, and need not be given.
+  const hasDefault = (name: string): boolean => 'default' in (schema.properties[name] as object);
+  const required = new Set((schema.required ?? []).filter((name) => !hasDefault(name)));
   const isInQuery = method.method === 'GET' || method.method === 'DELETE';
   const parameter = ([name, each]: [string, TSchema], place: string) => {
     const { description, ...itself } = each as TSchema & { description?: string };

@@ -146,9 +146,9 @@ export class BackupSession {
     return session;
   }
 
-  /** Whether it is to make a snapshot of this group. */
-  isOf(ns: Namespace, group: GroupName): boolean {
-    return this.#record.ns === ns && this.#record.group === group;
+  /** Whether it is to make a snapshot of this group, or in this namespace of any group. */
+  isOf(ns: Namespace, group: GroupName | undefined): boolean {
+    return this.#record.ns === ns && (group === undefined || this.#record.group === group);
   }
 
   /** Objects of earlier, unfinished sessions that this one continues from. */

@@ -13,18 +13,35 @@ export interface GroupChange {
   readonly notes?: string;
 }
 
-export class GroupKeeping {
-  readonly #layout: Layout;
-  readonly #groups: GroupStore;
-  readonly #turn: Turn;
-  readonly #isOpen: (ns: Namespace, group: GroupName) => boolean;
+export interface KeepingContext {
+  readonly layout: Layout;
+  readonly groups: GroupStore;
+  readonly rootTurn: Turn;
+  readonly clock: { readonly elapsedMs: number };
+  /** Those that are open: whether one is to make a snapshot of a group, or of any group of a namespace. */
+  readonly sessions: ReadonlyMap<string, { isOf(ns: Namespace, group: GroupName | undefined): boolean }>;
+}
 
-  /** `isOpen` says whether a session of a group is open. */
-  constructor(layout: Layout, groups: GroupStore, turn: Turn, isOpen: (ns: Namespace, group: GroupName) => boolean) {
-    this.#layout = layout;
-    this.#groups = groups;
-    this.#turn = turn;
-    this.#isOpen = isOpen;
+export class GroupKeeping {
+  readonly #context: KeepingContext;
+
+  constructor(context: KeepingContext) {
+    this.#context = context;
+  }
+
+  /** Where the store lies. */
+  get layout(): Layout {
+    return this.#context.layout;
+  }
+
+  /** Milliseconds of the store clock, by which locks end. */
+  get clockMs(): number {
+    return this.#context.clock.elapsedMs;
+  }
+
+  /** Backups that are under way. */
+  get openBackups(): number {
+    return this.#context.sessions.size;
   }
 
   /** @throws `not-found`, `datastore-locked` while a backup of the group runs, `datastore-maintenance`. */
@@ -33,7 +50,7 @@ export class GroupKeeping {
       const state = await this.#stateOf(ns, group);
       // A commit writes the whole state: what changes beside it would be lost.
       this.#requireIdle(ns, group);
-      await this.#groups.writeState(ns, group, {
+      await this.#context.groups.writeState(ns, group, {
         ...state,
         ...(owner === undefined ? {} : { owner }),
         ...(notes === undefined ? {} : { notes }),
@@ -49,9 +66,9 @@ export class GroupKeeping {
     await this.#inTurn('removing groups', async () => {
       const { notes: _, ...state } = await this.#stateOf(ns, group);
       this.#requireIdle(ns, group);
-      if ((await this.#groups.times(ns, group)).length > 0)
+      if ((await this.#context.groups.times(ns, group)).length > 0)
         throw new HoldfastError('exists', `group ${group} has snapshots; forget them first`);
-      await this.#groups.writeState(ns, group, { ...state, owner: '' });
+      await this.#context.groups.writeState(ns, group, { ...state, owner: '' });
     });
   }
 
@@ -59,9 +76,9 @@ export class GroupKeeping {
   async createNamespace(ns: Namespace): Promise<void> {
     await this.#inTurn('making namespaces', async () => {
       const parent = ns.split('/').slice(0, -1).join('/') as Namespace;
-      if (!(await this.#groups.namespaces()).includes(parent))
+      if (!(await this.#context.groups.namespaces()).includes(parent))
         throw new HoldfastError('not-found', `there is no namespace ${parent}; make it first`);
-      await this.#groups.createNamespace(ns);
+      await this.#context.groups.createNamespace(ns);
     });
   }
 
@@ -72,30 +89,31 @@ export class GroupKeeping {
   async removeNamespace(ns: Namespace): Promise<void> {
     if (ns === '') throw new HoldfastError('bad-argument', 'the root namespace cannot be removed');
     await this.#inTurn('removing namespaces', async () => {
-      if ((await this.#groups.namespaces(ns)).length > 1)
+      if ((await this.#context.groups.namespaces(ns)).length > 1)
         throw new HoldfastError('exists', `there are namespaces below ${ns}; remove them first`);
-      for (const group of await this.#groups.groups(ns)) {
-        this.#requireIdle(ns, group);
-        if ((await this.#groups.times(ns, group)).length > 0)
+      this.#requireIdle(ns, undefined);
+      for (const group of await this.#context.groups.groups(ns)) {
+        if ((await this.#context.groups.times(ns, group)).length > 0)
           throw new HoldfastError('exists', `namespace ${ns} has snapshots of ${group}; forget them first`);
       }
-      await this.#groups.removeNamespace(ns);
+      await this.#context.groups.removeNamespace(ns);
     });
   }
 
   async #inTurn(what: string, work: () => Promise<void>): Promise<void> {
-    await requireWritable(this.#layout, what);
-    await this.#turn.run(() => describingRootErrors(this.#layout.root, work));
+    await requireWritable(this.layout, what);
+    await this.#context.rootTurn.run(() => describingRootErrors(this.layout.root, work));
   }
 
   async #stateOf(ns: Namespace, group: GroupName): Promise<GroupState> {
-    const state = await this.#groups.state(ns, group);
+    const state = await this.#context.groups.state(ns, group);
     if (state === undefined) throw new HoldfastError('not-found', `there is no group ${group}`);
     return state;
   }
 
-  #requireIdle(ns: Namespace, group: GroupName): void {
-    if (this.#isOpen(ns, group))
-      throw new HoldfastError('datastore-locked', `a backup of ${group} is running; wait for its end`);
+  #requireIdle(ns: Namespace, group: GroupName | undefined): void {
+    if (![...this.#context.sessions.values()].some((session) => session.isOf(ns, group))) return;
+    const what = group === undefined ? `into namespace ${ns}` : `of ${group}`;
+    throw new HoldfastError('datastore-locked', `a backup ${what} is running; wait for its end`);
   }
 }

@@ -36,7 +36,7 @@ export const GC_METHODS = [
         task.log(`starting garbage collection on store ${name}`);
         const request = { dryRun: false, audit: false, rateLimitBytes: null };
         const report = await changing(name, () => collectGarbage.run(store, request, task));
-        const accounting = await readAccounting(store.layout);
+        const accounting = await readAccounting(store.keeping.layout);
         const bytesLogical = accounting?.snapshots.reduce((sum, each) => sum + each.bytesLogical, 0) ?? 0;
         for (const [member, value] of Object.entries(report)) task.log(`${member}: ${value}`);
         return { data: { ...report, bytesLogical } satisfies GcFigures };

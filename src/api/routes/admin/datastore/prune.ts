@@ -6,8 +6,8 @@ import { type GroupPlan, planPrune } from '../../../../datastore/prune/plan.ts';
 import { removalsOf, removePruned } from '../../../../datastore/prune/prune-operation.ts';
 import type { GroupName, Namespace } from '../../../../schema/names.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
-import type { TaskWork } from '../../../services.ts';
-import { aclPath, changing, findGroup, findNamespace, owns, visibleGroups } from '../../../snapshots/owned-groups.ts';
+import type { OpenDatastore, TaskWork } from '../../../services.ts';
+import { aclPath, changing, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
 import { BackupId, BackupTime, BackupType, KeepRules, OfGroup, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
@@ -43,7 +43,7 @@ export const PRUNE_METHODS = [
       let plan: GroupPlan | undefined;
       const id = `${asked.store}:${ns}:${group.name}`;
       const task = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
-        plan = await pruneGroup(open.store, ns, group.name, counts, work);
+        plan = await pruneGroup(open, ns, group.name, counts, work);
         return undefined;
       });
       if (useTask) return task.upid;
@@ -72,9 +72,9 @@ export const PRUNE_METHODS = [
         if (isWithoutRules(counts)) work.log('no keep rule was given: everything stays');
         for (const each of await open.store.groups.namespaces(ns)) {
           if (depthOf(each) - depthOf(ns) > maxDepth) continue;
-          for (const group of await prunable(call, asked.store, open, each)) {
+          for (const group of await prunable(call, open, each)) {
             if (isDry) logPlan(await planOf(open.store, each, group, counts, work.signal), work);
-            else await pruneGroup(open.store, each, group, counts, work);
+            else await pruneGroup(open, each, group, counts, work);
           }
         }
         return undefined;
@@ -85,19 +85,11 @@ export const PRUNE_METHODS = [
 ];
 
 /** Below the namespace that was asked for the caller may have other rights: each is looked at by itself. */
-async function prunable(
-  call: Call,
-  storeName: string,
-  open: { readonly store: HeldDatastore; readonly name: string },
-  ns: Namespace,
-): Promise<GroupName[]> {
+async function prunable(call: Call, open: OpenDatastore, ns: Namespace): Promise<GroupName[]> {
   const { permissions } = call.services;
   const caller = callerOf(call);
-  const path = aclPath({ store: storeName, ns });
-  const groups = await visibleGroups(
-    { ...call, onlyOwn: false },
-    { open: open as never, view: call.views.of(open.store), ns },
-  );
+  const path = aclPath({ store: open.name, ns });
+  const groups = await call.views.of(open.store).groups(ns);
   if (permissions.has(caller, path, 'Datastore.Modify')) return groups.map(({ name }) => name);
   if (!permissions.has(caller, path, 'Datastore.Prune')) return [];
   return groups.filter(({ owner }) => owns(caller, owner)).map(({ name }) => name);
@@ -110,12 +102,12 @@ async function planOf(
   counts: KeepCounts,
   signal: AbortSignal,
 ): Promise<GroupPlan> {
-  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.clockMs }, signal);
+  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.keeping.clockMs }, signal);
   return plan.groups[0] as GroupPlan;
 }
 
 async function pruneGroup(
-  store: HeldDatastore,
+  { store, name }: OpenDatastore,
   ns: Namespace,
   group: GroupName,
   counts: KeepCounts,
@@ -124,7 +116,7 @@ async function pruneGroup(
   const plan = await planOf(store, ns, group, counts, work.signal);
   logPlan(plan, work);
   for (const request of removalsOf(ns, { groups: [plan], warnings: [] })) {
-    const { removed, kept } = await changing(store.layout.root, () => removePruned.run(store, request, work));
+    const { removed, kept } = await changing(name, () => removePruned.run(store, request, work));
     work.log(`removed ${removed} snapshots of ${group}`);
     for (const { snapshot, rule } of kept) work.warn(`${snapshot} stays: it became ${rule} meanwhile`);
   }

@@ -28,7 +28,7 @@ export const STATUS_METHODS = [
     }),
     handler: async (call, { store, verbose }) => {
       const open = await openStore(call, store);
-      const space = { ...spaceOn(open.store.layout.root), 'backend-type': 'filesystem' as const };
+      const space = { ...spaceOn(open.store.keeping.layout.root), 'backend-type': 'filesystem' as const };
       if (!verbose) return space;
       return { ...space, counts: await countsOf(call, open), 'gc-status': gcStatusOf(call.services.tasks, store) };
     },
@@ -36,13 +36,15 @@ export const STATUS_METHODS = [
   defineMethod({
     method: 'GET',
     path: '/admin/datastore/{store}/active-operations',
-    description: 'Sessions that read from a datastore, and sessions that write to it.',
+    description: 'Backups and tasks that write to a datastore, and verifications that read it.',
     access: onStore('Datastore.Audit'),
     parameters: Type.Object({ store: StoreName }),
     returns: Type.Object({ read: Count, write: Count }),
     handler: async (call, { store }) => {
-      const { read, write } = call.services.sessions.activity(await openStore(call, store));
-      return { read, write };
+      const open = await openStore(call, store);
+      const { rows } = call.services.tasks.list({ store, running: true, limit: 0 });
+      const read = rows.filter(({ type }) => type.startsWith('verify')).length;
+      return { read, write: open.store.keeping.openBackups + rows.length - read };
     },
   }),
 ];
