@@ -7,7 +7,6 @@ import { loadFileCalls } from './agent/tree/file-calls.ts';
 import { createApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
 import { accessServices } from './auth/access-services.ts';
-import { ApiSessions } from './daemon/api-sessions.ts';
 import {
   type CertificatePaths,
   ensureSelfSigned,
@@ -138,7 +137,7 @@ async function start(
     ...access,
     tasks,
     datastores,
-    sessions: new ApiSessions(sessions),
+    sessions,
     realms: REALMS,
     version: VERSION_INFO,
     node: {

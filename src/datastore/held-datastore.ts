@@ -5,7 +5,6 @@ import { resolve } from 'node:path';
 import type { DataKey } from '../chunker/data-key.ts';
 import { objectKeyOf } from '../chunker/object-codec.ts';
 import type { Accounting } from '../schema/accounting-file.ts';
-import type { Limits } from '../schema/limits-file.ts';
 import type { Manifest } from '../schema/manifest.ts';
 import type { GroupName, Namespace } from '../schema/names.ts';
 import type { DatastoreConfig, SessionRecord } from '../schema/state-files.ts';
@@ -14,7 +13,7 @@ import { SharedBuffers } from '../util/shared-buffers.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { accountAll } from './accounting/account.ts';
 import { readAccounting } from './accounting/accounting-file.ts';
-import { presentSnapshots, usageOf } from './accounting/present-snapshots.ts';
+import { presentSnapshots } from './accounting/present-snapshots.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
 import { GarbageCollection, type GcContext, type GcOptions } from './gc/collect-garbage.ts';
 import { rootsOf } from './gc/roots.ts';
@@ -22,10 +21,9 @@ import { lockedError } from './holder-record.ts';
 import type { EntrySet } from './index/entry-set.ts';
 import type { ObjectIndex } from './index/object-index.ts';
 import { Layout } from './layout.ts';
-import type { AllowanceDescriptor, QuotaShare } from './limits/allowance.ts';
-import { lowSpaceLimit, requireSpace, spaceOf } from './limits/low-space.ts';
+import type { AllowanceDescriptor } from './limits/allowance.ts';
 import { requireOnline, requireWritable } from './limits/maintenance.ts';
-import { QuotaLedger } from './limits/quota-ledger.ts';
+import { SessionAllowances } from './limits/session-allowances.ts';
 import { type HeldLock, tryHold } from './lock.ts';
 import type { ObjectSource } from './object-source.ts';
 import { type OpenedStore, openHeld } from './open-held.ts';
@@ -81,7 +79,7 @@ export class HeldDatastore {
   readonly #leftovers: Leftovers;
   readonly #openSessions = new Map<string, BackupSession>();
   readonly #openReaders = new Set<ReadSession>();
-  readonly #quotas = new QuotaLedger();
+  readonly #allowances: SessionAllowances;
   #failedSessions = 0;
   #isDropping = false;
   #isVerifying = false;
@@ -97,6 +95,7 @@ export class HeldDatastore {
     this.#pool = opened.context.pool;
     this.#index = opened.context.locator.index;
     this.#groups = opened.context.groups;
+    this.#allowances = new SessionAllowances(this.#layout, this.#groups);
     this.#quarantine = opened.context.quarantine;
     this.#live = opened.live;
     this.#identity = opened.identity;
@@ -140,6 +139,10 @@ export class HeldDatastore {
     return new GroupKeeping({ ...this.#context, clock: this.#clock, sessions: this.#openSessions });
   }
 
+  get layout(): Layout {
+    return this.#layout;
+  }
+
   get index(): ObjectIndex {
     return this.#index;
   }
@@ -172,11 +175,11 @@ export class HeldDatastore {
     if (state !== undefined && state.owner !== '' && state.owner !== request.owner) {
       throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
     }
-    const allowance = await this.#allowanceFor(limits, request);
+    const allowance = await this.#allowances.enter(limits, request);
     try {
       return await this.#openAllowed(request, allowance);
     } catch (error) {
-      this.#quotas.leave(allowance.quotas, 0, false);
+      this.#allowances.leave(allowance, false);
       throw error;
     }
   }
@@ -218,8 +221,7 @@ export class HeldDatastore {
       adopted,
       leftovers,
       onEnded: (committed) => {
-        const stored = Number(Atomics.load(new BigInt64Array(allowance.stored), 0));
-        this.#quotas.leave(allowance.quotas, stored, committed);
+        this.#allowances.leave(allowance, committed);
         this.#sessionEnded(record, committed ? adopted : [], committed);
       },
     });
@@ -238,21 +240,6 @@ export class HeldDatastore {
       this.#openReaders.add(reader);
       return reader;
     });
-  }
-
-  /** What a session may store under the limits of this moment. @throws `quota-exceeded`, `disk-full`. */
-  async #allowanceFor(limits: Limits, request: SessionRequest): Promise<AllowanceDescriptor> {
-    const { root } = this.#layout;
-    const lowSpaceBytes = lowSpaceLimit(limits.lowSpaceBytes, spaceOf(root).totalBytes);
-    requireSpace(root, lowSpaceBytes);
-    return { root, lowSpaceBytes, quotas: await this.#quotasOf(limits, request), stored: new SharedArrayBuffer(8) };
-  }
-
-  async #quotasOf(limits: Limits, request: SessionRequest): Promise<readonly QuotaShare[]> {
-    const { namespaces, owners } = limits.quotas;
-    if (Object.keys(namespaces).length === 0 && Object.keys(owners).length === 0) return [];
-    const { snapshots } = await presentSnapshots(this.#groups, await readAccounting(this.#layout));
-    return this.#quotas.enter(limits, usageOf(snapshots), request);
   }
 
   /**

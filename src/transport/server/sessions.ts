@@ -241,7 +241,8 @@ export class TransportSessions implements SessionCalls {
  */
 async function requireOwner(served: ServedStore, caller: Caller, request: OpenRequest): Promise<string> {
   const owner = (await served.store.groups.state(request.ns, request.group))?.owner;
-  if (owner === undefined) return caller.authId;
+  // A group that was removed belongs to nobody.
+  if (owner === undefined || owner === '') return caller.authId;
   const isOwn = owner === caller.authId || (owner.includes('!') && userOf(owner) === caller.authId);
   if (!isOwn && (request.kind === 'backup' || caller.ownGroupsOnly === true))
     throw new HoldfastError('not-owner', `group ${request.group} belongs to ${owner}, not to ${caller.authId}`);
