@@ -268,6 +268,8 @@ export interface TaskStatus {
   /** Of a task that has stopped. */
   readonly exitstatus?: string;
   readonly endtime?: number;
+  /** Of a task that runs and has told. */
+  readonly progress?: { readonly what: string; readonly bytesDone: number; readonly bytesTotal: number | undefined };
 }
 
 export interface StartedTask {

@@ -14,6 +14,8 @@ import type { SecondFactorStore } from './second-factor-store.ts';
 
 /** The realm of users that are kept here. */
 export const LOCAL_REALM = 'local';
+/** Users that are kept here. `pbs` is Proxmox's word for the same: its clients and people write it. */
+const OWN_REALMS: readonly string[] = [LOCAL_REALM, 'pbs'];
 const MAX_USERS = 10_000;
 
 export type TextField = keyof UserTexts;
@@ -72,7 +74,7 @@ export class UserAccounts {
   async create(actor: Actor, { password, ...fields }: NewUser): Promise<void> {
     const { rules, users, transactions, passwords } = this.#parts;
     rules.requireManaging(actor, fields.userid);
-    if (realmOf(fields.userid) !== LOCAL_REALM) throw wrongRealm(fields.userid);
+    if (!OWN_REALMS.includes(realmOf(fields.userid))) throw wrongRealm(fields.userid);
     checkFields(fields);
     if (password !== undefined) checkNewPassword(password);
     const passwordHash = password === undefined ? undefined : await passwords.hash(password);

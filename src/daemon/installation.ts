@@ -13,6 +13,7 @@ export const VERSION_INFO: VersionInfo = {
 
 export const REALMS: readonly Realm[] = [
   { realm: 'local', type: 'pbs', comment: 'users of this server', default: true },
+  { realm: 'pbs', type: 'pbs', comment: 'users of this server, by the name that Proxmox has for it' },
   { realm: 'pam', type: 'pam', comment: 'the administrator root@pam' },
 ];
 

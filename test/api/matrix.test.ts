@@ -125,7 +125,21 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
   'GET /nodes/{node}/tasks/{upid}/status': ['owner', 'auditor', 'admin'],
   'GET /nodes/{node}/tasks/{upid}/log': ['owner', 'auditor', 'admin'],
   'DELETE /nodes/{node}/tasks/{upid}': ['owner', 'admin'],
+  'GET /nodes/{node}/tasks/{upid}/result': ['owner', 'auditor', 'admin'],
   'GET /status/datastore-usage': SIGNED_IN,
+  'POST /admin/datastore/{store}/query/describe': SEES_STORE,
+  'POST /admin/datastore/{store}/query/resolve': SEES_STORE,
+  'POST /admin/datastore/{store}/query/find': SEES_STORE,
+  'POST /admin/datastore/{store}/query/show': SEES_STORE,
+  'POST /admin/datastore/{store}/query/list': SEES_STORE,
+  'POST /admin/datastore/{store}/query/prune-plan': SEES_STORE,
+  'POST /admin/datastore/{store}/operation/forget': CONTENT,
+  'POST /admin/datastore/{store}/operation/change': CONTENT,
+  'POST /admin/datastore/{store}/operation/lock': ADMIN,
+  'POST /admin/datastore/{store}/operation/prune': CONTENT,
+  'POST /admin/datastore/{store}/operation/verify': ADMIN,
+  'POST /admin/datastore/{store}/operation/gc': ADMIN,
+  'POST /admin/datastore/{store}/operation/account': ADMIN,
 };
 /** Allowed, and wrong for another reason. */
 const FAILS_FOR_ADMIN: readonly string[] = [
@@ -168,6 +182,7 @@ function parametersOf({ parameters, method, path }: AnyMethod): Record<string, u
     password: 'some-password',
     client: clientPart(Buffer.alloc(32) as Uint8Array as ObjectId, 1),
     'dry-run': true,
+    argument: argumentOf(path.split('/').at(-1) as string),
   };
   const names = Object.keys(properties).filter(
     (name) =>
@@ -178,9 +193,26 @@ function parametersOf({ parameters, method, path }: AnyMethod): Record<string, u
   return Object.fromEntries(names.map((name) => [name, given[name]]));
 }
 
+/** Of a question or an operation. */
+function argumentOf(name: string): object {
+  const snapshot = { ns: '', group: 'vm/101', time };
+  const arguments_: Record<string, object> = {
+    describe: {},
+    list: { ns: '', group: null },
+    'prune-plan': { ns: '', group: 'vm/101', counts: { 'keep-last': 1 } },
+    change: { name: snapshot, change: { notes: 'noted' } },
+    lock: { name: snapshot, forMs: 1 },
+    prune: { ns: '', groups: [{ group: 'vm/101', times: [] }] },
+    verify: { snapshot: null, provedSinceMs: 0, rateLimitBytes: null },
+    gc: { dryRun: true, audit: false, rateLimitBytes: null },
+    account: {},
+  };
+  return arguments_[name] ?? snapshot;
+}
+
 /** Removals last, the datastore's own as the very last. */
 const rankOf = ({ method, path }: AnyMethod): number =>
-  method === 'DELETE' ? (path.startsWith('/config') ? 2 : 1) : 0;
+  path.startsWith('/config') && method === 'DELETE' ? 2 : Number(method === 'DELETE' || path.endsWith('/forget'));
 const ORDER = [...METHODS].sort((a, b) => rankOf(a) - rankOf(b));
 
 /** What methods before removed. */

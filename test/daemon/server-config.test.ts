@@ -16,6 +16,7 @@ test('what is not said is usual', () => {
     drainMs: 60_000,
     logLevel: 'info',
     taskHistory: { maxAgeDays: 90, maxCount: 20_000 },
+    firstDatastore: undefined,
   });
 });
 
@@ -35,6 +36,7 @@ test('the command line wins over the file', (t) => {
     drainMs: 5000,
     logLevel: 'warn',
     taskHistory: { maxAgeDays: 7, maxCount: 100 },
+    firstDatastore: undefined,
   });
   const options = {
     config,

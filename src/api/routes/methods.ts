@@ -22,7 +22,6 @@ import { STATUS_METHODS } from './admin/datastore/status.ts';
 import { VERIFY_METHODS } from './admin/datastore/verify.ts';
 import { DATASTORE_CONFIG_METHODS } from './config/datastore.ts';
 import { NODE_METHODS } from './nodes/node.ts';
-import { TASK_RESULT_METHODS } from './nodes/task-result.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
 import { USAGE_METHODS } from './status/datastore-usage.ts';
 import { VERSION_METHODS } from './version.ts';
@@ -40,7 +39,6 @@ export const METHODS: readonly AnyMethod[] = [
   ...TFA_METHODS,
   ...QUERY_METHODS,
   ...OPERATION_METHODS,
-  ...TASK_RESULT_METHODS,
   ...STORE_LIST_METHODS,
   ...STATUS_METHODS,
   ...GROUP_METHODS,

@@ -87,5 +87,3 @@ export const KeepCounts = Type.Object(
     Object.keys(KeepRules).map((rule) => [rule, Type.Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 }))]),
   ),
 );
-/** What the question or operation answers. */
-export const AnyObject = Type.Unknown();

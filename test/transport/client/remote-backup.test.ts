@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { type ArchiveSpec, type BackupRequest, runBackup } from '../../../src/agent/backup/run-backup.ts';
 import { runRestore } from '../../../src/agent/restore/run-restore.ts';
@@ -79,6 +79,7 @@ async function restoreImage(
     target,
     overwrite: false,
     zeroLost,
+    stdout: new PassThrough(),
     signal: new AbortController().signal,
     onProgress: () => {},
   };

@@ -24,6 +24,12 @@ const Row = Type.Object({
   endtime: Type.Optional(Type.Integer()),
   status: Type.Optional(Type.String()),
 });
+/** What tasks of operations keep with their end. */
+interface OperationEnd {
+  readonly result: unknown;
+  readonly warnings: readonly string[];
+}
+
 const Status = Type.Object({
   upid: Type.String(),
   node: Type.String(),
@@ -37,6 +43,7 @@ const Status = Type.Object({
   status: Type.Enum(['running', 'stopped']),
   exitstatus: Type.Optional(Type.String()),
   endtime: Type.Optional(Type.Integer()),
+  progress: Type.Optional(Type.Object({ what: Type.String(), bytesDone: Count, bytesTotal: Type.Optional(Count) })),
 });
 
 export const TASK_METHODS = [
@@ -100,6 +107,20 @@ export const TASK_METHODS = [
     },
   }),
   defineMethod({
+    method: 'GET',
+    path: `${PATH}/{upid}/result`,
+    description:
+      'What an operation that was a task came to, and what it warned of; null while it runs, or when it failed.',
+    access: { auth: true },
+    parameters: Type.Object(OfTask),
+    returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
+    handler: (call, { node, upid }) => {
+      findTask(call, node, upid);
+      const { result = null, warnings = [] } = (call.services.tasks.get(upid)?.data ?? {}) as Partial<OperationEnd>;
+      return { result, warnings: [...warnings] };
+    },
+  }),
+  defineMethod({
     method: 'DELETE',
     path: `${PATH}/{upid}`,
     description: 'Asks a task to stop; those of others with Sys.Modify on /system/tasks.',
@@ -146,7 +167,7 @@ function rowOf({ upid, pid, pstart, starttime, type, id, user, endtime, status }
 }
 
 function statusOf(task: TaskStatus): Static<typeof Status> {
-  const { upid, node, pid, pstart, starttime, type, id, status, exitstatus, endtime } = task;
+  const { upid, node, pid, pstart, starttime, type, id, status, exitstatus, endtime, progress } = task;
   const [, tokenid] = task.user.split('!');
   return {
     upid,
@@ -161,5 +182,10 @@ function statusOf(task: TaskStatus): Static<typeof Status> {
     status,
     ...(exitstatus === undefined ? {} : { exitstatus }),
     ...(endtime === undefined ? {} : { endtime }),
+    ...(progress === undefined ? {} : { progress: progressOf(progress) }),
   };
+}
+
+function progressOf({ what, bytesDone, bytesTotal }: NonNullable<TaskStatus['progress']>) {
+  return { what, bytesDone, ...(bytesTotal === undefined ? {} : { bytesTotal }) };
 }

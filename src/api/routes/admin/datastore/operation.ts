@@ -19,7 +19,7 @@ import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../.
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore, Privilege } from '../../../services.ts';
 import { aclPath, changing, noSuchSnapshot, openStore, owns } from '../../../snapshots/owned-groups.ts';
-import { AnyObject, ArgumentNamespace, GroupText, OrNull, SnapshotArgument, StoreName } from '../../parameters.ts';
+import { ArgumentNamespace, GroupText, OrNull, SnapshotArgument, StoreName } from '../../parameters.ts';
 
 /** Snapshots that one request may remove. */
 const MAX_REMOVALS = 5000;
@@ -140,7 +140,7 @@ function method<Argument>(offer: Offer<Argument>): AnyMethod {
       ...(orOwner !== undefined && { orOwner }),
     }),
     parameters: Type.Object({ store: StoreName, argument }),
-    returns: AnyObject,
+    returns: Type.Object({ upid: Type.Optional(Type.String()), result: Type.Optional(Type.Unknown()) }),
     handler: async (call: Call, parameters: { store: string; argument: unknown }) => {
       const open = await openStore(call, parameters.store);
       const given = parameters.argument as Argument;

@@ -1,37 +1,106 @@
 // /admin/datastore/{store}/query/{query}: the questions that the command line asks of a datastore, answered where it is. Whoever has a right
 // to own backups only sees the groups that they own.
-import { type TObject, Type } from 'typebox';
+import { type TObject, type TSchema, Type } from 'typebox';
 import type { Query } from '../../../../datastore/control/query.ts';
 import { describeStore } from '../../../../datastore/describe-store.ts';
 import { prunePlan } from '../../../../datastore/prune/plan-query.ts';
 import { findSnapshot, resolveSnapshot } from '../../../../datastore/snapshots/find-snapshot.ts';
 import { VisibleGroups } from '../../../../datastore/snapshots/group-reader.ts';
 import { listSnapshots, showSnapshot } from '../../../../datastore/snapshots/list-snapshots.ts';
+import { ClientPart, Manifest } from '../../../../schema/manifest.ts';
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import { aclPath, openStore, owns } from '../../../snapshots/owned-groups.ts';
-import {
-  AnyObject,
-  ArgumentNamespace,
-  GroupText,
-  KeepCounts,
-  OrNull,
-  StoreName,
-  TimeOrNull,
-} from '../../parameters.ts';
+import { ArgumentNamespace, Count, GroupText, KeepCounts, OrNull, StoreName, TimeOrNull } from '../../parameters.ts';
 
-const OneSnapshot = { ns: ArgumentNamespace, group: GroupText, time: TimeOrNull };
+const OneSnapshot = Type.Object({ ns: ArgumentNamespace, group: GroupText, time: TimeOrNull });
 const OneGroupOrAll = { ns: ArgumentNamespace, group: OrNull(GroupText) };
+const Name = Type.Object({ ns: Type.String(), group: Type.String(), time: Type.Integer() });
+/** Bytes, or milliseconds; null where nobody knows, or the caller may not. */
+const CountOrNull = OrNull(Count);
+const TextOrNull = OrNull(Type.String());
 
 export const QUERY_METHODS: readonly AnyMethod[] = [
-  method(describeStore, 'What a client needs to know of the datastore.', Type.Object({})),
-  method(resolveSnapshot, 'The name of the snapshot that is meant.', Type.Object(OneSnapshot)),
-  method(findSnapshot, 'A snapshot and its manifest.', Type.Object(OneSnapshot)),
-  method(showSnapshot, 'A snapshot in full.', Type.Object(OneSnapshot)),
-  method(listSnapshots, 'The snapshots of a namespace or a group as rows.', Type.Object(OneGroupOrAll)),
-  method(prunePlan, 'What keep rules would keep and remove.', Type.Object({ ...OneGroupOrAll, counts: KeepCounts })),
+  method(describeStore, {
+    description: 'What a client needs to know of the datastore.',
+    argument: Type.Object({}),
+    returns: Type.Object({ storeId: Type.String(), averageBytes: Count }),
+  }),
+  method(resolveSnapshot, {
+    description: 'The name of the snapshot that is meant; without a time the latest.',
+    argument: OneSnapshot,
+    returns: Name,
+  }),
+  method(findSnapshot, {
+    description: 'A snapshot and its manifest.',
+    argument: OneSnapshot,
+    returns: Type.Object({ name: Name, manifest: Manifest }),
+  }),
+  method(showSnapshot, {
+    description: 'A snapshot in full: its manifest, what is locked, counted and verified.',
+    argument: OneSnapshot,
+    returns: Type.Intersect([
+      ClientPart,
+      Type.Object({
+        snapshot: Type.String(),
+        sequence: Count,
+        owner: Type.String(),
+        protected: Type.Boolean(),
+        notes: Type.String(),
+        lockRemainingMs: CountOrNull,
+        bytesUnique: CountOrNull,
+        accountedAt: TextOrNull,
+        verified: OrNull(Type.Object({ time: Type.String(), damaged: Type.Boolean() })),
+      }),
+    ]),
+  }),
+  method(listSnapshots, {
+    description: 'The snapshots of a namespace or a group as rows, oldest first.',
+    argument: Type.Object(OneGroupOrAll),
+    returns: Type.Array(
+      Type.Object({
+        snapshot: Type.String(),
+        time: Count,
+        sequence: CountOrNull,
+        owner: TextOrNull,
+        bytes: CountOrNull,
+        bytesStored: CountOrNull,
+        bytesUnique: CountOrNull,
+        archives: Type.Array(Type.String()),
+        protected: Type.Boolean(),
+        lockRemainingMs: CountOrNull,
+        suspectClock: Type.Boolean(),
+        damaged: Type.Boolean(),
+        key: TextOrNull,
+        notes: Type.String(),
+        error: TextOrNull,
+      }),
+    ),
+  }),
+  method(prunePlan, {
+    description: 'What keep rules would keep and remove.',
+    argument: Type.Object({ ...OneGroupOrAll, counts: KeepCounts }),
+    returns: Type.Object({
+      groups: Type.Array(
+        Type.Object({
+          group: Type.String(),
+          snapshots: Type.Array(
+            Type.Object({ snapshot: Type.String(), time: Count, keep: Type.Boolean(), rule: TextOrNull }),
+          ),
+        }),
+      ),
+      warnings: Type.Array(Type.String()),
+      zone: Type.String(),
+    }),
+  }),
 ];
 
-function method(query: Query<never, unknown>, description: string, argument: TObject): AnyMethod {
+interface Terms {
+  readonly description: string;
+  readonly argument: TObject;
+  readonly returns: TSchema;
+}
+
+function method(query: Query<never, unknown>, { description, argument, returns }: Terms): AnyMethod {
   return defineMethod({
     method: 'POST',
     path: `/admin/datastore/{store}/query/${query.name}`,
@@ -43,7 +112,7 @@ function method(query: Query<never, unknown>, description: string, argument: TOb
       orOwner: 'Datastore.Backup',
     }),
     parameters: Type.Object({ store: StoreName, argument }),
-    returns: AnyObject,
+    returns,
     handler: async (call: Call, parameters: { store: string; argument: unknown }) => {
       const { store } = await openStore(call, parameters.store);
       const caller = callerOf(call);
