@@ -4,6 +4,7 @@ import type { SnapshotRequest } from '../datastore/snapshots/find-snapshot.ts';
 import { type Namespace, parseNamespace, parseSnapshotRef } from '../schema/names.ts';
 import { isServerAddress } from '../transport/client/repository-address.ts';
 import { HoldfastError } from '../util/errors.ts';
+import { type PlainError, reviveError } from '../util/plain-error.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
 import { type OutputFormat, printable } from './output.ts';
 
@@ -66,9 +67,15 @@ export function workerCount(options: CommonOptions): number {
   return count;
 }
 
-export function startPool(workers: number, onQuarantined: (entry: number) => void): WorkerPool {
+/** `onFailed` hears of connections of clients that a thread of a server failed with. */
+export function startPool(
+  workers: number,
+  onQuarantined: (entry: number) => void,
+  onFailed: (error: Error) => void = () => {},
+): WorkerPool {
   return WorkerPool.start(new URL('worker.js', import.meta.url), workers, (event, argument) => {
     if (event === 'store.quarantined') onQuarantined(argument as number);
+    if (event === 'bulk.failed') onFailed(reviveError(argument as PlainError));
   });
 }
 

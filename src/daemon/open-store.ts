@@ -12,8 +12,12 @@ export interface OpenDatastore {
   readonly pool: WorkerPool;
 }
 
-/** Starts threads that tell of copies that they found bad. */
-export type StartPool = (workers: number, onQuarantined: (entry: number) => void) => WorkerPool;
+/** Starts threads that tell of copies that they found bad, and of failures with connections of clients. */
+export type StartPool = (
+  workers: number,
+  onQuarantined: (entry: number) => void,
+  onFailed: (error: Error) => void,
+) => WorkerPool;
 
 /** Lets clients reach an open datastore; what it returns ends that. */
 export type ServeClients = (open: OpenDatastore) => Promise<() => Promise<void>>;
@@ -39,7 +43,11 @@ export class OpenStore implements OpenDatastore {
     warn: (message: string) => void,
   ): Promise<OpenStore> {
     let store: HeldDatastore | undefined;
-    const pool = startPool(place.workers, (entry) => store?.noteQuarantined(entry));
+    const pool = startPool(
+      place.workers,
+      (entry) => store?.noteQuarantined(entry),
+      (error) => warn(`a connection of a client failed: ${error.stack ?? error.message}`),
+    );
     try {
       store = await HeldDatastore.open(place.path, pool);
       for (const warning of store.warnings) warn(warning);
