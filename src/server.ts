@@ -38,6 +38,8 @@ const DAY_MS = 24 * 3600 * 1000;
 /** What answers that are under way get when the server ends. */
 const ANSWER_GRACE_MS = 5000;
 const MAX_WORKERS = 64;
+/** How soon the server notices what a command changed in the list of datastores. */
+const FOLLOW_EVERY_MS = 2000;
 
 export interface ServerParts {
   readonly config: ServerConfig;
@@ -158,6 +160,20 @@ async function start(
   const address = await listen(listener, config.host, config.port);
   closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
 
+  let following: Promise<void> | undefined;
+  const follow = setInterval(() => {
+    following ??= datastores
+      .follow()
+      .then(() => clients.forget(new Set(datastores.list().map(({ name }) => name))))
+      .catch(onBug)
+      .finally(() => {
+        following = undefined;
+      });
+  }, FOLLOW_EVERY_MS);
+  closing.push(async () => {
+    clearInterval(follow);
+    await following;
+  });
   const daily = setInterval(() => {
     keepHouse().catch(onBug);
   }, DAY_MS);
