@@ -6,6 +6,7 @@ import type { ServerOptions } from '../../daemon/server-config.ts';
 import { OPERATIONS } from '../operations.ts';
 import { startPool } from '../repository.ts';
 import { addServerDatastoreCommands } from './server-datastores.ts';
+import { addRestoreStateCommand } from './server-restore.ts';
 
 export function addServerCommand(program: Command): void {
   const server = program
@@ -21,6 +22,7 @@ export function addServerCommand(program: Command): void {
     .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
     .action(async (options: ServerOptions) => await run(options));
   addServerDatastoreCommands(server);
+  addRestoreStateCommand(server);
 }
 
 async function run(options: ServerOptions): Promise<void> {
