@@ -24,6 +24,7 @@ import { Metrics } from './daemon/metrics.ts';
 import type { StartPool } from './daemon/open-store.ts';
 import { withProbes } from './daemon/probes.ts';
 import type { ServerConfig } from './daemon/server-config.ts';
+import { StateBackup } from './daemon/state-backup/state-backup.ts';
 import { StateDirectory } from './daemon/state-directory.ts';
 import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
@@ -38,6 +39,10 @@ const DAY_MS = 24 * 3600 * 1000;
 /** What answers that are under way get when the server ends. */
 const ANSWER_GRACE_MS = 5000;
 const MAX_WORKERS = 64;
+/** What the backup of the server's own state may take when the server ends. */
+const LAST_STATE_BACKUP_MS = 30_000;
+/** How soon the server notices what a command changed in the list of datastores. */
+const FOLLOW_EVERY_MS = 2000;
 
 export interface ServerParts {
   readonly config: ServerConfig;
@@ -87,6 +92,7 @@ async function start(
   const metrics = new Metrics({
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
     runningTasks: () => tasks.runningCount,
+    stateBackup: () => stateBackup.figures,
   });
   closing.push(() => metrics.close());
   const tasks = new Tasks({
@@ -128,6 +134,20 @@ async function start(
   if (config.firstDatastore !== undefined && datastores.list().length === 0)
     await makeFirst(datastores, config.firstDatastore, directory.path);
 
+  const stateBackup = new StateBackup({
+    state,
+    directory: directory.stateBackup,
+    datastore: config.stateDatastore,
+    datastores,
+    tasks,
+    node: names[0],
+    certificate: () => certificate,
+    describe: () => ({ stateDirectory: directory.path, configFile: config.file ?? null }),
+    log,
+    clock,
+  });
+  closing.push(() => stateBackup.close());
+
   const health = {
     phase: () => phase,
     checkState: () => void state.db.prepare('SELECT 1').get(),
@@ -160,6 +180,20 @@ async function start(
   const address = await listen(listener, config.host, config.port);
   closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
 
+  let following: Promise<void> | undefined;
+  const follow = setInterval(() => {
+    following ??= datastores
+      .follow()
+      .then(() => clients.forget(new Set(datastores.list().map(({ name }) => name))))
+      .catch(onBug)
+      .finally(() => {
+        following = undefined;
+      });
+  }, FOLLOW_EVERY_MS);
+  closing.push(async () => {
+    clearInterval(follow);
+    await following;
+  });
   const daily = setInterval(() => {
     keepHouse().catch(onBug);
   }, DAY_MS);
@@ -171,6 +205,8 @@ async function start(
   };
   await keepHouse();
 
+  await stateBackup.start();
+
   // Last, because its password is told once: nothing may fail after it.
   const rootPassword = await access.createRoot();
   phase = 'running';
@@ -179,6 +215,9 @@ async function start(
   const stop = async (hurry?: AbortSignal): Promise<void> => {
     phase = 'stopping';
     log.info({ tasks: tasks.runningCount }, 'the server is stopping');
+    // As a task, so before no more are started. What tasks that still run change is in the next one.
+    const limits = [AbortSignal.timeout(LAST_STATE_BACKUP_MS), ...(hurry === undefined ? [] : [hurry])];
+    await stateBackup.run(AbortSignal.any(limits));
     const { aborted } = await tasks.drain(config.drainMs, hurry);
     if (aborted > 0) log.warn({ tasks: aborted }, 'tasks were aborted');
     await closeAll(closing);

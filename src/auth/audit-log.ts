@@ -17,6 +17,8 @@ export type AuditAction =
   | 'tfa-delete'
   | 'tfa-locked'
   | 'tfa-unlock'
+  | 'datastore-add'
+  | 'datastore-remove'
   | 'login'
   | 'login-failed'
   | 'token-refused';

@@ -8,6 +8,8 @@ import { Tickets } from './tickets.ts';
 
 const SIGNING_KEY = 'ticket-signing-key';
 const CSRF_KEY = 'csrf-key';
+/** Secrets with which anybody could make tickets. New ones are made when they are missing; all sessions end with them. */
+export const TICKET_SECRETS: readonly string[] = [SIGNING_KEY, CSRF_KEY];
 /** 20 letters of 32: 100 bits. */
 const PASSWORD_LENGTH = 20;
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';

@@ -3,6 +3,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
+import { addAclCommands } from './commands/acl.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
 import { addKeyCommands } from './commands/key.ts';
@@ -11,6 +12,9 @@ import { addRestoreCommand } from './commands/restore.ts';
 import { addServeNbdCommand } from './commands/serve-nbd.ts';
 import { addServerCommand } from './commands/server.ts';
 import { addSnapshotCommands } from './commands/snapshot.ts';
+import { addTfaCommands } from './commands/tfa.ts';
+import { addTokenCommands } from './commands/token.ts';
+import { addUserCommands } from './commands/user.ts';
 import { printable } from './output.ts';
 
 /** commander's own exit code for bad usage is 1; ours is that of `bad-argument`. */
@@ -39,6 +43,10 @@ function createProgram(): Command {
   addSnapshotCommands(program);
   addPruneCommand(program);
   addKeyCommands(program);
+  addUserCommands(program);
+  addTokenCommands(program);
+  addAclCommands(program);
+  addTfaCommands(program);
   allowGlobalsAnywhere(program, program.options);
   return program;
 }

@@ -18,6 +18,7 @@ export interface DatastoreFigures {
 export interface MetricSources {
   datastores(): readonly DatastoreFigures[];
   runningTasks(): number;
+  stateBackup(): { readonly lastSeconds: number; readonly hasFailed: boolean };
 }
 
 export class Metrics {
@@ -50,6 +51,14 @@ export class Metrics {
       registers,
     });
     this.#gauge('holdfast_tasks_running', 'Running tasks', () => sources.runningTasks());
+    this.#gauge(
+      'holdfast_state_backup_timestamp_seconds',
+      "When the server's own state was last backed up; 0 for never",
+      () => sources.stateBackup().lastSeconds,
+    );
+    this.#gauge('holdfast_state_backup_failed', 'Whether the last backup of the state failed (1) or not (0)', () =>
+      Number(sources.stateBackup().hasFailed),
+    );
     this.#datastoreGauges(sources);
     this.#processGauges();
   }

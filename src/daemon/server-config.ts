@@ -20,6 +20,8 @@ const ConfigFile = Type.Object(
     key: Type.Optional(Type.String({ minLength: 1 })),
     drainSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 86_400 })),
     logLevel: Type.Optional(Type.Enum([...LOG_LEVELS])),
+    /** Null: the server's own state is not backed up. */
+    stateDatastore: Type.Optional(Type.Union([Type.String({ minLength: 1 }), Type.Null()])),
     taskHistory: Type.Optional(
       Type.Object(
         {
@@ -48,6 +50,8 @@ export interface ServerOptions {
 }
 
 export interface ServerConfig {
+  /** The file that it comes from, absolute. */
+  readonly file: string | undefined;
   readonly stateDirectory: string;
   readonly host: string;
   readonly port: number;
@@ -57,6 +61,8 @@ export interface ServerConfig {
   readonly certificate: CertificatePaths | undefined;
   readonly drainMs: number;
   readonly logLevel: LogLevel;
+  /** Where the server's own state is backed up to: undefined for the first datastore, null for nowhere. */
+  readonly stateDatastore: string | null | undefined;
   readonly taskHistory: { readonly maxAgeDays: number; readonly maxCount: number };
   /** Name of a datastore that is made beside the state directory while there is none. */
   readonly firstDatastore: string | undefined;
@@ -71,6 +77,7 @@ export function serverConfig(options: ServerOptions): ServerConfig {
   const { host, port } = parseAddress(options.listen ?? file.listen ?? USUAL.listen);
   const { days, count } = file.taskHistory ?? USUAL_HISTORY;
   return {
+    file: options.config === undefined ? undefined : resolve(options.config),
     stateDirectory: resolve(options.stateDir ?? file.stateDirectory ?? defaultStateDirectory()),
     host,
     port,
@@ -78,6 +85,7 @@ export function serverConfig(options: ServerOptions): ServerConfig {
     certificate: certificateOf(options.certificate ?? file.certificate, options.key ?? file.key),
     drainMs: 1000 * (wholeNumber('--drain', options.drain, 86_400) ?? file.drainSeconds ?? USUAL.drainSeconds),
     logLevel: logLevelOf(options.logLevel ?? file.logLevel ?? USUAL.logLevel),
+    stateDatastore: file.stateDatastore,
     taskHistory: { maxAgeDays: days, maxCount: count },
     firstDatastore: options.firstDatastore,
   };

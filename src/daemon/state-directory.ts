@@ -9,7 +9,8 @@ import { HoldfastError, systemCode } from '../util/errors.ts';
 const Database = createRequire(import.meta.url)('better-sqlite3') as typeof import('better-sqlite3');
 
 /** What a server, or a client beside it, puts into the directory. Whatever else is there belongs to somebody who may need the modes as they are. */
-const OURS = /^(client|tasks|first-password|lock\.db.*|state\.db.*|server\.(pid|crt|key).*)$/;
+const OURS =
+  /^(client|tasks|state-backup|first-password|restored-config\.json|lock\.db.*|state\.db.*|server\.(pid|crt|key).*)$/;
 
 /** `/var/lib/holdfast` for root, else `holdfast` where the user's programs keep their state. */
 export function defaultStateDirectory(): string {
@@ -21,6 +22,8 @@ export class StateDirectory {
   readonly path: string;
   readonly database: string;
   readonly taskLogs: string;
+  /** Of the backups of the state itself. */
+  readonly stateBackup: string;
   readonly certificate: string;
   readonly key: string;
   readonly #lock: Connection;
@@ -29,6 +32,7 @@ export class StateDirectory {
     this.path = path;
     this.database = join(path, 'state.db');
     this.taskLogs = join(path, 'tasks');
+    this.stateBackup = join(path, 'state-backup');
     this.certificate = join(path, 'server.crt');
     this.key = join(path, 'server.key');
     this.#lock = lock;
@@ -54,6 +58,7 @@ export class StateDirectory {
         { cause: error },
       );
     }
+    mkdirSync(join(path, 'state-backup'), { recursive: true, mode: 0o700 });
     writeFileSync(holder, `${process.pid}\n`, { mode: 0o600 });
     return new StateDirectory(path, lock);
   }

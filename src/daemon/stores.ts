@@ -1,38 +1,20 @@
 // The datastores of the server: opened when it starts and kept open. One that cannot be opened keeps nobody from the others; whoever asks
 // for it later has it tried again.
-import { isAbsolute, relative, resolve } from 'node:path';
-import { createDatastore, readConfig } from '../datastore/config.ts';
+import { resolve } from 'node:path';
 import type { Operations } from '../datastore/control/operation.ts';
 import { Layout } from '../datastore/layout.ts';
 import { changeLimits, readLimits } from '../datastore/limits/limits-file.ts';
 import { spaceOf } from '../datastore/limits/low-space.ts';
 import { requireOnline } from '../datastore/limits/maintenance.ts';
-import {
-  type DatastoreEntry,
-  type DatastoreOptions,
-  type DatastoreTable,
-  MAX_COMMENT,
-  MAX_DATASTORES,
-  parseDatastoreName,
-} from '../schema/datastore-entry.ts';
+import type { DatastoreEntry, DatastoreOptions, DatastoreTable } from '../schema/datastore-entry.ts';
 import { type Limits, MAX_MAINTENANCE_MESSAGE } from '../schema/limits-file.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { Turn } from '../util/turn.ts';
+import { checkLength, DatastoreList, type NewDatastore } from './datastore-list.ts';
 import { type OpenDatastore, OpenStore, type ServeClients, type StartPool } from './open-store.ts';
 
 /** A datastore that failed is not tried again sooner: whoever asks meanwhile gets the same error. */
 const RETRY_AFTER_MS = 2000;
-const AVERAGE_CHUNK_BYTES = 64 * 1024;
-
-export interface NewDatastore {
-  readonly name: string;
-  readonly path: string;
-  readonly comment?: string | undefined;
-  readonly options?: DatastoreOptions | undefined;
-  /** The directory is a datastore already, and is taken as it is. */
-  readonly reuse: boolean;
-  readonly averageChunkBytes?: number | undefined;
-}
 
 export interface DatastoreChange {
   /** Null takes it away. */
@@ -73,26 +55,42 @@ interface Place {
 
 export class Datastores {
   readonly #options: DatastoresOptions;
+  readonly #list: DatastoreList;
   readonly #places = new Map<string, Place>();
+  /** Names that were opened once, or tried: from then on a datastore is opened when it is asked for. */
+  readonly #known = new Set<string>();
   /** Changes of the list. */
   readonly #turn = new Turn();
   #isClosed = false;
 
   constructor(options: DatastoresOptions) {
     this.#options = options;
+    this.#list = new DatastoreList(options.table, options.stateDirectory);
   }
 
   /** Opens all of them side by side; what fails is warned of. */
   async openAll(): Promise<void> {
-    await Promise.all(
-      this.list().map(async ({ name }) => {
-        await this.get(name).catch((error: Error) => this.#options.warn(`cannot be opened: ${error.message}`, name));
-      }),
-    );
+    await Promise.all(this.list().map(async ({ name }) => await this.#openFirst(name)));
+  }
+
+  /** Follows what other processes changed in the list: opens what is new, closes what is gone or lies elsewhere now. What fails is warned of. */
+  async follow(): Promise<void> {
+    const entries = new Map(this.list().map((entry) => [entry.name, entry]));
+    for (const [name, place] of [...this.#places]) {
+      if (entries.has(name)) continue;
+      await this.#turn.run(async () => {
+        if (this.list().some((entry) => entry.name === name)) return;
+        await this.release(name).catch((error: Error) => this.#options.warn(`closed badly: ${error.message}`, name));
+        if (this.#places.get(name) === place) this.#places.delete(name);
+      });
+    }
+    for (const name of this.#known) if (!entries.has(name)) this.#known.delete(name);
+    const fresh = [...entries.keys()].filter((name) => !this.#known.has(name));
+    await Promise.all(fresh.map(async (name) => await this.#openFirst(name)));
   }
 
   list(): readonly DatastoreEntry[] {
-    return this.#options.table.list();
+    return this.#list.all();
   }
 
   /**
@@ -103,7 +101,10 @@ export class Datastores {
     const entry = this.#entry(name);
     await requireOnline(new Layout(entry.path));
     const place = this.#place(name);
-    return await place.turn.run(async () => place.open ?? (await this.#open(this.#entry(name), place)));
+    return await place.turn.run(async () => {
+      await closeElsewhere(place, this.#entry(name));
+      return place.open ?? (await this.#open(this.#entry(name), place));
+    });
   }
 
   state(name: string): DatastoreState {
@@ -129,17 +130,9 @@ export class Datastores {
    * @throws `exists` for a name or directory that is taken, `bad-name`, `bad-argument`, `too-many`, `datastore-foreign`; nothing is kept then.
    */
   async create(wish: NewDatastore): Promise<void> {
-    const entry = checkedEntry(wish);
-    await this.#turn.run(async () => {
-      this.#requireFree(entry);
-      if (wish.reuse) await readConfig(new Layout(entry.path), true);
-      else await createDatastore(entry.path, wish.averageChunkBytes ?? AVERAGE_CHUNK_BYTES);
-      this.#options.table.add(entry);
-    });
+    const entry = await this.#turn.run(() => this.#list.add(wish));
     // It is there and noted: that it cannot be opened now, such as when another process holds it, does not undo that.
-    await this.get(entry.name).catch((error: Error) =>
-      this.#options.warn(`cannot be opened: ${error.message}`, entry.name),
-    );
+    await this.#openFirst(entry.name);
   }
 
   /** @throws `not-found`, `too-large`, and what writing the datastore's limits throws. */
@@ -152,8 +145,7 @@ export class Datastores {
         await changeLimits(new Layout(entry.path), (limits) => ({ ...limits, maintenance }));
       }
       const comment = change.comment === undefined ? entry.comment : (change.comment ?? undefined);
-      checkLength(comment ?? '', MAX_COMMENT, 'a comment');
-      this.#options.table.update({ ...entry, comment, options: change.options ?? entry.options });
+      this.#list.update({ ...entry, comment, options: change.options ?? entry.options });
     });
   }
 
@@ -165,9 +157,8 @@ export class Datastores {
         `the data of ${name} is not destroyed from here: remove the datastore, then delete ${this.#entry(name).path} on the server`,
       );
     await this.#turn.run(async () => {
-      this.#entry(name);
       // First, so that nobody opens it again who waits for its turn.
-      this.#options.table.remove(name);
+      this.#list.remove(name);
       await this.release(name);
       this.#places.delete(name);
     });
@@ -190,6 +181,11 @@ export class Datastores {
     for (const each of closed) if (each.status === 'rejected') throw each.reason;
   }
 
+  async #openFirst(name: string): Promise<void> {
+    this.#known.add(name);
+    await this.get(name).catch((error: Error) => this.#options.warn(`cannot be opened: ${error.message}`, name));
+  }
+
   async #open(entry: DatastoreEntry, place: Place): Promise<OpenStore> {
     if (this.#isClosed) throw new HoldfastError('aborted', 'the server is stopping; try again when it runs');
     const { failure } = place;
@@ -207,9 +203,7 @@ export class Datastores {
   }
 
   #entry(name: string): DatastoreEntry {
-    const entry = this.#options.table.get(name);
-    if (entry === undefined) throw new HoldfastError('not-found', `there is no datastore ${JSON.stringify(name)}`);
-    return entry;
+    return this.#list.entry(name);
   }
 
   #place(name: string): Place {
@@ -220,37 +214,12 @@ export class Datastores {
     }
     return place;
   }
-
-  #requireFree({ name, path }: DatastoreEntry): void {
-    const others = this.list();
-    if (others.length >= MAX_DATASTORES)
-      throw new HoldfastError('too-many', `a server has at most ${MAX_DATASTORES} datastores`);
-    if (others.some((other) => other.name === name))
-      throw new HoldfastError('exists', `there is a datastore ${name} already; choose another name`);
-    for (const other of [...others, { name: 'the state directory', path: resolve(this.#options.stateDirectory) }])
-      if (isWithin(path, other.path) || isWithin(other.path, path))
-        throw new HoldfastError(
-          'exists',
-          `${path} is taken: ${other.name} lies in ${other.path}; choose another directory`,
-        );
-  }
 }
 
-function checkedEntry({ name, path, comment, options }: NewDatastore): DatastoreEntry {
-  if (!isAbsolute(path) || /\p{Cc}/u.test(path) || resolve(path) === '/')
-    throw new HoldfastError(
-      'bad-argument',
-      `the path of a datastore is that of a directory, from the root, such as /backup/store; not ${JSON.stringify(path.slice(0, 200))}`,
-    );
-  checkLength(comment ?? '', MAX_COMMENT, 'a comment');
-  return { name: parseDatastoreName(name), path: resolve(path), comment, options: options ?? {} };
-}
-
-function checkLength(text: string, max: number, what: string): void {
-  if (text.length > max) throw new HoldfastError('too-large', `${what} takes at most ${max} characters`);
-}
-
-function isWithin(path: string, directory: string): boolean {
-  const way = relative(directory, path);
-  return way === '' || (!way.startsWith('..') && !isAbsolute(way));
+/** A datastore of that name that was open before lies in another directory than the entry says now. */
+async function closeElsewhere(place: Place, entry: DatastoreEntry): Promise<void> {
+  const { open } = place;
+  if (open === undefined || open.store.layout.root === resolve(entry.path)) return;
+  place.open = undefined;
+  await open.close();
 }

@@ -1,50 +1,11 @@
 // holdfast server as an administrator runs it: first start, restart, a second one, signals, and commands beside it.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { Agent, get } from 'node:https';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
-import { newPlace, type Place, PROGRAM } from './holdfast.ts';
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly lines: string[];
-  readonly port: number;
-  readonly fingerprint: string;
-  said(pattern: RegExp): Promise<void>;
-  ended: Promise<number | null>;
-}
-
-async function run(t: { after(ended: () => void): void }, place: Place, ...more: string[]): Promise<Running> {
-  const args = [PROGRAM, 'server', '--state-dir', place.path('server'), '--listen', '127.0.0.1:0', ...more];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'pipe'] });
-  t.after(() => child.kill('SIGKILL'));
-  const lines: string[] = [];
-  const heard = createInterface({ input: child.stderr });
-  const said = async (pattern: RegExp): Promise<void> => {
-    while (!lines.some((line) => pattern.test(line)))
-      await once(heard, 'line', { signal: AbortSignal.timeout(20_000) });
-  };
-  heard.on('line', (line) => lines.push(line));
-  const ended = once(child, 'exit').then(([code]) => code as number | null);
-  await said(/the server runs/);
-  const { port, fingerprint } = JSON.parse(lines.find((line) => line.includes('the server runs')) ?? '{}');
-  return { child, lines, port, fingerprint, said, ended };
-}
-
-async function ask(port: number, path: string): Promise<{ status: number; text: string; fingerprint: string }> {
-  const agent = new Agent({ rejectUnauthorized: false });
-  const [response] = await once(get({ host: '127.0.0.1', port, path, agent }), 'response');
-  const fingerprint = response.socket.getPeerCertificate().fingerprint256.toLowerCase();
-  let text = '';
-  for await (const chunk of response) text += String(chunk);
-  agent.destroy();
-  return { status: response.statusCode, text, fingerprint };
-}
+import { newPlace, PROGRAM } from './holdfast.ts';
+import { ask, run } from './running-server.ts';
 
 test('a first start makes what it needs; a restart finds it; the end is clean', async (t) => {
   const place = await newPlace(t, { create: false });

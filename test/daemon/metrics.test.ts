@@ -13,9 +13,14 @@ function started(t: TestContext) {
     stateWorks: true,
     datastores: [] as DatastoreFigures[],
     tasks: 0,
+    stateBackup: { lastSeconds: 0, hasFailed: false },
     bugs: [] as unknown[],
   };
-  const metrics = new Metrics({ datastores: () => made.datastores, runningTasks: () => made.tasks });
+  const metrics = new Metrics({
+    datastores: () => made.datastores,
+    runningTasks: () => made.tasks,
+    stateBackup: () => made.stateBackup,
+  });
   const health = {
     phase: () => made.phase,
     checkState: () => {

@@ -5,9 +5,11 @@ import type { Command } from 'commander';
 import type { ServerOptions } from '../../daemon/server-config.ts';
 import { OPERATIONS } from '../operations.ts';
 import { startPool } from '../repository.ts';
+import { addServerDatastoreCommands } from './server-datastores.ts';
+import { addRestoreStateCommand } from './server-restore.ts';
 
 export function addServerCommand(program: Command): void {
-  program
+  const server = program
     .command('server')
     .description('run the backup server')
     .option('--config <FILE>', 'a JSON file with what is not given here')
@@ -20,6 +22,8 @@ export function addServerCommand(program: Command): void {
     .option('--drain <SECONDS>', 'what running tasks get to end when the server is told to, 60 by default')
     .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
     .action(async (options: ServerOptions) => await run(options));
+  addServerDatastoreCommands(server);
+  addRestoreStateCommand(server);
 }
 
 async function run(options: ServerOptions): Promise<void> {

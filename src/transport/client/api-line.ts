@@ -43,7 +43,7 @@ export class ApiLine {
 
   /** Makes a call and checks the member `data` of its answer. `path` stands below /api2/json. @throws what the server says. */
   async call<Schema extends TSchema>(
-    method: 'GET' | 'POST' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     body: Record<string, unknown> | undefined,
     schema: Schema,
@@ -81,7 +81,7 @@ export class ApiLine {
   }
 
   async #call<Schema extends TSchema>(
-    method: 'GET' | 'POST' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
     path: string,
     body: Record<string, unknown> | undefined,
     schema: Schema,

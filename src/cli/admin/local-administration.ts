@@ -1,0 +1,27 @@
+// Administration on the server's machine, as root@pam.
+import type { TokenView } from '../../auth/token-accounts.ts';
+import { tokenIdOf } from '../../schema/auth-id.ts';
+import type { Administration } from './administration.ts';
+import type { OpenState } from './server-state.ts';
+
+export function localAdministration({ access, actor }: Pick<OpenState, 'access' | 'actor'>): Administration {
+  return {
+    listUsers: async () => access.listUsers(actor).users,
+    createUser: (user) => access.createUser(actor, user),
+    updateUser: (user, changes) => access.updateUser(actor, user, changes),
+    deleteUser: async (user) => access.deleteUser(actor, user),
+    setPassword: (user, password) => access.setPassword(actor, user, password),
+    unlockTfa: async (user) => access.unlockTfa(actor, user),
+    listTokens: async (user): Promise<readonly TokenView[]> => access.listTokens(actor, user).tokens,
+    createToken: async (user, name, fields) => access.createToken(actor, user, name, fields),
+    regenerateToken: async (user, name) => {
+      const value = access.updateToken(actor, user, name, { regenerate: true });
+      return { tokenid: tokenIdOf(user, name), value: value as string };
+    },
+    deleteToken: async (user, name) => access.deleteToken(actor, user, name),
+    listAcl: async (path) => access.listAcl(actor, path === undefined ? {} : { path }).entries,
+    changeAcl: async (change) => access.changeAcl(actor, change),
+    listTfa: async (user) => (user === undefined ? access.listTfa(actor) : [access.tfaOf(actor, user)]),
+    deleteTfa: (user, id) => access.deleteTfa(actor, user, id),
+  };
+}
