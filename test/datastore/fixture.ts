@@ -114,6 +114,11 @@ export function append(writer: PackWriter, made: MadeRecord, space = 0): Appende
   return { ...made, space, offset };
 }
 
+/** The same by the way of records that are finished. */
+export function appendFinished(writer: PackWriter, made: MadeRecord, space = 0): Appended {
+  return { ...made, space, offset: writer.appendRecord(space, made.id, made.kind, made.record) };
+}
+
 /** What a scan of a pack file finds, as comparable text; undefined without a header. */
 export function scanFile(path: string): string[] | undefined {
   const fd = openSync(path, 'r');

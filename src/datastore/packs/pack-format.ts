@@ -98,11 +98,26 @@ export class FrameCodec {
 
   /** Writes the header of a frame that will stand at `fileOffset`; its body of `bodyLength` bytes already follows in `frame`. */
   writeHeader(frame: Uint8Array, fileOffset: number, type: number, bodyLength: number, space: number): void {
-    const view = new DataView(frame.buffer, frame.byteOffset, FRAME_HEADER_BYTES);
+    this.#writeFields(frame, type, bodyLength, space);
+    this.#writeTag(frame, fileOffset, this.#bodyEnd(frame, type, bodyLength));
+  }
+
+  /** Writes the header of a record's frame that will stand at `fileOffset`; the record lies elsewhere. */
+  writeRecordHeader(header: Uint8Array, fileOffset: number, record: Uint8Array, space: number): void {
+    this.#writeFields(header, FrameType.record, record.length, space);
+    this.#writeTag(header, fileOffset, record.subarray(record.length - MAC_BYTES));
+  }
+
+  #writeFields(header: Uint8Array, type: number, bodyLength: number, space: number): void {
+    const view = new DataView(header.buffer, header.byteOffset, FRAME_HEADER_BYTES);
     view.setUint32(0, bodyLength, true);
     view.setUint32(4, type, true);
     view.setUint32(8, space, true);
-    view.setUint32(12, this.#tag(fileOffset, frame, this.#bodyEnd(frame, type, bodyLength)), true);
+  }
+
+  #writeTag(header: Uint8Array, fileOffset: number, bodyEnd: Uint8Array | undefined): void {
+    const view = new DataView(header.buffer, header.byteOffset, FRAME_HEADER_BYTES);
+    view.setUint32(12, this.#tag(fileOffset, header, bodyEnd), true);
   }
 
   /** Whether header and the end of the body belong together, to this pack and to this place. `frame` holds both. */

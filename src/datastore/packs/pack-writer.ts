@@ -127,7 +127,7 @@ export class PackWriter {
   appendRecord(space: number, id: Uint8Array, kind: number, record: Uint8Array): number {
     this.#assertUsable();
     const offset = this.end + FRAME_HEADER_BYTES;
-    this.#frames.writeHeader(this.#frameHeader, this.end, FrameType.record, record.length, space);
+    this.#frames.writeRecordHeader(this.#frameHeader, this.end, record, space);
     this.#addEntry(space, id, kind, offset, record.length);
     this.#appendBytes(this.#frameHeader);
     this.#appendBytes(record);
