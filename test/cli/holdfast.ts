@@ -92,7 +92,16 @@ export async function newPlace(t: Ending, options: { create?: boolean; base?: st
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   if (isRoot) chownSync(directory, NOBODY, NOBODY);
   const repository = join(directory, 'store');
-  const env = { HOLDFAST_REPOSITORY: repository, HOLDFAST_STATE_DIR: join(directory, 'state') };
+  const place = placeIn(directory, repository, {
+    HOLDFAST_REPOSITORY: repository,
+    HOLDFAST_STATE_DIR: join(directory, 'state'),
+  });
+  if (options.create ?? true) await place.run('datastore', 'create');
+  return place;
+}
+
+/** A place whose commands have these variables in their environment. */
+export function placeIn(directory: string, repository: string, env: Readonly<Record<string, string>>): Place {
   const place: Place = {
     directory,
     repository,
@@ -106,7 +115,6 @@ export async function newPlace(t: Ending, options: { create?: boolean; base?: st
     json: async (...args) => JSON.parse((await place.run(...args, '--output-format', 'json')).stdout.toString()),
     fails: async (code, ...args) => messageOf(await place.try([...args, '--output-format', 'json']), code),
   };
-  if (options.create ?? true) await place.run('datastore', 'create');
   return place;
 }
 

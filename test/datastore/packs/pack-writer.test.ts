@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, rmSync, statSync } from 'node:fs';
+import { readFileSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Kind } from '../../../src/chunker/object.ts';
@@ -108,6 +108,17 @@ test('records that end at, just before and just behind every edge of the buffer'
     assert.deepEqual(scanFile(store.sealedPath(writer)), records.map(placeOf), `${bytes}`);
     for (const record of records) assert.ok(standsIn(store.sealedPath(writer), record));
   }
+});
+
+test('finished records have whole frames: a scan finds them without a checkpoint or a footer', async (t) => {
+  const store = await Store.create(t);
+  const writer = store.writer(makeBuffer(8192, 4096));
+  const records = [0, 40, 5000, 7950, 30_000, 3].map((bytes) => appendFinished(writer, randomRecord(bytes)));
+  writer.seal();
+  const path = store.sealedPath(writer);
+  assert.deepEqual(footerPlaces(path), records.map(placeOf));
+  truncateSync(path, footerOf(path)!.footerOffset);
+  assert.deepEqual(scanFile(path), records.map(placeOf));
 });
 
 test('the header says where the pack comes from', async (t) => {

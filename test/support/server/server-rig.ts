@@ -1,0 +1,109 @@
+// A real server with a datastore, and accounts of it as the command line sees them. All is gone after the test or suite.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Ending, type Place, PROGRAM, placeIn } from '../../cli/holdfast.ts';
+import { AdminApi } from './server-api.ts';
+import { ServerProcess } from './server-process.ts';
+
+export const STORE = 'tank';
+const PASSWORD = 'correct horse battery';
+
+/** Somebody at the server: commands of this place go there. */
+export interface Account extends Place {
+  /** `name@realm` or `name@realm!token`. */
+  readonly authId: string;
+  readonly secret: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** The same account, reached at another address, such as that of a proxy. */
+  at(host: string, port: number): Account;
+  /** The same, with other variables of the environment. */
+  with(env: Readonly<Record<string, string>>): Account;
+}
+
+export interface ServerRig {
+  readonly directory: string;
+  /** Of the datastore. */
+  readonly storePath: string;
+  readonly stateDirectory: string;
+  readonly server: ServerProcess;
+  readonly admin: AdminApi;
+  path(name: string): string;
+  /** A new user with a role on the datastore, by its password. */
+  user(name: string, role: string): Promise<Account>;
+  /** A new token of a user that is there, with a role of its own on the datastore; undefined: none. */
+  token(user: string, name: string, role: string | undefined): Promise<Account>;
+  /** A new user and its token, both with the role; the account is the token's. */
+  newcomer(name: string, role: string): Promise<Account>;
+}
+
+export async function startRig(t: Ending, options: readonly string[] = []): Promise<ServerRig> {
+  const directory = mkdtempSync(join(tmpdir(), 'hft-server-'));
+  const stateDirectory = join(directory, 'server');
+  const storePath = join(directory, STORE);
+  const server = await ServerProcess.start({ program: PROGRAM, stateDirectory, options });
+  t.after(() => {
+    server.kill();
+    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  });
+  await server.said(/password is in/);
+  const admin = await AdminApi.login(server, stateDirectory);
+  t.after(() => {
+    admin.close().catch(() => undefined);
+  });
+  await admin.makeDatastore(STORE, storePath);
+
+  const account = (authId: string, secret: string): Account =>
+    accountOf({ directory, authId, secret, host: server.host, port: server.port }, server.fingerprint);
+  const rig: ServerRig = {
+    directory,
+    storePath,
+    stateDirectory,
+    server,
+    admin,
+    path: (name) => join(directory, name),
+    user: async (name, role) => {
+      await admin.makeUser(`${name}@pbs`, PASSWORD);
+      await admin.allow(`${name}@pbs`, `/datastore/${STORE}`, role);
+      return account(`${name}@pbs`, PASSWORD);
+    },
+    token: async (user, name, role) => {
+      const secret = await admin.makeToken(`${user}@pbs`, name);
+      if (role !== undefined) await admin.allow(`${user}@pbs!${name}`, `/datastore/${STORE}`, role);
+      return account(`${user}@pbs!${name}`, secret);
+    },
+    newcomer: async (name, role) => {
+      await rig.user(name, role);
+      return await rig.token(name, 'ci', role);
+    },
+  };
+  return rig;
+}
+
+interface Login {
+  readonly directory: string;
+  readonly authId: string;
+  readonly secret: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+function accountOf(login: Login, fingerprint: string, more: Readonly<Record<string, string>> = {}): Account {
+  const { directory, authId, secret, host, port } = login;
+  const repository = `https://${authId}@${host}:${port}/${STORE}`;
+  const env = {
+    HOLDFAST_REPOSITORY: repository,
+    HOLDFAST_FINGERPRINT: fingerprint,
+    [authId.includes('!') ? 'HOLDFAST_TOKEN_SECRET' : 'HOLDFAST_PASSWORD']: secret,
+    HOLDFAST_STATE_DIR: join(directory, `client-${authId.replaceAll(/\W/g, '-')}`),
+    ...more,
+  };
+  return {
+    ...placeIn(directory, repository, env),
+    authId,
+    secret,
+    env,
+    at: (otherHost, otherPort) => accountOf({ ...login, host: otherHost, port: otherPort }, fingerprint, more),
+    with: (other) => accountOf(login, fingerprint, { ...more, ...other }),
+  };
+}
