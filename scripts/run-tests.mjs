@@ -12,6 +12,11 @@ const SLOW = [
   'test/cli/',
   'test/bench/',
   'test/support/',
+  'test/daemon/',
+  'test/jobs/',
+  'test/state/',
+  'test/transport/',
+  'test/api/fuzz.test.ts',
   'test/agent/nbd/',
   'test/agent/sources/',
   'test/agent/backup/page-cutter.test.ts',
@@ -43,8 +48,6 @@ const SLOW = [
   'test/datastore/verify/proofs.test.ts',
   'test/datastore/verify/tree-damage.test.ts',
   'test/datastore/verify/verify-store.test.ts',
-  'test/transport/client/remote-backup.test.ts',
-  'test/transport/client/remote-faults.test.ts',
 ];
 /** The only file of its folder, and slow: of it the fast run takes the tests whose names match. */
 const SAMPLED = {
