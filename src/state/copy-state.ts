@@ -25,15 +25,10 @@ export interface CopyRules {
  * Writes the copy to `path`, over what is there, and returns its digest: the same for the same content, however it came about.
  * @throws `disk-full`, `write-failed`, `timed-out`; the signal's reason.
  */
-export async function copyState(state: StateDatabase, path: string, rules: CopyRules): Promise<string> {
+export async function copyState(state: Pick<StateDatabase, 'path'>, path: string, rules: CopyRules): Promise<string> {
   for (const leftover of [path, `${path}-journal`, `${path}-wal`, `${path}-shm`]) rmSync(leftover, { force: true });
   try {
-    await state.db.backup(path, {
-      progress: () => {
-        rules.signal.throwIfAborted();
-        return PAGES_A_TURN;
-      },
-    });
+    await copyPinned(state.path, path, rules.signal);
     const copy = new Sqlite(path, { fileMustExist: true });
     try {
       // One file, without a log beside it; and nothing of what is taken out stays in free pages.
@@ -49,6 +44,23 @@ export async function copyState(state: StateDatabase, path: string, rules: CopyR
   } catch (error) {
     rules.signal.throwIfAborted();
     throw sqliteError(error, path);
+  }
+}
+
+/** From a connection of its own that stays at one moment: otherwise a copy begins anew with each change that another one makes. */
+async function copyPinned(from: string, to: string, signal: AbortSignal): Promise<void> {
+  const source = new Sqlite(from, { readonly: true, fileMustExist: true });
+  try {
+    source.exec('BEGIN');
+    source.prepare('SELECT count(*) FROM sqlite_schema').get();
+    await source.backup(to, {
+      progress: () => {
+        signal.throwIfAborted();
+        return PAGES_A_TURN;
+      },
+    });
+  } finally {
+    source.close();
   }
 }
 

@@ -11,6 +11,8 @@ test('what is not said is usual', () => {
     stateDirectory: '/s',
     host: '127.0.0.1',
     port: 8007,
+    file: undefined,
+    stateDatastore: undefined,
     bulkPort: 8008,
     certificate: undefined,
     drainMs: 60_000,
