@@ -53,7 +53,8 @@ export async function findAccess(
       `there is no ${byToken ? 'secret of the token' : 'password'} for ${formatRepositoryAddress(address)}: set ${variable} or ${variable}_FILE, or put it into ${remotesPath(env)}`,
     );
   }
-  const fingerprint = option.fingerprint ?? env.HOLDFAST_FINGERPRINT ?? remote?.fingerprint;
+  // A variable that is empty says nothing, as with all the others.
+  const fingerprint = option.fingerprint ?? (env.HOLDFAST_FINGERPRINT || remote?.fingerprint);
   return { secret, fingerprint: fingerprint === undefined ? undefined : parseFingerprint(fingerprint) };
 }
 

@@ -50,6 +50,10 @@ export class ServerProcess {
     return this.#fingerprint;
   }
 
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
   /** @throws when it does not run. */
   get pid(): number {
     const pid = this.#running?.child.pid;

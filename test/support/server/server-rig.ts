@@ -19,6 +19,8 @@ export interface Account extends Place {
   at(host: string, port: number): Account;
   /** The same, with other variables of the environment. */
   with(env: Readonly<Record<string, string>>): Account;
+  /** The same secret under another name. */
+  as(authId: string): Account;
 }
 
 export interface ServerRig {
@@ -29,6 +31,8 @@ export interface ServerRig {
   readonly server: ServerProcess;
   readonly admin: AdminApi;
   path(name: string): string;
+  /** A user who is there, by the password. */
+  account(authId: string): Account;
   /** A new user with a role on the datastore, by its password. */
   user(name: string, role: string): Promise<Account>;
   /** A new token of a user that is there, with a role of its own on the datastore; undefined: none. */
@@ -62,15 +66,16 @@ export async function startRig(t: Ending, options: readonly string[] = []): Prom
     server,
     admin,
     path: (name) => join(directory, name),
+    account: (authId) => account(authId, PASSWORD),
     user: async (name, role) => {
-      await admin.makeUser(`${name}@pbs`, PASSWORD);
-      await admin.allow(`${name}@pbs`, `/datastore/${STORE}`, role);
-      return account(`${name}@pbs`, PASSWORD);
+      await admin.makeUser(`${name}@local`, PASSWORD);
+      await admin.allow(`${name}@local`, `/datastore/${STORE}`, role);
+      return account(`${name}@local`, PASSWORD);
     },
     token: async (user, name, role) => {
-      const secret = await admin.makeToken(`${user}@pbs`, name);
-      if (role !== undefined) await admin.allow(`${user}@pbs!${name}`, `/datastore/${STORE}`, role);
-      return account(`${user}@pbs!${name}`, secret);
+      const secret = await admin.makeToken(`${user}@local`, name);
+      if (role !== undefined) await admin.allow(`${user}@local!${name}`, `/datastore/${STORE}`, role);
+      return account(`${user}@local!${name}`, secret);
     },
     newcomer: async (name, role) => {
       await rig.user(name, role);
@@ -105,5 +110,6 @@ function accountOf(login: Login, fingerprint: string, more: Readonly<Record<stri
     env,
     at: (otherHost, otherPort) => accountOf({ ...login, host: otherHost, port: otherPort }, fingerprint, more),
     with: (other) => accountOf(login, fingerprint, { ...more, ...other }),
+    as: (other) => accountOf({ ...login, authId: other }, fingerprint, more),
   };
 }
