@@ -310,6 +310,8 @@ export interface Datastores {
   list(): readonly DatastoreEntry[];
   /** @throws HoldfastError `not-found`, `datastore-maintenance` when it is offline. */
   get(name: string): Promise<OpenDatastore>;
+  /** Why it could not be opened, as far as somebody tried; nothing when it is open. @throws `not-found`. */
+  state(name: string): { readonly reason: string | undefined };
   /** Makes the directory a datastore, or takes the one that is there when `reuse` says so. @throws `exists`, `datastore-foreign`. */
   create(
     entry: DatastoreEntry & { readonly reuse: boolean; readonly averageChunkBytes?: number | undefined },

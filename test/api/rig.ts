@@ -22,6 +22,8 @@ import { FakeTasks } from './fake-tasks.ts';
 export class FakeDatastores implements Datastores {
   readonly entries = new Map<string, DatastoreEntry>();
   readonly open = new Map<string, OpenStore>();
+  /** Why a datastore is not open. */
+  readonly reasons = new Map<string, string>();
 
   list(): DatastoreEntry[] {
     return [...this.entries.values()];
@@ -31,6 +33,9 @@ export class FakeDatastores implements Datastores {
     if (open === undefined) throw new HoldfastError('not-found', `there is no datastore ${name}`);
     await requireOnline(open.store.keeping.layout);
     return { name, store: open.store, pool: open.pool };
+  }
+  state(name: string): { reason: string | undefined } {
+    return { reason: this.reasons.get(name) };
   }
   async create({
     reuse,

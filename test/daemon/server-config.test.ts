@@ -24,12 +24,21 @@ test('what is not said is usual', () => {
 
 test('the command line wins over the file', (t) => {
   const config = join(temporaryDirectory(t), 'server.json');
-  const file = { stateDirectory: '/f', listen: '[::]:9000', bulkPort: 9001, drainSeconds: 5, logLevel: 'warn' };
+  const file = {
+    stateDirectory: '/f',
+    listen: '[::]:9000',
+    bulkPort: 9001,
+    drainSeconds: 5,
+    logLevel: 'warn',
+    stateDatastore: 'main',
+  };
   writeFileSync(
     config,
     JSON.stringify({ ...file, certificate: '/c', key: '/k', taskHistory: { days: 7, count: 100 } }),
   );
   assert.deepEqual(serverConfig({ config }), {
+    file: config,
+    stateDatastore: 'main',
     stateDirectory: '/f',
     host: '::',
     port: 9000,

@@ -1,7 +1,7 @@
 // GET /status/datastore-usage: space of every datastore, for those who watch.
 import { type Static, Type } from 'typebox';
 import { callerOf, defineMethod } from '../../method.ts';
-import type { DatastoreEntry, TaskCalls } from '../../services.ts';
+import type { DatastoreEntry, Datastores, TaskCalls } from '../../services.ts';
 import { seesStore, unavailable } from '../../snapshots/owned-groups.ts';
 import { GcStatus, gcStatusOf } from '../../stores/gc-status.ts';
 import { readStoreLimits } from '../../stores/store-options.ts';
@@ -36,7 +36,7 @@ export const USAGE_METHODS = [
         const seesUsage = (['Datastore.Audit', 'Datastore.Backup'] as const).some((each) =>
           permissions.has(caller, path, each),
         );
-        if (seesUsage) rows.push(await rowOf(entry, tasks));
+        if (seesUsage) rows.push(await rowOf(entry, datastores, tasks));
         else if (seesStore(permissions, caller, entry.name)) rows.push(headOf(entry));
       }
       return rows;
@@ -48,11 +48,14 @@ function headOf({ name }: DatastoreEntry): Static<typeof Row> {
   return { store: name, 'mount-status': 'nonremovable', 'backend-type': 'filesystem' };
 }
 
-async function rowOf(entry: DatastoreEntry, tasks: TaskCalls): Promise<Static<typeof Row>> {
+async function rowOf(entry: DatastoreEntry, datastores: Datastores, tasks: TaskCalls): Promise<Static<typeof Row>> {
   const head = headOf(entry);
   try {
     const { maintenance } = await readStoreLimits(entry);
     if (maintenance.mode === 'offline') return { ...head, error: unavailable(entry.name, maintenance).message };
+    // The space of its file system says nothing of one that nobody can use, such as one of a newer version.
+    const { reason } = datastores.state(entry.name);
+    if (reason !== undefined) return { ...head, error: reason };
     return { ...head, ...spaceOn(entry.path), 'gc-status': gcStatusOf(tasks, entry.name) };
   } catch (error) {
     // One that cannot be reached must not hide the others.
