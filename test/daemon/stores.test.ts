@@ -41,7 +41,7 @@ function fixture(t: TestContext) {
   };
   t.after(() => state.close());
   const path = (name: string): string => join(directory, name);
-  return { make, path, warnings, poolsStarted: () => pools };
+  return { make, path, warnings, poolsStarted: () => pools, table: new DatastoreTables(state.db) };
 }
 
 test('a datastore is made, held once, and opened again by the next server', async (t) => {
@@ -154,4 +154,33 @@ test('comments change; a removed datastore is forgotten, and its files stay', as
     await assert.rejects(call, { code: 'not-found' });
   await datastores.create({ name: 'again', path: path('one'), reuse: true });
   assert.equal(datastores.state('again').isOpen, true, 'nobody holds it any more');
+});
+
+test('what another process changes in the list is followed: new, gone, and elsewhere under the same name', async (t) => {
+  const { make, path, warnings, table } = fixture(t);
+  const datastores = make();
+  for (const name of ['one', 'two', 'far']) await createDatastore(path(name), 65536);
+  const entry = (name: string, where: string) => ({ name, path: path(where), options: {} });
+  table.add(entry('one', 'one'));
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, true);
+  table.update(entry('one', 'far'));
+  assert.equal((await datastores.get('one')).store.layout.root, path('far'));
+  await datastores.release('one');
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, false, 'what was released stays so until somebody asks for it');
+  await datastores.get('one');
+  table.remove('one');
+  table.add(entry('two', 'two'));
+  await datastores.follow();
+  assert.equal(datastores.state('two').isOpen, true);
+  await assert.rejects(datastores.get('one'), { code: 'not-found' });
+  const pool = WorkerPool.start(WORKER, 1);
+  const free = await HeldDatastore.open(path('far'), pool);
+  await free.close();
+  await pool.close();
+  table.add(entry('gone', 'nowhere'));
+  await datastores.follow();
+  await datastores.follow();
+  assert.deepEqual(warnings.length, 1, 'one that cannot be opened is warned of once');
 });
