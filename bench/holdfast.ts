@@ -12,6 +12,7 @@ export interface BackupOptions {
   workers?: number;
   level?: number;
   changedSince?: string;
+  group?: string;
 }
 
 /** The fields of a backup's JSON that the bench reads. */
@@ -29,7 +30,7 @@ export function backup(repository: string, image: string, options: BackupOptions
   return holdfast(
     repository,
     'backup',
-    ...['--group', GROUP, `${DISK}:${image}`],
+    ...['--group', options.group ?? GROUP, `${DISK}:${image}`],
     ...['--workers', String(options.workers ?? 2)],
     ...['--compression-level', String(options.level ?? 1)],
     ...(options.changedSince === undefined ? [] : ['--changed-since', options.changedSince]),

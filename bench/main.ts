@@ -17,12 +17,24 @@ import type { Answer, Question } from './question.ts';
 import { printAnswer } from './report.ts';
 import { restore } from './restore.ts';
 import { second } from './second.ts';
+import { server } from './server.ts';
 import { ALL_TOOLS, missingTools, toolVersions } from './tools.ts';
 import { openTrees } from './trees/open-trees.ts';
 import { trees } from './trees.ts';
 import { Workspace } from './workspace.ts';
 
-const QUESTIONS: readonly Question[] = [full, known, second, changemap, restore, index10m, memory, keeping, trees];
+const QUESTIONS: readonly Question[] = [
+  full,
+  known,
+  second,
+  changemap,
+  restore,
+  index10m,
+  memory,
+  keeping,
+  trees,
+  server,
+];
 const CACHE = fileURLToPath(new URL('../../.cache/bench', import.meta.url));
 
 interface Answered extends Answer {

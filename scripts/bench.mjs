@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 await build({
   ...bundleOptions,
   absWorkingDir: root,
-  entryPoints: { main: 'bench/main.ts', 'index-lookups': 'bench/index-lookups.ts' },
+  entryPoints: { main: 'bench/main.ts', 'index-lookups': 'bench/index-lookups.ts', 'tls-receiver': 'bench/tls-receiver.ts' },
   outdir: 'dist/bench',
 });
 await import('../dist/bench/main.js');
