@@ -9,6 +9,7 @@ import type { SnapshotName } from '../../datastore/snapshots/group-store.ts';
 import { formatTime, type GroupName, type Namespace, parseTime } from '../../schema/names.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { groupSortKey } from './group-order.ts';
+import { RememberedManifests } from './remembered-manifests.ts';
 import { rowCost, rowOf, type SnapshotRow, unreadableRow } from './snapshot-row.ts';
 
 /** A directory that changed so shortly before it was read may have changed again within the same tick of its clock. */
@@ -44,6 +45,17 @@ interface KeptRow {
 /** The views of all open datastores. */
 export class SnapshotViews {
   readonly #views = new WeakMap<HeldDatastore, StoreView>();
+  readonly #manifests = new WeakMap<HeldDatastore, RememberedManifests>();
+
+  /** The groups of a datastore with the manifests that were read lately. */
+  groupsOf(store: HeldDatastore): RememberedManifests {
+    let manifests = this.#manifests.get(store);
+    if (manifests === undefined) {
+      manifests = new RememberedManifests(store.groups);
+      this.#manifests.set(store, manifests);
+    }
+    return manifests;
+  }
 
   of(store: HeldDatastore): StoreView {
     let view = this.#views.get(store);

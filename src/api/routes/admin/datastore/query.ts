@@ -116,7 +116,8 @@ function method(query: Query<never, unknown>, { description, argument, returns }
     handler: async (call: Call, parameters: { store: string; argument: unknown }) => {
       const { store } = await openStore(call, parameters.store);
       const caller = callerOf(call);
-      const groups = call.onlyOwn ? new VisibleGroups(store.groups, (_, owner) => owns(caller, owner)) : store.groups;
+      const all = call.views.groupsOf(store);
+      const groups = call.onlyOwn ? new VisibleGroups(all, (_, owner) => owns(caller, owner)) : all;
       const view = { groups, layout: store.layout, config: store.config, seesSizes: !call.onlyOwn };
       return await query.run(view, parameters.argument as never, call.signal);
     },
