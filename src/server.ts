@@ -24,6 +24,7 @@ import { Metrics } from './daemon/metrics.ts';
 import type { StartPool } from './daemon/open-store.ts';
 import { withProbes } from './daemon/probes.ts';
 import type { ServerConfig } from './daemon/server-config.ts';
+import { sessionTasks } from './daemon/session-tasks.ts';
 import { StateBackup } from './daemon/state-backup/state-backup.ts';
 import { StateDirectory } from './daemon/state-directory.ts';
 import { Datastores } from './daemon/stores.ts';
@@ -109,7 +110,10 @@ async function start(
   let certificate = await certificates.load();
 
   const onBug = (error: unknown): void => log.error({ err: error }, 'this is a bug in Holdfast');
-  const sessions = new TransportSessions({ report: (error) => log.warn({ err: error }, 'a session ended badly') });
+  const sessions = new TransportSessions({
+    watch: sessionTasks(tasks),
+    report: (error) => log.warn({ err: error }, 'a session ended badly'),
+  });
   const clients = new Clients({
     sessions,
     host: config.host,

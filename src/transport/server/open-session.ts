@@ -30,6 +30,9 @@ export interface SessionPlace {
 export class OpenSession {
   readonly place: SessionPlace;
   readonly activity = new Activity();
+  /** What it made, or undefined when it ended without a snapshot; settles once. */
+  readonly over: Promise<CommittedSession | undefined>;
+  readonly #settle: (committed: CommittedSession | undefined) => void;
   readonly #client: ClientSession;
   readonly #turn = new Turn();
   #counters: SessionDescription['counters'] = { 'objects-new': 0, 'objects-reused': 0, 'bytes-new': 0 };
@@ -39,6 +42,11 @@ export class OpenSession {
   private constructor(place: SessionPlace, client: ClientSession) {
     this.place = place;
     this.#client = client;
+    let settle: (committed: CommittedSession | undefined) => void = () => {};
+    this.over = new Promise((resolve) => {
+      settle = resolve;
+    });
+    this.#settle = settle;
     this.activity.touch(nowSeconds());
   }
 
@@ -88,11 +96,13 @@ export class OpenSession {
   async commit({ client, time }: CommitRequest, signal: AbortSignal): Promise<CommittedSession> {
     if (this.#client.kind !== 'backup') throw sessionGone(this.id);
     const { manifest, warnings } = await this.#client.session.commit(client, time, signal);
+    const committed = { manifest, warnings };
     if (!this.#isCommitted) {
       this.#isCommitted = true;
+      this.#settle(committed);
       await this.#dismiss();
     }
-    return { manifest, warnings };
+    return committed;
   }
 
   /** Within `use`. */
@@ -110,9 +120,13 @@ export class OpenSession {
     await this.#turn.run(async () => {
       if (this.#isOver) return;
       this.#isOver = true;
-      await this.#dismiss();
-      if (this.#client.kind === 'read') await this.#client.session.end();
-      else await this.#client.session.suspend();
+      try {
+        await this.#dismiss();
+        if (this.#client.kind === 'read') await this.#client.session.end();
+        else await this.#client.session.suspend();
+      } finally {
+        this.#settle(undefined);
+      }
     });
   }
 

@@ -32,12 +32,19 @@ export interface SessionCalls {
   end(store: string, caller: Caller, session: string): Promise<void>;
 }
 
+/** Told of each session that was opened; `end` ends it. What it throws refuses the session. */
+export type SessionWatcher = (
+  session: Pick<OpenSession, 'id' | 'place' | 'isBackup' | 'over'>,
+  end: () => Promise<void>,
+) => void;
+
 export interface SessionsOptions {
   readonly idleSeconds?: number;
   readonly maxSessions?: number;
   readonly maxSessionsOfUser?: number;
   /** A session that no line leads to for so long makes way when its owner backs up the same group again. */
   readonly abandonedSeconds?: number;
+  readonly watch?: SessionWatcher;
   /** Hears of sessions that did not end well on their own. */
   readonly report: (error: unknown) => void;
 }
@@ -65,6 +72,7 @@ export class TransportSessions implements SessionCalls {
       maxSessions: MAX_SESSIONS,
       maxSessionsOfUser: MAX_SESSIONS_OF_USER,
       abandonedSeconds: ABANDONED_SECONDS,
+      watch: () => {},
       ...options,
     };
     this.#timer = setInterval(() => this.#endIdle(), Math.min(15_000, this.#options.idleSeconds * 250));
@@ -108,6 +116,12 @@ export class TransportSessions implements SessionCalls {
       const client = await this.#openClient(place, request);
       const { session, token } = await OpenSession.admit(place, client);
       this.#sessions.set(session.id, session);
+      try {
+        this.#options.watch(session, () => this.#end(session));
+      } catch (error) {
+        await this.#end(session);
+        throw error;
+      }
       if (this.#ending.signal.aborted || this.#stores.get(store) !== served) {
         await this.#end(session);
         throw ending();

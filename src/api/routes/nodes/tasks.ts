@@ -1,6 +1,7 @@
 // /nodes/{node}/tasks: long operations, their ends and their logs.
 import { type Static, Type } from 'typebox';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
+import { HoldfastError } from '../../../util/errors.ts';
 import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { TaskRow, TaskStatus } from '../../services.ts';
@@ -28,6 +29,8 @@ const Row = Type.Object({
 interface OperationEnd {
   readonly result: unknown;
   readonly warnings: readonly string[];
+  /** In place of both. */
+  readonly tooLarge: boolean;
 }
 
 const Status = Type.Object({
@@ -116,7 +119,10 @@ export const TASK_METHODS = [
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
     handler: (call, { node, upid }) => {
       findTask(call, node, upid);
-      const { result = null, warnings = [] } = (call.services.tasks.get(upid)?.data ?? {}) as Partial<OperationEnd>;
+      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<OperationEnd>;
+      if (end.tooLarge === true)
+        throw new HoldfastError('too-large', 'the result is longer than a task keeps; look at its log');
+      const { result = null, warnings = [] } = end;
       return { result, warnings: [...warnings] };
     },
   }),
