@@ -11,8 +11,8 @@ export interface CrashPlan {
 export function ciPlan(): CrashPlan {
   const scale = Number(process.env.HOLDFAST_CRASH_SCALE ?? 1);
   return {
-    kills: Math.ceil(14 * scale),
-    cuts: Math.ceil(22 * scale),
+    kills: Math.ceil(20 * scale),
+    cuts: Math.ceil(30 * scale),
     seed: Number(process.env.HOLDFAST_CRASH_SEED ?? 1),
   };
 }
