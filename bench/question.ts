@@ -38,6 +38,20 @@ export interface Question {
   answer(context: Context): Promise<Answer>;
 }
 
+/** A part of a question; all parts' rows, bars and facts make its answer. */
+export type Part = Question['answer'];
+
+export async function answerInParts(parts: readonly Part[], context: Context): Promise<Answer> {
+  const answer: Answer = { rows: [], bars: [], facts: {} };
+  for (const part of parts) {
+    const { rows, bars, facts } = await part(context);
+    answer.rows.push(...rows);
+    answer.bars.push(...bars);
+    Object.assign(answer.facts, facts);
+  }
+  return answer;
+}
+
 export function atLeast(what: string, figure: number | null, limit: number, unit = 'x'): Bar {
   return { what, figure, sense: 'at least', limit, unit, met: figure !== null && figure >= limit };
 }

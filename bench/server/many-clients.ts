@@ -34,19 +34,19 @@ export async function manyClients({ workspace, scale }: Context): Promise<Answer
     // Figures of the loop start anew with each reading: the quantile of the whole run is asked for once, at its end, in a run without looks.
     await store.admin.metrics();
     const started = performance.now();
-    await allAtOnce(store, disks, 0);
+    const first = await allAtOnce(store, disks, 0);
     const seconds = (performance.now() - started) / 1000;
     const delayS =
       (await store.admin.metrics()).get('holdfast_event_loop_delay_seconds{quantile="0.99"}') ?? Number.NaN;
     for (const [place, path] of disks.entries()) writeFileSync(path, noise(diskBytes, 1000 + place));
     const watching = watch();
-    const succeeded = await allAtOnce(store, disks, CLIENTS);
+    const second = await allAtOnce(store, disks, CLIENTS);
     isOver = true;
     await watching;
     return {
       rows: [],
       bars: [
-        atLeast(`${clients} clients at once: how many succeed`, succeeded, clients, ''),
+        atLeast(`${clients} clients at once: how many succeed`, Math.min(first, second), clients, ''),
         atMost(`${clients} clients at once: resident memory of the server`, peakRssBytes / MIB, 600, ' MiB'),
         atMost(`${clients} clients at once: delay of the event loop, p99`, delayS * 1000, 50, ' ms'),
       ],

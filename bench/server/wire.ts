@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { TcpProxy } from '../../test/support/server/tcp-proxy.ts';
 import { type Contender, extra, race, ratio, wall } from '../contender.ts';
 import { backup, holdfastMissing, readBackup, restore } from '../holdfast.ts';
+import { median } from '../median.ts';
 import { type Answer, atMost, type Context } from '../question.ts';
 import { emptyStore } from '../stores.ts';
 import { requireSame, warm } from '../workspace.ts';
@@ -90,7 +91,7 @@ export async function wireSpeed(context: Context): Promise<Answer> {
     const wire = await bytesWhenKnown(there(), image.path);
     const chunks = extra(fullHere, 'objectsNew') ?? Number.NaN;
     const floor = await serverFloor(workspace, data.path, extra(fullThere, 'bytesStored') ?? 0);
-    const serverCpuS = Math.min(...cpuOfServer);
+    const serverCpuS = median(cpuOfServer);
     return {
       rows: [fullHere, fullThere, againHere, againThere, restoreHere, restoreThere],
       bars: [
