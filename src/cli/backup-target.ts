@@ -7,7 +7,7 @@ import { isServerAddress } from '../transport/client/repository-address.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { withHeldDatastore } from './local-store.ts';
 import { RemoteRepository } from './remote-repository.ts';
-import { connect } from './remote-store.ts';
+import { withRemoteStore } from './remote-store.ts';
 import { type CommonOptions, LOCAL_OWNER, repositoryText, startPool, workerCount } from './repository.ts';
 
 export interface SessionWish {
@@ -48,23 +48,21 @@ async function atServer<Result>(
   signal: AbortSignal,
   use: (target: BackupTarget) => Promise<Result>,
 ): Promise<Result> {
-  const store = await connect(options, signal);
+  let pool: WorkerPool | undefined;
   try {
-    const description = await new RemoteRepository(store).ask(describeStore, {});
-    const pool = startPool(workers, () => {});
-    try {
+    return await withRemoteStore(options, signal, async (store) => {
+      const description = await new RemoteRepository(store).ask(describeStore, {});
+      const threads = startPool(workers, () => {});
+      pool = threads;
       return await use({
         ...description,
-        pool,
+        pool: threads,
         openSession: async ({ ns, group, compressionLevel, key }) =>
-          await store.openBackup(pool, { ns, group }, { key, compressionLevel }),
+          await store.openBackup(threads, { ns, group }, { key, compressionLevel }),
       });
-    } finally {
-      // Sessions end before the threads that work in them.
-      await store.close();
-      await pool.close();
-    }
+    });
   } finally {
-    await store.close();
+    // Threads end after the sessions that they put into.
+    await pool?.close();
   }
 }

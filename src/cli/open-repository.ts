@@ -10,7 +10,7 @@ import { interruptSignal } from './interrupt.ts';
 import { LocalRepository } from './local-repository.ts';
 import { withReadDatastore } from './local-store.ts';
 import { RemoteRepository } from './remote-repository.ts';
-import { connect } from './remote-store.ts';
+import { withRemoteStore } from './remote-store.ts';
 import { type CommonOptions, repositoryText } from './repository.ts';
 
 export interface Repository {
@@ -76,16 +76,15 @@ async function withServer<Result>(
   use: (repository: Repository) => Promise<Result>,
 ): Promise<Result> {
   const interrupt = interruptSignal();
+  let repository: RemoteRepository | undefined;
   try {
-    const store = await connect(options, interrupt.signal);
-    const repository = new RemoteRepository(store);
-    try {
+    return await withRemoteStore(options, interrupt.signal, async (store) => {
+      repository = new RemoteRepository(store);
       return await use(repository);
-    } finally {
-      await repository.close();
-      await store.close();
-    }
+    });
   } finally {
+    // Threads end after the sessions that they read in.
+    await repository?.close();
     interrupt.stop();
   }
 }

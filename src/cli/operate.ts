@@ -8,7 +8,7 @@ import { HoldfastError } from '../util/errors.ts';
 import { interruptSignal } from './interrupt.ts';
 import { withHeldDatastore } from './local-store.ts';
 import { Progress } from './progress.ts';
-import { connect } from './remote-store.ts';
+import { withRemoteStore } from './remote-store.ts';
 import { type CommonOptions, repositoryText, warn } from './repository.ts';
 
 /** A holder that just starts takes so long to listen; one that never does is a program without a control socket. */
@@ -47,16 +47,15 @@ export async function operate<Argument, Result>(
 
 async function there<Argument, Result>(
   options: CommonOptions,
-  operation: Operation<Argument, Result>,
+  { name }: Operation<Argument, Result>,
   argument: Argument,
   work: Work,
 ): Promise<Result> {
-  const store = await connect(options, work.signal);
-  try {
-    return (await store.operate(operation.name, argument, work)) as Result;
-  } finally {
-    await store.close();
-  }
+  return await withRemoteStore(
+    options,
+    work.signal,
+    async (store) => (await store.operate(name, argument, work)) as Result,
+  );
 }
 
 async function here<Argument, Result>(

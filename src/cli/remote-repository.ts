@@ -50,7 +50,7 @@ export class RemoteRepository implements Repository {
     };
   }
 
-  /** Ends the threads; the sessions are ended with the store. */
+  /** Ends the threads; the store has ended the sessions by then. */
   async close(): Promise<void> {
     for (const pool of this.#pools) await pool.close();
   }

@@ -1,13 +1,29 @@
 // The way to the server of --repository https://…: its address, and what lets this client in.
-
 import { RemoteStore } from '../transport/client/remote-store.ts';
 import { findAccess } from '../transport/client/remotes.ts';
 import { parseRepositoryAddress } from '../transport/client/repository-address.ts';
 import { parseRateLimit } from './rate-limit.ts';
 import { type CommonOptions, repositoryText } from './repository.ts';
 
-/** Opens no connection yet. @throws `bad-argument` for a wrong address, or without a secret. */
-export async function connect(options: CommonOptions, signal: AbortSignal): Promise<RemoteStore> {
+/**
+ * Runs `use` with the server of --repository, and ends its sessions and connections after it.
+ * @throws `bad-argument` for a wrong address, or without a secret.
+ */
+export async function withRemoteStore<Result>(
+  options: CommonOptions,
+  signal: AbortSignal,
+  use: (store: RemoteStore) => Promise<Result>,
+): Promise<Result> {
+  const store = await remoteStore(options, signal);
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** Opens no connection yet. */
+async function remoteStore(options: CommonOptions, signal: AbortSignal): Promise<RemoteStore> {
   const address = parseRepositoryAddress(repositoryText(options));
   const access = await findAccess(address, { fingerprint: options.fingerprint }, process.env);
   return new RemoteStore(address, access, {
