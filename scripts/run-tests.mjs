@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { bundleTests } from './bundle-tests.mjs';
+import { bundleTests, shareProcesses } from './bundle-tests.mjs';
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const SLOW = [
@@ -77,7 +77,7 @@ const bundleOf = (name) => bundles[files.indexOf(name)];
 const sampled = fast ? files.filter((name) => name in SAMPLED) : [];
 const whole = files.filter((name) => !sampled.includes(name));
 const results = [
-  ...(whole.length === 0 ? [] : [run(whole.map(bundleOf))]),
+  ...(whole.length === 0 ? [] : [run(fast ? shareProcesses(whole, whole.map(bundleOf)) : whole.map(bundleOf))]),
   ...sampled.map((name) => run([`--test-name-pattern=${SAMPLED[name]}`, bundleOf(name)])),
 ];
 process.exit(results.find((status) => status !== 0) ?? 0);
