@@ -3,12 +3,14 @@ import type { Session } from '../agent/backup/session.ts';
 import type { DataKey } from '../chunker/data-key.ts';
 import { describeStore, type StoreDescription } from '../datastore/describe-store.ts';
 import type { GroupName, Namespace } from '../schema/names.ts';
+import type { RemoteStore } from '../transport/client/remote-store.ts';
 import { isServerAddress } from '../transport/client/repository-address.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { withHeldDatastore } from './local-store.ts';
 import { RemoteRepository } from './remote-repository.ts';
 import { withRemoteStore } from './remote-store.ts';
 import { type CommonOptions, LOCAL_OWNER, repositoryText, startPool, workerCount } from './repository.ts';
+import type { Surroundings } from './surroundings.ts';
 
 export interface SessionWish {
   readonly ns: Namespace;
@@ -25,12 +27,13 @@ export interface BackupTarget extends StoreDescription {
 /** Runs `use` with the repository of --repository open for a backup. */
 export async function withBackupTarget<Result>(
   options: CommonOptions,
-  signal: AbortSignal,
+  { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
   use: (target: BackupTarget) => Promise<Result>,
 ): Promise<{ result: Result; indexGrowthBytes: number }> {
   const place = repositoryText(options);
   const workers = workerCount(options);
-  if (isServerAddress(place)) return { result: await atServer(options, workers, signal, use), indexGrowthBytes: 0 };
+  if (isServerAddress(place))
+    return { result: await atServer(options, workers, { signal, env }, use), indexGrowthBytes: 0 };
   return await withHeldDatastore(place, workers, async (store, pool) => {
     const { store: storeId, chunk } = store.config;
     return await use({
@@ -45,12 +48,12 @@ export async function withBackupTarget<Result>(
 async function atServer<Result>(
   options: CommonOptions,
   workers: number,
-  signal: AbortSignal,
+  { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
   use: (target: BackupTarget) => Promise<Result>,
 ): Promise<Result> {
   let pool: WorkerPool | undefined;
   try {
-    return await withRemoteStore(options, signal, async (store) => {
+    const run = async (store: RemoteStore): Promise<Result> => {
       const description = await new RemoteRepository(store).ask(describeStore, {});
       const threads = startPool(workers, () => {});
       pool = threads;
@@ -60,7 +63,8 @@ async function atServer<Result>(
         openSession: async ({ ns, group, compressionLevel, key }) =>
           await store.openBackup(threads, { ns, group }, { key, compressionLevel }),
       });
-    });
+    };
+    return await withRemoteStore(options, signal, run, env);
   } finally {
     // Threads end after the sessions that they put into.
     await pool?.close();

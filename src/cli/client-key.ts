@@ -32,6 +32,8 @@ export interface OpenedKey {
   readonly key: DataKey;
 }
 
+type Warn = (message: string) => void;
+
 /** Adds --keyfile and --passphrase-file. */
 export function addKeyOptions(command: Command): Command {
   return command
@@ -51,19 +53,23 @@ export function addReadKeyOptions(command: Command): Command {
 }
 
 /** The key of --keyfile or HOLDFAST_KEYFILE; undefined without either. @throws `not-found`, `key-damaged`, `key-missing`, `passphrase-wrong`. */
-export async function readKey(options: KeyOptions): Promise<DataKey | undefined> {
-  return (await openKey(options))?.key;
+export async function readKey(options: KeyOptions, say: Warn = warn): Promise<DataKey | undefined> {
+  return (await openKey(options, say))?.key;
 }
 
 /** The same with the key file. Says when others can read it. */
-export async function openKey(options: KeyOptions): Promise<OpenedKey | undefined> {
+export async function openKey(options: KeyOptions, say: Warn = warn): Promise<OpenedKey | undefined> {
   const path = options.keyfile ?? process.env.HOLDFAST_KEYFILE;
-  return path === undefined || path === '' ? undefined : await openKeyAt(path, options.passphraseFile);
+  return path === undefined || path === '' ? undefined : await openKeyAt(path, options.passphraseFile, say);
 }
 
-export async function openKeyAt(path: string, passphraseFile: string | undefined): Promise<OpenedKey> {
+export async function openKeyAt(
+  path: string,
+  passphraseFile: string | undefined,
+  say: Warn = warn,
+): Promise<OpenedKey> {
   const file = await readKeyFile(path);
-  await warnOfReaders(path, file);
+  await warnOfReaders(path, file, say);
   const passphrase = async (): Promise<string> =>
     await existingPassphrase(keyPassphrase(passphraseFile, `the key file ${path}`));
   return { path, file, key: await openKeyFile(path, file, passphrase) };
@@ -84,10 +90,11 @@ export async function findTrusted(
   text: string,
   options: KeyOptions,
   key: DataKey | undefined,
+  say: Warn = warn,
 ): Promise<{ name: SnapshotName; manifest: Manifest }> {
   const request = snapshotRequest(text, options);
   const found = await repository.ask(findSnapshot, request);
-  await requireTrusted(repository, found, request.time === null, options, key);
+  await requireTrusted(repository, found, request.time === null, options, key, say);
   return found;
 }
 
@@ -98,11 +105,12 @@ async function requireTrusted(
   isLatest: boolean,
   options: KeyOptions,
   key: DataKey | undefined,
+  say: Warn,
 ): Promise<void> {
   requireSigned(manifest, name.group, key);
   if (key === undefined) return;
   if (manifest.client.key === null)
-    warn(`${name.group}: the snapshot is not encrypted, so nobody has signed it; the key is not used`);
+    say(`${name.group}: the snapshot is not encrypted, so nobody has signed it; the key is not used`);
   const older = isLatest
     ? olderThanRemembered(
         manifest,
@@ -111,7 +119,7 @@ async function requireTrusted(
     : undefined;
   const doubt = older ?? (manifest.client.key === null ? undefined : implausibleLabel(manifest));
   if (doubt === undefined) return;
-  if (options.acceptOlder === true) return warn(`${doubt}; it is used all the same`);
+  if (options.acceptOlder === true) return say(`${doubt}; it is used all the same`);
   throw new HoldfastError(
     'snapshot-older',
     `${doubt}. If a later one was forgotten, or a clock was wrong, go on with --accept-older; else find out who put the old one there`,
@@ -140,9 +148,9 @@ export function rememberedGroup(
   return { store, ns, group, key: key.fingerprint };
 }
 
-async function warnOfReaders(path: string, file: KeyFile): Promise<void> {
+async function warnOfReaders(path: string, file: KeyFile, say: Warn): Promise<void> {
   const { mode } = await stat(path);
   if ((mode & 0o077) === 0) return;
   const danger = file.kdf === null ? 'and it has no passphrase' : 'and can guess at its passphrase';
-  warn(`other users may open the key file ${path}, ${danger}; run: chmod 600 ${path}`);
+  say(`other users may open the key file ${path}, ${danger}; run: chmod 600 ${path}`);
 }

@@ -4,6 +4,7 @@ import type { DataKey } from '../chunker/data-key.ts';
 import type { Query } from '../datastore/control/query.ts';
 import type { SnapshotName } from '../datastore/snapshots/group-store.ts';
 import type { Manifest } from '../schema/manifest.ts';
+import type { RemoteStore } from '../transport/client/remote-store.ts';
 import { isServerAddress } from '../transport/client/repository-address.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { interruptSignal } from './interrupt.ts';
@@ -12,6 +13,7 @@ import { withReadDatastore } from './local-store.ts';
 import { RemoteRepository } from './remote-repository.ts';
 import { withRemoteStore } from './remote-store.ts';
 import { type CommonOptions, repositoryText } from './repository.ts';
+import type { Surroundings } from './surroundings.ts';
 
 export interface Repository {
   ask<Argument, Answer>(query: Query<Argument, Answer>, argument: Argument, signal?: AbortSignal): Promise<Answer>;
@@ -41,13 +43,21 @@ export interface SnapshotObjects {
   pool(): Promise<WorkerPool>;
 }
 
-/** Runs `use` with the repository of --repository open, and closes everything after it. */
+/** Runs `use` with the repository of --repository open, and closes everything after it. Without `around` Ctrl-C stops it. */
 export async function withRepository<Result>(
   options: CommonOptions,
   use: (repository: Repository) => Promise<Result>,
+  around?: Pick<Surroundings, 'signal' | 'env'>,
 ): Promise<Result> {
   const place = repositoryText(options);
-  return isServerAddress(place) ? await withServer(options, use) : await withDirectory(place, use);
+  if (!isServerAddress(place)) return await withDirectory(place, use);
+  if (around !== undefined) return await withServer(options, use, around);
+  const interrupt = interruptSignal();
+  try {
+    return await withServer(options, use, { signal: interrupt.signal, env: process.env });
+  } finally {
+    interrupt.stop();
+  }
 }
 
 /** Asks one question of the repository of --repository. */
@@ -74,17 +84,17 @@ async function withDirectory<Result>(root: string, use: (repository: Repository)
 async function withServer<Result>(
   options: CommonOptions,
   use: (repository: Repository) => Promise<Result>,
+  { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
 ): Promise<Result> {
-  const interrupt = interruptSignal();
   let repository: RemoteRepository | undefined;
+  const run = async (store: RemoteStore): Promise<Result> => {
+    repository = new RemoteRepository(store);
+    return await use(repository);
+  };
   try {
-    return await withRemoteStore(options, interrupt.signal, async (store) => {
-      repository = new RemoteRepository(store);
-      return await use(repository);
-    });
+    return await withRemoteStore(options, signal, run, env);
   } finally {
     // Threads end after the sessions that they read in.
     await repository?.close();
-    interrupt.stop();
   }
 }

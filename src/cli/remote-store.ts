@@ -13,8 +13,9 @@ export async function withRemoteStore<Result>(
   options: CommonOptions,
   signal: AbortSignal,
   use: (store: RemoteStore) => Promise<Result>,
+  env: NodeJS.ProcessEnv = process.env,
 ): Promise<Result> {
-  const store = await remoteStore(options, signal);
+  const store = await remoteStore(options, signal, env);
   try {
     return await use(store);
   } finally {
@@ -23,9 +24,9 @@ export async function withRemoteStore<Result>(
 }
 
 /** Opens no connection yet. */
-async function remoteStore(options: CommonOptions, signal: AbortSignal): Promise<RemoteStore> {
+async function remoteStore(options: CommonOptions, signal: AbortSignal, env: NodeJS.ProcessEnv): Promise<RemoteStore> {
   const address = parseRepositoryAddress(repositoryText(options));
-  const access = await findAccess(address, { fingerprint: options.fingerprint }, process.env);
+  const access = await findAccess(address, { fingerprint: options.fingerprint }, env);
   return new RemoteStore(address, access, {
     signal,
     uploadBytesPerSecond: parseRateLimit(options.limitUpload, '--limit-upload') ?? undefined,

@@ -18,16 +18,15 @@ import {
   openKey,
   rememberedGroup,
 } from '../client-key.ts';
-import { interruptSignal } from '../interrupt.ts';
-import { formatBytes, formatDuration, pairs, print } from '../output.ts';
-import { Progress } from '../progress.ts';
-import { namespaceOf, warn } from '../repository.ts';
+import { formatBytes, formatDuration, pairs } from '../output.ts';
+import { namespaceOf } from '../repository.ts';
+import { atTerminal, type Surroundings } from '../surroundings.ts';
 import { addTreeOptions, type TreeCommandOptions, treeOptions } from '../tree-options.ts';
 
 /** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */
 const MAX_ARCHIVES = 1024;
 
-interface BackupOptions extends KeyOptions, TreeCommandOptions {
+export interface BackupOptions extends KeyOptions, TreeCommandOptions {
   readonly cryptMode?: 'none' | 'encrypt';
   readonly acknowledgeLostKey?: boolean;
   readonly group: string;
@@ -56,11 +55,20 @@ export function addBackupCommand(program: Command): void {
     )
     .option('--acknowledge-lost-key', 'accept, once and for all, that without the key file these backups are lost')
     .option('--workers <N>', 'worker threads (default: one per processor)')
-    .action(async (archives: string[], _, command: Command) => await backup(archives, command.optsWithGlobals()));
+    .action(async (archives: string[], _, command: Command) => {
+      const options: BackupOptions = command.optsWithGlobals();
+      await atTerminal(options, async (around) => await performBackup(archives, options, around));
+    });
   addTreeOptions(command);
 }
 
-async function backup(texts: readonly string[], options: BackupOptions): Promise<void> {
+/** Makes a snapshot, and tells what it is: for the command, and for an agent that was ordered to. @throws what the command does. */
+export async function performBackup(
+  texts: readonly string[],
+  options: BackupOptions,
+  around: Surroundings,
+): Promise<void> {
+  const { warn } = around;
   const started = performance.now();
   const group = parseGroup(options.group);
   const ns = namespaceOf(options);
@@ -70,50 +78,42 @@ async function backup(texts: readonly string[], options: BackupOptions): Promise
   const changeMap = options.changedSince === undefined ? undefined : await readChangeMap(options.changedSince);
   if (changeMap !== undefined) parseSnapshotRef(changeMap.base);
   const tree = treeOptions(options);
-  const opened = await encryptionKey(options);
+  const opened = await encryptionKey(options, warn);
   const key = opened?.key;
-  const interrupt = interruptSignal();
-  const progress = new Progress(process.stderr, options.outputFormat !== 'text');
-  try {
-    const { result, indexGrowthBytes } = await withBackupTarget(
-      options,
-      interrupt.signal,
-      async ({ storeId, averageBytes, pool, openSession }) => {
-        const remembered = key === undefined ? undefined : rememberedGroup(storeId, { ns, group }, key);
-        const request = {
-          group,
-          archives,
-          changeMap,
-          tree,
-          time,
-          key,
-          recovery: recoveryOf(opened),
-          last: await lastOf(remembered),
-          averageBytes,
-          stdin: process.stdin,
-          signal: interrupt.signal,
-          onProgress: (archive: string, done: number, total: number | undefined) =>
-            progress.update(archive, done, total),
-          warn,
-        };
-        const done = await runBackup(request, pool, () => openSession({ ns, group, compressionLevel, key }));
-        await remember(remembered, done);
-        return done;
-      },
-    );
-    progress.end();
-    for (const warning of result.committed.warnings) warn(warning);
-    print(options.outputFormat, summary(result, indexGrowthBytes, Math.round(performance.now() - started)), describe);
-  } finally {
-    progress.end();
-    interrupt.stop();
-  }
+  const { result, indexGrowthBytes } = await withBackupTarget(
+    options,
+    around,
+    async ({ storeId, averageBytes, pool, openSession }) => {
+      const remembered = key === undefined ? undefined : rememberedGroup(storeId, { ns, group }, key);
+      const request = {
+        group,
+        archives,
+        changeMap,
+        tree,
+        time,
+        key,
+        recovery: recoveryOf(opened),
+        last: await lastOf(remembered, warn),
+        averageBytes,
+        stdin: process.stdin,
+        signal: around.signal,
+        onProgress: around.onProgress,
+        warn,
+      };
+      const done = await runBackup(request, pool, () => openSession({ ns, group, compressionLevel, key }));
+      await remember(remembered, done, warn);
+      return done;
+    },
+  );
+  around.endProgress();
+  for (const warning of result.committed.warnings) warn(warning);
+  around.tell(summary(result, indexGrowthBytes, Math.round(performance.now() - started)), describe);
 }
 
 /** The key to encrypt with; undefined for a plain backup. @throws `key-missing`, `key-unacknowledged`, and what opening it throws. */
-async function encryptionKey(options: BackupOptions): Promise<OpenedKey | undefined> {
+async function encryptionKey(options: BackupOptions, warn: Surroundings['warn']): Promise<OpenedKey | undefined> {
   if (options.cryptMode === 'none') return undefined;
-  const opened = await openKey(options);
+  const opened = await openKey(options, warn);
   if (opened !== undefined) await requireAcknowledged(opened, options.acknowledgeLostKey ?? false);
   else if (options.cryptMode === 'encrypt' || options.acknowledgeLostKey)
     throw new HoldfastError(
@@ -129,7 +129,7 @@ function recoveryOf(opened: OpenedKey | undefined): RecoveryRecord | undefined {
 }
 
 /** What cannot be known keeps nobody from a backup, and is said. */
-async function lastOf(group: RememberedGroup | undefined): Promise<Remembered | undefined> {
+async function lastOf(group: RememberedGroup | undefined, warn: Surroundings['warn']): Promise<Remembered | undefined> {
   if (group === undefined) return undefined;
   try {
     return await lastSnapshots().last(group);
@@ -140,7 +140,11 @@ async function lastOf(group: RememberedGroup | undefined): Promise<Remembered | 
 }
 
 /** The snapshot is made by then: what fails here is a warning. */
-async function remember(group: RememberedGroup | undefined, { committed }: BackupResult): Promise<void> {
+async function remember(
+  group: RememberedGroup | undefined,
+  { committed }: BackupResult,
+  warn: Surroundings['warn'],
+): Promise<void> {
   if (group === undefined) return;
   try {
     await lastSnapshots().remember(group, committed.manifest);

@@ -2,12 +2,10 @@
 import type { LostRange } from '../../agent/restore/piece-restorer.ts';
 import { runRestore } from '../../agent/restore/run-restore.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { formatBytes, formatDuration, type OutputFormat, pairs, print } from '../output.ts';
-import { warn } from '../repository.ts';
+import { formatBytes, formatDuration, pairs } from '../output.ts';
 import { type RestorePlace, threadsFor } from './restore-place.ts';
 
 export interface DiskRestoreOptions {
-  readonly outputFormat: OutputFormat;
   readonly overwrite?: boolean;
   readonly damaged: 'refuse' | 'zero';
 }
@@ -28,7 +26,7 @@ export async function restoreDisk(place: RestorePlace, options: DiskRestoreOptio
     return await runRestore(request, pool, (_, id) => get(id));
   });
   place.endProgress();
-  warnOfLost(archive.name, lost);
+  warnOfLost(archive.name, lost, place.warn);
   const result = {
     snapshot,
     archive: archive.name,
@@ -37,7 +35,7 @@ export async function restoreDisk(place: RestorePlace, options: DiskRestoreOptio
     damaged: lost,
     durationMs: place.durationMs(),
   };
-  if (target !== '-') print(options.outputFormat, result, describe);
+  if (target !== '-') place.tell(result, describe);
   if (lost.length > 0) throw incomplete(archive.name, lost);
 }
 
@@ -60,7 +58,7 @@ function describe(value: Restored): string {
   ]);
 }
 
-function warnOfLost(archive: string, lost: readonly LostRange[]): void {
+function warnOfLost(archive: string, lost: readonly LostRange[], warn: RestorePlace['warn']): void {
   for (const { offset, length } of lost.slice(0, SHOWN_RANGES))
     warn(`${archive}: ${length} bytes at ${offset} are lost, zeros stand for them`);
   if (lost.length > SHOWN_RANGES)

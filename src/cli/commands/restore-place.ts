@@ -2,6 +2,7 @@
 import type { GetObject } from '../../agent/tree/read-tree.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
+import type { Surroundings } from '../surroundings.ts';
 
 /** Runs `use` with threads that read the snapshot's objects, and a way to read single ones. `lookups`: how many objects will be asked for. */
 export type WithObjects = <Result>(
@@ -24,6 +25,8 @@ export interface RestorePlace {
   readonly onProgress: (bytesDone: number, bytesTotal: number) => void;
   /** Before anything is printed. */
   readonly endProgress: () => void;
+  readonly warn: Surroundings['warn'];
+  readonly tell: Surroundings['tell'];
   readonly durationMs: () => number;
   readonly withObjects: WithObjects;
 }

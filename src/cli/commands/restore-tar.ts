@@ -5,12 +5,10 @@ import { TarOutput } from '../../agent/tar/tar-output.ts';
 import { TreeWarnings } from '../../agent/tree/tree-warnings.ts';
 import { fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { formatBytes, formatDuration, type OutputFormat, pairs, print } from '../output.ts';
-import { warn } from '../repository.ts';
+import { formatBytes, formatDuration, pairs } from '../output.ts';
 import { type RestorePlace, threadsFor } from './restore-place.ts';
 
 export interface TarRestoreOptions {
-  readonly outputFormat: OutputFormat;
   readonly tar?: string;
   readonly zstd?: boolean;
   readonly path?: readonly string[];
@@ -57,13 +55,13 @@ export async function restoreTar(place: RestorePlace, options: TarRestoreOptions
   const { members, bytes } = await exported(place, options, lookups);
   place.endProgress();
   const result = { snapshot, archive: archive.name, target, bytes, members, durationMs: place.durationMs() };
-  if (target !== '-') print(options.outputFormat, result, describe);
+  if (target !== '-') place.tell(result, describe);
 }
 
 async function exported(place: RestorePlace, options: TarRestoreOptions, lookups: number): Promise<TarExported> {
   const { archive, space, target, signal } = place;
   const zstd = options.zstd === true || /\.(zst|tzst)$/.test(target);
-  const warnings = new TreeWarnings((message) => warn(`${archive.name}: ${message}`));
+  const warnings = new TreeWarnings((message) => place.warn(`${archive.name}: ${message}`));
   const overwrite = options.overwrite === true;
   const output = await TarOutput.open({ target, overwrite, zstd, stdout: process.stdout, signal });
   try {

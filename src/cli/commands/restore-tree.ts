@@ -10,12 +10,10 @@ import type { Archive } from '../../schema/manifest.ts';
 import { display, fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
-import { formatBytes, formatDuration, type OutputFormat, pairs, print } from '../output.ts';
-import { warn } from '../repository.ts';
+import { formatBytes, formatDuration, pairs } from '../output.ts';
 import type { RestorePlace } from './restore-place.ts';
 
 export interface TreeRestoreOptions {
-  readonly outputFormat: OutputFormat;
   readonly overwrite?: boolean;
   readonly existing?: ExistingRule;
   readonly path?: string[];
@@ -72,11 +70,11 @@ export async function restoreTree(place: RestorePlace, options: TreeRestoreOptio
   const { archive, snapshot, target } = place;
   const notes = await restored(place, options);
   place.endProgress();
-  warnOf(notes);
+  warnOf(notes, place.warn);
   const { entries, bytes } = notes;
   const durationMs = place.durationMs();
   const result = { snapshot, archive: archive.name, target, entries, bytes, notes: notesJson(notes), durationMs };
-  print(options.outputFormat, result, describe);
+  place.tell(result, describe);
   refuseIncomplete(archive, notes);
 }
 
@@ -142,7 +140,7 @@ const WORDS: Readonly<Record<NoteKind, string>> = {
 };
 
 /** One warning for each kind and, of some, each name. */
-function warnOf(notes: RestoreNotes): void {
+function warnOf(notes: RestoreNotes, warn: RestorePlace['warn']): void {
   for (const kind of Object.keys(WORDS) as NoteKind[]) {
     const count = notes.count(kind);
     if (count === 0) continue;

@@ -6,16 +6,15 @@ import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { addReadKeyOptions, findTrusted, type KeyOptions, readKey } from '../client-key.ts';
-import { interruptSignal } from '../interrupt.ts';
 import { type FoundSnapshot, type Repository, withRepository } from '../open-repository.ts';
-import { Progress } from '../progress.ts';
 import { workerCount } from '../repository.ts';
+import { atTerminal, type Surroundings } from '../surroundings.ts';
 import { restoreDisk } from './restore-disk.ts';
 import type { RestorePlace, WithObjects } from './restore-place.ts';
 import { addTarOptions, restoreTar, type TarRestoreOptions, targetOf } from './restore-tar.ts';
 import { addTreeRestoreOptions, refuseTreeOptions, restoreTree, type TreeRestoreOptions } from './restore-tree.ts';
 
-type RestoreOptions = KeyOptions & TreeRestoreOptions & TarRestoreOptions;
+export type RestoreOptions = KeyOptions & TreeRestoreOptions & TarRestoreOptions;
 
 export function addRestoreCommand(program: Command): void {
   const command = addReadKeyOptions(program.command('restore'))
@@ -34,48 +33,47 @@ export function addRestoreCommand(program: Command): void {
     .option('--workers <N>', 'worker threads (default: one per processor)')
     .action(async (snapshot: string, archive: string, target: string | undefined, _, command: Command) => {
       const options: RestoreOptions = command.optsWithGlobals();
-      await restore(snapshot, archive, targetOf(target, options), options);
+      const place = targetOf(target, options);
+      await atTerminal(options, async (around) => await performRestore(snapshot, archive, place, options, around));
     });
   addTarOptions(addTreeRestoreOptions(command));
 }
 
-async function restore(
+/** Restores an archive, and tells what came of it: for the command, and for an agent that was ordered to. @throws what the command does. */
+export async function performRestore(
   snapshotText: string,
   archiveName: string,
   target: string,
   options: RestoreOptions,
+  around: Surroundings,
 ): Promise<void> {
   const started = performance.now();
-  const key = await readKey(options);
-  const interrupt = interruptSignal();
-  const progress = new Progress(process.stderr, options.outputFormat !== 'text');
-  try {
-    await withRepository(options, async (repository) => {
-      const found = await findTrusted(repository, snapshotText, options, key);
-      const { manifest } = found;
-      const archive = archiveOf(manifest, archiveName);
-      const place: RestorePlace = {
-        snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
-        archive,
-        space: manifest.server.space,
-        target,
-        averageBytes: (await repository.ask(describeStore, {})).averageBytes,
-        workers: workerCount(options),
-        signal: interrupt.signal,
-        onProgress: (done, total) => progress.update(archiveName, done, total),
-        endProgress: () => progress.end(),
-        durationMs: () => Math.round(performance.now() - started),
-        withObjects: objectsOf(repository, found, key),
-      };
-      if (options.tar !== undefined) return await restoreTar(place, options);
-      if (archive.kind === 'tree') return await restoreTree(place, options);
-      refuseTreeOptions(archive, options);
-      await restoreDisk(place, options);
-    });
-  } finally {
-    progress.end();
-    interrupt.stop();
-  }
+  const key = await readKey(options, around.warn);
+  const run = async (repository: Repository): Promise<void> => {
+    const found = await findTrusted(repository, snapshotText, options, key, around.warn);
+    const { manifest } = found;
+    const archive = archiveOf(manifest, archiveName);
+    const place: RestorePlace = {
+      snapshot: `${manifest.client.backup}/${formatTime(manifest.server.time)}`,
+      archive,
+      space: manifest.server.space,
+      target,
+      averageBytes: (await repository.ask(describeStore, {})).averageBytes,
+      workers: workerCount(options),
+      signal: around.signal,
+      onProgress: (done, total) => around.onProgress(archiveName, done, total),
+      endProgress: around.endProgress,
+      warn: around.warn,
+      tell: around.tell,
+      durationMs: () => Math.round(performance.now() - started),
+      withObjects: objectsOf(repository, found, key),
+    };
+    if (options.tar !== undefined) return await restoreTar(place, options);
+    if (archive.kind === 'tree') return await restoreTree(place, options);
+    refuseTreeOptions(archive, options);
+    await restoreDisk(place, options);
+  };
+  await withRepository(options, run, around);
 }
 
 /** Opens the objects of a snapshot in a pool. */
