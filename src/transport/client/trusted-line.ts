@@ -60,6 +60,11 @@ export class TrustedLines {
     return sum;
   }
 
+  /** Ends all connections at once, also those that became something else than HTTP. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   #count(socket: TLSSocket): void {
     this.#sockets.add(socket);
     socket.once('close', () => {
