@@ -30,8 +30,12 @@ import { StateDirectory } from './daemon/state-directory.ts';
 import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
 import { Tasks } from './jobs/tasks/tasks.ts';
+import { Enrolments } from './nodes/enrolments.ts';
+import { NodeOrders } from './nodes/node-orders.ts';
+import { Nodes } from './nodes/nodes.ts';
 import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
+import { nodeTables } from './state/node-tables.ts';
 import { StateDatabase } from './state/state-database.ts';
 import { TaskTables } from './state/task-tables.ts';
 import { TransportSessions } from './transport/server/sessions.ts';
@@ -152,6 +156,28 @@ async function start(
   });
   closing.push(() => stateBackup.close());
 
+  const nodeStore = nodeTables(state.db);
+  const onNode = (message: string, detail: Readonly<Record<string, unknown>>): void => log.info(detail, message);
+  const orders = new NodeOrders({ tasks, report: onNode });
+  const nodes = new Nodes({
+    store: nodeStore,
+    enrolments: new Enrolments({
+      store: nodeStore,
+      access: access.access,
+      tokens: stores.tokens,
+      throttle: access.throttle,
+      audit: stores.audit,
+      failures: access.failures,
+      transactions: state,
+      clock,
+      ownNames: names,
+    }),
+    orders,
+    clock,
+    version: VERSION_INFO.version,
+    report: onNode,
+  });
+
   const health = {
     phase: () => phase,
     checkState: () => void state.db.prepare('SELECT 1').get(),
@@ -162,6 +188,7 @@ async function start(
     tasks,
     datastores,
     sessions,
+    nodes,
     realms: REALMS,
     version: VERSION_INFO,
     node: {
@@ -183,6 +210,8 @@ async function start(
   );
   const address = await listen(listener, config.host, config.port);
   closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
+  listener.on('upgrade', (request, socket, head) => api.server.emit('upgrade', request, socket, head));
+  closing.push(() => nodes.close());
 
   let following: Promise<void> | undefined;
   const follow = setInterval(() => {
@@ -222,6 +251,7 @@ async function start(
     // As a task, so before no more are started. What tasks that still run change is in the next one.
     const limits = [AbortSignal.timeout(LAST_STATE_BACKUP_MS), ...(hurry === undefined ? [] : [hurry])];
     await stateBackup.run(AbortSignal.any(limits));
+    orders.stop();
     const { aborted } = await tasks.drain(config.drainMs, hurry);
     if (aborted > 0) log.warn({ tasks: aborted }, 'tasks were aborted');
     await closeAll(closing);

@@ -2,7 +2,8 @@
 // the tests that walk all methods come from this one description.
 import type { Static, TObject, TSchema } from 'typebox';
 import type { AuthId } from '../schema/auth-id.ts';
-import type { ApiServices, Identity, Privilege } from './services.ts';
+import type { TextSocket } from '../transport/control/control-line.ts';
+import type { ApiServices, Identity, Privilege, TextReceiver, UpgradeCaller } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -55,6 +56,13 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
   /** Most bytes of a body, where the usual 512 KiB are too few. */
   readonly maxBodyBytes?: number;
   handler(call: Call, parameters: Static<Parameters>): Promise<Static<Returns>> | Static<Returns>;
+  /** Of a GET that can become a WebSocket: takes it over, after the handler let the call through. */
+  upgrade?(
+    call: Pick<Call, 'services'>,
+    parameters: Static<Parameters>,
+    caller: UpgradeCaller,
+    socket: TextSocket,
+  ): TextReceiver | undefined;
 }
 
 /** A method whose parameters the table of all methods does not know. */

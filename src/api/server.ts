@@ -17,6 +17,7 @@ import { METHODS } from './routes/methods.ts';
 import { rootIndex } from './routes/root-index.ts';
 import type { ApiServices, Identity } from './services.ts';
 import { SnapshotViews } from './snapshots/snapshot-views.ts';
+import { addUpgradeRoutes, type UpgradeRoute } from './upgrades.ts';
 
 const MAX_BODY_BYTES = 512 * 1024;
 const FORMATS: readonly Format[] = ['json', 'extjs'];
@@ -108,13 +109,22 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     origins.set(request, { identity: isForAll ? undefined : await identify(services, request), startedMs });
   };
 
-  const handle = async (request: FastifyRequest, reply: FastifyReply, method: AnyMethod): Promise<void> => {
+  const parametersOf = (request: FastifyRequest, method: AnyMethod): Record<string, unknown> =>
+    readParameters(method.parameters, pathValues(request, method), [
+      ...(hasBody(request) ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)] : []),
+      givenInQuery(request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : ''),
+    ]);
+
+  /** `isAnswered` without: a call that is let in is answered by somebody else. */
+  const handle = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    method: AnyMethod,
+    isAnswered = true,
+  ): Promise<boolean> => {
     try {
       const identity = origins.get(request)?.identity;
-      const parameters = readParameters(method.parameters, pathValues(request, method), [
-        ...(hasBody(request) ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)] : []),
-        givenInQuery(request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : ''),
-      ]);
+      const parameters = parametersOf(request, method);
       const { onlyOwn } = checkAccess(method, parameters, identity, services.permissions);
       const beside = new Map<string, unknown>();
       const call: Call = {
@@ -132,15 +142,41 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
         },
       };
       const data: unknown = await method.handler(call, parameters);
-      await sendData(reply, formatOf(request.url), data, beside);
+      if (isAnswered) await sendData(reply, formatOf(request.url), data, beside);
+      return true;
     } catch (error) {
       await fail(request, reply, error, true);
+      return false;
     }
   };
+
+  const upgradeRoute = (method: AnyMethod, upgrade: NonNullable<AnyMethod['upgrade']>, url: string): UpgradeRoute => ({
+    url,
+    onRequest: (request) => admit(request, method),
+    handler: async (request, reply) => void (await handle(request, reply, method)),
+    check: (request, reply) => handle(request, reply, method, false),
+    upgrade: (request, socket) => {
+      const { authId } = (origins.get(request) as Origin).identity as Identity;
+      const isStillGood = async (): Promise<boolean> => {
+        try {
+          return (await identify(services, request)).authId === authId;
+        } catch (error) {
+          if (isUnauthenticated(error)) return false;
+          throw error;
+        }
+      };
+      return upgrade({ services }, parametersOf(request, method), { authId, address: request.ip, isStillGood }, socket);
+    },
+  });
+  const upgradeRoutes: UpgradeRoute[] = [];
 
   for (const method of methods) {
     const url = routedPath(method.path);
     for (const format of FORMATS) {
+      if (method.upgrade !== undefined) {
+        upgradeRoutes.push(upgradeRoute(method, method.upgrade, `/api2/${format}${url}`));
+        continue;
+      }
       app.route({
         method: method.method,
         url: `/api2/${format}${url}`,
@@ -148,10 +184,11 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
         onRequest: (request, _reply, done) => {
           admit(request, method).then(() => done(), done);
         },
-        handler: (request, reply) => handle(request, reply, method),
+        handler: async (request, reply) => void (await handle(request, reply, method)),
       });
     }
   }
+  addUpgradeRoutes(app, upgradeRoutes);
 
   const description = JSON.stringify(describeApi(methods, services.version));
   for (const url of ['/api2/openapi.json', '/api2/json/openapi.json']) {

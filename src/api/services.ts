@@ -1,6 +1,8 @@
 // What the API needs of the rest of the server: interfaces beside their consumer, so that a fake of each is a few lines.
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { AuthId, UserId } from '../schema/auth-id.ts';
+import type { TextSocket } from '../transport/control/control-line.ts';
+import type { Order } from '../transport/control/orders.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 
 export type { Privilege } from '../auth/privileges.ts';
@@ -15,6 +17,7 @@ export interface ApiServices {
   readonly tasks: TaskCalls;
   readonly datastores: Datastores;
   readonly sessions: SessionCalls;
+  readonly nodes: NodeCalls;
   readonly version: VersionInfo;
   readonly node: NodeInfo;
   /** Unix milliseconds. */
@@ -320,6 +323,82 @@ export interface Datastores {
   update(name: string, change: { readonly comment: string | null }): Promise<void>;
   /** Closes it and forgets where it is; its files go only with `destroyData`. @throws `not-found`. */
   remove(name: string, options: { readonly destroyData: boolean; readonly signal: AbortSignal }): Promise<void>;
+}
+
+/** A host of the server, other than its own. Times are Unix milliseconds. */
+export interface NodeDetails {
+  readonly name: string;
+  /** `unknown`: its agent has not enrolled yet. */
+  readonly status: 'online' | 'offline' | 'unknown';
+  /** The token of its agent. */
+  readonly authId: AuthId | undefined;
+  /** As its agent last said; empty before. */
+  readonly version: string;
+  readonly hostName: string;
+  readonly machineId: string;
+  readonly address: string;
+  readonly enrolledMs: number | undefined;
+  readonly lastContactMs: number | undefined;
+  /** Of an enrolment that waits for its agent. */
+  readonly enrolmentExpiresMs: number | undefined;
+  /** Orders that run or wait there. */
+  readonly orders: number;
+}
+
+export interface NewEnrolment {
+  readonly node: string;
+  readonly tokenid: AuthId;
+  /** Shown this once. */
+  readonly secret: string;
+  readonly expireMs: number;
+}
+
+/** Hosts, their agents, and orders to them. Each call throws what the catalogue has, in words that go out as they are. */
+export interface NodeCalls {
+  list(): readonly NodeDetails[];
+  /** @throws `not-found`. */
+  get(name: string): NodeDetails;
+  /** @throws `permission-denied`, `not-found`. */
+  remove(actor: Actor, name: string): void;
+  /** Starts a task. @throws `not-found`, `node-offline`, `too-many`, `too-large`. */
+  order(name: string, order: Order, authId: AuthId): { readonly upid: string };
+  /** @throws `permission-denied` for whoever is not the agent of the node. */
+  requireAgent(name: string, authId: AuthId): unknown;
+  /** Takes a control connection; texts that arrive go to what is returned. Undefined when the server ends. */
+  accept(name: string, caller: UpgradeCaller, socket: TextSocket): TextReceiver | undefined;
+  readonly enrolments: {
+    /** @throws `permission-denied`, `exists`, `not-found`, `bad-name`, `too-many`. */
+    add(
+      actor: Actor,
+      wish: {
+        readonly node: string;
+        readonly user?: UserId | undefined;
+        readonly lifetimeMs?: number | undefined;
+        readonly renew?: boolean | undefined;
+      },
+    ): NewEnrolment;
+    /** @throws `not-authenticated` whatever is wrong, `login-throttled`. */
+    redeem(redemption: {
+      readonly node: string;
+      readonly secret: string;
+      readonly machineId: string;
+      readonly hostName: string;
+      readonly address: string;
+    }): { readonly tokenid: AuthId; readonly value: string };
+  };
+}
+
+/** Who has a connection that was upgraded. */
+export interface UpgradeCaller {
+  readonly authId: AuthId;
+  readonly address: string;
+  /** Whether the same credentials would be let in now. */
+  isStillGood(): Promise<boolean>;
+}
+
+export interface TextReceiver {
+  received(text: string): void;
+  closed(reason: string): void;
 }
 
 /** Who opens or uses a session. */

@@ -34,6 +34,9 @@ export interface AccessServices {
   readonly access: Access;
   readonly authenticator: Authenticator;
   readonly permissions: Permissions;
+  /** For other secrets than passwords. */
+  readonly throttle: LoginThrottle;
+  readonly failures: QuietFailures;
   /** Makes root@pam at the first start, and returns its password then. */
   createRoot(): Promise<string | undefined>;
 }
@@ -74,6 +77,8 @@ export function accessServices(
     }),
     authenticator: new Authenticator({ users, tokens, tickets, signIn, failures }),
     permissions,
+    throttle,
+    failures,
     createRoot: () => createRoot({ users, transactions, passwords, audit }),
   };
 }

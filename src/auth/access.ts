@@ -62,6 +62,12 @@ export class Access {
     return this.#parts.tokens.get(actor, userid, name);
   }
 
+  /** @throws `permission-denied` for whoever may not make tokens of the user. */
+  requireTokenMaking(actor: Actor, userid: UserId): void {
+    this.#parts.rules.requireSelfOrManaging(actor, userid);
+    this.#parts.users.get(actor, userid);
+  }
+
   /** The secret in `value` is shown this once. */
   createToken(actor: Actor, userid: UserId, name: string, fields?: TokenFields) {
     return this.#parts.tokens.create(actor, userid, name, fields);

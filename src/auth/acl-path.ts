@@ -1,5 +1,5 @@
-// The paths that rights stand on, Proxmox Backup Server's: `/`, `/datastore/STORE/NS…`, `/access/users` and so on. A path that means
-// nothing is refused, for a right on it would protect nothing and look as if it did.
+// The paths that rights stand on, Proxmox Backup Server's: `/`, `/datastore/STORE/NS…`, `/access/users` and so on, and `/system/nodes/NODE` of
+// ours. A path that means nothing is refused, for a right on it would protect nothing and look as if it did.
 import { HoldfastError } from '../util/errors.ts';
 
 const SAFE = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
@@ -28,6 +28,7 @@ const GRAMMAR: Branch = {
         certificates: END,
         disks: END,
         log: END,
+        nodes: NAMED,
         notifications: END,
         status: END,
         tasks: END,

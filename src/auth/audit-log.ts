@@ -19,9 +19,13 @@ export type AuditAction =
   | 'tfa-unlock'
   | 'datastore-add'
   | 'datastore-remove'
+  | 'node-add'
+  | 'node-enrol'
+  | 'node-remove'
   | 'login'
   | 'login-failed'
-  | 'token-refused';
+  | 'token-refused'
+  | 'enrolment-refused';
 
 export interface AuditEvent {
   readonly action: AuditAction;

@@ -13,7 +13,7 @@ export interface AuditRetention {
 export const AUDIT_RETENTION: AuditRetention = { maxRows: 100_000, maxAgeMs: 400 * 24 * 3600 * 1000 };
 const PRUNE_EVERY = 256;
 const MAX_LISTED = 5000;
-const SIGN_INS: ReadonlySet<AuditAction> = new Set(['login', 'login-failed', 'token-refused']);
+const SIGN_INS: ReadonlySet<AuditAction> = new Set(['login', 'login-failed', 'token-refused', 'enrolment-refused']);
 
 interface AuditRow {
   readonly id: number;

@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   'passphrase-wrong': ['caller', 16],
   'key-unacknowledged': ['caller', 17],
   'permission-denied': ['caller', 18],
+  'not-allowed': ['caller', 19],
   'datastore-foreign': ['world', 20],
   'datastore-newer': ['world', 21],
   'datastore-locked': ['world', 22],
@@ -50,6 +51,9 @@ export const ERROR_CODES = {
   'server-unreachable': ['world', 43],
   'server-untrusted': ['world', 44],
   'protocol-failed': ['world', 45],
+  'node-offline': ['world', 47],
+  'node-duplicate': ['world', 48],
+  'node-foreign': ['world', 49],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

@@ -38,7 +38,13 @@ test('no method stands twice, and only what a signed-out client needs is for the
   const world = METHODS.filter(({ access }) => typeof access === 'object' && 'world' in access);
   assert.deepEqual(
     world.map(({ method, path }) => `${method} ${path}`),
-    ['GET /ping', 'POST /access/ticket', 'DELETE /access/ticket', 'GET /access/domains'],
+    [
+      'GET /ping',
+      'POST /access/ticket',
+      'DELETE /access/ticket',
+      'GET /access/domains',
+      'POST /nodes/{node}/enrolment',
+    ],
   );
 });
 

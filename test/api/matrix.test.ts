@@ -117,6 +117,15 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
   'PUT /config/datastore/{name}': ADMIN,
   'DELETE /config/datastore/{name}': ADMIN,
   'GET /nodes': ADMIN,
+  'GET /config/node': SIGNED_IN,
+  'POST /config/node': ADMIN,
+  'GET /config/node/{name}': AUDIT,
+  'DELETE /config/node/{name}': ADMIN,
+  'POST /nodes/{node}/enrolment': WORLD,
+  // The agent's own token alone, which is none of the callers.
+  'GET /nodes/{node}/control': [],
+  'POST /nodes/{node}/backup': ADMIN,
+  'POST /nodes/{node}/restore': ADMIN,
   'GET /nodes/{node}/status': AUDIT,
   'GET /nodes/{node}/subscription': SIGNED_IN,
   'GET /nodes/{node}/time': SIGNED_IN,
@@ -143,6 +152,8 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
 };
 /** Allowed, and wrong for another reason. */
 const FAILS_FOR_ADMIN: readonly string[] = [
+  // The administrator is no agent.
+  'GET /nodes/{node}/control',
   // No password; a user that is there.
   'POST /access/ticket',
   'POST /access/users',
@@ -159,7 +170,7 @@ function parametersOf({ parameters, method, path }: AnyMethod): Record<string, u
   const { properties, required = [] } = parameters as TObject;
   const given: Record<string, unknown> = {
     store: 'store1',
-    name: path.startsWith('/config') ? 'store1' : 'made',
+    name: path.startsWith('/config/datastore') ? 'store1' : 'made',
     userid: 'victim@pbs',
     'token-name': 'app',
     node: 'localhost',
@@ -182,6 +193,14 @@ function parametersOf({ parameters, method, path }: AnyMethod): Record<string, u
     password: 'some-password',
     client: clientPart(Buffer.alloc(32) as Uint8Array as ObjectId, 1),
     'dry-run': true,
+    secret: 'one-time',
+    'machine-id': 'ab'.repeat(32),
+    'host-name': 'web1.example',
+    group: 'host/web1',
+    archives: ['root.tree:/'],
+    snapshot: 'vm/101/latest',
+    archive: 'disk0.img',
+    target: '/restored',
     argument: argumentOf(path.split('/').at(-1) as string),
   };
   const names = Object.keys(properties).filter(
@@ -294,5 +313,6 @@ async function state(): Promise<unknown> {
     tasks: rig.tasks.entries.size,
     stores: rig.datastores.list(),
     sessions: rig.sessions.asked.length,
+    nodes: rig.nodes.asked.length,
   });
 }

@@ -16,6 +16,7 @@ import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 import { createTemporaryStore, OpenStore } from '../support/store.ts';
 import { FakeAccess, FakeAuthenticator } from './fake-access.ts';
+import { FakeNodes } from './fake-nodes.ts';
 import { FakeTasks } from './fake-tasks.ts';
 
 /** Datastores of a table; those that a test makes are opened at once. */
@@ -91,6 +92,7 @@ export interface Answer {
 export class ApiRig {
   readonly access = new FakeAccess();
   readonly tasks = new FakeTasks();
+  readonly nodes = new FakeNodes(this.tasks);
   readonly datastores = new FakeDatastores();
   readonly sessions = new FakeSessions();
   readonly bugs: unknown[] = [];
@@ -109,6 +111,7 @@ export class ApiRig {
       tasks: this.tasks,
       datastores: this.datastores,
       sessions: this.sessions,
+      nodes: this.nodes,
       version: { version: '1.0', release: '2', repoid: 'abcdef123' },
       node: { name: 'node1', instanceId: '0123456789abcdef', fingerprint: () => 'ab:'.repeat(31).concat('ab') },
       clock: () => Date.now(),

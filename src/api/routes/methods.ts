@@ -21,6 +21,8 @@ import { SNAPSHOT_METHODS } from './admin/datastore/snapshots.ts';
 import { STATUS_METHODS } from './admin/datastore/status.ts';
 import { VERIFY_METHODS } from './admin/datastore/verify.ts';
 import { DATASTORE_CONFIG_METHODS } from './config/datastore.ts';
+import { NODE_CONFIG_METHODS } from './config/node.ts';
+import { AGENT_METHODS } from './nodes/agent.ts';
 import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
 import { USAGE_METHODS } from './status/datastore-usage.ts';
@@ -49,7 +51,9 @@ export const METHODS: readonly AnyMethod[] = [
   ...VERIFY_METHODS,
   ...SESSION_METHODS,
   ...DATASTORE_CONFIG_METHODS,
+  ...NODE_CONFIG_METHODS,
   ...NODE_METHODS,
+  ...AGENT_METHODS,
   ...TASK_METHODS,
   ...USAGE_METHODS,
 ];

@@ -1,4 +1,4 @@
-// /nodes and /nodes/{node}: this machine.
+// /nodes and /nodes/{node}: this machine, and in the list the hosts with an agent.
 import { Type } from 'typebox';
 import { ApiError } from '../../dialect/failure.ts';
 import { type Call, defineMethod } from '../../method.ts';
@@ -18,11 +18,28 @@ export const NODE_METHODS = [
   defineMethod({
     method: 'GET',
     path: '/nodes',
-    description: 'The machines of this server: itself.',
+    description: 'The machines of this server: itself, and the hosts with an agent.',
     access: () => ({ path: '/', anyOf: [], orUser: 'root@pam' }),
     parameters: Type.Object({}),
-    returns: Type.Array(Type.Object({ node: Type.String() })),
-    handler: ({ services }) => [{ node: services.node.name }],
+    returns: Type.Array(
+      Type.Object({
+        node: Type.String(),
+        status: Type.Enum(['online', 'offline', 'unknown']),
+        version: Type.Optional(Type.String()),
+        'last-contact': Type.Optional(Type.Integer()),
+        address: Type.Optional(Type.String()),
+      }),
+    ),
+    handler: ({ services }) => [
+      { node: services.node.name, status: 'online' as const, version: services.version.version },
+      ...services.nodes.list().map(({ name, status, version, lastContactMs, address }) => ({
+        node: name,
+        status,
+        ...(version === '' ? {} : { version }),
+        ...(lastContactMs === undefined ? {} : { 'last-contact': Math.floor(lastContactMs / 1000) }),
+        ...(address === '' ? {} : { address }),
+      })),
+    ],
   }),
   defineMethod({
     method: 'GET',
