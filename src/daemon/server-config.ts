@@ -138,7 +138,7 @@ function wholeNumber(option: string, text: string | undefined, max: number): num
   );
 }
 
-function logLevelOf(text: string): LogLevel {
+export function logLevelOf(text: string): LogLevel {
   const level = LOG_LEVELS.find((each) => each === text);
   if (level !== undefined) return level;
   throw new HoldfastError('bad-argument', `--log-level takes ${LOG_LEVELS.join(', ')}, not ${JSON.stringify(text)}`);

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { Access } from '../../auth/access.ts';
-import type { AccessStores } from '../../auth/access-services.ts';
+import type { AccessServices, AccessStores } from '../../auth/access-services.ts';
 import type { Actor } from '../../auth/audit-log.ts';
 import { ROOT_USER } from '../../schema/auth-id.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
@@ -21,6 +21,7 @@ export interface OpenState {
   readonly state: StateDatabase;
   readonly stores: AccessStores;
   readonly access: Access;
+  readonly services: AccessServices;
   /** root@pam at no address, as the audit log shows the command line. */
   readonly actor: Actor;
 }
@@ -44,8 +45,9 @@ export async function withServerState<Result>(
   try {
     const stores = authTables(state);
     if (stores.users.find(ROOT_USER) === undefined) throw noServer(directory);
-    const { access } = accessServices(stores);
-    return await use({ directory, state, stores, access, actor: { authId: ROOT_USER, address: '' } });
+    const services = accessServices(stores);
+    const { access } = services;
+    return await use({ directory, state, stores, access, services, actor: { authId: ROOT_USER, address: '' } });
   } finally {
     state.close();
   }

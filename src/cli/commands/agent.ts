@@ -1,0 +1,178 @@
+// holdfast agent: this host backs up and restores by orders of a server. It dials out; no port of the host is open.
+import { readFile } from 'node:fs/promises';
+import type { Command } from 'commander';
+import { agentStateDirectory, ownRestoreDirectory, readAgentConfig } from '../../agent/service/agent-config.ts';
+import { parseFingerprint } from '../../transport/client/fingerprint.ts';
+import { DEFAULT_PORT } from '../../transport/client/repository-address.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { interruptSignal } from '../interrupt.ts';
+import { pairs, print } from '../output.ts';
+import type { CommonOptions } from '../repository.ts';
+
+interface AgentOptions extends CommonOptions {
+  readonly state?: string;
+  readonly logLevel?: string;
+}
+
+interface EnrollOptions extends AgentOptions {
+  readonly server: string;
+  readonly node: string;
+  readonly secretFile?: string;
+  readonly allowBackup?: readonly string[];
+  readonly allowRestore?: readonly string[];
+  readonly keyfile?: string;
+  readonly passphraseFile?: string;
+}
+
+const STATE_OPTION = ['--state <DIR>', "the agent's directory; /var/lib/holdfast-agent for root"] as const;
+const SECRET_VARIABLE = 'HOLDFAST_ENROLMENT_SECRET';
+const MAX_SECRET_BYTES = 1024;
+
+const collect = (value: string, before: string[] = []): string[] => [...before, value];
+
+export function addAgentCommand(program: Command): void {
+  const agent = program
+    .command('agent')
+    .description('run the agent of this host: it keeps a connection to its server, and takes orders')
+    .option(...STATE_OPTION)
+    .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
+    .action(async (_, each: Command) => await run(each.optsWithGlobals()));
+  agent
+    .command('enroll')
+    .description('get a token from a server, with the one-time secret that holdfast node add printed there')
+    .requiredOption('--server <HOST[:PORT]>', 'port 8007 without one')
+    .requiredOption('--node <NAME>', 'the name that this host was given there')
+    .option(
+      '--secret-file <FILE>',
+      `its one line is the one-time secret; - for standard input (or set ${SECRET_VARIABLE})`,
+    )
+    .option('--allow-backup <PATH>', 'only what is below it may be backed up; may be repeated (default: /)', collect)
+    .option(
+      '--allow-restore <PATH>',
+      'restores may write below it; may be repeated (default: restore/ in the directory of --state)',
+      collect,
+    )
+    .option('--keyfile <FILE>', 'key file: every backup of this host is encrypted with it')
+    .option('--passphrase-file <FILE>', 'file with its passphrase')
+    .option(...STATE_OPTION)
+    .action(async (_, each: Command) => await enrollHost(each.optsWithGlobals()));
+}
+
+function stateOf({ state }: AgentOptions): string {
+  return state ?? agentStateDirectory(process.env, process.getuid?.());
+}
+
+async function run(options: AgentOptions): Promise<void> {
+  const stateDirectory = stateOf(options);
+  const config = await readAgentConfig(stateDirectory);
+  if (config === undefined)
+    throw new HoldfastError(
+      'not-found',
+      `this host is not enrolled (no agent.json in ${stateDirectory}): run holdfast node add NAME on the server, and holdfast agent enroll here`,
+    );
+  const { createLog } = await import('../../daemon/log.ts');
+  const { logLevelOf } = await import('../../daemon/server-config.ts');
+  const { serverSignals } = await import('../../daemon/signals.ts');
+  const { VERSION_INFO } = await import('../../daemon/installation.ts');
+  const { runAgent } = await import('../../agent.ts');
+  const { orderRunner } = await import('../orders/run-order.ts');
+  const log = createLog(logLevelOf(options.logLevel ?? 'info'));
+  const signals = serverSignals(() => {});
+  try {
+    await runAgent({
+      config,
+      stateDirectory,
+      version: VERSION_INFO.version,
+      log,
+      runOrder: orderRunner(config, stateDirectory),
+      ending: signals.ending,
+      hurry: signals.hurry,
+    });
+  } finally {
+    signals.stop();
+  }
+}
+
+async function enrollHost(options: EnrollOptions): Promise<void> {
+  const stateDirectory = stateOf(options);
+  const { host, port } = parseServer(options.server);
+  const given = options.fingerprint ?? (process.env.HOLDFAST_FINGERPRINT || undefined);
+  const secret = await oneTimeSecret(options.secretFile);
+  const { enroll } = await import('../../agent/service/enroll.ts');
+  const interrupt = interruptSignal();
+  try {
+    const config = await enroll(
+      {
+        stateDirectory,
+        host,
+        port,
+        fingerprint: given === undefined ? null : parseFingerprint(given),
+        node: options.node,
+        secret,
+        allowBackup: options.allowBackup,
+        allowRestore: options.allowRestore,
+        ...(options.keyfile !== undefined && { keyFile: options.keyfile }),
+        ...(options.passphraseFile !== undefined && { passphraseFile: options.passphraseFile }),
+        signal: interrupt.signal,
+      },
+      { allowBackup: ['/'], allowRestore: [ownRestoreDirectory(stateDirectory)] },
+    );
+    const { node, user, token, allowBackup, allowRestore } = config;
+    const shown = { node, tokenid: `${user}!${token}`, stateDirectory, allowBackup, allowRestore };
+    print(options.outputFormat, shown, (value) =>
+      pairs([
+        ['node', value.node],
+        ['token', value.tokenid],
+        ['state', value.stateDirectory],
+        ['may back up', value.allowBackup.join(', ')],
+        ['may restore to', value.allowRestore.join(', ')],
+        ['next', 'holdfast agent, or systemctl start holdfast-agent'],
+      ]),
+    );
+  } finally {
+    interrupt.stop();
+  }
+}
+
+/** `backup.example`, `backup.example:8007`, `[fd00::1]:8007`. @throws `bad-argument`. */
+function parseServer(text: string): { host: string; port: number } {
+  const [, v6, name, digits] =
+    /^(?:\[([0-9A-Fa-f:.]{2,60})\]|([A-Za-z0-9][A-Za-z0-9.-]{0,252}))(?::(\d{1,5}))?$/.exec(text) ?? [];
+  const port = digits === undefined ? DEFAULT_PORT : Number(digits);
+  const host = v6 ?? name;
+  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };
+  throw new HoldfastError(
+    'bad-argument',
+    `--server takes HOST or HOST:PORT, not ${JSON.stringify(text.slice(0, 100))}`,
+  );
+}
+
+/** Never from the command line, which other users can see. @throws `bad-argument` without one. */
+async function oneTimeSecret(file: string | undefined): Promise<string> {
+  const variable = process.env[SECRET_VARIABLE];
+  const text =
+    file === undefined
+      ? variable
+      : file === '-'
+        ? await standardInput()
+        : await readFile(file, 'utf8').catch((cause) => {
+            throw new HoldfastError('not-found', `--secret-file ${file} cannot be read: ${(cause as Error).message}`, {
+              cause,
+            });
+          });
+  const line = (text ?? '').trim();
+  if (line !== '' && !/\s/.test(line) && line.length <= MAX_SECRET_BYTES) return line;
+  throw new HoldfastError(
+    'bad-argument',
+    `the one-time secret that holdfast node add printed is needed: set ${SECRET_VARIABLE}, or give --secret-file FILE, - for standard input`,
+  );
+}
+
+async function standardInput(): Promise<string> {
+  let text = '';
+  for await (const part of process.stdin) {
+    text += String(part);
+    if (text.length > MAX_SECRET_BYTES) break;
+  }
+  return text;
+}
