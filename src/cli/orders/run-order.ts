@@ -15,6 +15,9 @@ import { performBackup } from '../commands/backup.ts';
 import { performRestore } from '../commands/restore.ts';
 import type { Surroundings } from '../surroundings.ts';
 
+/** Of a backup whose server was started anew under it. */
+const MAX_ATTEMPTS = 3;
+
 /** `stateDirectory` is the agent's. */
 export function orderRunner(config: AgentConfig, stateDirectory: string): RunOrder {
   const readable = new AllowedPlaces('allowBackup', config.allowBackup);
@@ -23,10 +26,24 @@ export function orderRunner(config: AgentConfig, stateDirectory: string): RunOrd
   const env = { HOLDFAST_TOKEN_SECRET: config.secret, HOLDFAST_REMOTES: join(stateDirectory, 'remotes.json') };
   return async (order, report) => {
     const { around, told } = reporting(env, report);
-    if (order.kind === 'backup') await runBackupOrder(order, config, readable, around);
+    if (order.kind === 'backup')
+      await againAfterRestart(around, async () => await runBackupOrder(order, config, readable, around));
     else await runRestoreOrder(order, config, writable, around);
     return told();
   };
+}
+
+/** Nobody is there to run it again as the error says: what was stored is there, and goes into the next attempt. */
+async function againAfterRestart(around: Surroundings, attempt: () => Promise<void>): Promise<void> {
+  for (let left = MAX_ATTEMPTS - 1; ; left--) {
+    try {
+      await attempt();
+      return;
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== 'session-gone' || left === 0) throw error;
+      around.warn(`${error.message}; the backup begins anew`);
+    }
+  }
 }
 
 async function runBackupOrder(
