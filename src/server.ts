@@ -18,7 +18,7 @@ import { Clients } from './daemon/clients.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
-import { closeListener, createListener, listen, replaceCertificate } from './daemon/listener.ts';
+import { closeListener, createListener, handUpgradesTo, listen, replaceCertificate } from './daemon/listener.ts';
 import type { Log } from './daemon/log.ts';
 import { Metrics } from './daemon/metrics.ts';
 import type { StartPool } from './daemon/open-store.ts';
@@ -210,7 +210,7 @@ async function start(
   );
   const address = await listen(listener, config.host, config.port);
   closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
-  listener.on('upgrade', (request, socket, head) => api.server.emit('upgrade', request, socket, head));
+  handUpgradesTo(listener, (request, socket, head) => api.server.emit('upgrade', request, socket, head));
   closing.push(() => nodes.close());
 
   let following: Promise<void> | undefined;

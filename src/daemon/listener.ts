@@ -1,8 +1,9 @@
 // The HTTPS listener. The first byte of a connection tells TLS from plain HTTP, which is answered with the address to use instead.
 // HTTP/1.1 only, and no protocol is negotiated: clients of Proxmox offer none.
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { HoldfastError, systemCode } from '../util/errors.ts';
 import type { ServerCertificate } from './certificate.ts';
 
@@ -48,6 +49,23 @@ export function createListener(certificate: ServerCertificate, onRequest: Reques
     });
   });
   return server;
+}
+
+/**
+ * Requests for an upgrade have left HTTP: no time limit of the server holds for them, and no body is read. So only those that have none go on,
+ * to whoever answers them.
+ */
+export function handUpgradesTo(
+  server: Server,
+  take: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
+): void {
+  server.on('upgrade', (request, socket, head) => {
+    if (request.method === 'GET') take(request, socket, head);
+    else {
+      socket.on('error', () => socket.destroy());
+      socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () => socket.destroy());
+    }
+  });
 }
 
 /** New connections get this certificate; those that are open keep theirs. */

@@ -7,7 +7,13 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { ensureSelfSigned, type ServerCertificate } from '../../src/daemon/certificate.ts';
-import { closeListener, createListener, listen, replaceCertificate } from '../../src/daemon/listener.ts';
+import {
+  closeListener,
+  createListener,
+  handUpgradesTo,
+  listen,
+  replaceCertificate,
+} from '../../src/daemon/listener.ts';
 import { temporaryDirectory } from '../datastore/fixture.ts';
 
 async function certificate(t: TestContext): Promise<ServerCertificate> {
@@ -58,6 +64,23 @@ test('HTTPS is answered, and no protocol is negotiated, whatever a client offers
   let text = '';
   for await (const chunk of socket) text += String(chunk);
   assert.match(text, /^HTTP\/1\.1 200 OK\r\n[\s\S]*GET \/y$/);
+});
+
+test('an upgrade without a body goes on, any other is refused at once', async (t) => {
+  const { server, port } = await started(t);
+  handUpgradesTo(server, (request, socket) => socket.end(`${request.headers.upgrade} taken`));
+  const answered = async (method: string): Promise<string> => {
+    const socket = connectTls({ port, rejectUnauthorized: false });
+    await once(socket, 'secureConnect');
+    socket.write(
+      `${method} /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\ncontent-length: 9\r\n\r\n`,
+    );
+    let text = '';
+    for await (const chunk of socket) text += String(chunk);
+    return text;
+  };
+  assert.equal(await answered('GET'), 'websocket taken');
+  assert.match(await answered('POST'), /^HTTP\/1\.1 400 /);
 });
 
 test('old TLS is refused', async (t) => {
