@@ -122,10 +122,10 @@ export class PlacedOrder {
 
   #abort(reason: string): void {
     this.#abortReason = reason;
-    this.#onAbort(reason);
     this.#wait(ABORT_GRACE_MS, () => {
       this.fail(new HoldfastError('aborted', `the agent of ${this.node} did not say that it stopped`));
     });
+    this.#onAbort(reason);
   }
 
   #wait(ms: number, over: () => void): void {
