@@ -1,4 +1,4 @@
-// What a control connection may cost its two ends; docs/protocol.md, section 6, has the same numbers.
+// What a control connection may cost its two ends; docs/protocol.md, section 5, has the same numbers.
 
 export const PROTOCOL_VERSION = 1;
 

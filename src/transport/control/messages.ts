@@ -1,4 +1,4 @@
-// The messages of a control connection: JSON texts, each an object with a `type`; docs/protocol.md, section 6, describes them. What is not as
+// The messages of a control connection: JSON texts, each an object with a `type`; docs/protocol.md, section 5, describes them. What is not as
 // it stands here is refused by whoever gets it.
 import { type Static, Type } from 'typebox';
 import { CONTROL_LIMITS } from './limits.ts';
