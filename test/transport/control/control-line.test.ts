@@ -92,7 +92,7 @@ test('a reader that does not read is cut off when a MiB waits, not before', () =
 });
 
 test('silence is asked about, and after its time the line is dead; an answer keeps it', async () => {
-  const beat = { pingMs: 20, deadMs: 100 };
+  const beat = { pingMs: 50, deadMs: 1500 };
   const silent = serverEnd(beat);
   const lively = serverEnd(beat);
   lively.socket.onPing = () => lively.line.received('{"type":"pong"}');
