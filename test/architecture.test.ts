@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   state: ['auth', 'jobs', 'nodes'],
   daemon: ['datastore', 'transport', 'agent', 'jobs', 'auth', 'state', 'api'],
   replication: ['datastore', 'transport'],
-  api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'replication', 'auth', 'notify'],
+  api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'nodes', 'replication', 'auth', 'notify'],
   cli: ['chunker', 'datastore', 'transport', 'agent', 'auth', 'state', 'nodes', 'daemon'],
 };
 
@@ -36,6 +36,7 @@ const INTERFACE_ONLY: Readonly<Record<string, readonly string[]>> = {
   replication: ['datastore'],
   cli: ['chunker'],
   state: ['auth', 'jobs', 'nodes'],
+  api: ['nodes'],
 };
 
 /** The commands that start the server and the agent are where their composition roots are called from. */

@@ -1,9 +1,13 @@
 // One method of the API: a schema for its parameters and one for its answer, who may call it, what it does. Validation, types, OpenAPI and
 // the tests that walk all methods come from this one description.
+
 import type { Static, TObject, TSchema } from 'typebox';
+import type { Identity } from '../auth/authenticator.ts';
+import type { Privilege } from '../auth/privileges.ts';
+import type { AgentCaller } from '../nodes/nodes.ts';
 import type { AuthId } from '../schema/auth-id.ts';
 import type { TextSocket } from '../transport/control/control-line.ts';
-import type { ApiServices, Identity, Privilege, TextReceiver, UpgradeCaller } from './services.ts';
+import type { ApiServices, TextReceiver } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -60,7 +64,7 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
   upgrade?(
     call: Pick<Call, 'services'>,
     parameters: Static<Parameters>,
-    caller: UpgradeCaller,
+    caller: AgentCaller,
     socket: TextSocket,
   ): TextReceiver | undefined;
 }

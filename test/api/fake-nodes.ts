@@ -1,12 +1,7 @@
 // Hosts with an agent in memory, behind the interface that the API asks for: every name is a node that takes every order.
-import type {
-  Actor,
-  NewEnrolment,
-  NodeCalls,
-  NodeDetails,
-  TextReceiver,
-  UpgradeCaller,
-} from '../../src/api/services.ts';
+import type { NodeCalls, TextReceiver } from '../../src/api/services.ts';
+import type { Actor, NewEnrolment } from '../../src/nodes/enrolments.ts';
+import type { AgentCaller, NodeDetails } from '../../src/nodes/nodes.ts';
 import type { AuthId } from '../../src/schema/auth-id.ts';
 import type { TextSocket } from '../../src/transport/control/control-line.ts';
 import type { Order } from '../../src/transport/control/orders.ts';
@@ -20,7 +15,7 @@ export class FakeNodes implements NodeCalls {
   /** Texts that arrived on control connections, and what was sent back on each. */
   readonly texts: string[] = [];
   readonly sockets: TextSocket[] = [];
-  readonly callers: UpgradeCaller[] = [];
+  readonly callers: AgentCaller[] = [];
   readonly #tasks: FakeTasks;
 
   constructor(tasks: FakeTasks) {
@@ -72,7 +67,7 @@ export class FakeNodes implements NodeCalls {
     if (authId !== AGENT) throw new HoldfastError('permission-denied', 'permission check failed');
   }
 
-  accept(_name: string, caller: UpgradeCaller, socket: TextSocket): TextReceiver {
+  accept(_name: string, caller: AgentCaller, socket: TextSocket): TextReceiver {
     this.callers.push(caller);
     this.sockets.push(socket);
     return {

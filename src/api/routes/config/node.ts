@@ -1,8 +1,8 @@
 // /config/node: hosts whose agents take orders, and how one gets in. Ours alone; Proxmox Backup Server has no agents.
 import { type Static, Type } from 'typebox';
+import type { NodeDetails } from '../../../nodes/nodes.ts';
 import { parseUserId } from '../../../schema/auth-id.ts';
 import { callerOf, defineMethod } from '../../method.ts';
-import type { NodeDetails } from '../../services.ts';
 import { actorOf } from '../actor.ts';
 import { AgentNodeName, onNode } from '../nodes/node-parameters.ts';
 import { Nothing, UserIdText } from '../parameters.ts';

@@ -1,11 +1,11 @@
 // /nodes/{node}/…: what agents call, and orders to them.
 import { Type } from 'typebox';
+import type { Privilege } from '../../../auth/privileges.ts';
 import { parseGroup, parseNamespace } from '../../../schema/names.ts';
 import { PROTOCOL_VERSION } from '../../../transport/control/limits.ts';
 import { BACKUP_FIELDS, RESTORE_FIELDS } from '../../../transport/control/orders.ts';
 import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
-import type { Privilege } from '../../services.ts';
 import { aclPath, openStore, owns } from '../../snapshots/owned-groups.ts';
 import { AgentNodeName, onNode } from './node-parameters.ts';
 
