@@ -97,6 +97,7 @@ async function start(
   const metrics = new Metrics({
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
     runningTasks: () => tasks.runningCount,
+    connectedAgents: () => nodes.onlineCount,
     stateBackup: () => stateBackup.figures,
   });
   closing.push(() => metrics.close());

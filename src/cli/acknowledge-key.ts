@@ -2,9 +2,9 @@
 import { changeKeyFile } from '../agent/keys/key-file.ts';
 import { replacePrivateFile } from '../agent/keys/private-file.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { openTerminal } from './ask-terminal.ts';
+import type { Terminal } from './ask-terminal.ts';
 import type { OpenedKey } from './client-key.ts';
-import { warn } from './repository.ts';
+import type { Surroundings } from './surroundings.ts';
 
 const YES = 'yes';
 
@@ -12,10 +12,14 @@ const YES = 'yes';
  * Returns when the key has a recovery key, or when the loss is accepted: in the file, by `accepted` (--acknowledge-lost-key), or on the terminal.
  * @throws `key-unacknowledged`.
  */
-export async function requireAcknowledged(opened: OpenedKey, accepted: boolean): Promise<void> {
+export async function requireAcknowledged(
+  opened: OpenedKey,
+  accepted: boolean,
+  { warn, openTerminal }: Pick<Surroundings, 'warn' | 'openTerminal'>,
+): Promise<void> {
   const { path, file } = opened;
   if (file.acknowledged !== null || (file.recovery !== null && !accepted)) return;
-  if (!accepted) await askOnTerminal(path);
+  if (!accepted) await askOnTerminal(path, openTerminal());
   const now = new Date().toISOString();
   try {
     await replacePrivateFile(path, changeKeyFile(opened.key, file, { acknowledged: now, modified: now }), 'key file');
@@ -25,8 +29,7 @@ export async function requireAcknowledged(opened: OpenedKey, accepted: boolean):
   }
 }
 
-async function askOnTerminal(path: string): Promise<void> {
-  const terminal = openTerminal();
+async function askOnTerminal(path: string, terminal: Terminal | undefined): Promise<void> {
   if (terminal === undefined) throw unacknowledged(path);
   try {
     terminal.say(advice(path));

@@ -16,8 +16,10 @@ import { findSnapshot } from '../datastore/snapshots/find-snapshot.ts';
 import type { SnapshotName } from '../datastore/snapshots/group-store.ts';
 import type { Manifest } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
+import { openTerminal } from './ask-terminal.ts';
 import { existingPassphrase, keyPassphrase } from './passphrase.ts';
 import { type CommonOptions, snapshotRequest, warn } from './repository.ts';
+import type { Surroundings } from './surroundings.ts';
 
 export interface KeyOptions extends CommonOptions {
   readonly keyfile?: string;
@@ -32,7 +34,9 @@ export interface OpenedKey {
   readonly key: DataKey;
 }
 
-type Warn = (message: string) => void;
+/** Whom to warn and to ask: the terminal, unless somebody else is there. */
+type Asked = Pick<Surroundings, 'warn' | 'openTerminal'>;
+const TERMINAL: Asked = { warn, openTerminal };
 
 /** Adds --keyfile and --passphrase-file. */
 export function addKeyOptions(command: Command): Command {
@@ -53,25 +57,25 @@ export function addReadKeyOptions(command: Command): Command {
 }
 
 /** The key of --keyfile or HOLDFAST_KEYFILE; undefined without either. @throws `not-found`, `key-damaged`, `key-missing`, `passphrase-wrong`. */
-export async function readKey(options: KeyOptions, say: Warn = warn): Promise<DataKey | undefined> {
-  return (await openKey(options, say))?.key;
+export async function readKey(options: KeyOptions, asked: Asked = TERMINAL): Promise<DataKey | undefined> {
+  return (await openKey(options, asked))?.key;
 }
 
 /** The same with the key file. Says when others can read it. */
-export async function openKey(options: KeyOptions, say: Warn = warn): Promise<OpenedKey | undefined> {
+export async function openKey(options: KeyOptions, asked: Asked = TERMINAL): Promise<OpenedKey | undefined> {
   const path = options.keyfile ?? process.env.HOLDFAST_KEYFILE;
-  return path === undefined || path === '' ? undefined : await openKeyAt(path, options.passphraseFile, say);
+  return path === undefined || path === '' ? undefined : await openKeyAt(path, options.passphraseFile, asked);
 }
 
 export async function openKeyAt(
   path: string,
   passphraseFile: string | undefined,
-  say: Warn = warn,
+  asked: Asked = TERMINAL,
 ): Promise<OpenedKey> {
   const file = await readKeyFile(path);
-  await warnOfReaders(path, file, say);
+  await warnOfReaders(path, file, asked.warn);
   const passphrase = async (): Promise<string> =>
-    await existingPassphrase(keyPassphrase(passphraseFile, `the key file ${path}`));
+    await existingPassphrase(keyPassphrase(passphraseFile, `the key file ${path}`), asked.openTerminal);
   return { path, file, key: await openKeyFile(path, file, passphrase) };
 }
 
@@ -90,7 +94,7 @@ export async function findTrusted(
   text: string,
   options: KeyOptions,
   key: DataKey | undefined,
-  say: Warn = warn,
+  say: Surroundings['warn'] = warn,
 ): Promise<{ name: SnapshotName; manifest: Manifest }> {
   const request = snapshotRequest(text, options);
   const found = await repository.ask(findSnapshot, request);
@@ -105,7 +109,7 @@ async function requireTrusted(
   isLatest: boolean,
   options: KeyOptions,
   key: DataKey | undefined,
-  say: Warn,
+  say: Surroundings['warn'],
 ): Promise<void> {
   requireSigned(manifest, name.group, key);
   if (key === undefined) return;
@@ -148,7 +152,7 @@ export function rememberedGroup(
   return { store, ns, group, key: key.fingerprint };
 }
 
-async function warnOfReaders(path: string, file: KeyFile, say: Warn): Promise<void> {
+async function warnOfReaders(path: string, file: KeyFile, say: Surroundings['warn']): Promise<void> {
   const { mode } = await stat(path);
   if ((mode & 0o077) === 0) return;
   const danger = file.kdf === null ? 'and it has no passphrase' : 'and can guess at its passphrase';

@@ -1,7 +1,7 @@
 // Where passphrases come from: a file, the environment, the terminal; never an argument, which other users can see.
 import { readFile } from 'node:fs/promises';
 import { HoldfastError } from '../util/errors.ts';
-import { openTerminal } from './ask-terminal.ts';
+import { openTerminal, type Terminal } from './ask-terminal.ts';
 
 /** A new passphrase has at least so many characters; the work of scrypt makes up for some, not for fewer. */
 export const MIN_PASSPHRASE_LENGTH = 8;
@@ -25,10 +25,13 @@ export function recoveryPassphrase(file: string | undefined, what: string): Pass
 }
 
 /** The passphrase of something that is there. @throws `key-missing` when nothing gives one, `not-found` without the file. */
-export async function existingPassphrase(source: PassphraseSource): Promise<string> {
+export async function existingPassphrase(
+  source: PassphraseSource,
+  open: () => Terminal | undefined = openTerminal,
+): Promise<string> {
   return (
     (await givenPassphrase(source)) ??
-    (await ask(source, async (question) => await question(`Passphrase of ${source.what}: `)))
+    (await ask(source, async (question) => await question(`Passphrase of ${source.what}: `), open))
   );
 }
 
@@ -71,8 +74,9 @@ async function fromFile(path: string, option: string): Promise<string> {
 async function ask(
   source: PassphraseSource,
   use: (question: (text: string) => Promise<string>) => Promise<string>,
+  open: () => Terminal | undefined = openTerminal,
 ): Promise<string> {
-  const terminal = openTerminal();
+  const terminal = open();
   if (terminal === undefined)
     throw new HoldfastError(
       'key-missing',

@@ -1,4 +1,5 @@
 // What a command has around it while it works: a terminal, or an agent that runs it as an order of its server.
+import { openTerminal, type Terminal } from './ask-terminal.ts';
 import { interruptSignal } from './interrupt.ts';
 import { type OutputFormat, print } from './output.ts';
 import { Progress } from './progress.ts';
@@ -8,6 +9,8 @@ export interface Surroundings {
   /** Where secrets and directories are looked for. */
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
+  /** To ask somebody; undefined where nobody is. */
+  openTerminal(): Terminal | undefined;
   warn(message: string): void;
   onProgress(what: string, bytesDone: number, bytesTotal: number | undefined): void;
   /** Before anything is told. */
@@ -27,6 +30,7 @@ export async function atTerminal<Result>(
     return await use({
       env: process.env,
       signal: interrupt.signal,
+      openTerminal,
       warn,
       onProgress: (what, bytesDone, bytesTotal) => progress.update(what, bytesDone, bytesTotal),
       endProgress: () => progress.end(),

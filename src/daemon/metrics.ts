@@ -18,6 +18,7 @@ export interface DatastoreFigures {
 export interface MetricSources {
   datastores(): readonly DatastoreFigures[];
   runningTasks(): number;
+  connectedAgents(): number;
   stateBackup(): { readonly lastSeconds: number; readonly hasFailed: boolean };
 }
 
@@ -51,6 +52,7 @@ export class Metrics {
       registers,
     });
     this.#gauge('holdfast_tasks_running', 'Running tasks', () => sources.runningTasks());
+    this.#gauge('holdfast_agents_connected', 'Hosts whose agent is connected', () => sources.connectedAgents());
     this.#gauge(
       'holdfast_state_backup_timestamp_seconds',
       "When the server's own state was last backed up; 0 for never",

@@ -19,6 +19,7 @@ function started(t: TestContext) {
   const metrics = new Metrics({
     datastores: () => made.datastores,
     runningTasks: () => made.tasks,
+    connectedAgents: () => 2,
     stateBackup: () => made.stateBackup,
   });
   const health = {

@@ -271,6 +271,38 @@ suite('a server and its agents', () => {
     assert.equal(existsSync(outside), false);
   });
 
+  test('a key of the host encrypts whatever is ordered, and nobody is asked for what is missing', async (t) => {
+    const key = rig.path('host.key');
+    const made = await holdfast(['key', 'create', key, '--kdf', 'none']);
+    assert.equal(made.code, 0, made.stderr);
+    const { agent, disk, group } = await newHost(rig, t, 'secret1', '--keyfile', key);
+    await agent.start();
+    const backup = async () =>
+      await endOf(rig, await order(rig, 'secret1', 'backup', { group, archives: [`disk.img:${disk}`] }));
+    assert.match(await backup(), /has no recovery key: if it or its passphrase is lost/);
+    const own = rig.path('own-store');
+    const words = ['--repository', own, '--keyfile', key];
+    assert.equal((await holdfast(['datastore', 'create', '--repository', own])).code, 0);
+    const first = ['backup', '--group', 'host/x', `a.conf:${key}`, '--acknowledge-lost-key', ...words];
+    const acknowledged = await holdfast(first, { env: { HOLDFAST_STATE_DIR: rig.path('own-client') } });
+    assert.equal(acknowledged.code, 0, acknowledged.stderr);
+    assert.equal(await backup(), 'OK');
+    const [row] = await rig.admin.call<{ files: { filename: string; 'crypt-mode'?: string }[] }[]>(
+      'GET',
+      `/admin/datastore/${STORE}/snapshots?backup-type=host&backup-id=secret1`,
+    );
+    const disks = row?.files.filter(({ filename }) => filename.startsWith('disk.img')) ?? [];
+    assert.deepEqual(
+      disks.map((file) => file['crypt-mode']),
+      ['encrypt'],
+    );
+    const target = join(rig.path('restored-secret1'), 'disk.raw');
+    mkdirSync(rig.path('restored-secret1'));
+    const place = { snapshot: `${group}/latest`, archive: 'disk.img', target };
+    assert.equal(await endOf(rig, await order(rig, 'secret1', 'restore', place)), 'OK');
+    assert.ok(readFileSync(target).equals(readFileSync(disk)));
+  });
+
   test('an enrolment is good once and for its time, and its refusals are one', async () => {
     const made = await addNode(rig, 'once1');
     const untrusted = await enroll(rig, 'once1', { ...made, fingerprint: 'ab'.repeat(32) }, rig.path('state-once0'));

@@ -78,7 +78,7 @@ export async function performBackup(
   const changeMap = options.changedSince === undefined ? undefined : await readChangeMap(options.changedSince);
   if (changeMap !== undefined) parseSnapshotRef(changeMap.base);
   const tree = treeOptions(options);
-  const opened = await encryptionKey(options, warn);
+  const opened = await encryptionKey(options, around);
   const key = opened?.key;
   const { result, indexGrowthBytes } = await withBackupTarget(
     options,
@@ -111,10 +111,10 @@ export async function performBackup(
 }
 
 /** The key to encrypt with; undefined for a plain backup. @throws `key-missing`, `key-unacknowledged`, and what opening it throws. */
-async function encryptionKey(options: BackupOptions, warn: Surroundings['warn']): Promise<OpenedKey | undefined> {
+async function encryptionKey(options: BackupOptions, around: Surroundings): Promise<OpenedKey | undefined> {
   if (options.cryptMode === 'none') return undefined;
-  const opened = await openKey(options, warn);
-  if (opened !== undefined) await requireAcknowledged(opened, options.acknowledgeLostKey ?? false);
+  const opened = await openKey(options, around);
+  if (opened !== undefined) await requireAcknowledged(opened, options.acknowledgeLostKey ?? false, around);
   else if (options.cryptMode === 'encrypt' || options.acknowledgeLostKey)
     throw new HoldfastError(
       'key-missing',

@@ -48,7 +48,7 @@ export async function performRestore(
   around: Surroundings,
 ): Promise<void> {
   const started = performance.now();
-  const key = await readKey(options, around.warn);
+  const key = await readKey(options, around);
   const run = async (repository: Repository): Promise<void> => {
     const found = await findTrusted(repository, snapshotText, options, key, around.warn);
     const { manifest } = found;

@@ -153,6 +153,8 @@ function reporting(env: NodeJS.ProcessEnv, report: OrderReport): { around: Surro
     around: {
       env,
       signal: report.signal,
+      // Whoever started the agent may have left a terminal behind: no order waits for somebody there.
+      openTerminal: () => undefined,
       warn: (message) => report.warn(message),
       onProgress: (what, bytesDone, bytesTotal) => report.progress(what, bytesDone, bytesTotal),
       endProgress: () => {},
