@@ -1,15 +1,17 @@
 // Runs an order of the server with the code of the commands backup and restore, against the server's own repository, and only on paths that
 // this host allows.
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../agent/service/agent-config.ts';
 import { AllowedPlaces } from '../../agent/service/allowed-places.ts';
 import type { OrderReport, RunOrder } from '../../agent/service/order-desk.ts';
 import { parseDiskSpec } from '../../agent/sources/disk-spec.ts';
+import { type DetectedFormat, readFormat } from '../../agent/sources/image-format.ts';
 import { ZSTD_LEVELS } from '../../schema/compression.ts';
 import { archiveKind } from '../../schema/names.ts';
 import { formatRepositoryAddress } from '../../transport/client/repository-address.ts';
 import type { BackupOrder, RestoreOrder } from '../../transport/control/orders.ts';
-import { HoldfastError } from '../../util/errors.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { KeyOptions } from '../client-key.ts';
 import { performBackup } from '../commands/backup.ts';
 import { performRestore } from '../commands/restore.ts';
@@ -119,7 +121,7 @@ function common({ store, ns, workers }: BackupOrder | RestoreOrder, config: Agen
 }
 
 /** The archive with its path resolved. @throws `not-allowed`, `bad-argument`. */
-async function allowedArchive(text: string, places: AllowedPlaces): Promise<string> {
+export async function allowedArchive(text: string, places: AllowedPlaces): Promise<string> {
   const cut = text.indexOf(':');
   const [name, path] = [text.slice(0, Math.max(0, cut)), text.slice(cut + 1)];
   // What is no archive at all is refused by the command, in its words.
@@ -138,7 +140,34 @@ async function allowedArchive(text: string, places: AllowedPlaces): Promise<stri
     throw places.refusal(path, 'it is no file, and allowBackup in its agent.json does not allow everything');
   }
   const real = await places.resolve(disk.path);
+  if (!places.allowsAll) requireAlone(real, disk.format, places);
   return `${name}:${disk.format === undefined ? '' : `${formatPrefix(path)}:`}${real}`;
+}
+
+/**
+ * An image may name other files that are read with it, and a guest may have written such a header on its raw disk. Formats of which only the
+ * order says that they are there are not believed: nobody of this host confirms them.
+ */
+function requireAlone(path: string, format: string | undefined, places: AllowedPlaces): void {
+  let found: DetectedFormat;
+  try {
+    const stat = statSync(path);
+    // A pipe would be waited for.
+    if (!stat.isFile() && !stat.isBlockDevice()) return;
+    found = readFormat(path);
+  } catch (error) {
+    // One that cannot be read is told by the backup.
+    if (systemCode(error) !== undefined) return;
+    throw error;
+  }
+  if (format === 'raw') return;
+  const why =
+    format !== undefined && format !== found.driver ? `it is no ${format} image by its first bytes` : undefined;
+  const refers =
+    found.refersTo === undefined ? undefined : `it is a ${found.driver} image that refers to ${found.refersTo}`;
+  const reason = why ?? refers;
+  if (reason !== undefined)
+    throw places.refusal(path, `${reason}, and allowBackup in its agent.json does not allow everything`);
 }
 
 /** `qcow2` of `qcow2:/disk`. */
