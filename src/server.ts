@@ -31,8 +31,10 @@ import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
 import { Tasks } from './jobs/tasks/tasks.ts';
 import { Enrolments } from './nodes/enrolments.ts';
+import { enrolLocal, hasLocalNode } from './nodes/local-agent.ts';
 import { NodeOrders } from './nodes/node-orders.ts';
 import { Nodes } from './nodes/nodes.ts';
+import { type AuthId, ROOT_USER } from './schema/auth-id.ts';
 import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
 import { nodeTables } from './state/node-tables.ts';
@@ -62,6 +64,11 @@ export interface RunningServer {
   /** Of root@pam, at the very first start: nothing can show it again. */
   readonly rootPassword: string | undefined;
   fingerprint(): string;
+  /** For an agent in this process, node `localhost`: its token, or undefined when it has one already and brings it (`isEnrolled`). */
+  enrolLocalAgent(
+    machine: { readonly machineId: string; readonly hostName: string },
+    isEnrolled: boolean,
+  ): { readonly tokenid: AuthId; readonly value: string } | undefined;
   /** Reads the certificate anew; connections stay. A bad one is refused, and the old one stays. */
   reload(): Promise<void>;
   /** Ends tasks (`hurry`: without waiting for them), connections and datastores. */
@@ -263,6 +270,15 @@ async function start(
     address,
     rootPassword,
     fingerprint: () => certificate.fingerprint,
+    enrolLocalAgent: (machine, isEnrolled) => {
+      const allow = (authId: AuthId): void =>
+        access.access.changeAcl(
+          { authId: ROOT_USER, address: '' },
+          { path: '/datastore', role: 'DatastoreAdmin', authId },
+        );
+      const local = { enrolments: nodes.enrolments, store: nodeStore, allow };
+      return isEnrolled && hasLocalNode(local) ? undefined : enrolLocal(local, machine);
+    },
     reload: async () => {
       certificate = await certificates.load();
       replaceCertificate(listener, certificate);

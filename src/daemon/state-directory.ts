@@ -10,7 +10,7 @@ const Database = createRequire(import.meta.url)('better-sqlite3') as typeof impo
 
 /** What a server, or a client beside it, puts into the directory. Whatever else is there belongs to somebody who may need the modes as they are. */
 const OURS =
-  /^(client|tasks|state-backup|first-password|restored-config\.json|lock\.db.*|state\.db.*|server\.(pid|crt|key).*)$/;
+  /^(agent|client|tasks|state-backup|first-password|restored-config\.json|lock\.db.*|state\.db.*|server\.(pid|crt|key).*)$/;
 
 /** `/var/lib/holdfast` for root, else `holdfast` where the user's programs keep their state. */
 export function defaultStateDirectory(): string {

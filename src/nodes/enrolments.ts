@@ -64,6 +64,8 @@ export interface EnrolmentWish {
   readonly lifetimeMs?: number | undefined;
   /** The node is there already, and gets a new secret and machine; the rights of its token stay. */
   readonly renew?: boolean | undefined;
+  /** The agent is in the server's own process, which has one of the names that others may not. */
+  readonly isOwn?: boolean;
 }
 
 export interface NewEnrolment {
@@ -91,9 +93,10 @@ export class Enrolments {
   }
 
   /** @throws `permission-denied`, `bad-name`, `exists` for a node that is there unless `renew`, `not-found` with it, `too-many`. */
-  add(actor: Actor, { node, user, lifetimeMs = DEFAULT_LIFETIME_MS, renew = false }: EnrolmentWish): NewEnrolment {
+  add(actor: Actor, wish: EnrolmentWish): NewEnrolment {
+    const { node, user, lifetimeMs = DEFAULT_LIFETIME_MS, renew = false, isOwn = false } = wish;
     const { store, access, transactions, clock } = this.#parts;
-    this.#checkName(node);
+    if (!isOwn) this.#checkName(node);
     const known = store.find(node);
     if (known !== undefined && !renew)
       throw new HoldfastError(

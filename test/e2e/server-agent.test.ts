@@ -380,6 +380,34 @@ suite('a server and its agents', () => {
   });
 });
 
+test('a server runs an agent in its own process: nothing is enrolled by hand, also not after a restart', async (t) => {
+  const rig = await startRig(t, ['--local-agent']);
+  const file = rig.path('file.conf');
+  writeFileSync(file, 'content');
+  const backup = async () =>
+    await endOf(rig, await order(rig, 'localhost', 'backup', { group: 'host/own', archives: [`file.conf:${file}`] }));
+  await online(rig, 'localhost');
+  assert.equal(await backup(), 'OK');
+  const nodes = await rig.admin.call<object[]>('GET', '/nodes');
+  assert.equal(nodes.length, 1);
+  const fromServer = rig.server.lines.length;
+  assert.equal(await rig.server.end('SIGTERM'), 0);
+  await rig.server.start();
+  await rig.server.said(/an agent is connected/, fromServer);
+  assert.equal(await backup(), 'OK');
+  const target = join(rig.stateDirectory, 'agent', 'restore', 'file.conf');
+  const place = { snapshot: 'host/own/latest', archive: 'file.conf', target };
+  assert.equal(await endOf(rig, await order(rig, 'localhost', 'restore', place)), 'OK');
+  assert.equal(readFileSync(target, 'utf8'), 'content');
+  // Whoever takes its token away has taken it away: a restart gives it no other.
+  await rig.admin.call('DELETE', '/access/users/root@pam/token/agent-localhost');
+  const from = rig.server.lines.length;
+  await rig.server.end('SIGTERM');
+  await rig.server.start();
+  await rig.server.said(/the server is not reached/, from);
+  assert.equal((await nodeOf(rig, 'localhost')).status, 'offline');
+});
+
 test('a server that is killed finds its agents again, and what they went on with', async (t) => {
   const rig = await startRig(t);
   await makeUser(rig);

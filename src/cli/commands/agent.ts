@@ -1,7 +1,18 @@
 // holdfast agent: this host backs up and restores by orders of a server. It dials out; no port of the host is open.
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from 'commander';
-import { agentStateDirectory, ownRestoreDirectory, readAgentConfig } from '../../agent/service/agent-config.ts';
+import {
+  type AgentConfig,
+  agentStateDirectory,
+  makeStateDirectory,
+  ownRestoreDirectory,
+  readAgentConfig,
+  writeAgentConfig,
+} from '../../agent/service/agent-config.ts';
+import type { Log } from '../../daemon/log.ts';
+import { tokenNameOf, userOf } from '../../schema/auth-id.ts';
+import type { RunningServer } from '../../server.ts';
 import { parseFingerprint } from '../../transport/client/fingerprint.ts';
 import { DEFAULT_PORT } from '../../transport/client/repository-address.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -24,6 +35,8 @@ interface EnrollOptions extends AgentOptions {
   readonly passphraseFile?: string;
 }
 
+/** Where a server that listens on every address is reached from here. */
+const LOOPBACK: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
 const STATE_OPTION = ['--state <DIR>', "the agent's directory; /var/lib/holdfast-agent for root"] as const;
 const SECRET_VARIABLE = 'HOLDFAST_ENROLMENT_SECRET';
 const MAX_SECRET_BYTES = 1024;
@@ -91,6 +104,65 @@ async function run(options: AgentOptions): Promise<void> {
   } finally {
     signals.stop();
   }
+}
+
+/** The agent of a server's own machine, in its process. */
+export interface LocalAgent {
+  /** The server has another certificate. */
+  trust(fingerprint: string): void;
+  stop(): Promise<void>;
+}
+
+/** Starts it, enrolled by itself; its directory is `agent` in that of the server. */
+export async function startLocalAgent(
+  server: RunningServer,
+  serverDirectory: string,
+  log: Log,
+  hurry: AbortSignal,
+): Promise<LocalAgent> {
+  const { VERSION_INFO } = await import('../../daemon/installation.ts');
+  const { runAgent } = await import('../../agent.ts');
+  const { orderRunner } = await import('../orders/run-order.ts');
+  const { describeMachine } = await import('../../agent/service/machine.ts');
+  const stateDirectory = join(serverDirectory, 'agent');
+  const before = await readAgentConfig(stateDirectory);
+  await makeStateDirectory(stateDirectory);
+  const token = server.enrolLocalAgent(await describeMachine(stateDirectory), before !== undefined);
+  const { address, port } = server.address;
+  const config: AgentConfig = {
+    allowBackup: ['/'],
+    allowRestore: [ownRestoreDirectory(stateDirectory)],
+    ...before,
+    host: LOOPBACK[address] ?? address,
+    port,
+    fingerprint: parseFingerprint(server.fingerprint()),
+    node: 'localhost',
+    ...(token !== undefined && {
+      user: userOf(token.tokenid),
+      token: tokenNameOf(token.tokenid) ?? '',
+      secret: token.value,
+    }),
+  } as AgentConfig;
+  await writeAgentConfig(stateDirectory, config);
+  const ending = new AbortController();
+  const done = runAgent({
+    config,
+    stateDirectory,
+    version: VERSION_INFO.version,
+    log,
+    runOrder: orderRunner(config, stateDirectory),
+    ending: new Promise((resolve) => ending.signal.addEventListener('abort', resolve, { once: true })),
+    hurry,
+  }).catch((error: unknown) => log.error({ err: error }, 'the agent of this machine has ended'));
+  return {
+    trust: (fingerprint) => {
+      config.fingerprint = parseFingerprint(fingerprint);
+    },
+    stop: async () => {
+      ending.abort();
+      await done;
+    },
+  };
 }
 
 async function enrollHost(options: EnrollOptions): Promise<void> {

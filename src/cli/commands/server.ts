@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import type { ServerOptions } from '../../daemon/server-config.ts';
 import { OPERATIONS } from '../operations.ts';
 import { startPool } from '../repository.ts';
+import { startLocalAgent } from './agent.ts';
 import { addServerDatastoreCommands } from './server-datastores.ts';
 import { addRestoreStateCommand } from './server-restore.ts';
 
@@ -19,14 +20,17 @@ export function addServerCommand(program: Command): void {
     .option('--certificate <FILE>', 'PEM, with --key; without it the server makes its own')
     .option('--key <FILE>', 'PEM; the key of --certificate')
     .option('--first-datastore <NAME>', 'make a datastore beside the state directory while there is none')
+    .option('--local-agent', 'run an agent of this machine in the same process, as node localhost')
     .option('--drain <SECONDS>', 'what running tasks get to end when the server is told to, 60 by default')
     .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
-    .action(async (options: ServerOptions) => await run(options));
+    .action(
+      async (options: ServerOptions & { localAgent?: boolean }) => await run(options, options.localAgent ?? false),
+    );
   addServerDatastoreCommands(server);
   addRestoreStateCommand(server);
 }
 
-async function run(options: ServerOptions): Promise<void> {
+async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
   const { serverConfig } = await import('../../daemon/server-config.ts');
   const { createLog } = await import('../../daemon/log.ts');
   const { serverSignals } = await import('../../daemon/signals.ts');
@@ -41,8 +45,17 @@ async function run(options: ServerOptions): Promise<void> {
     const server = await startServer({ config, log, startPool, operations: OPERATIONS });
     reload = () => server.reload();
     if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
+    const agent = withAgent ? await startLocalAgent(server, config.stateDirectory, log, signals.hurry) : undefined;
+    if (agent !== undefined) {
+      const before = reload;
+      reload = async () => {
+        await before();
+        agent.trust(server.fingerprint());
+      };
+    }
     await signals.ending;
     await server.stop(signals.hurry);
+    await agent?.stop();
   } finally {
     signals.stop();
   }

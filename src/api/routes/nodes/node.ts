@@ -32,13 +32,17 @@ export const NODE_METHODS = [
     ),
     handler: ({ services }) => [
       { node: services.node.name, status: 'online' as const, version: services.version.version },
-      ...services.nodes.list().map(({ name, status, version, lastContactMs, address }) => ({
-        node: name,
-        status,
-        ...(version === '' ? {} : { version }),
-        ...(lastContactMs === undefined ? {} : { 'last-contact': Math.floor(lastContactMs / 1000) }),
-        ...(address === '' ? {} : { address }),
-      })),
+      // An agent in this process is no other machine.
+      ...services.nodes
+        .list()
+        .filter(({ name }) => name !== 'localhost')
+        .map(({ name, status, version, lastContactMs, address }) => ({
+          node: name,
+          status,
+          ...(version === '' ? {} : { version }),
+          ...(lastContactMs === undefined ? {} : { 'last-contact': Math.floor(lastContactMs / 1000) }),
+          ...(address === '' ? {} : { address }),
+        })),
     ],
   }),
   defineMethod({
