@@ -15,6 +15,7 @@ import {
   type ServerCertificate,
 } from './daemon/certificate.ts';
 import { Clients } from './daemon/clients.ts';
+import { DatastoreList } from './daemon/datastore-list.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
@@ -30,6 +31,7 @@ import { StateDirectory } from './daemon/state-directory.ts';
 import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
 import { Tasks } from './jobs/tasks/tasks.ts';
+import { ROOT_USER } from './schema/auth-id.ts';
 import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
 import { StateDatabase } from './state/state-database.ts';
@@ -114,6 +116,12 @@ async function start(
     watch: sessionTasks(tasks),
     report: (error) => log.warn({ err: error }, 'a session ended badly'),
   });
+  const list = new DatastoreList({
+    table: new DatastoreTables(state.db),
+    audit: stores.audit,
+    transactions: state,
+    stateDirectory: directory.path,
+  });
   const clients = new Clients({
     sessions,
     host: config.host,
@@ -123,12 +131,11 @@ async function start(
     report: (error) => log.warn({ err: error }, 'a connection failed'),
   });
   const datastores = new Datastores({
-    table: new DatastoreTables(state.db),
+    list,
     startPool,
     operations,
     serve: (open) => clients.serve(open),
     workers: Math.min(MAX_WORKERS, availableParallelism()),
-    stateDirectory: directory.path,
     warn: (message, datastore) => log.warn({ datastore }, message),
   });
   closing.push(() => datastores.close());
@@ -248,7 +255,7 @@ async function start(
 /** `/var/lib/holdfast-main` beside `/var/lib/holdfast`; one that is there already is taken. */
 async function makeFirst(datastores: Datastores, name: string, stateDirectory: string): Promise<void> {
   const path = `${stateDirectory}-${name}`;
-  await datastores.create({ name, path, reuse: existsSync(path) });
+  await datastores.create({ authId: ROOT_USER, address: '' }, { name, path, reuse: existsSync(path) });
 }
 
 /** The certificate that the administrator names, else the server's own. */

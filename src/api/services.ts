@@ -1,6 +1,7 @@
 // What the API needs of the rest of the server: interfaces beside their consumer, so that a fake of each is a few lines.
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { AuthId, UserId } from '../schema/auth-id.ts';
+import type { Limits } from '../schema/limits-file.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 
 export type { Privilege } from '../auth/privileges.ts';
@@ -300,6 +301,14 @@ export interface DatastoreEntry {
   readonly comment?: string | undefined;
 }
 
+/** What is not named stays. */
+export interface DatastoreChange {
+  /** Null takes it away. */
+  readonly comment?: string | null;
+  readonly maintenance?: Limits['maintenance'];
+  readonly quotas?: Limits['quotas'];
+}
+
 export interface OpenDatastore {
   readonly name: string;
   readonly store: HeldDatastore;
@@ -314,12 +323,13 @@ export interface Datastores {
   state(name: string): { readonly reason: string | undefined };
   /** Makes the directory a datastore, or takes the one that is there when `reuse` says so. @throws `exists`, `datastore-foreign`. */
   create(
+    actor: Actor,
     entry: DatastoreEntry & { readonly reuse: boolean; readonly averageChunkBytes?: number | undefined },
   ): Promise<void>;
-  /** Null takes the comment away. @throws `not-found`. */
-  update(name: string, change: { readonly comment: string | null }): Promise<void>;
-  /** Closes it and forgets where it is; its files go only with `destroyData`. @throws `not-found`. */
-  remove(name: string, options: { readonly destroyData: boolean; readonly signal: AbortSignal }): Promise<void>;
+  /** One that goes offline is closed. @throws `not-found`. */
+  update(actor: Actor, name: string, change: DatastoreChange): Promise<void>;
+  /** Closes it and forgets where it is; its files stay. @throws `not-found`; `bad-argument` for `destroyData`. */
+  remove(actor: Actor, name: string, options: { readonly destroyData: boolean }): Promise<void>;
 }
 
 /** Who opens or uses a session. */

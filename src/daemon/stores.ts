@@ -1,28 +1,19 @@
 // The datastores of the server: opened when it starts and kept open. One that cannot be opened keeps nobody from the others; whoever asks
 // for it later has it tried again.
 import { resolve } from 'node:path';
+import type { Actor } from '../auth/audit-log.ts';
 import type { Operations } from '../datastore/control/operation.ts';
 import { Layout } from '../datastore/layout.ts';
-import { changeLimits, readLimits } from '../datastore/limits/limits-file.ts';
 import { spaceOf } from '../datastore/limits/low-space.ts';
 import { requireOnline } from '../datastore/limits/maintenance.ts';
-import type { DatastoreEntry, DatastoreOptions, DatastoreTable } from '../schema/datastore-entry.ts';
-import { type Limits, MAX_MAINTENANCE_MESSAGE } from '../schema/limits-file.ts';
+import type { DatastoreEntry } from '../schema/datastore-entry.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { Turn } from '../util/turn.ts';
-import { checkLength, DatastoreList, type NewDatastore } from './datastore-list.ts';
+import type { DatastoreChange, DatastoreList, NewDatastore } from './datastore-list.ts';
 import { type OpenDatastore, OpenStore, type ServeClients, type StartPool } from './open-store.ts';
 
 /** A datastore that failed is not tried again sooner: whoever asks meanwhile gets the same error. */
 const RETRY_AFTER_MS = 2000;
-
-export interface DatastoreChange {
-  /** Null takes it away. */
-  readonly comment?: string | null | undefined;
-  /** Holds from the next time that the datastore is opened. */
-  readonly options?: DatastoreOptions | undefined;
-  readonly maintenance?: Limits['maintenance'] | undefined;
-}
 
 export interface DatastoreState {
   readonly name: string;
@@ -35,14 +26,12 @@ export interface DatastoreState {
 }
 
 export interface DatastoresOptions {
-  readonly table: DatastoreTable;
+  readonly list: DatastoreList;
   readonly startPool: StartPool;
   readonly operations: Operations;
   readonly serve: ServeClients;
   /** Threads of a datastore that says nothing else. */
   readonly workers: number;
-  /** No datastore may lie here, nor around it. */
-  readonly stateDirectory: string;
   readonly warn: (message: string, name: string) => void;
 }
 
@@ -65,7 +54,7 @@ export class Datastores {
 
   constructor(options: DatastoresOptions) {
     this.#options = options;
-    this.#list = new DatastoreList(options.table, options.stateDirectory);
+    this.#list = options.list;
   }
 
   /** Opens all of them side by side; what fails is warned of. */
@@ -120,37 +109,23 @@ export class Datastores {
     }
   }
 
-  /** The maintenance mode, read from the datastore each time. @throws `not-found`, `datastore-damaged`. */
-  async maintenance(name: string): Promise<Limits['maintenance']> {
-    return (await readLimits(new Layout(this.#entry(name).path))).maintenance;
-  }
-
   /**
    * Makes a datastore, or takes one that is there, and opens it.
    * @throws `exists` for a name or directory that is taken, `bad-name`, `bad-argument`, `too-many`, `datastore-foreign`; nothing is kept then.
    */
-  async create(wish: NewDatastore): Promise<void> {
-    const entry = await this.#turn.run(() => this.#list.add(wish));
+  async create(actor: Actor, wish: NewDatastore): Promise<void> {
+    const entry = await this.#turn.run(() => this.#list.add(actor, wish));
     // It is there and noted: that it cannot be opened now, such as when another process holds it, does not undo that.
     await this.#openFirst(entry.name);
   }
 
-  /** @throws `not-found`, `too-large`, and what writing the datastore's limits throws. */
-  async update(name: string, change: DatastoreChange): Promise<void> {
-    await this.#turn.run(async () => {
-      const entry = this.#entry(name);
-      const { maintenance } = change;
-      if (maintenance !== undefined) {
-        checkLength(maintenance.message, MAX_MAINTENANCE_MESSAGE, 'the message of a maintenance mode');
-        await changeLimits(new Layout(entry.path), (limits) => ({ ...limits, maintenance }));
-      }
-      const comment = change.comment === undefined ? entry.comment : (change.comment ?? undefined);
-      this.#list.update({ ...entry, comment, options: change.options ?? entry.options });
-    });
+  /** @throws as `DatastoreList.change`. */
+  async update(actor: Actor, name: string, change: DatastoreChange): Promise<void> {
+    await this.#turn.run(() => this.#list.change(actor, name, change));
   }
 
   /** Closes a datastore and forgets where it is. Its files stay: deleting them is left to whoever means it. @throws `not-found`. */
-  async remove(name: string, options: { readonly destroyData?: boolean } = {}): Promise<void> {
+  async remove(actor: Actor, name: string, options: { readonly destroyData?: boolean } = {}): Promise<void> {
     if (options.destroyData === true)
       throw new HoldfastError(
         'bad-argument',
@@ -158,7 +133,7 @@ export class Datastores {
       );
     await this.#turn.run(async () => {
       // First, so that nobody opens it again who waits for its turn.
-      this.#list.remove(name);
+      this.#list.remove(actor, name);
       await this.release(name);
       this.#places.delete(name);
     });
