@@ -126,6 +126,7 @@ async function start(
     sessions,
     host: config.host,
     firstPort: config.bulkPort,
+    names: () => list.all().map(({ name }) => name),
     certificate: () => certificate,
     duplicate: (fd) => loadFileCalls().duplicate(fd),
     report: (error) => log.warn({ err: error }, 'a connection failed'),
@@ -140,7 +141,7 @@ async function start(
   });
   closing.push(() => datastores.close());
   closing.push(() => sessions.close());
-  clients.reserve(datastores.list().map(({ name }) => name));
+  clients.reserve();
   await datastores.openAll();
   if (config.firstDatastore !== undefined && datastores.list().length === 0)
     await makeFirst(datastores, config.firstDatastore, directory.path);
@@ -195,7 +196,6 @@ async function start(
   const follow = setInterval(() => {
     following ??= datastores
       .follow()
-      .then(() => clients.forget(new Set(datastores.list().map(({ name }) => name))))
       .catch(onBug)
       .finally(() => {
         following = undefined;
