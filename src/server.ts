@@ -95,6 +95,7 @@ async function start(
   const metrics = new Metrics({
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
     runningTasks: () => tasks.runningCount,
+    openSessions: () => sessions.count,
     stateBackup: () => stateBackup.figures,
   });
   closing.push(() => metrics.close());
