@@ -37,6 +37,7 @@ import { DatastoreTables } from './state/datastore-tables.ts';
 import { StateDatabase } from './state/state-database.ts';
 import { TaskTables } from './state/task-tables.ts';
 import { TransportSessions } from './transport/server/sessions.ts';
+import { closeAll } from './util/close-all.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 /** What answers that are under way get when the server ends. */
@@ -44,7 +45,7 @@ const ANSWER_GRACE_MS = 5000;
 const MAX_WORKERS = 64;
 /** What the backup of the server's own state may take when the server ends. */
 const LAST_STATE_BACKUP_MS = 30_000;
-/** How soon the server notices what a command changed in the list of datastores. */
+/** How soon the server notices what a command changed in the list of datastores or in their limits, and that a thread has ended. */
 const FOLLOW_EVERY_MS = 2000;
 
 export interface ServerParts {
@@ -137,6 +138,7 @@ async function start(
     startPool,
     operations,
     serve: (open) => clients.serve(open),
+    endWork: (name, reason) => tasks.abortAll(name, reason),
     workers: Math.min(MAX_WORKERS, availableParallelism()),
     warn: (message, datastore) => log.warn({ datastore }, message),
   });
@@ -286,17 +288,4 @@ class Certificates {
     const warning = expiryWarning(certificate, Date.now());
     if (warning !== undefined) this.#log.warn(warning);
   }
-}
-
-/** Closes in reverse order, all of it, whatever fails. @throws the first failure. */
-async function closeAll(closing: (() => unknown)[]): Promise<void> {
-  let failure: unknown;
-  for (const close of closing.splice(0).reverse()) {
-    try {
-      await close();
-    } catch (error) {
-      failure ??= error;
-    }
-  }
-  if (failure !== undefined) throw failure;
 }

@@ -1,15 +1,16 @@
 // The datastores of a server: real ones with real threads, opened, held, refused and let go.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import { Datastores } from '../../src/daemon/stores.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { askHolder } from '../../src/datastore/control/control-client.ts';
 import type { Operation } from '../../src/datastore/control/operation.ts';
 import { HeldDatastore } from '../../src/datastore/held-datastore.ts';
 import { Layout } from '../../src/datastore/layout.ts';
-import { NO_LIMITS, readLimits } from '../../src/datastore/limits/limits-file.ts';
+import { changeLimits, NO_LIMITS, readLimits } from '../../src/datastore/limits/limits-file.ts';
 import type { AuthId } from '../../src/schema/auth-id.ts';
 import { authTables } from '../../src/state/auth-tables.ts';
 import { DatastoreTables } from '../../src/state/datastore-tables.ts';
@@ -26,6 +27,8 @@ function fixture(t: TestContext) {
   const directory = temporaryDirectory(t);
   const state = StateDatabase.open(join(directory, 'state', 'state.db'));
   const warnings: string[] = [];
+  const ended: string[] = [];
+  const made = { workEnds: true };
   let pools = 0;
   const make = (): Datastores => {
     const datastores = new Datastores({
@@ -36,6 +39,10 @@ function fixture(t: TestContext) {
       },
       serve: async () => async () => {},
       operations: new Map([[COUNT.name, COUNT as Operation<never, unknown>]]),
+      endWork: async (name, reason) => {
+        ended.push(`${name}: ${reason}`);
+        return made.workEnds;
+      },
       workers: 1,
       warn: (message, name) => warnings.push(`${name}: ${message}`),
     });
@@ -44,7 +51,7 @@ function fixture(t: TestContext) {
   };
   t.after(() => state.close());
   const path = (name: string): string => join(directory, name);
-  return { make, path, warnings, poolsStarted: () => pools, table: new DatastoreTables(state.db), state };
+  return { make, path, warnings, ended, made, poolsStarted: () => pools, table: new DatastoreTables(state.db), state };
 }
 
 test('a datastore is made, held once, and opened again by the next server', async (t) => {
@@ -126,20 +133,99 @@ test('one that cannot be opened keeps nobody from the others, and is tried again
   assert.equal(datastores.state('one').reason, undefined);
 });
 
+/** Files below a directory that this process has open, in whichever thread. */
+function openBelow(directory: string): string[] {
+  const targets = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
+  });
+  return targets.filter((target) => target.startsWith(`${directory}/`));
+}
+
 test('offline is refused at once, and ends at once; read-only is not', async (t) => {
-  const { make, path } = fixture(t);
+  const { make, path, ended } = fixture(t);
   const datastores = make();
   await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
   const { store } = await datastores.get('one');
+  await datastores.update(ROOT, 'one', { maintenance: { mode: 'read-only', message: '' } });
+  assert.equal((await datastores.get('one')).store, store);
+  assert.deepEqual(ended, []);
   await datastores.update(ROOT, 'one', { maintenance: { mode: 'offline', message: 'disks' } });
   await assert.rejects(datastores.get('one'), { code: 'datastore-maintenance', message: /disks/ });
   assert.deepEqual((await readLimits(new Layout(path('one')))).maintenance, { mode: 'offline', message: 'disks' });
   await datastores.update(ROOT, 'one', { maintenance: { mode: 'read-only', message: '' } });
-  assert.equal((await datastores.get('one')).store, store);
+  assert.equal(datastores.state('one').isOpen, true, 'opened without being asked for');
   await assert.rejects(
     datastores.update(ROOT, 'one', { maintenance: { mode: 'offline', message: 'x'.repeat(5000) } }),
     { code: 'too-large' },
   );
+});
+
+test('one that goes offline is closed, so that its disk can be unmounted, and opened when it is back and online', async (t) => {
+  const { make, path, ended, warnings } = fixture(t);
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  assert.notDeepEqual(openBelow(path('one')), []);
+  await datastores.update(ROOT, 'one', { maintenance: { mode: 'offline', message: '' } });
+  assert.deepEqual(openBelow(path('one')), []);
+  assert.equal(datastores.state('one').isOpen, false);
+  assert.match(ended.join(), /^one: .*goes offline$/);
+  renameSync(path('one'), path('elsewhere'));
+  mkdirSync(path('one'));
+  const before = warnings.length;
+  for (let look = 0; look < 3; look++) await datastores.follow();
+  assert.equal(warnings.length, before, 'a disk that is not there yet is no failure');
+  rmdirSync(path('one'));
+  renameSync(path('elsewhere'), path('one'));
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, false, 'still offline');
+  // As a command on this machine does it.
+  const online = { mode: 'none', message: '' } as const;
+  await changeLimits(new Layout(path('one')), (limits) => ({ ...limits, maintenance: online }));
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, true);
+  await datastores.close();
+  await changeLimits(new Layout(path('one')), (limits) => ({ ...limits, maintenance: { ...online, mode: 'offline' } }));
+  const next = make();
+  await next.openAll();
+  await next.update(ROOT, 'one', { maintenance: online });
+  assert.equal(next.state('one').isOpen, true, 'also one that was offline when the server started');
+});
+
+test('what a command set offline is closed as soon as work on it has ended, and not before', async (t) => {
+  const { make, path, ended, made } = fixture(t);
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  const offline = { mode: 'offline', message: '' } as const;
+  await changeLimits(new Layout(path('one')), (limits) => ({ ...limits, maintenance: offline }));
+  made.workEnds = false;
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, true);
+  assert.equal(ended.length, 1);
+  made.workEnds = true;
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, false);
+});
+
+test('a datastore that has lost a thread is opened anew', async (t) => {
+  const { make, path, ended, warnings } = fixture(t);
+  const threads: Worker[] = [];
+  const note = (worker: Worker): void => void threads.push(worker);
+  process.on('worker', note);
+  t.after(() => process.off('worker', note));
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  const { store } = await datastores.get('one');
+  await threads[0].terminate();
+  await datastores.follow();
+  const open = await datastores.get('one');
+  assert.notEqual(open.store, store);
+  await open.pool.all('store.settle', undefined);
+  assert.match(ended.join(), /^one: .*lost a thread/);
+  assert.ok(warnings.some((warning) => /^one: .*a worker thread ended with code/.test(warning)));
 });
 
 test('each change of the list is in the audit log, with who asked for it; what is refused is not', async (t) => {

@@ -29,6 +29,7 @@ function fixture(t: TestContext, more: Partial<StateBackupParts> = {}) {
     startPool: (workers) => WorkerPool.start(WORKER, workers),
     serve: async () => async () => {},
     operations: new Map(),
+    endWork: async () => true,
     workers: 1,
     warn: () => {},
   });
