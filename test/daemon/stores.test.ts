@@ -37,7 +37,11 @@ function fixture(t: TestContext) {
         pools++;
         return WorkerPool.start(WORKER, workers);
       },
-      serve: async () => async () => {},
+      // As a listener ends: each thread is told.
+      serve:
+        async ({ pool }) =>
+        async () =>
+          void (await pool.all('store.settle', undefined)),
       operations: new Map([[COUNT.name, COUNT as Operation<never, unknown>]]),
       endWork: async (name, reason) => {
         ended.push(`${name}: ${reason}`);
