@@ -21,6 +21,7 @@ import { hostNames } from './daemon/host-names.ts';
 import { instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
 import { closeListener, createListener, listen, replaceCertificate } from './daemon/listener.ts';
 import type { Log } from './daemon/log.ts';
+import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
 import type { StartPool } from './daemon/open-store.ts';
 import { withProbes } from './daemon/probes.ts';
@@ -135,7 +136,7 @@ async function start(
   });
   const datastores = new Datastores({
     list,
-    startPool,
+    startPool: mainThreadFirst(startPool),
     operations,
     serve: (open) => clients.serve(open),
     endWork: (name, reason) => tasks.abortAll(name, reason),
