@@ -29,6 +29,8 @@ export interface ThreadTerms {
   readonly key: ObjectKey | undefined;
   readonly compressionLevel: number;
   readonly isThorough: boolean;
+  /** Of `SentIds`, where nothing is in scope; else undefined. */
+  readonly sentIds: SharedArrayBuffer | undefined;
 }
 
 /** Until a session that is opened when it is first needed has told its own. */
@@ -111,7 +113,6 @@ function openedOf(answer: OpenAnswer, host: string): Opened {
     session: answer.session,
     token: answer.token,
     origin: `https://${shown}:${answer['bulk-port']}`,
-    serverStart: String(answer['server-start']),
     answer,
   };
 }

@@ -1,10 +1,12 @@
 // /nodes/{node}/tasks: long operations, their ends and their logs.
+
 import { type Static, Type } from 'typebox';
+import type { TaskRow } from '../../../jobs/tasks/task-store.ts';
+import type { TaskStatus } from '../../../jobs/tasks/tasks.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
-import type { TaskRow, TaskStatus } from '../../services.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
