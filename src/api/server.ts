@@ -56,14 +56,14 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
 
   const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown, isRouted: boolean) => {
     const failure = failureOf(error);
-    if (failure.isBug) options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
+    if (failure.code === 'internal') options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
     const startedMs = origins.get(request)?.startedMs ?? performance.now();
     const waited = performance.now() - startedMs;
     if (failure.status === 401 && unauthorizedMs > waited) await delay(unauthorizedMs - waited);
     if (failure.status === 403 && forbiddenMs > 0) await delay(forbiddenMs);
     if (request.raw.complete === false || request.raw.destroyed) reply.header('connection', 'close');
     const wantsCodes = request.headers.accept?.includes(CODED_ERRORS) ?? false;
-    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted }, failure, error);
+    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted }, failure);
   };
 
   const common = {

@@ -35,13 +35,12 @@ export async function sendFailure(
   reply: FastifyReply,
   { format, wantsCodes, isRouted }: FailedCall,
   failure: Failure,
-  error: unknown,
 ): Promise<void> {
   const isEnveloped = format === 'extjs' && isRouted && !wantsCodes;
   if (failure.status === 401 && !isEnveloped) reply.header('set-cookie', EXPIRED_COOKIE);
   if (wantsCodes) {
     const { code, text: message, data } = failure;
-    await reply.code(codedStatus(failure, error)).type(CODED_ERRORS).send(JSON.stringify({ code, message, data }));
+    await reply.code(codedStatus(failure)).type(CODED_ERRORS).send(JSON.stringify({ code, message, data }));
     return;
   }
   if (isEnveloped) {

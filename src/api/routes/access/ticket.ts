@@ -28,7 +28,7 @@ export const TICKET_METHODS = [
         signedIn = await authenticator.login({ username, password, tfaChallenge, address: call.address });
       } catch (error) {
         // Whatever was wrong with them: who guesses learns nothing of which part was right.
-        if (error instanceof HoldfastError && (error.code as string) === 'not-authenticated')
+        if (error instanceof HoldfastError && error.code === 'not-authenticated')
           throw new ApiError(401, 'not-authenticated', 'permission check failed.');
         throw error;
       }
