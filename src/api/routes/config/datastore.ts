@@ -4,7 +4,7 @@ import { Layout } from '../../../datastore/layout.ts';
 import { changeLimits } from '../../../datastore/limits/limits-file.ts';
 import { ApiError, ParameterError } from '../../dialect/failure.ts';
 import { digestOf, requireUnchanged } from '../../digest.ts';
-import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../method.ts';
+import { type Call, callerOf, defineMethod, type InPath, type PrivilegeRule } from '../../method.ts';
 import type { DatastoreEntry } from '../../services.ts';
 import { noSuchStore } from '../../snapshots/owned-groups.ts';
 import {
@@ -44,7 +44,7 @@ const Options = {
 };
 
 function onEntry(privilege: 'Datastore.Audit' | 'Datastore.Modify' | 'Datastore.Allocate') {
-  return ({ name }: { readonly name: string }): PrivilegeRule => ({ path: `/datastore/${name}`, anyOf: [privilege] });
+  return { onPath: ({ name }: InPath): PrivilegeRule => ({ path: `/datastore/${name}`, anyOf: [privilege] }) };
 }
 
 async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
@@ -90,7 +90,7 @@ export const DATASTORE_CONFIG_METHODS = [
     method: 'POST',
     path: PATH,
     description: 'Makes a datastore, or takes one that is there. Answers the task.',
-    access: () => ({ path: '/datastore', anyOf: ['Datastore.Allocate'] }),
+    access: { onPath: () => ({ path: '/datastore', anyOf: ['Datastore.Allocate'] }) },
     parameters: Type.Object({
       name: StoreName,
       path: StorePath,

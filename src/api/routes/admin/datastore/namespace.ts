@@ -1,6 +1,7 @@
 // /admin/datastore/{store}/namespace: namespaces of a datastore.
 import { Type } from 'typebox';
 import { type Namespace, parseNamespace } from '../../../../schema/names.ts';
+import { denied } from '../../../check-access.ts';
 import { ApiError } from '../../../dialect/failure.ts';
 import { callerOf, defineMethod, type PrivilegeRule } from '../../../method.ts';
 import { aclPath, changing, openStore } from '../../../snapshots/owned-groups.ts';
@@ -34,11 +35,7 @@ export const NAMESPACE_METHODS = [
       const isSeen = (ns: string): boolean =>
         SEEING.some((privilege) => permissions.hasBelow(caller, aclPath({ store, ns }), privilege));
       if (!isSeen(parent ?? ''))
-        throw new ApiError(
-          403,
-          'permission-denied',
-          `permission check failed - missing ${SEEING.join('|')} on ${aclPath({ store, ns: parent })}`,
-        );
+        throw denied(caller, { path: aclPath({ store, ns: parent }), anyOf: SEEING }, true);
       const open = await openStore(call, store);
       const top = parseNamespace(parent ?? '');
       if (!(await call.views.of(open.store).hasNamespace(top)))
@@ -55,7 +52,6 @@ export const NAMESPACE_METHODS = [
     access: ({ store, parent }): PrivilegeRule => ({
       path: aclPath({ store, ns: parent }),
       anyOf: ['Datastore.Modify'],
-      explains: true,
     }),
     parameters: Type.Object({
       store: StoreName,
@@ -77,7 +73,6 @@ export const NAMESPACE_METHODS = [
     access: ({ store, ns }): PrivilegeRule => ({
       path: aclPath({ store, ns: parentOf(ns) }),
       anyOf: ['Datastore.Modify'],
-      explains: true,
     }),
     parameters: Type.Object({
       store: StoreName,

@@ -1,5 +1,5 @@
 // Access rules of what lies in a datastore: a privilege on its namespace, or a lesser one for the owner of the group.
-import type { PrivilegeRule } from '../../../method.ts';
+import type { InPath, PrivilegeRule } from '../../../method.ts';
 import type { Privilege } from '../../../services.ts';
 import { aclPath } from '../../../snapshots/owned-groups.ts';
 
@@ -10,10 +10,10 @@ interface OfNamespace {
 
 /** On the datastore itself. */
 export function onStore(...anyOf: Privilege[]) {
-  return ({ store }: { readonly store: string }): PrivilegeRule => ({ path: aclPath({ store }), anyOf });
+  return { onPath: ({ store = '' }: InPath): PrivilegeRule => ({ path: aclPath({ store }), anyOf }) };
 }
 
 /** On the namespace of a group; `orOwner` is enough for who owns the group. */
 export function onContent(anyOf: readonly Privilege[], orOwner: Privilege) {
-  return (where: OfNamespace): PrivilegeRule => ({ path: aclPath(where), anyOf, orOwner, explains: true });
+  return (where: OfNamespace): PrivilegeRule => ({ path: aclPath(where), anyOf, orOwner });
 }
