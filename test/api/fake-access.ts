@@ -1,6 +1,6 @@
 // Users, rights, tokens and sign-in in memory, behind the interfaces that the API asks for.
 
-import { digestOf, requireUnchanged } from '../../src/api/digest.ts';
+import { digestOf, requireDigest } from '../../src/auth/config-digest.ts';
 import type {
   AccessCalls,
   AclChange,
@@ -61,7 +61,7 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
   async updateUser(actor: Actor, userid: UserId, changes: UserChanges): Promise<void> {
     const { password, delete: emptied = [], digest, ...fields } = changes;
     const { user } = this.getUser(actor, userid);
-    requireUnchanged(digest, [...this.users.values()]);
+    requireDigest(digest, () => digestOf([...this.users.values()]));
     this.users.set(userid, { ...user, ...fields, ...Object.fromEntries(emptied.map((name) => [name, ''])) });
     if (password !== undefined) this.passwords.set(userid, password);
   }

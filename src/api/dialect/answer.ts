@@ -9,7 +9,8 @@ const JSON_TYPE = 'application/json;charset=UTF-8';
 export const UNLABELLED = 'unlabelled/unlabelled';
 /** The media type of errors with codes; docs/protocol.md, section 3. */
 export const CODED_ERRORS = 'application/vnd.holdfast.error+json';
-const EXPIRED_COOKIE =
+/** What makes a browser forget its ticket. */
+export const EXPIRED_COOKIE =
   '__Host-PBSAuthCookie=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; SameSite=Lax; HttpOnly; Path=/;';
 
 export async function sendData(

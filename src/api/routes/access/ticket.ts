@@ -1,6 +1,7 @@
 // POST /access/ticket: sign in, renew a ticket, answer a second factor. DELETE: sign out.
 import { Type } from 'typebox';
 import { HoldfastError } from '../../../util/errors.ts';
+import { EXPIRED_COOKIE } from '../../dialect/answer.ts';
 import { ApiError } from '../../dialect/failure.ts';
 import { defineMethod } from '../../method.ts';
 import type { SignedIn } from '../../services.ts';
@@ -46,10 +47,7 @@ export const TICKET_METHODS = [
     parameters: Type.Object({}),
     returns: Nothing,
     handler: (call) => {
-      call.header(
-        'set-cookie',
-        '__Host-PBSAuthCookie=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; SameSite=Lax; HttpOnly; Path=/;',
-      );
+      call.header('set-cookie', EXPIRED_COOKIE);
       return null;
     },
   }),

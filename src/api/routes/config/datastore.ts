@@ -1,9 +1,9 @@
 // /config/datastore: which datastores there are, and what an administrator allows in them.
 import { type Static, Type } from 'typebox';
+import { digestOf, requireDigest } from '../../../auth/config-digest.ts';
 import { Layout } from '../../../datastore/layout.ts';
 import { changeLimits } from '../../../datastore/limits/limits-file.ts';
 import { ApiError, ParameterError } from '../../dialect/failure.ts';
-import { digestOf, requireUnchanged } from '../../digest.ts';
 import { type Call, callerOf, defineMethod, type InPath, type PrivilegeRule } from '../../method.ts';
 import type { DatastoreEntry } from '../../services.ts';
 import { noSuchStore } from '../../snapshots/owned-groups.ts';
@@ -62,6 +62,13 @@ async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
 
 async function allRows({ services }: Call): Promise<Static<typeof Row>[]> {
   return await Promise.all(services.datastores.list().map(rowOf));
+}
+
+/** @throws HoldfastError `bad-argument` when somebody changed one since. */
+async function requireAsRead(call: Call, digest: string | undefined): Promise<void> {
+  if (digest === undefined) return;
+  const rows = await allRows(call);
+  requireDigest(digest, () => digestOf(rows));
 }
 
 /** @throws ApiError 400. */
@@ -144,7 +151,7 @@ export const DATASTORE_CONFIG_METHODS = [
     returns: Nothing,
     handler: async (call, { name, comment, 'maintenance-mode': mode, quota, delete: removed = [], digest }) => {
       const entry = findEntry(call, name);
-      requireUnchanged(digest, await allRows(call));
+      await requireAsRead(call, digest);
       // All is read before anything is written: a wrong part changes nothing.
       const maintenance = mode === undefined ? undefined : parseMaintenance(mode);
       const quotas = quota === undefined ? undefined : parseQuotas(quota);
@@ -175,7 +182,7 @@ export const DATASTORE_CONFIG_METHODS = [
     returns: Type.String(),
     handler: async (call, { name, 'destroy-data': destroyData, digest }) => {
       findEntry(call, name);
-      requireUnchanged(digest, await allRows(call));
+      await requireAsRead(call, digest);
       const { datastores, tasks } = call.services;
       const running = tasks.list({ store: name, running: true, limit: 1 }).total;
       if (running > 0)
