@@ -12,7 +12,7 @@ import { HoldfastError } from '../util/errors.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { accountAll } from './accounting/account.ts';
-import { readAccounting } from './accounting/accounting-file.ts';
+import { RememberedAccounting } from './accounting/accounting-file.ts';
 import { presentSnapshots } from './accounting/present-snapshots.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
 import { GarbageCollection, type GcContext, type GcOptions } from './gc/collect-garbage.ts';
@@ -79,6 +79,7 @@ export class HeldDatastore {
   readonly #leftovers: Leftovers;
   readonly #openSessions = new Map<string, BackupSession>();
   readonly #openReaders = new Set<ReadSession>();
+  readonly #accounting: RememberedAccounting;
   readonly #allowances: SessionAllowances;
   #failedSessions = 0;
   #isDropping = false;
@@ -95,7 +96,8 @@ export class HeldDatastore {
     this.#pool = opened.context.pool;
     this.#index = opened.context.locator.index;
     this.#groups = opened.context.groups;
-    this.#allowances = new SessionAllowances(this.#layout, this.#groups);
+    this.#accounting = new RememberedAccounting(this.#layout);
+    this.#allowances = new SessionAllowances(this.#layout, this.#groups, this.#accounting);
     this.#quarantine = opened.context.quarantine;
     this.#live = opened.live;
     this.#identity = opened.identity;
@@ -251,9 +253,14 @@ export class HeldDatastore {
     return await this.#alone(() => accountAll({ ...this.#context }, signal, warn));
   }
 
+  /** The figures of the last count; undefined when there was none. */
+  async accounting(): Promise<Accounting | undefined> {
+    return await this.#accounting.read();
+  }
+
   /** Whether the last count knew the very snapshots that are there. */
   async isAccountingCurrent(): Promise<boolean> {
-    const accounting = await readAccounting(this.#layout);
+    const accounting = await this.accounting();
     if (accounting === undefined) return false;
     const { snapshots, unreadable, goneSince } = await presentSnapshots(this.#groups, accounting);
     return goneSince + unreadable.length === 0 && snapshots.every(({ bytesUnique }) => bytesUnique !== null);

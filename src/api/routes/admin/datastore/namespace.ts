@@ -38,7 +38,7 @@ export const NAMESPACE_METHODS = [
         throw denied(caller, { path: aclPath({ store, ns: parent }), anyOf: SEEING }, true);
       const open = await openStore(call, store);
       const top = parseNamespace(parent ?? '');
-      if (!(await call.views.of(open.store).hasNamespace(top)))
+      if (!call.views.of(open.store).hasNamespace(top))
         throw new ApiError(400, 'not-found', `no such namespace '${top}' in datastore '${store}'`);
       const depthOf = (ns: string): number => (ns === '' ? 0 : ns.split('/').length);
       const all = await open.store.groups.namespaces(top);
@@ -87,7 +87,7 @@ export const NAMESPACE_METHODS = [
       const { store } = await openStore(call, name);
       const view = call.views.of(store);
       const sum = { ...NONE_REMOVED };
-      if (!(await view.hasNamespace(ns))) return sum;
+      if (!view.hasNamespace(ns)) return sum;
       await changing(name, async () => {
         // The innermost first, so that each is empty when its turn comes.
         for (const each of (await store.groups.namespaces(ns)).reverse()) {
