@@ -180,6 +180,20 @@ test('garbage collection and verification run as tasks and leave their figures',
   >[];
   assert.equal(usage[0]?.['gc-status']?.upid, upid);
 
+  const collect = async (dryRun: boolean): Promise<string> => {
+    const argument = { dryRun, audit: false, rateLimitBytes: null };
+    const { json } = await rig.call(ROOT, 'POST', `${STORE}/operation/gc`, { argument });
+    await rig.tasks.settle();
+    return (json.data as { upid: string }).upid;
+  };
+  const ofLast = async () => (await rig.call(ROOT, 'GET', `${STORE}/gc`)).json.data as Record<string, number | string>;
+  await collect(true);
+  assert.deepEqual(await ofLast(), figures, 'a dry run says nothing of the store');
+  const byCommand = await collect(false);
+  const { upid: _, 'last-run-endtime': __, ...same } = figures;
+  const { upid: last, 'last-run-endtime': ___, ...now } = await ofLast();
+  assert.deepEqual([last, now], [byCommand, same], 'the figures of one that a command asked for are no others');
+
   for (const which of [{}, { 'backup-type': 'ct', 'backup-id': 'abc' }]) {
     const who = 'backup-id' in which ? 'berta@pbs' : ROOT;
     const { json } = await rig.call(who, 'POST', `${STORE}/verify`, { ...which, 'ignore-verified': 0 });

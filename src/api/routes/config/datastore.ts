@@ -15,6 +15,7 @@ import {
   readStoreLimits,
 } from '../../stores/store-options.ts';
 import { Comment, Digest, Nothing, StoreName } from '../parameters.ts';
+import { startTask } from '../../start-task.ts';
 
 const PATH = '/config/datastore';
 const Row = Type.Object({
@@ -113,13 +114,12 @@ export const DATASTORE_CONFIG_METHODS = [
     }),
     returns: Type.String(),
     handler: (call, { name, path, comment, 'reuse-datastore': reuse, 'chunk-average': averageChunkBytes }) => {
-      const { datastores, tasks } = call.services;
+      const { datastores } = call.services;
       if (datastores.list().some((each) => each.name === name))
         throw new ParameterError([['name', `datastore '${name}' already exists.`]]);
-      const { upid } = tasks.start({ type: 'create-datastore', id: name, authId: callerOf(call) }, async (task) => {
+      const { upid } = startTask(call, { type: 'create-datastore', id: name }, async (task) => {
         await datastores.create({ name, path, comment, reuse, averageChunkBytes });
         task.log(`datastore '${name}' is at ${path}`);
-        return undefined;
       });
       return upid;
     },
@@ -187,11 +187,8 @@ export const DATASTORE_CONFIG_METHODS = [
       const running = tasks.list({ store: name, running: true, limit: 1 }).total;
       if (running > 0)
         throw new ApiError(400, 'datastore-locked', `tasks of datastore '${name}' are running; wait for their end`);
-      const { upid } = tasks.start({ type: 'delete-datastore', id: name, authId: callerOf(call) }, async (task) => {
-        await datastores.remove(name, { destroyData, signal: task.signal });
-        return undefined;
-      });
-      return upid;
+      const work = { type: 'delete-datastore', id: name };
+      return startTask(call, work, ({ signal }) => datastores.remove(name, { destroyData, signal })).upid;
     },
   }),
 ];

@@ -7,6 +7,7 @@ import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { TaskRow, TaskStatus } from '../../services.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
+import type { TaskEnd } from '../../start-task.ts';
 import { requireThisNode } from './node.ts';
 
 const PATH = '/nodes/{node}/tasks';
@@ -25,14 +26,6 @@ const Row = Type.Object({
   endtime: Type.Optional(Type.Integer()),
   status: Type.Optional(Type.String()),
 });
-/** What tasks of operations keep with their end. */
-interface OperationEnd {
-  readonly result: unknown;
-  readonly warnings: readonly string[];
-  /** In place of both. */
-  readonly tooLarge: boolean;
-}
-
 const Status = Type.Object({
   upid: Type.String(),
   node: Type.String(),
@@ -113,14 +106,14 @@ export const TASK_METHODS = [
     method: 'GET',
     path: `${PATH}/{upid}/result`,
     description:
-      'What an operation that was a task came to, and what it warned of; null while it runs, or when it failed.',
+      'What a task came to, and what it warned of; null while it runs, or when it failed.',
     access: { auth: true },
     parameters: Type.Object(OfTask),
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
     handler: (call, { node, upid }) => {
       findTask(call, node, upid);
-      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<OperationEnd>;
-      if (end.tooLarge === true)
+      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<TaskEnd>;
+      if ('tooLarge' in end)
         throw new HoldfastError('too-large', 'the result is longer than a task keeps; look at its log');
       const { result = null, warnings = [] } = end;
       return { result, warnings: [...warnings] };

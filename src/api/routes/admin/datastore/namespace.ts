@@ -1,16 +1,15 @@
 // /admin/datastore/{store}/namespace: namespaces of a datastore.
 import { Type } from 'typebox';
-import { type Namespace, parseNamespace } from '../../../../schema/names.ts';
+import { type Namespace, namespaceDepth, parseNamespace } from '../../../../schema/names.ts';
 import { denied } from '../../../check-access.ts';
 import { ApiError } from '../../../dialect/failure.ts';
 import { callerOf, defineMethod, type PrivilegeRule } from '../../../method.ts';
 import { aclPath, changing, openStore } from '../../../snapshots/owned-groups.ts';
 import { NONE_REMOVED, removeSnapshots } from '../../../snapshots/remove-snapshots.ts';
-import { NamespaceText, StoreName } from '../../parameters.ts';
+import { MaxDepth, NamespaceText, StoreName } from '../../parameters.ts';
 import { Removed } from './groups.ts';
 
 const PATH = '/admin/datastore/{store}/namespace';
-const MAX_DEPTH = 7;
 const SEEING = ['Datastore.Audit', 'Datastore.Backup', 'Datastore.Read'] as const;
 
 function parentOf(ns: string): string {
@@ -26,7 +25,7 @@ export const NAMESPACE_METHODS = [
     parameters: Type.Object({
       store: StoreName,
       parent: Type.Optional(NamespaceText),
-      'max-depth': Type.Integer({ minimum: 0, maximum: MAX_DEPTH, default: MAX_DEPTH }),
+      'max-depth': MaxDepth,
     }),
     returns: Type.Array(Type.Object({ ns: Type.String() })),
     handler: async (call, { store, parent, 'max-depth': maxDepth }) => {
@@ -40,9 +39,8 @@ export const NAMESPACE_METHODS = [
       const top = parseNamespace(parent ?? '');
       if (!call.views.of(open.store).hasNamespace(top))
         throw new ApiError(400, 'not-found', `no such namespace '${top}' in datastore '${store}'`);
-      const depthOf = (ns: string): number => (ns === '' ? 0 : ns.split('/').length);
       const all = await open.store.groups.namespaces(top);
-      return all.filter((ns) => depthOf(ns) - depthOf(top) <= maxDepth && isSeen(ns)).map((ns) => ({ ns }));
+      return all.filter((ns) => namespaceDepth(ns) - namespaceDepth(top) <= maxDepth && isSeen(ns)).map((ns) => ({ ns }));
     },
   }),
   defineMethod({

@@ -4,11 +4,12 @@ import type { HeldDatastore } from '../../../../datastore/held-datastore.ts';
 import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
 import { type GroupPlan, planPrune } from '../../../../datastore/prune/plan.ts';
 import { removalsOf, removePruned } from '../../../../datastore/prune/prune-operation.ts';
-import type { GroupName, Namespace } from '../../../../schema/names.ts';
+import { type GroupName, type Namespace, namespaceDepth } from '../../../../schema/names.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore, TaskWork } from '../../../services.ts';
 import { aclPath, changing, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
-import { BackupId, BackupTime, BackupType, KeepRules, OfGroup, OfNamespace } from '../../parameters.ts';
+import { BackupId, BackupTime, BackupType, KeepRules, MaxDepth, OfGroup, OfNamespace } from '../../parameters.ts';
+import { startTask } from '../../../start-task.ts';
 import { onContent } from './rules.ts';
 
 const Row = Type.Object({
@@ -20,7 +21,6 @@ const Row = Type.Object({
   ns: Type.Optional(Type.String()),
 });
 const mayPrune = onContent(['Datastore.Modify'], 'Datastore.Prune');
-const MAX_DEPTH = 7;
 
 export const PRUNE_METHODS = [
   defineMethod({
@@ -42,9 +42,8 @@ export const PRUNE_METHODS = [
       if (isDry) return rowsOf(ns, await planOf(open.store, ns, group.name, counts, call.signal));
       let plan: GroupPlan | undefined;
       const id = `${asked.store}:${ns}:${group.name}`;
-      const task = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
+      const task = startTask(call, { type: 'prune', id }, async (work) => {
         plan = await pruneGroup(open, ns, group.name, counts, work);
-        return undefined;
       });
       if (useTask) return task.upid;
       const { status, error } = await task.done;
@@ -60,7 +59,7 @@ export const PRUNE_METHODS = [
     parameters: Type.Object({
       ...OfNamespace,
       ...KeepRules,
-      'max-depth': Type.Integer({ minimum: 0, maximum: MAX_DEPTH, default: MAX_DEPTH }),
+      'max-depth': MaxDepth,
       'dry-run': Type.Boolean({ default: false }),
     }),
     returns: Type.String(),
@@ -68,16 +67,15 @@ export const PRUNE_METHODS = [
       const { open, ns } = await findNamespace(call, asked);
       const counts = countsOf(asked);
       const id = `${asked.store}:${ns}`;
-      const { upid } = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
+      const { upid } = startTask(call, { type: 'prune', id }, async (work) => {
         if (isWithoutRules(counts)) work.log('no keep rule was given: everything stays');
         for (const each of await open.store.groups.namespaces(ns)) {
-          if (depthOf(each) - depthOf(ns) > maxDepth) continue;
+          if (namespaceDepth(each) - namespaceDepth(ns) > maxDepth) continue;
           for (const group of await prunable(call, open, each)) {
             if (isDry) logPlan(await planOf(open.store, each, group, counts, work.signal), work);
             else await pruneGroup(open, each, group, counts, work);
           }
         }
-        return undefined;
       });
       return upid;
     },
@@ -142,8 +140,4 @@ function rowsOf(ns: Namespace, { group, snapshots }: GroupPlan): Static<typeof R
 function countsOf(asked: KeepCounts): KeepCounts {
   const given = KEEP_RULES.filter((rule) => asked[rule] !== undefined).map((rule) => [rule, asked[rule]]);
   return Object.fromEntries(given) as KeepCounts;
-}
-
-function depthOf(ns: string): number {
-  return ns === '' ? 0 : ns.split('/').length;
 }

@@ -7,10 +7,11 @@ import { damageLines, refuseDamage } from '../../../../datastore/verify/damage-r
 import { verify } from '../../../../datastore/verify/verify-operation.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
-import { type Call, callerOf, defineMethod } from '../../../method.ts';
+import { type Call, defineMethod } from '../../../method.ts';
 import type { TaskWork } from '../../../services.ts';
 import { findGroup, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
 import { BackupId, BackupTime, BackupType, OfNamespace } from '../../parameters.ts';
+import { startTask } from '../../../start-task.ts';
 import { onContent } from './rules.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
@@ -52,11 +53,7 @@ export const VERIFY_METHODS = [
       const { store, type, id, snapshots } = await targetOf(call, asked);
       const now = call.services.clock();
       const provedSinceMs = !skip ? now : days === undefined ? 0 : now - days * DAY_MS;
-      const { upid } = call.services.tasks.start({ type, id, authId: callerOf(call) }, async (task) => {
-        await verifyAll(store, snapshots, provedSinceMs, task);
-        return undefined;
-      });
-      return upid;
+      return startTask(call, { type, id }, (task) => verifyAll(store, snapshots, provedSinceMs, task)).upid;
     },
   }),
 ];
