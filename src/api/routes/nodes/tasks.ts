@@ -97,6 +97,7 @@ export const TASK_METHODS = [
     handler: async (call, { node, upid, start, limit, 'test-status': testStatus }) => {
       findTask(call, node, upid);
       const { lines, total, active } = await call.services.tasks.log(upid, start, limit === 0 ? MAX_LINES : limit);
+      call.attach('success', 1);
       call.attach('total', total);
       if (testStatus) call.attach('active', active);
       return lines.map(({ n, t }) => ({ n, t }));
