@@ -76,7 +76,7 @@ interface OpenOptions {
   readonly adopted: readonly SessionRecord[];
   readonly leftovers: readonly Uint32Array[];
   /** Called once when the session is over; `committed` false when what it stored stays for a retry. */
-  readonly onEnded: (committed: boolean) => void;
+  readonly onEnded: (committed: boolean) => Promise<void>;
 }
 
 /** Rounds of syncing and checking again before a commit gives up: other sessions may keep appending to a pack it relies on. */
@@ -401,7 +401,7 @@ export class BackupSession {
     if (this.#ended) return;
     this.#ended = true;
     await this.#context.pool.all('store.closeSession', this.id);
-    this.#options.onEnded(committed);
+    await this.#options.onEnded(committed);
   }
 }
 

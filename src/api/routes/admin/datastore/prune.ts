@@ -100,7 +100,7 @@ async function planOf(
   counts: KeepCounts,
   signal: AbortSignal,
 ): Promise<GroupPlan> {
-  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.keeping.clockMs }, signal);
+  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.clockMs }, signal);
   return plan.groups[0] as GroupPlan;
 }
 
