@@ -163,6 +163,18 @@ test('a prune removes what the plan says, as a task; the snapshot is gone at onc
   assert.equal((await times('host/prune')).length, 2, 'a caller that owns nothing of it prunes nothing of it');
 });
 
+test('a backup of a client counts once as what writes, a restore and a verification as what reads', async () => {
+  const over = Promise.withResolvers<undefined>();
+  for (const type of ['backup', 'reader', 'verify_group', 'garbage_collection', 'prune'])
+    rig.tasks.start({ type, id: 'store1:vm/101', authId: ROOT }, () => over.promise);
+  rig.tasks.start({ type: 'backup', id: 'store10', authId: ROOT }, () => over.promise);
+  const { json } = await rig.call(ROOT, 'GET', `${STORE}/active-operations`);
+  assert.deepEqual(json.data, { read: 2, write: 3 });
+  over.resolve(undefined);
+  await rig.tasks.settle();
+  assert.deepEqual((await rig.call(ROOT, 'GET', `${STORE}/active-operations`)).json.data, { read: 0, write: 0 });
+});
+
 test('garbage collection and verification run as tasks and leave their figures', async () => {
   const never = (await rig.call(ROOT, 'GET', `${STORE}/gc`)).json.data as Record<string, unknown>;
   assert.equal(never['last-run-state'], undefined);
