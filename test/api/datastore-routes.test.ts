@@ -164,13 +164,16 @@ test('a prune removes what the plan says, as a task; the snapshot is gone at onc
 });
 
 test('a backup of a client counts once as what writes, a restore and a verification as what reads', async () => {
-  const over = Promise.withResolvers<undefined>();
+  let end = (): void => {};
+  const over = new Promise<undefined>((resolve) => {
+    end = () => resolve(undefined);
+  });
   for (const type of ['backup', 'reader', 'verify_group', 'garbage_collection', 'prune'])
-    rig.tasks.start({ type, id: 'store1:vm/101', authId: ROOT }, () => over.promise);
-  rig.tasks.start({ type: 'backup', id: 'store10', authId: ROOT }, () => over.promise);
+    rig.tasks.start({ type, id: 'store1:vm/101', authId: ROOT }, () => over);
+  rig.tasks.start({ type: 'backup', id: 'store10', authId: ROOT }, () => over);
   const { json } = await rig.call(ROOT, 'GET', `${STORE}/active-operations`);
   assert.deepEqual(json.data, { read: 2, write: 3 });
-  over.resolve(undefined);
+  end();
   await rig.tasks.settle();
   assert.deepEqual((await rig.call(ROOT, 'GET', `${STORE}/active-operations`)).json.data, { read: 0, write: 0 });
 });
