@@ -57,7 +57,8 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
 
   const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown) => {
     const failure = failureOf(error);
-    if (failure.code === 'internal') options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
+    if (failure.code === 'internal')
+      options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
     const { startedMs = performance.now(), admitted } = origins.get(request) ?? {};
     const waited = performance.now() - startedMs;
     if (failure.status === 401 && unauthorizedMs > waited) await delay(unauthorizedMs - waited);

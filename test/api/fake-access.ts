@@ -1,6 +1,5 @@
 // Users, rights, tokens and sign-in in memory, behind the interfaces that the API asks for.
 
-import { digestOf, requireDigest } from '../../src/auth/config-digest.ts';
 import type {
   AccessCalls,
   AclChange,
@@ -19,6 +18,7 @@ import type {
   UserFactors,
   UserFields,
 } from '../../src/api/services.ts';
+import { digestOf, requireDigest } from '../../src/auth/config-digest.ts';
 import { ROLES, type RoleName } from '../../src/auth/privileges.ts';
 import { type AuthId, parseAuthId, tokenNameOf, type UserId, userOf } from '../../src/schema/auth-id.ts';
 import { HoldfastError } from '../../src/util/errors.ts';

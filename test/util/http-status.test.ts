@@ -11,7 +11,9 @@ const CODES = Object.keys(ERROR_CODES) as ErrorCode[];
 function documented(): Map<string, number> {
   const text = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8');
   const [, section = ''] = /^## 3\. Errors\n(.*?)^## 4/ms.exec(text) ?? [];
-  const rows = [...section.matchAll(/^\| (\d{3}) \| (.*) \|$/gm)].filter(([, status]) => !/^[45]00$/.test(status ?? ''));
+  const rows = [...section.matchAll(/^\| (\d{3}) \| (.*) \|$/gm)].filter(
+    ([, status]) => !/^[45]00$/.test(status ?? ''),
+  );
   const pairs = rows.flatMap(([, status, names = '']) =>
     [...names.matchAll(/`([a-z-]+)`/g)].map(([, code = '']): [string, number] => [code, Number(status)]),
   );

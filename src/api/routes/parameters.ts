@@ -57,7 +57,7 @@ export const Expire = Type.Integer({
   description: 'Unix seconds; 0 for never.',
 });
 export const Password = Type.String({ pattern: LINE, minLength: 8, maxLength: 1024 });
-export const KeepCount = Type.Integer({ minimum: 1, maximum: 1_000_000 });
+const KeepCount = Type.Integer({ minimum: 1, maximum: 1_000_000 });
 
 export const Nothing = Type.Null();
 export const Count = Type.Integer({ minimum: 0 });

@@ -21,6 +21,3 @@ export interface Query<Argument, Answer> {
   readonly name: string;
   run(view: StoreView, argument: Argument, signal: AbortSignal): Promise<Answer>;
 }
-
-/** Every question that a server answers, by name. */
-export type Queries = ReadonlyMap<string, Query<never, unknown>>;

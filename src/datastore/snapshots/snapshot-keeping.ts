@@ -83,7 +83,10 @@ export class SnapshotKeeping {
       const maxMs = maxLockMs(config);
       return { lockedUntilClockMs: extendedLock(snapshotLabel(name), before, forMs, { clockMs, maxMs }) };
     });
-    return { lockedUntilClockMs: server.lockedUntilClockMs ?? 0, remainingMs: remainingLockMs(server, clock.elapsedMs) };
+    return {
+      lockedUntilClockMs: server.lockedUntilClockMs ?? 0,
+      remainingMs: remainingLockMs(server, clock.elapsedMs),
+    };
   }
 
   async #changeServerPart(

@@ -26,10 +26,7 @@ test('lists of every length are the text of one piece', async () => {
       await answered('json', rows, new Map([['total', count]])),
       JSON.stringify({ total: count, data: rows }),
     );
-    assert.equal(
-      await answered('extjs', rows, new Map()),
-      JSON.stringify({ success: true, status: 200, data: rows }),
-    );
+    assert.equal(await answered('extjs', rows, new Map()), JSON.stringify({ success: true, status: 200, data: rows }));
   }
   assert.equal(await answered('json', [null, undefined, 1], new Map()), '{"data":[null,null,1]}');
   for (const data of [null, 'text', { a: 1 }, true])

@@ -7,6 +7,7 @@ import { ApiError, ParameterError } from '../../dialect/failure.ts';
 import { type Call, callerOf, defineMethod, type InPath, type PrivilegeRule } from '../../method.ts';
 import type { DatastoreEntry } from '../../services.ts';
 import { noSuchStore } from '../../snapshots/owned-groups.ts';
+import { startTask } from '../../start-task.ts';
 import {
   maintenanceText,
   parseMaintenance,
@@ -15,7 +16,6 @@ import {
   readStoreLimits,
 } from '../../stores/store-options.ts';
 import { Comment, Digest, Nothing, StoreName } from '../parameters.ts';
-import { startTask } from '../../start-task.ts';
 
 const PATH = '/config/datastore';
 const Row = Type.Object({

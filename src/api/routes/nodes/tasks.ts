@@ -6,8 +6,8 @@ import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { TaskRow, TaskStatus } from '../../services.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
-import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import type { TaskEnd } from '../../start-task.ts';
+import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
 
 const PATH = '/nodes/{node}/tasks';
@@ -106,8 +106,7 @@ export const TASK_METHODS = [
   defineMethod({
     method: 'GET',
     path: `${PATH}/{upid}/result`,
-    description:
-      'What a task came to, and what it warned of; null while it runs, or when it failed.',
+    description: 'What a task came to, and what it warned of; null while it runs, or when it failed.',
     access: { auth: true },
     parameters: Type.Object(OfTask),
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),

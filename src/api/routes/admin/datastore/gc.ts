@@ -3,9 +3,9 @@ import { Type } from 'typebox';
 import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
 import { callerOf, defineMethod } from '../../../method.ts';
 import { changing, noSuchStore, openStore } from '../../../snapshots/owned-groups.ts';
+import { startTask } from '../../../start-task.ts';
 import { GC_TASK, GcRun, gcRunOf } from '../../../stores/gc-status.ts';
 import { StoreName } from '../../parameters.ts';
-import { startTask } from '../../../start-task.ts';
 import { onStore } from './rules.ts';
 
 const PATH = '/admin/datastore/{store}/gc';

@@ -33,14 +33,15 @@ export const NAMESPACE_METHODS = [
       const caller = callerOf(call);
       const isSeen = (ns: string): boolean =>
         SEEING.some((privilege) => permissions.hasBelow(caller, aclPath({ store, ns }), privilege));
-      if (!isSeen(parent ?? ''))
-        throw denied(caller, { path: aclPath({ store, ns: parent }), anyOf: SEEING }, true);
+      if (!isSeen(parent ?? '')) throw denied(caller, { path: aclPath({ store, ns: parent }), anyOf: SEEING }, true);
       const open = await openStore(call, store);
       const top = parseNamespace(parent ?? '');
       if (!call.views.of(open.store).hasNamespace(top))
         throw new ApiError(400, 'not-found', `no such namespace '${top}' in datastore '${store}'`);
       const all = await open.store.groups.namespaces(top);
-      return all.filter((ns) => namespaceDepth(ns) - namespaceDepth(top) <= maxDepth && isSeen(ns)).map((ns) => ({ ns }));
+      return all
+        .filter((ns) => namespaceDepth(ns) - namespaceDepth(top) <= maxDepth && isSeen(ns))
+        .map((ns) => ({ ns }));
     },
   }),
   defineMethod({

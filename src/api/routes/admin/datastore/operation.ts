@@ -19,9 +19,9 @@ import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../.
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore, Privilege } from '../../../services.ts';
 import { aclPath, changing, noSuchSnapshot, openStore, owns } from '../../../snapshots/owned-groups.ts';
+import { startTask } from '../../../start-task.ts';
 import { GC_TASK } from '../../../stores/gc-status.ts';
 import { ArgumentNamespace, GroupText, OrNull, SnapshotArgument, StoreName } from '../../parameters.ts';
-import { startTask } from '../../../start-task.ts';
 
 /** Snapshots that one request may remove. */
 const MAX_REMOVALS = 5000;

@@ -8,8 +8,8 @@ import { type GroupName, type Namespace, namespaceDepth } from '../../../../sche
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore, TaskWork } from '../../../services.ts';
 import { aclPath, changing, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
-import { BackupId, BackupTime, BackupType, KeepRules, MaxDepth, OfGroup, OfNamespace } from '../../parameters.ts';
 import { startTask } from '../../../start-task.ts';
+import { BackupId, BackupTime, BackupType, KeepRules, MaxDepth, OfGroup, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
 const Row = Type.Object({

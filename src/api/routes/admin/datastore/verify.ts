@@ -10,8 +10,8 @@ import { ParameterError } from '../../../dialect/failure.ts';
 import { type Call, defineMethod } from '../../../method.ts';
 import type { TaskWork } from '../../../services.ts';
 import { findGroup, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
-import { BackupId, BackupTime, BackupType, OfNamespace } from '../../parameters.ts';
 import { startTask } from '../../../start-task.ts';
+import { BackupId, BackupTime, BackupType, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
