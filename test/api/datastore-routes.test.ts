@@ -168,7 +168,7 @@ test('a backup of a client counts once as what writes, a restore and a verificat
   const over = new Promise<undefined>((resolve) => {
     end = () => resolve(undefined);
   });
-  for (const type of ['backup', 'reader', 'verify_group', 'garbage_collection', 'prune'])
+  for (const type of ['backup', 'reader', 'verify_group', 'delete', 'prune'])
     rig.tasks.start({ type, id: 'store1:vm/101', authId: ROOT }, () => over);
   rig.tasks.start({ type: 'backup', id: 'store10', authId: ROOT }, () => over);
   const { json } = await rig.call(ROOT, 'GET', `${STORE}/active-operations`);
@@ -205,9 +205,10 @@ test('garbage collection and verification run as tasks and leave their figures',
   await collect(true);
   assert.deepEqual(await ofLast(), figures, 'a dry run says nothing of the store');
   const byCommand = await collect(false);
-  const { upid: _, 'last-run-endtime': __, ...same } = figures;
-  const { upid: last, 'last-run-endtime': ___, ...now } = await ofLast();
-  assert.deepEqual([last, now], [byCommand, same], 'the figures of one that a command asked for are no others');
+  const now = await ofLast();
+  assert.deepEqual([now.upid, now['last-run-state']], [byCommand, 'OK'], 'whoever asked for it');
+  for (const member of ['disk-chunks', 'index-data-bytes', 'index-file-count'])
+    assert.equal(now[member], figures[member], member);
 
   for (const which of [{}, { 'backup-type': 'ct', 'backup-id': 'abc' }]) {
     const who = 'backup-id' in which ? 'berta@pbs' : ROOT;
