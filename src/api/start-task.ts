@@ -1,12 +1,12 @@
 // Work that takes long as a task of whoever asked for it. What it came to and what it warned of are kept with its end.
+import type { Task, TaskWork } from '../jobs/tasks/task.ts';
 import { type Call, callerOf } from './method.ts';
-import type { StartedTask, TaskWork } from './services.ts';
 
 /** Warnings that are told with the result; the log has all of them. */
 const MAX_WARNINGS = 1000;
 
 /** What a task keeps with its end. */
-export interface TaskEnd<Result = unknown> {
+export interface KeptResult<Result = unknown> {
   readonly result: Result;
   readonly warnings: readonly string[];
 }
@@ -16,19 +16,13 @@ export function startTask<Result>(
   call: Call,
   { type, id }: { readonly type: string; readonly id: string },
   run: (task: TaskWork) => Promise<Result>,
-): StartedTask {
+): Task {
   return call.services.tasks.start({ type, id, authId: callerOf(call) }, async (task) => {
     const warnings: string[] = [];
-    const result = await run({
-      upid: task.upid,
-      signal: task.signal,
-      log: (text) => task.log(text),
-      warn: (text) => {
-        task.warn(text);
-        if (warnings.length < MAX_WARNINGS) warnings.push(text);
-      },
-      onProgress: (what, done, total) => task.onProgress(what, done, total),
-    });
-    return { data: { result, warnings } satisfies TaskEnd<Result> };
+    const warn = (text: string): void => {
+      task.warn(text);
+      if (warnings.length < MAX_WARNINGS) warnings.push(text);
+    };
+    return { data: { result: await run({ ...task, warn }), warnings } satisfies KeptResult<Result> };
   });
 }

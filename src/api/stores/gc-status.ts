@@ -1,8 +1,9 @@
 // What the last garbage collection of a datastore said, in the members that clients know. Tasks keep the figures.
 import { type Static, Type } from 'typebox';
 import type { GcReport } from '../../datastore/gc/gc-operation.ts';
-import type { TaskCalls, TaskRow } from '../services.ts';
-import type { TaskEnd } from '../start-task.ts';
+import type { TaskRow } from '../../jobs/tasks/task-store.ts';
+import type { TaskCalls } from '../services.ts';
+import type { KeptResult } from '../start-task.ts';
 
 export const GC_TASK = 'garbage_collection';
 const Count = Type.Integer({ minimum: 0 });
@@ -71,7 +72,7 @@ function collections(tasks: TaskCalls, store: string): TaskRow[] {
 
 /** Undefined of one that runs, or failed. */
 function reportOf({ data }: TaskRow): GcReport | undefined {
-  return (data as Partial<TaskEnd<GcReport>> | null)?.result;
+  return (data as Partial<KeptResult<GcReport>> | null)?.result;
 }
 
 function statusFrom(rows: readonly TaskRow[]): Static<typeof GcStatus> {

@@ -1,12 +1,14 @@
 // /nodes/{node}/tasks: long operations, their ends and their logs.
+
 import { type Static, Type } from 'typebox';
+import type { TaskRow } from '../../../jobs/tasks/task-store.ts';
+import type { TaskStatus } from '../../../jobs/tasks/tasks.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
-import type { TaskRow, TaskStatus } from '../../services.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
-import type { TaskEnd } from '../../start-task.ts';
+import type { KeptResult } from '../../start-task.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
 
@@ -112,7 +114,7 @@ export const TASK_METHODS = [
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
     handler: (call, { node, upid }) => {
       findTask(call, node, upid);
-      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<TaskEnd>;
+      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<KeptResult>;
       if ('tooLarge' in end)
         throw new HoldfastError('too-large', 'the result is longer than a task keeps; look at its log');
       const { result = null, warnings = [] } = end;
