@@ -172,9 +172,9 @@ test('a backup of a client counts once as what writes, a restore and a verificat
     rig.tasks.start({ type, id: 'store1:vm/101', authId: ROOT }, () => over);
   rig.tasks.start({ type: 'backup', id: 'store10', authId: ROOT }, () => over);
   const { json } = await rig.call(ROOT, 'GET', `${STORE}/active-operations`);
-  assert.deepEqual(json.data, { read: 2, write: 3 });
   end();
   await rig.tasks.settle();
+  assert.deepEqual(json.data, { read: 2, write: 3 });
   assert.deepEqual((await rig.call(ROOT, 'GET', `${STORE}/active-operations`)).json.data, { read: 0, write: 0 });
 });
 
