@@ -18,14 +18,19 @@ export interface PrivilegeRule {
   readonly orOwner?: Privilege;
   /** This user may too, as itself and not through a token. */
   readonly orUser?: string;
-  /** The refusal names the privilege and the path. */
-  readonly explains?: true;
 }
 
-/** Anybody; anybody who is signed in; or who has a privilege. */
+/** What stands in the path of a call for the names in braces, as it came. */
+export type InPath = Readonly<Record<string, string>>;
+
+/**
+ * Anybody; anybody who is signed in; who has a privilege on what the path names, looked at before any parameter is; or who has one by all
+ * parameters, when those have been read.
+ */
 export type AccessRule<Parameters> =
   | { readonly world: true }
   | { readonly auth: true }
+  | { readonly onPath: (inPath: InPath) => PrivilegeRule }
   | ((parameters: Parameters) => PrivilegeRule);
 
 /** What a handler knows of the request, and can add to the answer. */
@@ -68,6 +73,12 @@ export function defineMethod<Parameters extends TObject, Returns extends TSchema
   method: Method<Parameters, Returns>,
 ): Method<Parameters, Returns> {
   return method;
+}
+
+/** The privileges that a method asks for; undefined when it asks for none. */
+export function ruleOf({ access }: AnyMethod, parameters: InPath): PrivilegeRule | undefined {
+  if (typeof access === 'function') return access(parameters);
+  return 'onPath' in access ? access.onPath(parameters) : undefined;
 }
 
 /** Who calls a method that is not for the world. */

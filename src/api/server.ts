@@ -8,7 +8,7 @@ import Fastify, {
   type FastifyServerOptions,
 } from 'fastify';
 import type { Identity } from '../auth/authenticator.ts';
-import { checkAccess, notAuthenticated } from './check-access.ts';
+import { checkAccess, checkAccessOfPath, notAuthenticated } from './check-access.ts';
 import { CODED_ERRORS, type Format, sendData, sendFailure, UNLABELLED } from './dialect/answer.ts';
 import { ApiError, failureOf } from './dialect/failure.ts';
 import { givenInBody, givenInQuery, readParameters } from './dialect/merge-parameters.ts';
@@ -45,8 +45,9 @@ export const LISTENER_LIMITS = {
 } as const;
 
 interface Origin {
-  readonly identity: Identity | undefined;
   readonly startedMs: number;
+  /** Undefined until the call may be routed. */
+  readonly admitted?: { readonly identity: Identity | undefined };
 }
 
 /** Builds the API; the caller listens, and closes it. */
@@ -56,16 +57,17 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
   const methods = [...METHODS, rootIndex(METHODS)];
   const origins = new WeakMap<FastifyRequest, Origin>();
 
-  const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown, isRouted: boolean) => {
+  const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown) => {
     const failure = failureOf(error);
-    if (failure.isBug) options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
-    const startedMs = origins.get(request)?.startedMs ?? performance.now();
+    if (failure.code === 'internal')
+      options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
+    const { startedMs = performance.now(), admitted } = origins.get(request) ?? {};
     const waited = performance.now() - startedMs;
     if (failure.status === 401 && unauthorizedMs > waited) await delay(unauthorizedMs - waited);
     if (failure.status === 403 && forbiddenMs > 0) await delay(forbiddenMs);
     if (request.raw.complete === false || request.raw.destroyed) reply.header('connection', 'close');
     const wantsCodes = request.headers.accept?.includes(CODED_ERRORS) ?? false;
-    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted }, failure, error);
+    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted: admitted !== undefined }, failure);
   };
 
   const common = {
@@ -78,9 +80,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     routerOptions: { maxParamLength: MAX_PATH_BYTES },
     rewriteUrl: ({ url }: { url?: string | undefined }) => collapseSlashes(url ?? '/'),
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply): void => {
-      fail(request, reply, new ApiError(400, 'bad-name', 'invalid path'), false).catch((error: unknown) =>
-        options.onBug(error),
-      );
+      fail(request, reply, new ApiError(400, 'bad-name', 'invalid path')).catch(options.onBug);
     },
   } satisfies FastifyServerOptions;
   const app: FastifyInstance =
@@ -100,19 +100,21 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     done(null, payload);
   });
 
-  /** Throws for what must not be routed; says who calls. */
+  /** Before the body is read: throws for what must not be routed, and for who may not do what the path says. */
   const admit = async (request: FastifyRequest, method: AnyMethod | undefined): Promise<void> => {
     const startedMs = performance.now();
-    origins.set(request, { identity: undefined, startedMs });
+    origins.set(request, { startedMs });
     checkPath(request.url);
     checkFormat(request.url);
     const isForAll = method !== undefined && 'world' in method.access;
-    origins.set(request, { identity: isForAll ? undefined : await identify(services, request), startedMs });
+    const identity = isForAll ? undefined : await identify(services, request);
+    origins.set(request, { startedMs, admitted: { identity } });
+    if (method !== undefined) checkAccessOfPath(method, pathValues(request, method), identity, services.permissions);
   };
 
   const handle = async (request: FastifyRequest, reply: FastifyReply, method: AnyMethod): Promise<void> => {
     try {
-      const identity = origins.get(request)?.identity;
+      const identity = origins.get(request)?.admitted?.identity;
       const parameters = readParameters(method.parameters, pathValues(request, method), [
         ...(hasBody(request) ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)] : []),
         givenInQuery(request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : ''),
@@ -136,7 +138,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
       const data: unknown = await method.handler(call, parameters);
       await sendData(reply, formatOf(request.url), data, beside);
     } catch (error) {
-      await fail(request, reply, error, true);
+      await fail(request, reply, error);
     }
   };
 
@@ -168,7 +170,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
       const [path = ''] = request.url.split('?', 1);
       throw new ApiError(404, 'not-found', `Path '${path.slice(0, MAX_PATH_BYTES)}' not found.`);
     } catch (error) {
-      await fail(request, reply, error, failureOf(error).status === 404);
+      await fail(request, reply, error);
     }
   });
   // What Fastify refuses itself: a body over the limit, or one that is shorter than it says.
@@ -176,7 +178,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     const { code } = error as { code?: string };
     const isTooLarge = code === 'FST_ERR_CTP_BODY_TOO_LARGE';
     const why = isTooLarge ? new ApiError(400, 'too-large', 'Request body too large') : error;
-    await fail(request, reply, why, !isUnauthenticated(error));
+    await fail(request, reply, why);
   });
   return app;
 }
@@ -224,10 +226,6 @@ async function identify(services: ApiServices, { headers, method, ip }: FastifyR
     if ((error as { code?: unknown }).code === 'not-authenticated') throw notAuthenticated();
     throw error;
   }
-}
-
-function isUnauthenticated(error: unknown): boolean {
-  return error instanceof ApiError && (error.status === 401 || error.message.startsWith('Unsupported output format'));
 }
 
 /** Aborts when the caller goes away before the answer. */

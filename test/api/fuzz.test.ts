@@ -148,7 +148,7 @@ function encoded(text: string): string {
 }
 
 test(`wrong calls of every method are refused in words (seed ${SEED})`, async () => {
-  const root = open.store.keeping.layout.root;
+  const root = open.store.layout.root;
   const around = (): unknown => [readdirSync(dirname(root)), readdirSync(root).filter((name) => !/\.json$/.test(name))];
   const before = around();
   const manifest = join(

@@ -36,7 +36,7 @@ export class FakeDatastores implements Datastores {
   async get(name: string): Promise<OpenDatastore> {
     const open = this.open.get(name);
     if (open === undefined) throw new HoldfastError('not-found', `there is no datastore ${name}`);
-    await requireOnline(open.store.keeping.layout);
+    await requireOnline(open.store.layout);
     return { name, store: open.store };
   }
   state(name: string): { reason: string | undefined } {

@@ -1,7 +1,6 @@
 // The API as an OpenAPI 3.1 document, made of the same schemas that check its calls.
 import type { TObject, TSchema } from 'typebox';
-import type { AccessRule, AnyMethod } from '../method.ts';
-import { pathParameters } from '../method.ts';
+import { type AnyMethod, pathParameters, ruleOf } from '../method.ts';
 import type { VersionInfo } from '../services.ts';
 
 const TEXT_ERROR = {
@@ -61,7 +60,7 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
   return {
     operationId: operationId(method),
     description: `${method.description} Access: ${accessText(method)}.`,
-    security: isForWorld(method.access) ? [] : [{ token: [] }, { ticket: [] }],
+    security: isForWorld(method) ? [] : [{ token: [] }, { ticket: [] }],
     parameters: isInQuery ? [...named, ...rest.map((each) => parameter(each, 'query'))] : named,
     ...(isInQuery || rest.length === 0
       ? {}
@@ -85,15 +84,15 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
   };
 }
 
-function isForWorld(access: AccessRule<never>): boolean {
-  return typeof access === 'object' && 'world' in access;
+function isForWorld({ access }: AnyMethod): boolean {
+  return 'world' in access;
 }
 
 /** The rule in words; the parameters stand for themselves. */
-export function accessText(method: AnyMethod): string {
-  if (typeof method.access === 'object') return 'world' in method.access ? 'anybody' : 'whoever is signed in';
+function accessText(method: AnyMethod): string {
   const names = Object.keys((method.parameters as TObject).properties);
-  const rule = method.access(Object.fromEntries(names.map((name) => [name, `{${name}}`])));
+  const rule = ruleOf(method, Object.fromEntries(names.map((name) => [name, `{${name}}`])));
+  if (rule === undefined) return isForWorld(method) ? 'anybody' : 'whoever is signed in';
   const owner = rule.orOwner === undefined ? [] : [`${rule.orOwner} for the owner`];
   const user = rule.orUser === undefined ? [] : [`the user ${rule.orUser}`];
   const privileges = rule.anyOf.length === 0 ? [] : [`${rule.anyOf.join(' or ')} on ${rule.path}`];

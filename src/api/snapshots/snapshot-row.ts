@@ -16,8 +16,6 @@ export interface SnapshotRow {
   /** Of the encryption key, as hexadecimal pairs between colons. */
   readonly fingerprint?: string;
   readonly notes: string;
-  /** Of the session that made it: verification keeps its verdicts by it. */
-  readonly session: string;
 }
 
 /** The manifest stands among the files under the name by which clients know that a backup is complete. */
@@ -36,13 +34,12 @@ export function rowOf({ client, server }: Manifest, manifestBytes: number): Snap
     ...(comment === '' ? {} : { comment }),
     ...(client.key === null ? {} : { fingerprint: (client.key.match(/../g) ?? []).join(':') }),
     notes: server.notes,
-    session: server.session,
   };
 }
 
 /** Of a manifest that was damaged or edited: like a backup that never finished. */
 export function unreadableRow(): SnapshotRow {
-  return { files: [], protected: false, notes: '', session: '' };
+  return { files: [], protected: false, notes: '' };
 }
 
 /** What keeping it costs, in rows and files. */

@@ -17,9 +17,10 @@ export interface KeepingContext {
   readonly layout: Layout;
   readonly groups: GroupStore;
   readonly rootTurn: Turn;
-  readonly clock: { readonly elapsedMs: number };
   /** Those that are open: whether one is to make a snapshot of a group, or of any group of a namespace. */
-  readonly sessions: ReadonlyMap<string, { isOf(ns: Namespace, group: GroupName | undefined): boolean }>;
+  readonly sessions: {
+    readonly backups: Iterable<{ isOf(ns: Namespace, group: GroupName | undefined): boolean }>;
+  };
 }
 
 export class GroupKeeping {
@@ -27,21 +28,6 @@ export class GroupKeeping {
 
   constructor(context: KeepingContext) {
     this.#context = context;
-  }
-
-  /** Where the store lies. */
-  get layout(): Layout {
-    return this.#context.layout;
-  }
-
-  /** Milliseconds of the store clock, by which locks end. */
-  get clockMs(): number {
-    return this.#context.clock.elapsedMs;
-  }
-
-  /** Backups that are under way. */
-  get openBackups(): number {
-    return this.#context.sessions.size;
   }
 
   /** @throws `not-found`, `datastore-locked` while a backup of the group runs, `datastore-maintenance`. */
@@ -101,8 +87,9 @@ export class GroupKeeping {
   }
 
   async #inTurn(what: string, work: () => Promise<void>): Promise<void> {
-    await requireWritable(this.layout, what);
-    await this.#context.rootTurn.run(() => describingRootErrors(this.layout.root, work));
+    const { layout, rootTurn } = this.#context;
+    await requireWritable(layout, what);
+    await rootTurn.run(() => describingRootErrors(layout.root, work));
   }
 
   async #stateOf(ns: Namespace, group: GroupName): Promise<GroupState> {
@@ -112,7 +99,7 @@ export class GroupKeeping {
   }
 
   #requireIdle(ns: Namespace, group: GroupName | undefined): void {
-    if (![...this.#context.sessions.values()].some((session) => session.isOf(ns, group))) return;
+    if (![...this.#context.sessions.backups].some((session) => session.isOf(ns, group))) return;
     const what = group === undefined ? `into namespace ${ns}` : `of ${group}`;
     throw new HoldfastError('datastore-locked', `a backup ${what} is running; wait for its end`);
   }

@@ -8,6 +8,7 @@ import { HoldfastError } from '../../../util/errors.ts';
 import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
+import type { KeptResult } from '../../start-task.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
 
@@ -27,14 +28,6 @@ const Row = Type.Object({
   endtime: Type.Optional(Type.Integer()),
   status: Type.Optional(Type.String()),
 });
-/** What tasks of operations keep with their end. */
-interface OperationEnd {
-  readonly result: unknown;
-  readonly warnings: readonly string[];
-  /** In place of both. */
-  readonly tooLarge: boolean;
-}
-
 const Status = Type.Object({
   upid: Type.String(),
   node: Type.String(),
@@ -106,6 +99,7 @@ export const TASK_METHODS = [
     handler: async (call, { node, upid, start, limit, 'test-status': testStatus }) => {
       findTask(call, node, upid);
       const { lines, total, active } = await call.services.tasks.log(upid, start, limit === 0 ? MAX_LINES : limit);
+      call.attach('success', 1);
       call.attach('total', total);
       if (testStatus) call.attach('active', active);
       return lines.map(({ n, t }) => ({ n, t }));
@@ -114,15 +108,14 @@ export const TASK_METHODS = [
   defineMethod({
     method: 'GET',
     path: `${PATH}/{upid}/result`,
-    description:
-      'What an operation that was a task came to, and what it warned of; null while it runs, or when it failed.',
+    description: 'What a task came to, and what it warned of; null while it runs, or when it failed.',
     access: { auth: true },
     parameters: Type.Object(OfTask),
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
     handler: (call, { node, upid }) => {
       findTask(call, node, upid);
-      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<OperationEnd>;
-      if (end.tooLarge === true)
+      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<KeptResult>;
+      if ('tooLarge' in end)
         throw new HoldfastError('too-large', 'the result is longer than a task keeps; look at its log');
       const { result = null, warnings = [] } = end;
       return { result, warnings: [...warnings] };
