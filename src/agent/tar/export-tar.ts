@@ -4,7 +4,7 @@ import { Content, type DirectoryEntry, eachXattr } from '../../chunker/directory
 import { type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
 import { FileType, fileType, inodeKey, readStat, sizeOf } from '../../chunker/stat-block.ts';
 import { type ByteString, below, display } from '../../util/byte-string.ts';
-import type { WorkerPool } from '../../util/worker-pool.ts';
+import type { Threads } from '../../util/worker-pool.ts';
 import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import type { RestorePiece } from '../restore/piece-restorer.ts';
@@ -53,7 +53,7 @@ interface Work {
 
 /** Sockets and files that could not be read are left out, with a warning. @throws `not-found`, `object-missing`, `object-damaged`, `target-failed`. */
 export async function exportTar(
-  pool: WorkerPool,
+  pool: Threads,
   read: (space: number, id: ObjectId) => Promise<StoredObject>,
   request: TarExport,
 ): Promise<TarExported> {
