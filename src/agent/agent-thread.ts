@@ -1,5 +1,5 @@
-// A worker thread's part in backup, restore and serving: pages to cut, streams to cut, samples to compare, ranges to restore, pieces to load. It knows sinks and
-// fetchers, not the datastore behind them.
+// A worker thread's part in backup, restore, serving and downloads: pages to cut, streams to cut, samples to compare, ranges to restore, pieces to load. It knows
+// sinks and fetchers, not the datastore behind them.
 
 import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-parameters.ts';
 import { type Cutter, createCutter } from '../chunker/cutter.ts';
@@ -9,6 +9,7 @@ import type { Handlers } from '../util/worker-pool.ts';
 import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
 import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
 import { type ContentsWork, type CutContents, StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
+import { DownloadThread } from './download/download-thread.ts';
 import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
 import { isLostObject, type LostRange, PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
 import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
@@ -55,6 +56,7 @@ export class AgentThread {
   readonly #trees: TreeBackupThread;
   readonly #restorer: PieceRestorer;
   readonly #treeRestore: TreeRestoreThread;
+  readonly #downloads: DownloadThread;
   readonly #zeros: Area;
   #slab: Uint8Array | undefined;
   #reader: { locator: string; reader: DiskReader } | undefined;
@@ -70,6 +72,10 @@ export class AgentThread {
     this.#trees = new TreeBackupThread((session) => objects.sink(session), this.#cutter, window);
     this.#restorer = new PieceRestorer(arena.bytes, window);
     this.#treeRestore = new TreeRestoreThread(this.#restorer, (space) => this.#objects.fetcher(space));
+    this.#downloads = new DownloadThread((space) => ({
+      fetcher: this.#objects.fetcher(space),
+      restore: (work) => this.#restore(work),
+    }));
     this.#zeros = arena.allocate(ZERO_BYTES);
   }
 
@@ -137,6 +143,7 @@ export class AgentThread {
       'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
       ...this.#treeRestore.handlers(),
+      ...this.#downloads.handlers(),
       'serve.slab': (slab: SharedArrayBuffer) => {
         this.#slab = new Uint8Array(slab);
       },
