@@ -201,7 +201,19 @@ test('a name that climbs out of its place is refused in each place that takes on
   const names = ['..', '.', '../store1', 'a/b', '..\\..', '.x', '', 'x\0', 'ä', 'a b', 'x'.repeat(200)];
   for (const method of METHODS) {
     const { properties } = method.parameters as TObject;
-    for (const each of ['store', 'name', 'ns', 'parent', 'backup-id', 'session', 'token-name', 'id', 'node']) {
+    for (const each of [
+      'store',
+      'name',
+      'ns',
+      'parent',
+      'backup-id',
+      'session',
+      'token-name',
+      'id',
+      'node',
+      'file-name',
+      'archive-name',
+    ]) {
       if (!(each in properties)) continue;
       for (const name of names) {
         if ((each === 'ns' || each === 'parent') && ['', 'a/b'].includes(name)) continue;

@@ -142,22 +142,27 @@ export class StoreView {
     await this.#breathe();
     const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
     if (stat === undefined) return undefined;
-    const stamp = `${stat.mtimeNs} ${stat.size} ${stat.ino}`;
+    const logBytes = statSync(this.#store.groups.clientLogPath(name), { throwIfNoEntry: false })?.size;
+    const stamp = `${stat.mtimeNs} ${stat.size} ${stat.ino} ${logBytes}`;
     const kept = this.#rows.get(path);
     if (kept?.stamp === stamp) {
       this.#rows.delete(path);
       this.#rows.set(path, kept);
       return kept.row;
     }
-    const row = await this.#readRow(name, Number(stat.size));
+    const row = await this.#readRow(name, Number(stat.size), logBytes);
     if (row !== undefined) this.#keep(path, { stamp, row });
     return row;
   }
 
-  async #readRow(name: SnapshotName, manifestBytes: number): Promise<SnapshotRow | undefined> {
+  async #readRow(
+    name: SnapshotName,
+    manifestBytes: number,
+    logBytes: number | undefined,
+  ): Promise<SnapshotRow | undefined> {
     try {
       const manifest = await this.#store.groups.manifest(name);
-      return manifest === undefined ? undefined : rowOf(manifest, manifestBytes);
+      return manifest === undefined ? undefined : rowOf(manifest, manifestBytes, logBytes);
     } catch (error) {
       if (error instanceof HoldfastError && error.code === 'manifest-altered') return unreadableRow();
       throw error;

@@ -36,7 +36,7 @@ export const STATUS_METHODS = [
   defineMethod({
     method: 'GET',
     path: '/admin/datastore/{store}/active-operations',
-    description: 'Backups and tasks that write to a datastore, and verifications that read it.',
+    description: 'Backups and tasks that write to a datastore, and verifications and downloads that read it.',
     access: onStore('Datastore.Audit'),
     parameters: Type.Object({ store: StoreName }),
     returns: Type.Object({ read: Count, write: Count }),
@@ -44,7 +44,10 @@ export const STATUS_METHODS = [
       const open = await openStore(call, store);
       const { rows } = call.services.tasks.list({ store, running: true, limit: 0 });
       const read = rows.filter(({ type }) => type.startsWith('verify')).length;
-      return { read, write: open.store.keeping.openBackups + rows.length - read };
+      return {
+        read: read + call.downloads.runningIn(store),
+        write: open.store.keeping.openBackups + rows.length - read,
+      };
     },
   }),
 ];
