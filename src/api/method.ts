@@ -6,6 +6,8 @@ import type { ByteAnswer } from './downloads/byte-answer.ts';
 import type { Downloads } from './downloads/downloads.ts';
 import type { ApiServices, Identity, Privilege } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
+import type { Verdicts } from './snapshots/verdicts.ts';
+import type { Forecasts } from './stores/forecast.ts';
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
@@ -32,6 +34,8 @@ export interface Call {
   readonly services: ApiServices;
   readonly views: SnapshotViews;
   readonly downloads: Downloads;
+  readonly verdicts: Verdicts;
+  readonly forecasts: Forecasts;
   /** Undefined for methods that the world may call. */
   readonly identity: Identity | undefined;
   readonly address: string;

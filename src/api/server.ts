@@ -20,6 +20,8 @@ import { METHODS } from './routes/methods.ts';
 import { rootIndex } from './routes/root-index.ts';
 import type { ApiServices, Identity } from './services.ts';
 import { SnapshotViews } from './snapshots/snapshot-views.ts';
+import { Verdicts } from './snapshots/verdicts.ts';
+import { Forecasts } from './stores/forecast.ts';
 
 const MAX_BODY_BYTES = 512 * 1024;
 const FORMATS: readonly Format[] = ['json', 'extjs'];
@@ -60,6 +62,8 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
   const kept = {
     views: new SnapshotViews(),
     downloads: new Downloads(options.downloadIdleMs),
+    verdicts: new Verdicts(),
+    forecasts: new Forecasts(),
   };
   const methods = [...METHODS, rootIndex(METHODS)];
   const origins = new WeakMap<FastifyRequest, Origin>();
