@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeList } from '../../src/chunker/list.ts';
 import { Kind } from '../../src/chunker/object.ts';
-import { clientPart, commitImage, NO_SIGNAL, type OpenStore } from '../support/store.ts';
+import { clientPart, NO_SIGNAL, type OpenStore, putData, putPage } from '../support/store.ts';
 import { ApiRig } from './rig.ts';
 
 const ROOT = 'root@pam';
@@ -40,6 +40,23 @@ async function commitHuge(group: string): Promise<void> {
     NO_SIGNAL,
   );
   time = (await open.store.groups.times('' as never, group as never)).at(-1) as number;
+}
+
+/** A disk of 64 MiB, more than sockets take: pages of sixteen times the same 64 KiB, each page its own. */
+async function commitPages(group: string): Promise<{ content: Buffer; time: number }> {
+  const session = await open.session(group);
+  const pieces = Array.from({ length: 64 }, (_, place) => Buffer.alloc(65536, `${place} of ${group} `));
+  const entries = [];
+  for (const piece of pieces) {
+    const id = await putData(open, session, piece);
+    const page = await putPage(session, new Array(16).fill({ id, length: piece.length }));
+    entries.push({ length: 16 * piece.length, id: page });
+  }
+  const { refs, payload } = encodeList({ childKind: Kind.page, height: 1, entries });
+  const root = await session.put(Kind.list, refs, payload);
+  const content = Buffer.concat(pieces.flatMap((piece) => new Array<Buffer>(16).fill(piece)));
+  const { name } = await session.commit(clientPart(root, content.length, group), undefined, NO_SIGNAL);
+  return { content, time: name.time };
 }
 
 /** Begins a download of the huge disk, and takes nothing but what sockets take by themselves. */
@@ -130,22 +147,21 @@ test('a caller who goes away ends the work at once, and is no reason for a warni
 });
 
 test('a snapshot that is forgotten and collected below a download still comes whole', async () => {
-  const chunks = Array.from({ length: 200 }, (_, place) => `${place} `.repeat(20_000));
-  const { name } = await commitImage(open, chunks, 'vm/2');
-  const query = `backup-type=vm&backup-id=2&backup-time=${name.time}&file-name=disk0.img`;
+  const { content, time: made } = await commitPages('vm/2');
+  const query = `backup-type=vm&backup-id=2&backup-time=${made}&file-name=disk0.img`;
   const request = get({
     ...{ host: '127.0.0.1', port, path: `/api2/json${STORE}/download?${query}`, agent: false },
     headers: rig.headers('anna@pbs'),
   });
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   assert.equal(response.statusCode, 200);
-  await open.store.forget(name);
-  const { upid } = { upid: String((await rig.call(ROOT, 'POST', `${STORE}/gc`)).json.data) };
+  await open.store.forget({ ns: '' as never, group: 'vm/2' as never, time: made });
+  const upid = String((await rig.call(ROOT, 'POST', `${STORE}/gc`)).json.data);
   await rig.tasks.settle();
   assert.equal(rig.tasks.get(upid)?.status, 'OK');
   const got: Buffer[] = [];
   for await (const bytes of response) got.push(bytes as Buffer);
-  assert.ok(Buffer.concat(got).equals(Buffer.from(chunks.join(''))));
+  assert.ok(Buffer.concat(got).equals(content));
 });
 
 test('nothing of all this was a mistake of the server', () => {
