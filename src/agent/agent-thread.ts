@@ -5,6 +5,7 @@ import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-para
 import { type Cutter, createCutter } from '../chunker/cutter.ts';
 import { copyId, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import type { Area, Arena } from '../util/arena.ts';
+import { HoldfastError } from '../util/errors.ts';
 import type { Handlers } from '../util/worker-pool.ts';
 import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
 import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
@@ -181,7 +182,11 @@ export class AgentThread {
   #piecesOf(work: RestoreWork, fetcher: ObjectFetcher, lost: LostRange[]): readonly RestorePiece[] {
     if (work.pieces !== undefined) return work.pieces;
     try {
-      return PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
+      const pieces = PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
+      const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      // The target has room for so many.
+      if (bytes === work.length) return pieces;
+      throw new HoldfastError('object-damaged', `a page has ${bytes} bytes where its list says ${work.length}`);
     } catch (error) {
       if (!work.zeroLost || !isLostObject(error)) throw error;
       lost.push({ offset: work.offset, length: work.length });

@@ -6,6 +6,8 @@ import { Outlet } from './outlet.ts';
 
 /** How long a thread works for a part before others get their turn, as in a garbage collection. */
 const SLICE_MS = 30;
+/** All that a step waits for is in this thread: one that takes so long never ends, and would keep the thread from all else. */
+const STALLED_MS = 30_000;
 
 /** Structured-cloneable. */
 export interface DownloadPart {
@@ -25,14 +27,16 @@ export interface DownloadTools {
 
 export class Download {
   readonly #produce: Producer;
+  readonly #stalledMs: number;
   readonly #outlet = new Outlet(() => this.#wake());
   readonly #gate = new Gate(() => this.#wake());
   readonly #stop = new AbortController();
   #outcome: { readonly error: unknown } | 'running' | 'ended' | undefined;
   #wake = (): void => {};
 
-  constructor(produce: Producer) {
+  constructor(produce: Producer, stalledMs = STALLED_MS) {
     this.#produce = produce;
+    this.#stalledMs = stalledMs;
   }
 
   /** The next part. One call after the other. @throws what the producer throws; nothing comes after it. */
@@ -43,7 +47,7 @@ export class Download {
     this.#gate.open(SLICE_MS);
     this.#outlet.resume();
     if (this.#outcome === undefined) this.#start();
-    if (this.#outcome === 'running' && !this.#outlet.isFull) await paused;
+    if (this.#outcome === 'running' && !this.#outlet.isFull) await this.#unlessStalled(paused);
     this.#gate.shut();
     const outcome = this.#outcome;
     if (typeof outcome === 'object') throw outcome.error;
@@ -59,13 +63,27 @@ export class Download {
     this.#outlet.destroy();
   }
 
+  async #unlessStalled(paused: Promise<void>): Promise<void> {
+    const timer = setTimeout(() => {
+      this.#outcome = {
+        error: new HoldfastError('object-damaged', 'the download does not go on; verify the snapshot'),
+      };
+      this.#wake();
+    }, this.#stalledMs);
+    try {
+      await paused;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   #start(): void {
     this.#outcome = 'running';
     const { signal } = this.#stop;
     this.#produce({ outlet: this.#outlet, gate: this.#gate, signal })
       .then(
         () => {
-          this.#outcome = 'ended';
+          if (this.#outcome === 'running') this.#outcome = 'ended';
         },
         (error: unknown) => {
           this.#outcome = { error };

@@ -19,6 +19,9 @@ import type { DownloadTools, Producer } from './download.ts';
 import type { DownloadFacts, DownloadWork } from './download-work.ts';
 import { writeRows } from './write-rows.ts';
 
+/** Of a link's target in an error. */
+const SHOWN_CHARS = 256;
+
 export interface OpenedDownload {
   readonly facts: DownloadFacts;
   readonly produce: Producer;
@@ -74,7 +77,11 @@ function openEntry(place: Place, entry: DirectoryEntry, path: ByteString): Opene
   const { type, target, sizeBytes } = describeEntry(entry);
   requireReadable(entry, path);
   if (type === 'd') return openTar(place, path, true);
-  if (target !== undefined) throw refused(path, `a symbolic link to ${shownPath(target)}, which is not followed`);
+  if (target !== undefined)
+    throw refused(
+      path,
+      `a symbolic link to ${shownPath(target.slice(0, SHOWN_CHARS) as ByteString)}, which is not followed`,
+    );
   if (type !== 'f') throw refused(path, 'no regular file, and has no content');
   return {
     facts: { form: 'bytes', sizeBytes },

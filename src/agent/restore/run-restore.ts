@@ -3,7 +3,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat, unlink } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { type List, parseList } from '../../chunker/list.ts';
-import { Kind, type ObjectId, PAGE_BYTES, parseId, type StoredObject } from '../../chunker/object.ts';
+import { Kind, MAX_OBJECT_BYTES, type ObjectId, PAGE_BYTES, parseId, type StoredObject } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { Threads, WorkerPool } from '../../util/worker-pool.ts';
@@ -190,10 +190,9 @@ async function* rangesOfList(walk: Walk, id: ObjectId, start: number, length: nu
   }
   let offset = start;
   if (list.childKind === Kind.data) {
-    for (let first = 0; first < list.entries.length; first += PIECES_PER_RANGE) {
-      const pieces = list.entries.slice(first, first + PIECES_PER_RANGE);
-      const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      if (touches(span, offset, length)) yield { offset, length, page: undefined, pieces };
+    for (const { pieces, length } of runsOf(list.entries)) {
+      if (pieces === undefined) yield* holeRanges(offset, length, span);
+      else if (touches(span, offset, length)) yield { offset, length, page: undefined, pieces };
       offset += length;
     }
     return;
@@ -204,8 +203,36 @@ async function* rangesOfList(walk: Walk, id: ObjectId, start: number, length: nu
     if (child === undefined) yield* holeRanges(at, bytes, span);
     else if (!touches(span, at, bytes)) continue;
     else if (list.childKind === Kind.list) yield* rangesOfList(walk, child, at, bytes);
+    else if (bytes > PAGE_BYTES) throw tooLong('page', bytes);
     else yield { offset: at, length: bytes, page: child, pieces: undefined };
   }
+}
+
+/** Pieces of a stream that are restored at once, for they are held in memory; a long hole, which may be of any length, without them. */
+function* runsOf(
+  entries: List['entries'],
+): Generator<{ readonly pieces: RestorePiece[] | undefined; readonly length: number }> {
+  let pieces: RestorePiece[] = [];
+  let length = 0;
+  for (const piece of entries) {
+    if (piece.id !== undefined && piece.length > MAX_OBJECT_BYTES) throw tooLong('piece', piece.length);
+    if (pieces.length === PIECES_PER_RANGE || (length > 0 && length + piece.length > PAGE_BYTES)) {
+      yield { pieces, length };
+      pieces = [];
+      length = 0;
+    }
+    if (piece.id === undefined && piece.length > PAGE_BYTES) {
+      yield { pieces: undefined, length: piece.length };
+      continue;
+    }
+    pieces.push(piece);
+    length += piece.length;
+  }
+  if (pieces.length > 0) yield { pieces, length };
+}
+
+function tooLong(what: string, bytes: number): HoldfastError {
+  return new HoldfastError('object-damaged', `a ${what} of ${bytes} bytes is longer than any`);
 }
 
 /** What the span has of a hole, in parts of a page. */

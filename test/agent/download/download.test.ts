@@ -88,7 +88,7 @@ test('an empty download ends with its first part', async () => {
 
 for (const place of ['at the gate', 'in a write'] as const) {
   test(`closed, it ends ${place}`, async () => {
-    let ended: unknown = 'running';
+    const seen: { ended?: unknown } = {};
     const download = new Download(async (tools) => {
       try {
         for (;;) {
@@ -99,14 +99,25 @@ for (const place of ['at the gate', 'in a write'] as const) {
           } else await write(tools, randomBytes(PART_BYTES / 2));
         }
       } catch (error) {
-        ended = error;
+        seen.ended = error;
         throw error;
       }
     });
     await download.next();
-    assert.equal(ended, 'running');
+    assert.equal('ended' in seen, false);
     download.close();
     await idle();
-    assert.equal((ended as HoldfastError).code, 'aborted');
+    assert.equal((seen.ended as HoldfastError).code, 'aborted');
   });
 }
+
+test('one that does not go on is given up, so that its thread is free', async () => {
+  const download = new Download(() => new Promise(() => {}), 50);
+  const startedMs = performance.now();
+  await assert.rejects(
+    () => download.next(),
+    (error: HoldfastError) => error.code === 'object-damaged',
+  );
+  assert.ok(performance.now() - startedMs < 5000);
+  await assert.rejects(() => download.next(), /does not go on/);
+});

@@ -2,7 +2,7 @@
 // one through the pool, one range of some MiB for each thread at a time.
 import type { Writable } from 'node:stream';
 import type { DirectoryEntry } from '../../../chunker/directory.ts';
-import { MAX_OBJECT_BYTES, type ObjectId } from '../../../chunker/object.ts';
+import type { ObjectId } from '../../../chunker/object.ts';
 import { sizeOf } from '../../../chunker/stat-block.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import type { Threads } from '../../../util/worker-pool.ts';
@@ -75,8 +75,6 @@ async function* rangesOf(get: GetObject, entry: DirectoryEntry): AsyncGenerator<
   let length = 0;
   let pieces: RestorePiece[] = [];
   for await (const whole of filePieces(get, entry)) {
-    if (whole.id !== undefined && whole.length > MAX_OBJECT_BYTES)
-      throw new HoldfastError('object-damaged', `a piece of ${whole.length} bytes is longer than any object`);
     for (const piece of whole.id === undefined ? holeParts(whole.length) : [whole]) {
       if (length > 0 && length + piece.length > RANGE_BYTES) {
         yield { offset, length, pieces };
