@@ -203,7 +203,6 @@ async function* rangesOfList(walk: Walk, id: ObjectId, start: number, length: nu
     if (child === undefined) yield* holeRanges(at, bytes, span);
     else if (!touches(span, at, bytes)) continue;
     else if (list.childKind === Kind.list) yield* rangesOfList(walk, child, at, bytes);
-    else if (bytes > PAGE_BYTES) throw tooLong('page', bytes);
     else yield { offset: at, length: bytes, page: child, pieces: undefined };
   }
 }
@@ -215,7 +214,8 @@ function* runsOf(
   let pieces: RestorePiece[] = [];
   let length = 0;
   for (const piece of entries) {
-    if (piece.id !== undefined && piece.length > MAX_OBJECT_BYTES) throw tooLong('piece', piece.length);
+    if (piece.id !== undefined && piece.length > MAX_OBJECT_BYTES)
+      throw new HoldfastError('object-damaged', `a piece of ${piece.length} bytes is longer than any object`);
     if (pieces.length === PIECES_PER_RANGE || (length > 0 && length + piece.length > PAGE_BYTES)) {
       yield { pieces, length };
       pieces = [];
@@ -229,10 +229,6 @@ function* runsOf(
     length += piece.length;
   }
   if (pieces.length > 0) yield { pieces, length };
-}
-
-function tooLong(what: string, bytes: number): HoldfastError {
-  return new HoldfastError('object-damaged', `a ${what} of ${bytes} bytes is longer than any`);
 }
 
 /** What the span has of a hole, in parts of a page. */
