@@ -26,7 +26,8 @@ export class DownloadStream extends Readable {
   #idle: NodeJS.Timeout | undefined;
 
   private constructor(source: DownloadSource, first: DownloadPart) {
-    super({ highWaterMark: PART_BYTES });
+    // One part waits for the caller while the next is made.
+    super({ highWaterMark: 2 * PART_BYTES });
     this.#source = source;
     this.#first = first;
     this.#wait();

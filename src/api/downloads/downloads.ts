@@ -9,7 +9,7 @@ import { DownloadStream } from './download-stream.ts';
 import { Places } from './places.ts';
 
 export const DOWNLOAD_LIMITS = {
-  /** At once; each takes up to some 25 MiB in its thread and 2 MiB here. */
+  /** At once; each takes up to some 25 MiB in its thread and 3 MiB here. */
   downloads: { ofStore: 8, ofUser: 4 },
   /** Lists of directories, which end soon and take some KiB. */
   lists: { ofStore: 32, ofUser: 8 },
