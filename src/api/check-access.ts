@@ -1,8 +1,9 @@
 // Holds a call against the access rule of its method. What it refuses, it refuses in the same words whether the thing is there or not.
+import type { Identity } from '../auth/authenticator.ts';
 import type { AuthId } from '../schema/auth-id.ts';
 import { ApiError } from './dialect/failure.ts';
 import type { AnyMethod, PrivilegeRule } from './method.ts';
-import type { Identity, PermissionCalls } from './services.ts';
+import type { PermissionCalls } from './services.ts';
 
 /** `onlyOwn`: the caller may, but with what it owns alone. @throws ApiError 401, 403. */
 export function checkAccess(

@@ -1,10 +1,13 @@
 // One method of the API: a schema for its parameters and one for its answer, who may call it, what it does. Validation, types, OpenAPI and
 // the tests that walk all methods come from this one description.
+
 import type { Static, TObject, TSchema } from 'typebox';
+import type { Identity } from '../auth/authenticator.ts';
+import type { Privilege } from '../auth/privileges.ts';
 import type { AuthId } from '../schema/auth-id.ts';
 import type { ByteAnswer } from './downloads/byte-answer.ts';
 import type { Downloads } from './downloads/downloads.ts';
-import type { ApiServices, Identity, Privilege } from './services.ts';
+import type { ApiServices } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
 import type { Verdicts } from './snapshots/verdicts.ts';
 import type { Forecasts } from './stores/forecast.ts';

@@ -1,4 +1,5 @@
 // The API as one Fastify instance: paths are cleaned, callers known, parameters checked, and every answer given in the dialect.
+
 import { setTimeout as delay } from 'node:timers/promises';
 import Fastify, {
   type FastifyInstance,
@@ -6,6 +7,7 @@ import Fastify, {
   type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify';
+import type { Identity } from '../auth/authenticator.ts';
 import { checkAccess, notAuthenticated } from './check-access.ts';
 import { CODED_ERRORS, type Format, sendData, sendFailure, UNLABELLED } from './dialect/answer.ts';
 import { ApiError, failureOf } from './dialect/failure.ts';
@@ -18,7 +20,7 @@ import { type AnyMethod, type Call, pathParameters } from './method.ts';
 import { describeApi } from './openapi/describe-api.ts';
 import { METHODS } from './routes/methods.ts';
 import { rootIndex } from './routes/root-index.ts';
-import type { ApiServices, Identity } from './services.ts';
+import type { ApiServices } from './services.ts';
 import { SnapshotViews } from './snapshots/snapshot-views.ts';
 import { Verdicts } from './snapshots/verdicts.ts';
 import { Forecasts } from './stores/forecast.ts';

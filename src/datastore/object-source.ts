@@ -1,7 +1,7 @@
 // Finds and reads objects by id for one thread: picks a usable copy, checks it, reads a bad one a second time, quarantines it
 // when it stays bad, and goes on to the next copy.
 import { createCodec } from '../chunker/create-codec.ts';
-import { ID_BYTES, Kind, type ObjectId, PLAIN_SPACE, type StoredObject } from '../chunker/object.ts';
+import { ID_BYTES, type ObjectId, PLAIN_SPACE, type StoredObject } from '../chunker/object.ts';
 import type { ObjectCodec, ObjectKey } from '../chunker/object-codec.ts';
 import { damagedRecord, readRecordHeader, recordId, recordIsWhole, recordRefs } from '../chunker/record.ts';
 import { HoldfastError } from '../util/errors.ts';
@@ -246,9 +246,4 @@ export function missing(id: Uint8Array): HoldfastError {
 /** The ids of a refs buffer, one by one. */
 export function* eachRef(refs: Uint8Array): Generator<ObjectId> {
   for (let at = 0; at < refs.length; at += ID_BYTES) yield Buffer.from(refs.subarray(at, at + ID_BYTES)) as ObjectId;
-}
-
-/** Whether objects of this kind have refs that a walk follows. */
-export function isMetadata(kind: number): boolean {
-  return kind !== Kind.data;
 }

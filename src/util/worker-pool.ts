@@ -93,7 +93,8 @@ export class WorkerPool {
 
   #fail(error: Error): void {
     if (this.#closing) return;
-    this.#failure = error;
+    // The first says why: a thread that dies of an error tells that and then its end, often in the same turn.
+    this.#failure ??= error;
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();
   }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { ObjectId } from '../../src/chunker/object.ts';
 import { clientPart, commitImage, type OpenStore } from '../support/store.ts';
-import { ApiRig } from './rig.ts';
+import { ApiRig, OPENED_SESSION } from './rig.ts';
 
 const ROOT = 'root@pam';
 const STORE = '/admin/datastore/store1';
@@ -268,7 +268,7 @@ test('sessions go to the transport with the owner of the group, and their errors
   const where = { 'backup-type': 'ct', 'backup-id': 'abc' };
   const accept = { headers: { accept: 'application/vnd.holdfast.error+json' } };
   const opened = await rig.call('berta@pbs', 'POST', `${STORE}/sessions`, { ...where, kind: 'backup' });
-  assert.deepEqual(opened.json.data, { session: 'ab'.repeat(16), token: 'secret' });
+  assert.deepEqual(opened.json.data, OPENED_SESSION);
   const { argument, caller } = rig.sessions.asked.at(-1) ?? {};
   assert.deepEqual(caller, { authId: 'berta@pbs', ownGroupsOnly: false });
   assert.deepEqual(argument, { kind: 'backup', ...where });

@@ -1,25 +1,18 @@
 // Users, rights, tokens and sign-in in memory, behind the interfaces that the API asks for.
 
 import { digestOf, requireUnchanged } from '../../src/api/digest.ts';
-import type {
-  AccessCalls,
-  AclChange,
-  AclRow,
-  Actor,
-  AuthenticatorCalls,
-  FactorDetails,
-  Identity,
-  PermissionCalls,
-  Privilege,
-  TokenChanges,
-  TokenDetails,
-  TokenFields,
-  UserChanges,
-  UserDetails,
-  UserFactors,
-  UserFields,
-} from '../../src/api/services.ts';
+import type { AccessCalls, AuthenticatorCalls, PermissionCalls } from '../../src/api/services.ts';
+import type { StoredAclEntry } from '../../src/auth/access-store.ts';
+import type { AclChange } from '../../src/auth/acl-changes.ts';
+import type { Actor } from '../../src/auth/audit-log.ts';
+import type { Identity } from '../../src/auth/authenticator.ts';
+import type { Privilege } from '../../src/auth/privileges.ts';
 import { ROLES, type RoleName } from '../../src/auth/privileges.ts';
+import type { FactorEntry } from '../../src/auth/second-factor-store.ts';
+import type { LoginRequest, LoginResult } from '../../src/auth/sign-in.ts';
+import type { UserFactors } from '../../src/auth/tfa-enrolment.ts';
+import type { TokenChanges, TokenFields, TokenView } from '../../src/auth/token-accounts.ts';
+import type { NewUser, UserChanges, UserView } from '../../src/auth/user-accounts.ts';
 import { type AuthId, parseAuthId, tokenNameOf, type UserId, userOf } from '../../src/schema/auth-id.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 
@@ -36,11 +29,11 @@ const NEW_USER = {
 };
 
 export class FakeAccess implements AccessCalls, PermissionCalls {
-  readonly users = new Map<UserId, UserDetails>([[ROOT, { ...NEW_USER, userid: ROOT, comment: 'Superuser' }]]);
+  readonly users = new Map<UserId, UserView>([[ROOT, { ...NEW_USER, userid: ROOT, comment: 'Superuser' }]]);
   readonly passwords = new Map<UserId, string>([[ROOT, 'root-password']]);
-  readonly tokens = new Map<AuthId, TokenDetails & { secret: string }>();
-  readonly factors = new Map<UserId, FactorDetails[]>();
-  acl: AclRow[] = [];
+  readonly tokens = new Map<AuthId, TokenView & { secret: string }>();
+  readonly factors = new Map<UserId, FactorEntry[]>();
+  acl: StoredAclEntry[] = [];
   #count = 0;
 
   listUsers({ authId }: Actor) {
@@ -53,7 +46,7 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
     if (user === undefined) throw new HoldfastError('not-found', `no such user '${userid}'`);
     return { user, digest: this.#usersDigest() };
   }
-  async createUser(_actor: Actor, { password, ...fields }: UserFields & { userid: UserId }): Promise<void> {
+  async createUser(_actor: Actor, { password, ...fields }: NewUser): Promise<void> {
     if (this.users.has(fields.userid)) throw new HoldfastError('exists', `user '${fields.userid}' already exists.`);
     this.users.set(fields.userid, { ...NEW_USER, ...fields });
     if (password !== undefined) this.passwords.set(fields.userid, password);
@@ -120,7 +113,8 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
     this.acl = this.acl.filter(
       (each) => each.path !== row.path || each.authId !== row.authId || each.role !== row.role,
     );
-    if (!remove) this.acl.push({ ...row, propagate });
+    const role = row.role as RoleName;
+    if (!remove) this.acl.push({ ...row, role, propagate });
   }
   permissionsOf({ authId: caller }: Actor, authId: AuthId = caller, path?: string) {
     if (authId !== caller && userOf(authId) !== caller && !this.has(caller, '/access', 'Sys.Audit'))
@@ -199,10 +193,10 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
   }
 
   #tfa(userid: UserId): UserFactors {
-    const { totpLocked, tfaLockedUntil } = this.users.get(userid) as UserDetails;
+    const { totpLocked, tfaLockedUntil } = this.users.get(userid) as UserView;
     return { userid, entries: this.factors.get(userid) ?? [], totpLocked, tfaLockedUntil };
   }
-  #add(actor: Actor, user: UserId, entry: FactorDetails): void {
+  #add(actor: Actor, user: UserId, entry: FactorEntry): void {
     if (tokenNameOf(actor.authId) !== undefined) throw permissionDenied();
     this.factors.set(user, [...this.tfaOf(actor, user).entries, entry]);
   }
@@ -242,10 +236,11 @@ export class FakeAuthenticator implements AuthenticatorCalls {
     throw new HoldfastError('not-authenticated' as never, 'authentication failed');
   }
 
-  async login({ username, password }: { username: string; password: string }) {
+  async login({ username, password }: LoginRequest): Promise<LoginResult> {
     if (this.#access.passwords.get(username as UserId) !== password)
       throw new HoldfastError('not-authenticated' as never, `wrong password of ${username}`);
-    return { username, ticket: `PBS:${username}:6B00F22F::c2lnbmF0dXJl`, csrfToken: '6B00F22F:dG9rZW4' };
+    const ticket = `PBS:${username}:6B00F22F::c2lnbmF0dXJl`;
+    return { username: username as UserId, ticket, csrfToken: '6B00F22F:dG9rZW4', needsSecondFactor: false };
   }
 }
 

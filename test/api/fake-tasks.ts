@@ -1,13 +1,8 @@
 // Tasks in memory, behind the interface that the API asks for.
-import type {
-  StartedTask,
-  TaskCalls,
-  TaskFilter,
-  TaskLog,
-  TaskRow,
-  TaskStatus,
-  TaskWork,
-} from '../../src/api/services.ts';
+import type { TaskCalls } from '../../src/api/services.ts';
+import { outcomeOf, type Task, type TaskBody, type TaskRequest, type TaskWork } from '../../src/jobs/tasks/task.ts';
+import type { TaskFilter, TaskRow } from '../../src/jobs/tasks/task-store.ts';
+import type { TaskLogPage, TaskStatus } from '../../src/jobs/tasks/tasks.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 
 interface Entry {
@@ -22,10 +17,7 @@ export class FakeTasks implements TaskCalls {
   readonly entries = new Map<string, Entry>();
   #count = 0;
 
-  start(
-    { type, id, authId }: { type: string; id: string | null; authId: string },
-    work: (task: TaskWork) => Promise<{ readonly data?: Readonly<Record<string, unknown>> } | undefined>,
-  ): StartedTask {
+  start({ type, id, authId }: TaskRequest, work: TaskBody): Task {
     const escaped = (id ?? '').replaceAll(':', '\\x3a').replaceAll('/', '-');
     const number = (++this.#count).toString(16).toUpperCase().padStart(8, '0');
     const upid = `UPID:node1:00004400:0006D549:${number}:6B00F22F:${type}:${escaped}:${authId}:`;
@@ -41,6 +33,7 @@ export class FakeTasks implements TaskCalls {
       user: authId,
       endtime: null,
       status: null,
+      logNote: null,
       data: null,
     };
     const lines: string[] = [];
@@ -54,6 +47,7 @@ export class FakeTasks implements TaskCalls {
         lines.push(`WARN: ${text}`);
         warnings++;
       },
+      progress: () => undefined,
       onProgress: () => undefined,
     };
     const end = (status: string, data: TaskRow['data'] = null): void => {
@@ -72,7 +66,7 @@ export class FakeTasks implements TaskCalls {
       done: Promise.resolve()
         .then(() => work(task))
         .then(
-          (result) => end('OK', result?.data ?? null),
+          (result) => end('OK', result?.data),
           (error: unknown) => {
             entry.error = error;
             end((error as Error).message);
@@ -80,7 +74,11 @@ export class FakeTasks implements TaskCalls {
         ),
     };
     this.entries.set(upid, entry);
-    return { upid, done: entry.done.then(() => ({ status: entry.row.status as string, error: entry.error })) };
+    const endOf = () => {
+      const { status, endtime } = entry.row as { status: string; endtime: number };
+      return { upid, outcome: outcomeOf(status), status, endtime, error: entry.error };
+    };
+    return { upid, done: entry.done.then(endOf) };
   }
 
   /** Waits for the end of every task. */
@@ -114,6 +112,7 @@ export class FakeTasks implements TaskCalls {
       node: parts[1] as string,
       pid: 1,
       pstart: 1,
+      taskId: 1,
       starttime: 1,
       type: parts[6] as string,
       id: null,
@@ -130,7 +129,7 @@ export class FakeTasks implements TaskCalls {
     return this.entries.get(upid)?.row;
   }
 
-  async log(upid: string, start: number, limit: number): Promise<TaskLog> {
+  async log(upid: string, start: number, limit: number): Promise<TaskLogPage> {
     const entry = this.#known(upid);
     const first = Math.max(1, start);
     const lines = entry.lines

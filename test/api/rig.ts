@@ -2,17 +2,12 @@
 import { existsSync } from 'node:fs';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { createApi } from '../../src/api/server.ts';
-import type {
-  ApiServices,
-  DatastoreEntry,
-  Datastores,
-  OpenDatastore,
-  SessionCaller,
-  SessionCalls,
-} from '../../src/api/services.ts';
+import type { ApiServices, DatastoreEntry, Datastores, OpenDatastore } from '../../src/api/services.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { Layout } from '../../src/datastore/layout.ts';
 import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
+import { limitsAnswer } from '../../src/transport/server/session-answers.ts';
+import type { Caller, SessionCalls } from '../../src/transport/server/sessions.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 import { createTemporaryStore, OpenStore } from '../support/store.ts';
 import { FakeAccess, FakeAuthenticator } from './fake-access.ts';
@@ -58,24 +53,35 @@ export class FakeDatastores implements Datastores {
   }
 }
 
+export const OPENED_SESSION = {
+  session: 'ab'.repeat(16),
+  token: 'secret',
+  'bulk-port': 8008,
+  'server-start': '0',
+  'store-id': 'cd'.repeat(16),
+  space: 0,
+  limits: limitsAnswer(900),
+};
+
 /** Sessions that remember what they were asked for. */
 export class FakeSessions implements SessionCalls {
-  readonly asked: { method: string; caller: SessionCaller; argument: unknown }[] = [];
+  readonly asked: { method: string; caller: Caller; argument: unknown }[] = [];
 
-  async open(_store: string, caller: SessionCaller, body: unknown) {
+  async open(_store: string, caller: Caller, body: unknown) {
     this.asked.push({ method: 'open', caller, argument: body });
-    return { session: 'ab'.repeat(16), token: 'secret' };
+    return OPENED_SESSION;
   }
-  async describe(_store: string, caller: SessionCaller, session: string) {
+  async describe(_store: string, caller: Caller, session: string) {
     this.asked.push({ method: 'describe', caller, argument: session });
-    return { session };
+    const counters = { 'objects-new': 1, 'objects-reused': 2, 'bytes-new': 3 };
+    return { session, 'server-start': '0', counters };
   }
-  async commit(_store: string, caller: SessionCaller, session: string): Promise<never> {
+  async commit(_store: string, caller: Caller, session: string): Promise<never> {
     this.asked.push({ method: 'commit', caller, argument: session });
     const ranges = [{ archive: 'a.img', offset: 0, length: 1 }];
     throw new HoldfastError('object-damaged', 'put these again', { data: { ranges } });
   }
-  async end(_store: string, caller: SessionCaller, session: string) {
+  async end(_store: string, caller: Caller, session: string) {
     this.asked.push({ method: 'end', caller, argument: session });
   }
 }

@@ -13,7 +13,10 @@ import { directPieces } from '../tree/file-content.ts';
 /** Holes have nothing to read: so many tries to hit a chunk before the disk counts as empty. */
 const TRIES = 8;
 
-/** @throws `object-damaged` or `object-missing` when a chunk does not come back. */
+/**
+ * @throws `object-damaged` or `object-missing` when a chunk does not come back; what kept it from being read, such as `server-unreachable`,
+ * when that says nothing of the chunk.
+ */
 export async function readBackOne(pool: WorkerPool, manifest: Manifest): Promise<void> {
   const { space } = manifest.server;
   for (const archive of manifest.client.archives) {
@@ -38,14 +41,18 @@ export async function readBackOne(pool: WorkerPool, manifest: Manifest): Promise
       }
     } catch (cause) {
       if (!(cause instanceof HoldfastError)) throw cause;
-      const label = `${manifest.client.backup}/${formatTime(manifest.server.time)}`;
-      throw new HoldfastError(
-        cause.code,
-        `snapshot ${label} was made, but a chunk of ${archive.name} does not read back: ${cause.message}; check the disk and back up again`,
-        { cause },
-      );
+      throw notReadBack(manifest, archive.name, cause);
     }
   }
+}
+
+function notReadBack({ client, server }: Manifest, archive: string, cause: HoldfastError): HoldfastError {
+  const label = `${client.backup}/${formatTime(server.time)}`;
+  const isDamage = cause.code === 'object-damaged' || cause.code === 'object-missing';
+  const what = isDamage
+    ? `but a chunk of ${archive} does not read back: ${cause.message}; check the disk and back up again`
+    : `but it could not be tried whether ${archive} reads back, which says nothing against it: ${cause.message}`;
+  return new HoldfastError(cause.code, `snapshot ${label} was made, ${what}`, { cause });
 }
 
 /** Descends from a root by random choices; undefined where a hole was hit. */

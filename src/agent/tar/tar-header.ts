@@ -25,18 +25,6 @@ export interface TarHeader {
   readonly minor: number;
 }
 
-const MAX_OCTAL = { id: 0o7777777, long: 0o77777777777 };
-
-/** Whether a uid, gid or device number has room in the header. */
-export function fitsId(value: number): boolean {
-  return value <= MAX_OCTAL.id;
-}
-
-/** Whether a size or a time in seconds has room in the header. */
-export function fitsLong(value: number): boolean {
-  return value >= 0 && value <= MAX_OCTAL.long;
-}
-
 /** Where a name is divided into prefix and name; undefined when it does not fit. 0: no prefix. */
 export function prefixLength(name: ByteString): number | undefined {
   if (name.length <= 100) return 0;

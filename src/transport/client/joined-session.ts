@@ -111,7 +111,6 @@ function openedOf(answer: OpenAnswer, host: string): Opened {
     session: answer.session,
     token: answer.token,
     origin: `https://${shown}:${answer['bulk-port']}`,
-    serverStart: String(answer['server-start']),
     answer,
   };
 }

@@ -1,5 +1,4 @@
-// A datastore on a server: lists its snapshots, opens sessions for backups and restores, counts what passes over the wire.
-
+// A datastore on a server: asks it and has it work, opens sessions for backups and restores, counts what passes over the wire.
 import type { ObjectKey } from '../../chunker/object-codec.ts';
 import { objectKeyOf } from '../../chunker/object-codec.ts';
 import type { Manifest } from '../../schema/manifest.ts';
@@ -13,7 +12,7 @@ import { JoinedSession, type SessionPlace } from './joined-session.ts';
 import { RemoteSession } from './remote-session.ts';
 import type { Access } from './remotes.ts';
 import type { RepositoryAddress } from './repository-address.ts';
-import { type GroupPlace, type OpenAnswer, SessionCalls, type SnapshotRow } from './session-calls.ts';
+import { type GroupPlace, type OpenAnswer, SessionCalls } from './session-calls.ts';
 import { TrustedLines, type WireCounters } from './trusted-line.ts';
 
 const DEFAULT_LINES = 4;
@@ -64,11 +63,6 @@ export class RemoteStore {
   /** Bytes over all connections so far. */
   get wire(): WireCounters {
     return this.#trusted.counters;
-  }
-
-  /** The snapshots of a namespace, or of one group of it. */
-  async snapshots(ns: string, group?: string): Promise<SnapshotRow[]> {
-    return await this.#calls.snapshots({ ns, group }, { signal: this.#options.signal, patienceMs: ASK_PATIENCE_MS });
   }
 
   /** Asks a question of the datastore by its name. */

@@ -38,18 +38,6 @@ export type OpenAnswer = Static<typeof OpenAnswer>;
 const CommitAnswer = Type.Object({ manifest: Manifest, warnings: Type.Array(Type.String()) });
 export type CommitAnswer = Static<typeof CommitAnswer>;
 
-const SnapshotRow = Type.Object({
-  'backup-type': Type.String(),
-  'backup-id': Type.String(),
-  'backup-time': Count,
-  owner: Type.Optional(Type.String()),
-  protected: Type.Optional(Type.Boolean()),
-  comment: Type.Optional(Type.String()),
-  size: Type.Optional(Type.Union([Count, Type.Null()])),
-});
-/** A snapshot as the API lists it. */
-export type SnapshotRow = Static<typeof SnapshotRow>;
-
 /** The server may sync gigabytes before it answers. */
 const COMMIT_TIMEOUT_MS = 15 * 60_000;
 /** Whoever ends a session does not wait for a server that is gone. */
@@ -97,13 +85,6 @@ export class SessionCalls {
   async end(session: string): Promise<void> {
     const options = { signal: new AbortController().signal, timeoutMs: END_TIMEOUT_MS, patienceMs: 0 };
     await this.#api.call('DELETE', `${this.#path}/${session}`, undefined, Type.Unknown(), options);
-  }
-
-  /** The snapshots of a namespace, or of one group. */
-  snapshots({ ns, group }: { ns: string; group: string | undefined }, options: CallOptions): Promise<SnapshotRow[]> {
-    const query = new URLSearchParams(group === undefined ? { ns } : groupFields({ ns, group }));
-    const path = `/admin/datastore/${this.#store}/snapshots?${query.toString()}`;
-    return this.#api.call('GET', path, undefined, Type.Array(SnapshotRow), options);
   }
 
   get #path(): string {

@@ -10,8 +10,6 @@ const MAX_OPENINGS = 20;
 export interface OpenedAccess extends SessionAccess {
   /** Of the bulk listener. */
   readonly origin: string;
-  /** Differs when the server started anew. */
-  readonly serverStart: string;
 }
 
 export class SessionKeeper<Opened extends OpenedAccess> {

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { TaskRow } from '../../../src/api/services.ts';
+
 import { Verdicts } from '../../../src/api/snapshots/verdicts.ts';
+import type { TaskRow } from '../../../src/jobs/tasks/task-store.ts';
 import { createTemporaryStore, OpenStore } from '../../support/store.ts';
 
 const [GOOD, BAD, OTHER] = ['a', 'b', 'c'].map((letter) => letter.repeat(32)) as [string, string, string];
@@ -28,7 +29,7 @@ function verified(snapshots: Record<string, { verifiedMs: number; damaged: boole
 
 const task = (upid: string, starttime: number, endtime: number | null): TaskRow => ({
   ...{ upid, starttime, endtime, node: 'n', pid: 1, pstart: 1, type: 'verify', id: 'store1', user: 'root@pam' },
-  ...{ status: endtime === null ? null : 'OK', data: null },
+  ...{ status: endtime === null ? null : 'OK', logNote: null, data: null },
 });
 
 class Tasks {

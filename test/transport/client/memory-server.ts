@@ -169,13 +169,9 @@ export class MemoryServer {
       cookie === `PBSAuthCookie=${encodeURIComponent('PBS:ticket+/=')}` && csrfpreventiontoken === 'csrf:1';
     if (!byTicket && authorization !== `PBSAPIToken=root@pam!ci:${SECRET}`)
       throw Object.assign(new Error('authentication failure'), { status: 401 });
-    const match =
-      /^\/api2\/json\/admin\/datastore\/tank\/(sessions|snapshots)(?:\/([0-9a-f]{32}))?(\/commit)?(?:\?(.*))?$/.exec(
-        url,
-      );
+    const match = /^\/api2\/json\/admin\/datastore\/tank\/sessions(?:\/([0-9a-f]{32}))?(\/commit)?$/.exec(url);
     if (match === null) throw new HoldfastError('not-found', `no ${url}`);
-    const [, what, id, commit, query] = match;
-    if (what === 'snapshots') return this.#list(new URLSearchParams(query));
+    const [, id, commit] = match;
     if (id === undefined) return this.#open(body);
     const session = this.#session(id);
     if (commit !== undefined) {
@@ -187,16 +183,6 @@ export class MemoryServer {
     }
     if (method === 'DELETE') this.store.end(session);
     return { session: id, 'server-start': this.#start };
-  }
-
-  #list(query: URLSearchParams) {
-    const group = `${query.get('backup-type')}/${query.get('backup-id')}`;
-    return (this.store.snapshots.get(group) ?? []).map(({ server }) => ({
-      'backup-type': query.get('backup-type'),
-      'backup-id': query.get('backup-id'),
-      'backup-time': server.time,
-      protected: false,
-    }));
   }
 
   #open(body: Record<string, unknown>) {

@@ -79,7 +79,7 @@ async function rig(t: TestContext, threads = 2, lines = 2) {
   const bulk = new FakeBulk();
   const pool = startThreads(t, threads);
   const stop = new AbortController();
-  const access = { session: SESSION, token: 't', origin: 'https://h:1', serverStart: '1' };
+  const access = { session: SESSION, token: 't', origin: 'https://h:1' };
   const hub = new RecordHub({
     keeper: new SessionKeeper(async () => access),
     openLine: () => bulk.line(),

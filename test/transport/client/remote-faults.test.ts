@@ -185,14 +185,14 @@ test('a wrong fingerprint is refused before anything is sent', async (t) => {
   const address = { user: 'root@pam', token: 'ci', host: '127.0.0.1', port: server.port, store: 'tank' };
   const wrong = new RemoteStore(address, { secret: SECRET, fingerprint: 'ab'.repeat(32) }, { signal });
   t.after(() => wrong.close());
-  await assert.rejects(() => wrong.snapshots(''), code('server-untrusted', /ab:ab/));
+  await assert.rejects(() => wrong.ask('describe', {}), code('server-untrusted', /ab:ab/));
   const unknown = new RemoteStore(address, { secret: SECRET, fingerprint: undefined }, { signal });
   t.after(() => unknown.close());
-  await assert.rejects(() => unknown.snapshots(''), code('server-untrusted', /--fingerprint/));
+  await assert.rejects(() => unknown.ask('describe', {}), code('server-untrusted', /--fingerprint/));
   const byPassword = { ...address, token: undefined };
   const login = new RemoteStore(byPassword, { secret: SECRET, fingerprint: 'ab'.repeat(32) }, { signal });
   t.after(() => login.close());
-  await assert.rejects(() => login.snapshots(''), code('server-untrusted'));
+  await assert.rejects(() => login.ask('describe', {}), code('server-untrusted'));
   assert.equal(server.apiCalls.length, 0);
   assert.equal(server.bytesOfAll, 0);
 });
@@ -220,14 +220,14 @@ test('a login with the password takes a ticket, and uses it', async (t) => {
   const client = await putImage(pool, session, 1, 2);
   await session.commit(client, 1_790_000_500, NO_SIGNAL);
   assert.deepEqual(
-    (await store.snapshots('', GROUP.group)).map((row) => row['backup-time']),
+    (server.store.snapshots.get(GROUP.group) ?? []).map((manifest) => manifest.server.time),
     [1_790_000_500],
   );
   assert.equal(server.apiCalls.filter(({ path }) => path.endsWith('/access/ticket')).length, 1);
   const wrong = new RemoteStore(address, { secret: 'guess', fingerprint: server.fingerprint }, options);
   t.after(() => wrong.close());
   await assert.rejects(
-    () => wrong.snapshots(''),
+    () => wrong.ask('describe', {}),
     (error: unknown) => error instanceof HoldfastError && !error.message.includes('guess'),
   );
 });

@@ -1,9 +1,10 @@
 // /access/tfa: second factors of users. None of it is changed through a token: a stolen one must not take the second factor away.
+
 import { Type } from 'typebox';
+import type { FactorEntry } from '../../../auth/second-factor-store.ts';
 import { parseUserId } from '../../../schema/auth-id.ts';
 import { ApiError, ParameterError } from '../../dialect/failure.ts';
 import { defineMethod } from '../../method.ts';
-import type { FactorDetails } from '../../services.ts';
 import { actorOf } from '../actor.ts';
 import { Comment, Nothing, UserIdText } from '../parameters.ts';
 import { mayChange, mayLook, mayManage } from './user-rules.ts';
@@ -27,7 +28,7 @@ const FactorRow = Type.Object({
 /** A user has one set of them, under this name. */
 const RECOVERY = 'recovery';
 
-function rowOf({ id, type, description, created, enable }: FactorDetails) {
+function rowOf({ id, type, description, created, enable }: FactorEntry) {
   return { id, type, description, created, enable };
 }
 

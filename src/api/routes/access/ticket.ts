@@ -1,9 +1,10 @@
 // POST /access/ticket: sign in, renew a ticket, answer a second factor. DELETE: sign out.
+
 import { Type } from 'typebox';
+import type { LoginResult } from '../../../auth/sign-in.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import { ApiError } from '../../dialect/failure.ts';
 import { defineMethod } from '../../method.ts';
-import type { SignedIn } from '../../services.ts';
 import { Nothing, UserIdText } from '../parameters.ts';
 
 export const TICKET_METHODS = [
@@ -23,7 +24,7 @@ export const TICKET_METHODS = [
     handler: async (call, { username, password, 'tfa-challenge': tfaChallenge }) => {
       if (password === undefined) throw new ApiError(400, 'bad-argument', 'no password provided');
       const { authenticator } = call.services;
-      let signedIn: SignedIn;
+      let signedIn: LoginResult;
       try {
         signedIn = await authenticator.login({ username, password, tfaChallenge, address: call.address });
       } catch (error) {

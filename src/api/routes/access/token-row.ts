@@ -1,6 +1,7 @@
 // An API token as lists show it.
+
 import { type Static, Type } from 'typebox';
-import type { TokenDetails } from '../../services.ts';
+import type { TokenView } from '../../../auth/token-accounts.ts';
 
 export const TokenRow = Type.Object({
   tokenid: Type.String(),
@@ -9,7 +10,7 @@ export const TokenRow = Type.Object({
   expire: Type.Optional(Type.Integer()),
 });
 
-export function tokenRow({ tokenid, comment, enable, expire }: TokenDetails): Static<typeof TokenRow> {
+export function tokenRow({ tokenid, comment, enable, expire }: TokenView): Static<typeof TokenRow> {
   return {
     tokenid,
     ...(comment === '' ? {} : { comment }),

@@ -1,8 +1,10 @@
 // /access/users: users of this server.
+
 import { type Static, Type } from 'typebox';
+import type { TokenView } from '../../../auth/token-accounts.ts';
+import type { UserView } from '../../../auth/user-accounts.ts';
 import { parseUserId } from '../../../schema/auth-id.ts';
 import { defineMethod } from '../../method.ts';
-import type { TokenDetails, UserDetails } from '../../services.ts';
 import { actorOf } from '../actor.ts';
 import { Comment, Digest, Expire, Nothing, Password, ShortLine, UserIdText } from '../parameters.ts';
 import { TokenRow, tokenRow } from './token-row.ts';
@@ -32,7 +34,7 @@ const Fields = {
 const TEXTS = ['comment', 'firstname', 'lastname', 'email'] as const;
 
 /** Parts that say nothing are left out, as clients expect them. */
-function userRow(user: UserDetails, tokens?: readonly TokenDetails[]): Static<typeof UserRow> {
+function userRow(user: UserView, tokens?: readonly TokenView[]): Static<typeof UserRow> {
   const texts = TEXTS.filter((name) => user[name] !== '').map((name) => [name, user[name]]);
   return {
     ...Object.fromEntries(texts),

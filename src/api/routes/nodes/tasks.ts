@@ -1,13 +1,15 @@
 // /nodes/{node}/tasks: long operations, their ends and their logs.
 import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
+import type { TaskRow } from '../../../jobs/tasks/task-store.ts';
+import type { TaskLogPage, TaskStatus } from '../../../jobs/tasks/tasks.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
 import { fromText } from '../../../util/byte-string.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import { denied } from '../../check-access.ts';
 import { ByteAnswer } from '../../downloads/byte-answer.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
-import type { TaskCalls, TaskLog, TaskRow, TaskStatus } from '../../services.ts';
+import type { TaskCalls } from '../../services.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
@@ -161,7 +163,7 @@ async function logAnswer(tasks: TaskCalls, upid: string): Promise<ByteAnswer> {
 }
 
 /** A page at a time. */
-async function* logText(tasks: TaskCalls, upid: string, first: TaskLog): AsyncGenerator<Buffer> {
+async function* logText(tasks: TaskCalls, upid: string, first: TaskLogPage): AsyncGenerator<Buffer> {
   for (let page = first; page.lines.length > 0; ) {
     yield Buffer.from(page.lines.map(({ t }) => `${t}\n`).join(''));
     page = await tasks.log(upid, (page.lines.at(-1)?.n ?? 0) + 1, MAX_LINES);

@@ -1,6 +1,8 @@
 // /admin/datastore/{store}/operation/{operation}: what the command line does to a datastore, done where it is. Short work is answered when it
 // is done; long work is a task whose end has the result.
+
 import { type TObject, Type } from 'typebox';
+import type { Privilege } from '../../../../auth/privileges.ts';
 import { accountSpace } from '../../../../datastore/accounting/account.ts';
 import type { Operation, Work } from '../../../../datastore/control/operation.ts';
 import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
@@ -17,7 +19,7 @@ import { verify } from '../../../../datastore/verify/verify-operation.ts';
 import type { VerifyRequest } from '../../../../datastore/verify/verify-store.ts';
 import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../../../../schema/names.ts';
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
-import type { OpenDatastore, Privilege } from '../../../services.ts';
+import type { OpenDatastore } from '../../../services.ts';
 import { aclPath, changing, noSuchSnapshot, openStore, owns } from '../../../snapshots/owned-groups.ts';
 import { ArgumentNamespace, GroupText, OrNull, SnapshotArgument, StoreName } from '../../parameters.ts';
 

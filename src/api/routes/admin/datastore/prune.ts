@@ -1,12 +1,14 @@
 // POST /admin/datastore/{store}/prune and /prune-datastore: what the keep rules do not keep goes.
+
 import { type Static, Type } from 'typebox';
 import type { HeldDatastore } from '../../../../datastore/held-datastore.ts';
 import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
 import { type GroupPlan, planPrune } from '../../../../datastore/prune/plan.ts';
 import { removalsOf, removePruned } from '../../../../datastore/prune/prune-operation.ts';
+import type { TaskWork } from '../../../../jobs/tasks/task.ts';
 import type { GroupName, Namespace } from '../../../../schema/names.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
-import type { OpenDatastore, TaskWork } from '../../../services.ts';
+import type { OpenDatastore } from '../../../services.ts';
 import { aclPath, changing, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
 import { BackupId, BackupTime, BackupType, KeepRules, OfGroup, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';

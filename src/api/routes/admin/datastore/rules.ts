@@ -1,6 +1,6 @@
 // Access rules of what lies in a datastore: a privilege on its namespace, or a lesser one for the owner of the group.
+import type { Privilege } from '../../../../auth/privileges.ts';
 import type { PrivilegeRule } from '../../../method.ts';
-import type { Privilege } from '../../../services.ts';
 import { aclPath } from '../../../snapshots/owned-groups.ts';
 
 interface OfNamespace {

@@ -1,10 +1,12 @@
 // /admin/datastore/{store}/sessions: the control side of the object protocol (docs/protocol.md, section 1).
+
 import { Type } from 'typebox';
 import { ClientPart } from '../../../../schema/manifest.ts';
 import { parseGroup } from '../../../../schema/names.ts';
+import type { Caller } from '../../../../transport/server/sessions.ts';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../../method.ts';
-import type { SessionCaller } from '../../../services.ts';
+
 import { aclPath, changing, findNamespace, findSnapshot, openStore, owns } from '../../../snapshots/owned-groups.ts';
 import { BackupTime, Nothing, OfGroup, StoreName } from '../../parameters.ts';
 
@@ -18,7 +20,7 @@ const Answer = Type.Record(Type.String(), Type.Unknown());
 const OfSession = { store: StoreName, session: SessionId };
 
 /** Each call looks at who opened the session: a right to the datastore says nothing of it. */
-function sessionCaller(call: Call): SessionCaller {
+function sessionCaller(call: Call): Caller {
   return { authId: callerOf(call), ownGroupsOnly: call.onlyOwn };
 }
 

@@ -1,14 +1,15 @@
 // POST /admin/datastore/{store}/verify: a datastore, a group or a snapshot, in a task.
+
 import { Type } from 'typebox';
 import type { HeldDatastore } from '../../../../datastore/held-datastore.ts';
 import type { SnapshotName } from '../../../../datastore/snapshots/group-store.ts';
 import { snapshotLabel } from '../../../../datastore/snapshots/group-store.ts';
 import { damageLines, refuseDamage } from '../../../../datastore/verify/damage-report.ts';
 import { verify } from '../../../../datastore/verify/verify-operation.ts';
+import type { TaskWork } from '../../../../jobs/tasks/task.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
-import type { TaskWork } from '../../../services.ts';
 import { findGroup, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
 import { BackupId, BackupTime, BackupType, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
