@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeList } from '../../src/chunker/list.ts';
 import { Kind } from '../../src/chunker/object.ts';
+import { commitTree, TreeObjects } from '../agent/tree/tree-archive.ts';
 import { clientPart, NO_SIGNAL, type OpenStore, putData, putPage } from '../support/store.ts';
 import { ApiRig } from './rig.ts';
 
@@ -60,10 +61,14 @@ async function commitPages(group: string): Promise<{ content: Buffer; time: numb
 }
 
 /** Begins a download of the huge disk, and takes nothing but what sockets take by themselves. */
-async function begin(who: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
-  const query = `backup-type=vm&backup-id=1&backup-time=${time}&file-name=disk0.img`;
+function begin(who: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
+  return ask(who, `/download?backup-type=vm&backup-id=1&backup-time=${time}&file-name=disk0.img`, headers);
+}
+
+/** The head of an answer, below the datastore. */
+async function ask(who: string, path: string, headers: Record<string, string> = {}): Promise<IncomingMessage> {
   const request = get({
-    ...{ host: '127.0.0.1', port, path: `/api2/json${STORE}/download?${query}`, agent: false },
+    ...{ host: '127.0.0.1', port, path: `/api2/json${STORE}${path}`, agent: false },
     headers: { ...rig.headers(who), ...headers },
   });
   request.on('error', () => {});
@@ -149,11 +154,7 @@ test('a caller who goes away ends the work at once, and is no reason for a warni
 test('a snapshot that is forgotten and collected below a download still comes whole', async () => {
   const { content, time: made } = await commitPages('vm/2');
   const query = `backup-type=vm&backup-id=2&backup-time=${made}&file-name=disk0.img`;
-  const request = get({
-    ...{ host: '127.0.0.1', port, path: `/api2/json${STORE}/download?${query}`, agent: false },
-    headers: rig.headers('anna@pbs'),
-  });
-  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  const response = await ask('anna@pbs', `/download?${query}`);
   assert.equal(response.statusCode, 200);
   await open.store.forget({ ns: '' as never, group: 'vm/2' as never, time: made });
   const upid = String((await rig.call(ROOT, 'POST', `${STORE}/gc`)).json.data);
@@ -162,6 +163,37 @@ test('a snapshot that is forgotten and collected below a download still comes wh
   const got: Buffer[] = [];
   for await (const bytes of response) got.push(bytes as Buffer);
   assert.ok(Buffer.concat(got).equals(content));
+});
+
+test('lists that callers leave in the middle give their places back', async () => {
+  const objects = new TreeObjects();
+  const files = Array.from({ length: 40_000 }, (_, place) => objects.file(`${place}`.padStart(60, 'x'), ['1']));
+  await commitTree(open, objects, objects.root(objects.directory('', files)), 'host/wide', 'anna@pbs');
+  const [made] = await open.store.groups.times('' as never, 'host/wide' as never);
+  const filepath = encodeURIComponent(Buffer.from('/root.tree').toString('base64'));
+  const query = `backup-type=host&backup-id=wide&backup-time=${made}&filepath=${filepath}`;
+  // Twice as many as may run at once.
+  for (let count = 0; count < 16; count++) {
+    const response = await ask('anna@pbs', `/catalog?${query}`);
+    assert.equal(response.statusCode, 200, `list ${count}`);
+    response.destroy();
+    await sleep(60);
+  }
+  const whole = await ask('anna@pbs', `/catalog?${query}`);
+  const { data } = JSON.parse(String(Buffer.concat((await whole.toArray()) as Buffer[]))) as { data: object[] };
+  assert.equal(data.length, 40_000);
+});
+
+test('a datastore that is closed cuts its downloads off', async () => {
+  const before = rig.cut.length;
+  const response = await begin(ROOT);
+  assert.equal(response.statusCode, 200);
+  await open.close();
+  rig.datastores.open.delete('store1');
+  response.resume();
+  await new Promise((resolve) => response.once('close', resolve));
+  assert.equal(response.complete, false);
+  assert.equal(rig.cut.length, before + 1);
 });
 
 test('nothing of all this was a mistake of the server', () => {
