@@ -155,7 +155,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
         },
       };
       const data: unknown = await method.handler(call, parameters);
-      if (data instanceof ByteAnswer) await sendBytes(reply, formatOf(request.url), data, options.onCut);
+      if (data instanceof ByteAnswer) await sendBytes(reply, formatOf(request.url), data, { onCut: options.onCut });
       else await sendData(reply, formatOf(request.url), data, beside);
     } catch (error) {
       await fail(request, reply, error, true);

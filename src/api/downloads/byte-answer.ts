@@ -19,9 +19,12 @@ export interface ByteHead {
 export class ByteAnswer {
   readonly stream: Readable;
   readonly head: ByteHead;
+  /** To be called once the last byte is out, or the caller gone. */
+  readonly onSent: () => void;
 
-  constructor(stream: Readable, head: Partial<ByteHead> & Pick<ByteHead, 'type'>) {
+  constructor(stream: Readable, head: Partial<ByteHead> & Pick<ByteHead, 'type'>, onSent: () => void = () => {}) {
     this.stream = stream;
+    this.onSent = onSent;
     this.head = { status: 200, lengthBytes: undefined, fileName: undefined, headers: {}, isRows: false, ...head };
   }
 }

@@ -80,10 +80,12 @@ export class DownloadStream extends Readable {
   #wait(): void {
     clearTimeout(this.#idle);
     const { idleMs } = this.#source;
+    // The last parts are made at once, and have the time of each.
+    const waitMs = idleMs * Math.max(1, Math.ceil(this.readableLength / PART_BYTES));
     this.#idle = setTimeout(() => {
-      const message = `the caller of a download took nothing for ${Math.round(idleMs / 1000)} s; the connection was closed`;
+      const message = `the caller of a download took nothing for ${Math.round(waitMs / 1000)} s; the connection was closed`;
       this.destroy(new HoldfastError('timed-out', message));
-    }, idleMs);
+    }, waitMs);
   }
 }
 

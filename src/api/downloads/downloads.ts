@@ -30,6 +30,8 @@ export interface StartedDownload {
   readonly facts: DownloadFacts;
   readonly archive: Archive;
   readonly stream: DownloadStream;
+  /** Gives its place back: to be called when the answer is out, for until then it holds memory. */
+  readonly release: () => void;
 }
 
 export class Downloads {
@@ -57,7 +59,8 @@ export class Downloads {
   async start(request: DownloadRequest): Promise<StartedDownload> {
     const { open, name, caller, wanted } = request;
     const places = wanted.what === 'rows' ? this.#lists : this.#places;
-    const closing = [places.take(open.name, caller)];
+    const release = places.take(open.name, caller);
+    const closing: (() => void)[] = [];
     const close = (): void => {
       for (const each of closing.splice(0).reverse()) each();
     };
@@ -74,9 +77,10 @@ export class Downloads {
       const facts = await open.pool.call<DownloadFacts>(thread, 'download.open', work);
       const { sizeBytes } = facts;
       const source = { pool: open.pool, thread, download, sizeBytes, idleMs: this.#idleMs, onEnd: close };
-      return { facts, archive, stream: await DownloadStream.begin(source) };
+      return { facts, archive, stream: await DownloadStream.begin(source), release };
     } catch (error) {
       close();
+      release();
       throw error;
     }
   }

@@ -45,8 +45,8 @@ export const CATALOG_METHODS = [
       const { name: archive } = archiveOf(manifest, found, place.archive);
       const wanted = { what: 'rows', path: place.path, below: place.given } as const;
       const { open, name } = found;
-      const { stream } = await call.downloads.start({ open, name, caller: callerOf(call), archive, wanted });
-      return rowsAnswer(stream);
+      const { stream, release } = await call.downloads.start({ open, name, caller: callerOf(call), archive, wanted });
+      return rowsAnswer(stream, release);
     },
   }),
   defineMethod({
@@ -71,21 +71,22 @@ export const CATALOG_METHODS = [
       const { name: archive } = archiveOf(manifest, found, place.archive);
       const { open, name } = found;
       const wanted = { what: 'entry', path: place.path } as const;
-      const { facts, stream } = await call.downloads.start({ open, name, caller: callerOf(call), archive, wanted });
-      const last =
-        place.path === '' ? fromText(archive) : (place.path.slice(place.path.lastIndexOf('/') + 1) as ByteString);
+      const request = { open, name, caller: callerOf(call), archive, wanted };
+      const { facts, stream, release } = await call.downloads.start(request);
+      const last = place.path === '' ? fromText(archive) : (place.path.split('/').at(-1) as ByteString);
       const isTar = facts.form === 'tar.zst';
-      return new ByteAnswer(stream, {
+      const head = {
         type: isTar ? 'application/zstd' : 'application/octet-stream',
         lengthBytes: facts.sizeBytes,
         fileName: isTar ? (`${last}.tar.zst` as ByteString) : last,
-      });
+      };
+      return new ByteAnswer(stream, head, release);
     },
   }),
 ];
 
-function rowsAnswer(stream: Readable): ByteAnswer {
-  return new ByteAnswer(stream, { type: 'application/json;charset=UTF-8', isRows: true });
+function rowsAnswer(stream: Readable, onSent?: () => void): ByteAnswer {
+  return new ByteAnswer(stream, { type: 'application/json;charset=UTF-8', isRows: true }, onSent);
 }
 
 /** Rows of JSON. Disks and small files are whole files, and stand in `files`. */

@@ -55,8 +55,14 @@ async function archiveAnswer(call: Call, found: FoundSnapshot, file: string): Pr
   const span = isTree ? undefined : spanIn(call, sizeBytes, version);
   const { open, name } = found;
   const wanted = { what: 'archive', span } as const;
-  const { facts, stream } = await call.downloads.start({ open, name, caller: callerOf(call), archive, wanted });
-  return new ByteAnswer(stream, {
+  const { facts, stream, release } = await call.downloads.start({
+    open,
+    name,
+    caller: callerOf(call),
+    archive,
+    wanted,
+  });
+  const head = {
     status: span === undefined ? 200 : 206,
     type: TYPES[isTree ? 'tar' : 'bytes'],
     lengthBytes: facts.sizeBytes,
@@ -65,7 +71,8 @@ async function archiveAnswer(call: Call, found: FoundSnapshot, file: string): Pr
       ...(isTree ? {} : { 'accept-ranges': 'bytes', etag: version }),
       ...(span === undefined ? {} : { 'content-range': `bytes ${span.start}-${span.end - 1}/${sizeBytes}` }),
     },
-  });
+  };
+  return new ByteAnswer(stream, head, release);
 }
 
 function spanIn(call: Call, sizeBytes: number, version: string) {
