@@ -165,7 +165,14 @@ test('a snapshot that is forgotten and collected below a download still comes wh
   assert.ok(Buffer.concat(got).equals(content));
 });
 
-test('lists that callers leave in the middle give their places back', async () => {
+test('lists that callers leave in the middle give their places back, and their threads and snapshots too', async (t) => {
+  const counts = new Map<string, number>();
+  const { pool } = open;
+  const real = pool.call.bind(pool);
+  t.mock.method(pool, 'call', (thread: number, method: string, argument: unknown) => {
+    counts.set(method, (counts.get(method) ?? 0) + 1);
+    return real(thread, method, argument);
+  });
   const objects = new TreeObjects();
   const files = Array.from({ length: 40_000 }, (_, place) => objects.file(`${place}`.padStart(60, 'x'), ['1']));
   await commitTree(open, objects, objects.root(objects.directory('', files)), 'host/wide', 'anna@pbs');
@@ -182,6 +189,8 @@ test('lists that callers leave in the middle give their places back', async () =
   const whole = await ask('anna@pbs', `/catalog?${query}`);
   const { data } = JSON.parse(String(Buffer.concat((await whole.toArray()) as Buffer[]))) as { data: object[] };
   assert.equal(data.length, 40_000);
+  assert.equal(counts.get('download.open'), 17);
+  for (const method of ['download.close', 'store.closeReader']) await until(async () => counts.get(method) === 17);
 });
 
 test('a datastore that is closed cuts its downloads off', async () => {

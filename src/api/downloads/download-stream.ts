@@ -62,11 +62,12 @@ export class DownloadStream extends Readable {
     if (this.destroyed) return;
     // After the last nothing is asked for; before it `push` itself may ask for more.
     this.#isAsking = part.isLast;
-    this.#wait();
     const { buffer, byteOffset, length } = part.bytes;
     this.#count(length, part.isLast);
     if (length > 0) this.push(Buffer.from(buffer as ArrayBuffer, byteOffset, length));
     if (part.isLast) this.push(null);
+    // Unless `push` has asked for more.
+    if (part.isLast || !this.#isAsking) this.#wait();
   }
 
   /** What follows an answer of too many bytes would be taken for the next answer; one of too few is waited for. Sizes come from whoever made the backup. */
@@ -79,6 +80,7 @@ export class DownloadStream extends Readable {
 
   #wait(): void {
     clearTimeout(this.#idle);
+    if (this.destroyed) return;
     const { idleMs } = this.#source;
     // The last parts are made at once, and have the time of each.
     const waitMs = idleMs * Math.max(1, Math.ceil(this.readableLength / PART_BYTES));

@@ -88,6 +88,15 @@ test('one who takes each part in time may take long for all', async () => {
   assert.equal(length, 6 * PART_BYTES + 1);
 });
 
+test('the last parts, which are made at once, have the time of each', async () => {
+  const thread = new Thread([part(PART_BYTES), part(PART_BYTES, true)]);
+  const stream = await thread.begin(undefined, 400);
+  stream.once('readable', () => {});
+  await sleep(600);
+  assert.equal(thread.asked, 2);
+  assert.equal(await lengthOf(stream), 2 * PART_BYTES);
+});
+
 test('what fails before the first byte is an answer, later it ends the stream; both let go', async () => {
   const first = new Thread([new Error('lost')]);
   await assert.rejects(() => first.begin(), /lost/);
