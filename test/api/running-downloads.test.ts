@@ -166,6 +166,8 @@ test('a snapshot that is forgotten and collected below a download still comes wh
 });
 
 test('lists that callers leave in the middle give their places back, and their threads and snapshots too', async (t) => {
+  await until(async () => (await reading()) === 0);
+  await sleep(100);
   const counts = new Map<string, number>();
   const { pool } = open;
   const real = pool.call.bind(pool);
@@ -190,7 +192,8 @@ test('lists that callers leave in the middle give their places back, and their t
   const { data } = JSON.parse(String(Buffer.concat((await whole.toArray()) as Buffer[]))) as { data: object[] };
   assert.equal(data.length, 40_000);
   assert.equal(counts.get('download.open'), 17);
-  for (const method of ['download.close', 'store.closeReader']) await until(async () => counts.get(method) === 17);
+  for (const method of ['download.close', 'store.closeReader'])
+    await until(async () => counts.get(method) === 17).catch(() => assert.fail(JSON.stringify([...counts])));
 });
 
 test('a datastore that is closed cuts its downloads off', async () => {

@@ -40,6 +40,8 @@ export async function sendBytes(
   finished(reply.raw, () => {
     isOver = true;
     clearTimeout(last);
+    // Also when nobody had begun to read it.
+    stream.destroy();
     onSent();
   });
   reply.code(head.status).type(head.type).header('x-content-type-options', 'nosniff');

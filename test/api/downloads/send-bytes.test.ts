@@ -85,3 +85,15 @@ test('rows stand in the envelope that was asked for', async () => {
     assert.equal(Buffer.concat(line.sent).toString(), wanted);
   }
 });
+
+test('rows that nobody had begun to read end with their caller', async () => {
+  const line = new Line();
+  const rows = new Readable({ read: () => {} });
+  const reply = replyOf(line);
+  // The answer is handed over, and nothing of it is asked for.
+  (reply as { send: unknown }).send = async () => undefined;
+  await sendBytes(reply, 'json', new ByteAnswer(rows, { type: 'application/json', isRows: true }));
+  line.destroy();
+  await sleep(20);
+  assert.equal(rows.destroyed, true);
+});
