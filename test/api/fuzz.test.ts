@@ -90,6 +90,8 @@ function goodValue(name: string): unknown {
     'backup-id': '101',
     'backup-time': time,
     id: 'recovery',
+    filepath: 'root',
+    'file-name': 'disk0.img',
     ns: '',
   };
   return values[name] ?? 'x';
