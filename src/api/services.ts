@@ -1,10 +1,12 @@
 // What the API needs of the rest of the server: narrow faces of it, so that a fake of each is a few lines.
 import type { Access } from '../auth/access.ts';
+import type { Actor } from '../auth/audit-log.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Permissions } from '../auth/permissions.ts';
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { Tasks } from '../jobs/tasks/tasks.ts';
 import type * as schema from '../schema/datastore-entry.ts';
+import type { Limits } from '../schema/limits-file.ts';
 import type { SessionCalls } from '../transport/server/sessions.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 
@@ -53,6 +55,14 @@ export type PermissionCalls = Pick<Permissions, 'has' | 'hasBelow'>;
 export type AccessCalls = Omit<Access, 'auditLog' | 'proposeTotp'>;
 export type TaskCalls = Pick<Tasks, 'start' | 'list' | 'status' | 'get' | 'log' | 'abort'>;
 
+/** What is not named stays. */
+export interface DatastoreChange {
+  /** Null takes it away. */
+  readonly comment?: string | null;
+  readonly maintenance?: Limits['maintenance'];
+  readonly quotas?: Limits['quotas'];
+}
+
 export interface OpenDatastore {
   readonly name: string;
   readonly store: HeldDatastore;
@@ -71,10 +81,11 @@ export interface Datastores {
   state(name: string): { readonly reason: string | undefined };
   /** Makes the directory a datastore, or takes the one that is there when `reuse` says so. @throws `exists`, `datastore-foreign`. */
   create(
+    actor: Actor,
     wish: DatastoreEntry & { readonly reuse: boolean; readonly averageChunkBytes?: number | undefined },
   ): Promise<void>;
-  /** Null takes the comment away. @throws `not-found`. */
-  update(name: string, change: { readonly comment: string | null }): Promise<void>;
-  /** Closes it and forgets where it is; its files go only with `destroyData`. @throws `not-found`. */
-  remove(name: string, options: { readonly destroyData: boolean; readonly signal: AbortSignal }): Promise<void>;
+  /** One that goes offline is closed. @throws `not-found`. */
+  update(actor: Actor, name: string, change: DatastoreChange): Promise<void>;
+  /** Closes it and forgets where it is; its files stay. @throws `not-found`; `bad-argument` for `destroyData`. */
+  remove(actor: Actor, name: string, options: { readonly destroyData: boolean }): Promise<void>;
 }

@@ -18,6 +18,8 @@ export interface DatastoreFigures {
 export interface MetricSources {
   datastores(): readonly DatastoreFigures[];
   runningTasks(): number;
+  /** Of clients. */
+  openSessions(): number;
   stateBackup(): { readonly lastSeconds: number; readonly hasFailed: boolean };
 }
 
@@ -51,6 +53,9 @@ export class Metrics {
       registers,
     });
     this.#gauge('holdfast_tasks_running', 'Running tasks', () => sources.runningTasks());
+    this.#gauge('holdfast_sessions_open', 'Sessions of clients that are open: backups and restores', () =>
+      sources.openSessions(),
+    );
     this.#gauge(
       'holdfast_state_backup_timestamp_seconds',
       "When the server's own state was last backed up; 0 for never",

@@ -49,6 +49,11 @@ export class WorkerPool {
     return new WorkerPool(workers, onEvent);
   }
 
+  /** Why no call is answered any more: a thread ended. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
   /** Runs a method in one thread. */
   call<Result>(
     thread: number,

@@ -262,6 +262,9 @@ test('maintenance, quotas and comments are set, read back and removed; an old di
       /^parameter verification failed/,
     );
   assert.equal(((await rig.call(ROOT, 'GET', path)).json.data as Record<string, unknown>).comment, undefined);
+  for (const { method, actor, name } of rig.datastores.asked)
+    assert.deepEqual([method, actor.authId, actor.address, name], ['update', ROOT, '127.0.0.1', 'store1']);
+  assert.equal(rig.datastores.asked.length, 3, 'what is refused changes nothing');
 });
 
 test('sessions go to the transport with the owner of the group, and their errors come with codes', async () => {

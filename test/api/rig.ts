@@ -2,9 +2,17 @@
 import { existsSync } from 'node:fs';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { createApi } from '../../src/api/server.ts';
-import type { ApiServices, DatastoreEntry, Datastores, OpenDatastore } from '../../src/api/services.ts';
+import type {
+  ApiServices,
+  DatastoreChange,
+  DatastoreEntry,
+  Datastores,
+  OpenDatastore,
+} from '../../src/api/services.ts';
+import type { Actor } from '../../src/auth/audit-log.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { Layout } from '../../src/datastore/layout.ts';
+import { changeLimits } from '../../src/datastore/limits/limits-file.ts';
 import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
 import { limitsAnswer } from '../../src/transport/server/session-answers.ts';
 import type { Caller, SessionCalls } from '../../src/transport/server/sessions.ts';
@@ -19,6 +27,8 @@ export class FakeDatastores implements Datastores {
   readonly open = new Map<string, OpenStore>();
   /** Why a datastore is not open. */
   readonly reasons = new Map<string, string>();
+  /** Who asked for which change. */
+  readonly asked: { readonly method: string; readonly actor: Actor; readonly name: string }[] = [];
 
   list(): DatastoreEntry[] {
     return [...this.entries.values()];
@@ -32,21 +42,24 @@ export class FakeDatastores implements Datastores {
   state(name: string): { reason: string | undefined } {
     return { reason: this.reasons.get(name) };
   }
-  async create({
-    reuse,
-    averageChunkBytes,
-    ...entry
-  }: DatastoreEntry & { reuse: boolean; averageChunkBytes?: number }): Promise<void> {
+  async create(
+    actor: Actor,
+    { reuse, averageChunkBytes, ...entry }: DatastoreEntry & { reuse: boolean; averageChunkBytes?: number },
+  ): Promise<void> {
+    this.asked.push({ method: 'create', actor, name: entry.name });
     if (!(reuse && existsSync(new Layout(entry.path).config)))
       await createDatastore(entry.path, averageChunkBytes ?? 65536);
     this.entries.set(entry.name, entry);
     this.open.set(entry.name, await OpenStore.open(entry.path, 1));
   }
-  async update(name: string, { comment }: { comment: string | null }): Promise<void> {
-    const { comment: _, ...entry } = this.entries.get(name) as DatastoreEntry;
-    this.entries.set(name, comment === null ? entry : { ...entry, comment });
+  async update(actor: Actor, name: string, { comment, ...limits }: DatastoreChange): Promise<void> {
+    this.asked.push({ method: 'update', actor, name });
+    const { comment: before, ...entry } = this.entries.get(name) as DatastoreEntry;
+    await changeLimits(new Layout(entry.path), (each) => ({ ...each, ...limits }));
+    this.entries.set(name, { ...entry, comment: comment === undefined ? before : (comment ?? undefined) });
   }
-  async remove(name: string): Promise<void> {
+  async remove(actor: Actor, name: string): Promise<void> {
+    this.asked.push({ method: 'remove', actor, name });
     await this.open.get(name)?.close();
     this.open.delete(name);
     this.entries.delete(name);

@@ -156,6 +156,11 @@ export class BackupSession {
     return this.#options.leftovers.reduce((sum, entries) => sum + entries.length, 0);
   }
 
+  /** When it opened, nothing was in scope: no snapshot of the owner, nothing adopted. */
+  get scopeIsEmpty(): boolean {
+    return this.#scopeRoots.length === 0 && this.#options.ownerManifests.length === 0 && this.adoptedObjects === 0;
+  }
+
   /** Stores one object through the pool's first thread. */
   async put(kind: number, refs: Uint8Array, payload: Uint8Array): Promise<ObjectId> {
     const id = await this.#context.pool.call<Uint8Array>(0, 'store.put', { session: this.id, kind, refs, payload });

@@ -13,6 +13,10 @@ export class Bandwidth {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
+  get isLimited(): boolean {
+    return this.#bytesPerSecond !== undefined;
+  }
+
   /** Returns when that many bytes may pass; at once, without a promise, when there is no limit. */
   take(bytes: number, signal: AbortSignal): Promise<void> | undefined {
     if (this.#bytesPerSecond === undefined) return undefined;

@@ -1,16 +1,18 @@
 // One connection to the bulk listener: have, put and get of one session, one call after the other. Whatever the server answers is checked
 // for its form here; what records say is checked by who decodes them.
-import { Readable } from 'node:stream';
 import type { Client } from 'undici';
 import { ID_BYTES, MAX_OBJECT_BYTES } from '../../chunker/object.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { answerError, MAX_ERROR_BYTES } from './answer-error.ts';
 import type { Bandwidth } from './bandwidth.ts';
+import { exchange } from './exchange.ts';
 
 /** A line that moves no byte for so long is broken: the server closes it after 60 s. */
 const SILENCE_MS = 90_000;
-/** Bytes that are given to the socket at once; a bandwidth limit works in such steps. */
-const SLICE_BYTES = 64 * 1024;
+/** Bytes that are given to the socket at once. */
+const SLICE_BYTES = 256 * 1024;
+/** A bandwidth limit works in such steps. */
+const LIMITED_SLICE_BYTES = 64 * 1024;
 /** A whole record and what encryption, checksum and header add. */
 export const MAX_RECORD_BYTES = MAX_OBJECT_BYTES + 64 * 1024;
 
@@ -57,9 +59,17 @@ export class BulkLine {
       throw broken(`a put of ${records} records was answered with ${JSON.stringify(text.slice(0, 100))}`);
   }
 
-  /** The frames of these ids, in order, as they come: `u32 length · record`, length 0 for what cannot be had. */
-  async get(access: SessionAccess, ids: Uint8Array, mostBytes: number, signal: AbortSignal): Promise<Uint8Array> {
-    const frames = new BoundedBytes(mostBytes, 'get');
+  /**
+   * The frames of these ids, in order: `u32 length · record`, length 0 for what cannot be had. They are in `into` when they fit there, else
+   * in memory of their own.
+   */
+  async get(
+    access: SessionAccess,
+    ids: Uint8Array,
+    { mostBytes, into }: { readonly mostBytes: number; readonly into?: Uint8Array | undefined },
+    signal: AbortSignal,
+  ): Promise<Uint8Array> {
+    const frames = new BoundedBytes(mostBytes, 'get', into);
     await this.#call(access, 'get', [ids], (part) => frames.add(part), signal);
     const bytes = frames.whole();
     requireFrames(bytes, ids.length / ID_BYTES);
@@ -82,32 +92,24 @@ export class BulkLine {
     const either = AbortSignal.any([signal, silence.signal]);
     try {
       const length = body.reduce((sum, part) => sum + part.length, 0);
-      const answer = await this.#client.request({
-        method: 'POST',
+      const call = {
         path: `/v1/${session}/${method}`,
         headers: {
           authorization: `Bearer ${token}`,
           'content-type': 'application/octet-stream',
           'content-length': String(length),
         },
-        body:
-          length <= SLICE_BYTES
-            ? Buffer.concat(body)
-            : Readable.from(this.#slices(body, timer, either), { objectMode: false }),
-        signal: either,
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      });
-      const isGood = answer.statusCode === 200;
+        body: length <= LIMITED_SLICE_BYTES ? Buffer.concat(body) : this.#slices(body, timer, either),
+      };
       const said = new BoundedBytes(MAX_ERROR_BYTES, method);
-      for await (const part of answer.body as AsyncIterable<Uint8Array>) {
+      const takePart = (part: Uint8Array, status: number): Promise<void> | undefined => {
         timer.refresh();
-        if (isGood) take(part);
+        if (status === 200) take(part);
         else said.add(part);
-        const pause = this.#down.take(part.length, either);
-        if (pause !== undefined) await pause;
-      }
-      if (!isGood) throw answerError(answer.statusCode, Buffer.from(said.whole()).toString('utf8'), method);
+        return this.#down.take(part.length, either);
+      };
+      const status = await exchange(this.#client, call, takePart, either);
+      if (status !== 200) throw answerError(status, Buffer.from(said.whole()).toString('utf8'), method);
     } catch (error) {
       signal.throwIfAborted();
       if (silence.signal.aborted)
@@ -119,9 +121,10 @@ export class BulkLine {
   }
 
   async *#slices(body: readonly Uint8Array[], timer: NodeJS.Timeout, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const most = this.#up.isLimited ? LIMITED_SLICE_BYTES : SLICE_BYTES;
     for (const part of body) {
-      for (let at = 0; at < part.length; at += SLICE_BYTES) {
-        const slice = part.subarray(at, at + SLICE_BYTES);
+      for (let at = 0; at < part.length; at += most) {
+        const slice = part.subarray(at, at + most);
         const pause = this.#up.take(slice.length, signal);
         if (pause !== undefined) await pause;
         timer.refresh();
@@ -135,25 +138,35 @@ export class BulkLine {
 class BoundedBytes {
   readonly #most: number;
   readonly #what: string;
+  readonly #into: Uint8Array;
+  #intoBytes = 0;
   readonly #parts: Uint8Array[] = [];
   length = 0;
 
-  constructor(most: number, what: string) {
+  /** As long as they fit they are put into `into`. */
+  constructor(most: number, what: string, into: Uint8Array = new Uint8Array(0)) {
     this.#most = most;
     this.#what = what;
+    this.#into = into;
   }
 
   add(part: Uint8Array): void {
     this.length += part.length;
     if (this.length > this.#most)
       throw broken(`${this.#what} was answered with more than the ${this.#most} bytes that can be`);
-    this.#parts.push(part);
+    if (this.length <= this.#into.length) {
+      this.#into.set(part, this.#intoBytes);
+      this.#intoBytes = this.length;
+    } else this.#parts.push(part);
   }
 
-  /** In memory of its own, which may be handed to another thread. */
+  /** All in `into`, or in memory of its own, which may be handed to another thread. */
   whole(): Uint8Array {
+    const put = this.#into.subarray(0, this.#intoBytes);
+    if (this.length === put.length && put.length > 0) return put;
     const bytes = new Uint8Array(this.length);
-    let at = 0;
+    bytes.set(put);
+    let at = put.length;
     for (const part of this.#parts) {
       bytes.set(part, at);
       at += part.length;

@@ -5,6 +5,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { type PlainError, reviveError } from '../../util/plain-error.ts';
 import { bitOf, setBit } from './frames.ts';
 import { Counter, type FromHub, type RemoteJoin, type ToHub } from './hub-messages.ts';
+import { SharedRoom } from './shared-room.ts';
 
 /** Most bytes of one thread that the server has not answered. */
 export const MAX_UNANSWERED_BYTES = 8 * 1024 * 1024;
@@ -17,27 +18,36 @@ export class HubLink {
   readonly getIds: number;
   readonly #port: MessagePort;
   readonly #counters: Int32Array;
+  readonly #room: SharedRoom;
   readonly #answers = new Map<number, FromHub>();
   #nextCall = 1;
 
-  constructor({ port, counters, haveIds, getIds }: RemoteJoin) {
+  constructor({ port, counters, room, haveIds, getIds }: RemoteJoin) {
     this.#port = port;
     this.#counters = new Int32Array(counters);
+    this.#room = new SharedRoom(room);
     this.haveIds = haveIds;
     this.getIds = getIds;
   }
 
   /** Hands over frames, whose memory is gone then, once there is room for them. @throws why the session failed. */
   send(frames: Uint8Array): void {
-    const counters = this.#counters;
-    for (;;) {
-      if (Atomics.load(counters, Counter.failed) === 1) this.#throwFailure();
-      const unanswered = Atomics.load(counters, Counter.unanswered);
-      if (unanswered === 0 || unanswered + frames.length <= MAX_UNANSWERED_BYTES) break;
-      Atomics.wait(counters, Counter.unanswered, unanswered, LOOK_AGAIN_MS);
-    }
-    Atomics.add(counters, Counter.unanswered, frames.length);
+    this.#waitForRoom(frames.length);
     this.#port.postMessage({ kind: 'records', frames } satisfies ToHub, [frames.buffer as ArrayBuffer]);
+  }
+
+  /** A piece to be filled, once there is one. @throws why the session failed. */
+  takePiece(): { readonly number: number; readonly bytes: Uint8Array } {
+    return this.#wait(() => {
+      const number = this.#room.takePiece();
+      return number === undefined ? undefined : { number, bytes: this.#room.piece(number) };
+    });
+  }
+
+  /** Hands over the frames in the first `bytes` bytes of a piece, once there is room for them. @throws why the session failed. */
+  sendPiece(piece: number, bytes: number): void {
+    this.#waitForRoom(bytes);
+    this.#port.postMessage({ kind: 'piece', piece, bytes } satisfies ToHub);
   }
 
   /** Which of the ids are known, as a bitmap; any number of them. */
@@ -52,14 +62,17 @@ export class HubLink {
     return bitmap;
   }
 
-  /** Asks without waiting; `answer` waits. */
-  ask(method: 'have' | 'get', ids: Uint8Array): number {
+  /**
+   * Asks without waiting; `answer` waits. An area of the shared room is lent for the answer: until that was read, or forgotten, no other
+   * question may name it.
+   */
+  ask(method: 'have' | 'get', ids: Uint8Array, area?: number): number {
     const call = this.#nextCall++;
-    this.#port.postMessage({ kind: 'ask', call, method, ids: new Uint8Array(ids) } satisfies ToHub);
+    this.#port.postMessage({ kind: 'ask', call, method, ids: new Uint8Array(ids), area } satisfies ToHub);
     return call;
   }
 
-  /** @throws what the hub could not do. */
+  /** In the area that was lent, or in memory of its own. @throws what the hub could not do. */
   answer(call: number): Uint8Array {
     const deadline = Date.now() + ANSWER_TIMEOUT_MS;
     for (;;) {
@@ -72,7 +85,7 @@ export class HubLink {
       if (answer !== undefined) {
         this.#answers.delete(call);
         if ('error' in answer) throw revive(answer.error);
-        return answer.bytes;
+        return 'bytes' in answer ? answer.bytes : this.#room.area(answer.area).subarray(0, answer.filled);
       }
       if (Atomics.load(this.#counters, Counter.closed) === 1)
         throw new HoldfastError('aborted', 'the session at the server is closed');
@@ -93,6 +106,23 @@ export class HubLink {
 
   close(): void {
     this.#port.close();
+  }
+
+  #waitForRoom(bytes: number): void {
+    this.#wait((unanswered) => unanswered === 0 || unanswered + bytes <= MAX_UNANSWERED_BYTES || undefined);
+    Atomics.add(this.#counters, Counter.unanswered, bytes);
+  }
+
+  /** Until `look` finds what it wants; it looks again after each answer. */
+  #wait<Found>(look: (unanswered: number) => Found | undefined): Found {
+    const counters = this.#counters;
+    for (;;) {
+      if (Atomics.load(counters, Counter.failed) === 1) this.#throwFailure();
+      const unanswered = Atomics.load(counters, Counter.unanswered);
+      const found = look(unanswered);
+      if (found !== undefined) return found;
+      Atomics.wait(counters, Counter.unanswered, unanswered, LOOK_AGAIN_MS);
+    }
   }
 
   #throwFailure(): never {

@@ -7,10 +7,23 @@ import type { PlainError } from '../../util/plain-error.ts';
 export type ToHub =
   /** Frames `u32 length · record`, one after the other; children before what names them. */
   | { readonly kind: 'records'; readonly frames: Uint8Array }
-  /** `ids` one after the other. */
-  | { readonly kind: 'ask'; readonly call: number; readonly method: 'have' | 'get'; readonly ids: Uint8Array };
+  /** The same in a piece of the shared room, which is given back when all of them were answered. */
+  | { readonly kind: 'piece'; readonly piece: number; readonly bytes: number }
+  /** `ids` one after the other. The answer may be put into `area` of the shared room. */
+  | {
+      readonly kind: 'ask';
+      readonly call: number;
+      readonly method: 'have' | 'get';
+      readonly ids: Uint8Array;
+      readonly area: number | undefined;
+    };
 
-export type FromHub = { readonly call: number } & ({ readonly bytes: Uint8Array } | { readonly error: PlainError });
+export type FromHub = { readonly call: number } & (
+  | { readonly bytes: Uint8Array }
+  /** So many bytes are in the area that was offered. */
+  | { readonly area: number; readonly filled: number }
+  | { readonly error: PlainError }
+);
 
 /** Places in the shared Int32Array of a thread. */
 export const Counter = {
@@ -37,9 +50,13 @@ export interface RemoteJoin {
   readonly compressionLevel: number;
   /** Ask for every chunk, also of pages that are known: something below them is damaged. */
   readonly isThorough: boolean;
+  /** Of `SentIds`: nothing was in scope when the session opened, and only what is noted there is asked about. */
+  readonly sentIds: SharedArrayBuffer | undefined;
   /** Most ids of one question. */
   readonly haveIds: number;
   readonly getIds: number;
   readonly counters: SharedArrayBuffer;
+  /** Of `SharedRoom`. */
+  readonly room: SharedArrayBuffer;
   readonly port: MessagePort;
 }

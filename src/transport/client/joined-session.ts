@@ -29,6 +29,8 @@ export interface ThreadTerms {
   readonly key: ObjectKey | undefined;
   readonly compressionLevel: number;
   readonly isThorough: boolean;
+  /** Of `SentIds`, where nothing is in scope; else undefined. */
+  readonly sentIds: SharedArrayBuffer | undefined;
 }
 
 /** Until a session that is opened when it is first needed has told its own. */

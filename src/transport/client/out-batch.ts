@@ -1,44 +1,52 @@
-// Records of a thread on their way to the main thread: encoded one behind the other into memory that is handed over, about 1 MiB at a time.
+// Records of a thread on their way to the main thread: encoded one behind the other into a shared piece, and handed over when it is full.
 import { FRAME_HEADER_BYTES } from './frames.ts';
+import type { HubLink } from './hub-link.ts';
+import { PIECE_BYTES } from './shared-room.ts';
 
-const BATCH_BYTES = 1024 * 1024;
-/** Less than this is copied out, so that small hand-overs do not cost a large buffer each. */
+/** Less than this is copied out, so that small hand-overs do not use up the pieces. */
 const SMALL_BYTES = 128 * 1024;
 
 export class OutBatch {
-  readonly #send: (frames: Uint8Array) => void;
-  #bytes: Uint8Array = new Uint8Array(0);
+  readonly #link: Pick<HubLink, 'takePiece' | 'sendPiece' | 'send'>;
+  #piece: { readonly number: number; readonly bytes: Uint8Array } | undefined;
   #used = 0;
 
-  /** `send` takes the memory away. */
-  constructor(send: (frames: Uint8Array) => void) {
-    this.#send = send;
+  constructor(link: Pick<HubLink, 'takePiece' | 'sendPiece' | 'send'>) {
+    this.#link = link;
   }
 
-  /** Adds a record of at most `bound` bytes, which `write` puts into its target. */
+  /** Adds a record of at most `bound` bytes, which `write` puts into its target. @throws why the session failed. */
   add(bound: number, write: (target: Uint8Array) => number): void {
     const needed = FRAME_HEADER_BYTES + bound;
-    if (this.#used + needed > this.#bytes.length) {
-      this.flush();
-      if (this.#bytes.length < needed) this.#bytes = new Uint8Array(Math.max(BATCH_BYTES, needed));
+    if (this.#used + needed > PIECE_BYTES) this.flush();
+    if (needed > PIECE_BYTES) {
+      const alone = new Uint8Array(needed);
+      this.#link.send(alone.subarray(0, writeFrame(alone, 0, bound, write)));
+      return;
     }
-    const at = this.#used + FRAME_HEADER_BYTES;
-    const length = write(this.#bytes.subarray(at, at + bound));
-    new DataView(this.#bytes.buffer).setUint32(this.#used, length, true);
-    this.#used = at + length;
+    this.#piece ??= this.#link.takePiece();
+    this.#used = writeFrame(this.#piece.bytes, this.#used, bound, write);
   }
 
   /** Hands over what there is. */
   flush(): void {
+    if (this.#piece === undefined || this.#used === 0) return;
+    const { number, bytes } = this.#piece;
     const used = this.#used;
-    if (used === 0) return;
     this.#used = 0;
     if (used < SMALL_BYTES) {
-      this.#send(this.#bytes.slice(0, used));
+      this.#link.send(bytes.slice(0, used));
       return;
     }
-    const frames = this.#bytes.subarray(0, used);
-    this.#bytes = new Uint8Array(0);
-    this.#send(frames);
+    this.#piece = undefined;
+    this.#link.sendPiece(number, used);
   }
+}
+
+/** Returns where the frame ends. */
+function writeFrame(bytes: Uint8Array, from: number, bound: number, write: (target: Uint8Array) => number): number {
+  const at = from + FRAME_HEADER_BYTES;
+  const length = write(bytes.subarray(at, at + bound));
+  new DataView(bytes.buffer, bytes.byteOffset).setUint32(from, length, true);
+  return at + length;
 }

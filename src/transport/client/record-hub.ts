@@ -11,6 +11,7 @@ import { Counter, type FromHub, type RemoteJoin, type ToHub } from './hub-messag
 import { Patience } from './patience.ts';
 import { RecordQueue, type Run } from './record-queue.ts';
 import type { OpenedAccess, SessionKeeper } from './session-keeper.ts';
+import { SharedRoom } from './shared-room.ts';
 
 /** Records of one body; larger ones would cost more after a broken line, smaller ones round trips. */
 const BODY_BYTES = 4 * 1024 * 1024;
@@ -36,11 +37,15 @@ interface Ask {
   readonly call: number;
   readonly method: 'have' | 'get';
   readonly ids: Uint8Array;
+  readonly area: number | undefined;
 }
 
 interface Joined {
   readonly port: MessagePort;
   readonly counters: Int32Array;
+  readonly room: SharedRoom;
+  /** Bytes of each piece of the room that were not answered. */
+  readonly pieces: Map<number, number>;
 }
 
 /** One connection, and to where. */
@@ -85,17 +90,19 @@ export class RecordHub<Opened extends OpenedAccess> {
   /** Gives every thread of the pool its way here. */
   async join(
     pool: WorkerPool,
-    join: Omit<RemoteJoin, 'port' | 'counters' | 'kind' | 'haveIds' | 'getIds'>,
+    join: Omit<RemoteJoin, 'port' | 'counters' | 'room' | 'kind' | 'haveIds' | 'getIds'>,
   ): Promise<void> {
     const { kind, limits } = this.#options;
     await Promise.all(
       Array.from({ length: pool.size }, async (_, thread) => {
         const { port1, port2 } = new MessageChannel();
         const shared = new SharedArrayBuffer(Counter.length * 4);
-        const place = this.#threads.push({ port: port1, counters: new Int32Array(shared) }) - 1;
+        const room = new SharedRoom();
+        const counters = new Int32Array(shared);
+        const place = this.#threads.push({ port: port1, counters, room, pieces: new Map() }) - 1;
         port1.on('message', (message: ToHub) => this.#receive(place, message));
         const ids = { haveIds: limits.haveIds, getIds: limits.getIds };
-        const message: RemoteJoin = { ...join, ...ids, kind, counters: shared, port: port2 };
+        const message: RemoteJoin = { ...join, ...ids, kind, counters: shared, room: room.buffer, port: port2 };
         await pool.call(thread, 'remote.join', message, [port2]);
       }),
     );
@@ -163,18 +170,37 @@ export class RecordHub<Opened extends OpenedAccess> {
     if (seen.length === 0) return;
     this.#queue.add(
       seen.flatMap(({ thread, message }) =>
-        message.kind === 'records' ? [{ owner: thread, frames: message.frames }] : [],
+        message.kind === 'ask' ? [] : [{ owner: thread, frames: this.#framesOf(thread, message) }],
       ),
     );
     for (const { thread, message } of seen) {
       if (message.kind !== 'ask') continue;
-      const { call, method, ids } = message;
-      const ask = { thread, call, method, ids };
+      const { call, method, ids, area } = message;
+      const ask = { thread, call, method, ids, area };
       if (this.#failure !== undefined) this.#refuse(ask, this.#failure);
       else if (method === 'get' && this.#isOnItsWay(ids)) this.#early.push(ask);
       else this.#asks.push(ask);
     }
     this.#changed();
+  }
+
+  #framesOf(thread: number, message: Exclude<ToHub, { kind: 'ask' }>): Uint8Array {
+    if (message.kind === 'records') return message.frames;
+    const { room, pieces } = this.#threads[thread] as Joined;
+    pieces.set(message.piece, message.bytes);
+    return room.piece(message.piece).subarray(0, message.bytes);
+  }
+
+  /** The thread may use the memory of these frames again. */
+  #giveBack({ room, pieces, counters }: Joined, frames: Uint8Array): void {
+    const piece = room.pieceOf(frames);
+    if (piece !== undefined) {
+      const left = (pieces.get(piece) as number) - frames.length;
+      pieces.set(piece, left);
+      if (left === 0) room.givePiece(piece);
+    }
+    Atomics.sub(counters, Counter.unanswered, frames.length);
+    Atomics.notify(counters, Counter.unanswered);
   }
 
   #isOnItsWay(ids: Uint8Array): boolean {
@@ -198,8 +224,8 @@ export class RecordHub<Opened extends OpenedAccess> {
 
   async #answer(slot: Slot, ask: Ask): Promise<void> {
     try {
-      const bytes = ask.method === 'have' ? await this.#have(slot, ask.ids) : await this.#get(slot, ask.ids);
-      this.#reply(ask, { call: ask.call, bytes }, bytes);
+      const bytes = ask.method === 'have' ? await this.#have(slot, ask.ids) : await this.#get(slot, ask);
+      this.#reply(ask, bytes);
     } catch (error) {
       // Of a session whose server is gone, or lies, nothing can come any more.
       this.#fail(error);
@@ -224,8 +250,10 @@ export class RecordHub<Opened extends OpenedAccess> {
     return bitmap;
   }
 
-  async #get(slot: Slot, ids: Uint8Array): Promise<Uint8Array> {
-    const frames = await this.#through(slot, (line, access) => line.get(access, ids, MAX_ANSWER_BYTES, this.#signal));
+  async #get(slot: Slot, { thread, ids, area }: Ask): Promise<Uint8Array> {
+    const into = area === undefined ? undefined : this.#threads[thread]?.room.area(area);
+    const room = { mostBytes: MAX_ANSWER_BYTES, into };
+    const frames = await this.#through(slot, (line, access) => line.get(access, ids, room, this.#signal));
     if (this.#options.kind === 'read' && this.#options.keeper.reopenings > 0) {
       for (const { record } of eachFrame(frames)) if (record.length === 0) throw sessionLost();
     }
@@ -254,9 +282,7 @@ export class RecordHub<Opened extends OpenedAccess> {
     this.#queue.answered(runs);
     for (const { owner, frames } of runs) {
       this.bytesPut += frames.length;
-      const { counters } = this.#threads[owner] as Joined;
-      Atomics.sub(counters, Counter.unanswered, frames.length);
-      Atomics.notify(counters, Counter.unanswered);
+      this.#giveBack(this.#threads[owner] as Joined, frames);
     }
     const early = this.#early;
     this.#early = [];
@@ -305,15 +331,21 @@ export class RecordHub<Opened extends OpenedAccess> {
     }
   }
 
-  #reply({ thread }: Ask, answer: FromHub, bytes?: Uint8Array): void {
-    const { port, counters } = this.#threads[thread] as Joined;
-    port.postMessage(answer, bytes === undefined ? [] : [bytes.buffer as ArrayBuffer]);
-    Atomics.add(counters, Counter.answers, 1);
-    Atomics.notify(counters, Counter.answers);
+  #reply({ thread, call, area }: Ask, bytes: Uint8Array): void {
+    const isInArea = area !== undefined && bytes.buffer === this.#threads[thread]?.room.buffer;
+    if (isInArea) this.#say(thread, { call, area, filled: bytes.length });
+    else this.#say(thread, { call, bytes }, [bytes.buffer as ArrayBuffer]);
   }
 
-  #refuse(ask: Ask, error: unknown): void {
-    this.#reply(ask, { call: ask.call, error: plainError(error) });
+  #refuse({ thread, call }: Ask, error: unknown): void {
+    this.#say(thread, { call, error: plainError(error) });
+  }
+
+  #say(thread: number, answer: FromHub, transfer: ArrayBuffer[] = []): void {
+    const { port, counters } = this.#threads[thread] as Joined;
+    port.postMessage(answer, transfer);
+    Atomics.add(counters, Counter.answers, 1);
+    Atomics.notify(counters, Counter.answers);
   }
 
   #fail(error: unknown): void {

@@ -6,6 +6,7 @@ import { eachFrame } from './frames.ts';
 import type { HubLink } from './hub-link.ts';
 import type { RemoteJoin } from './hub-messages.ts';
 import { readObject } from './remote-sink.ts';
+import { AREAS } from './shared-room.ts';
 
 /** Ids of one batch: some 2 MiB of chunks of the usual size, and at most 32 of the largest. */
 const BATCH_IDS = 32;
@@ -28,7 +29,9 @@ export class RemoteFetcher {
   fetch(ids: readonly Uint8Array[], deliver: (place: number, record: Uint8Array | undefined) => void): void {
     const most = Math.min(BATCH_IDS, this.#link.getIds);
     const ask = (first: number): number | undefined =>
-      first < ids.length ? this.#link.ask('get', Buffer.concat(ids.slice(first, first + most))) : undefined;
+      first < ids.length
+        ? this.#link.ask('get', Buffer.concat(ids.slice(first, first + most)), (first / most) % AREAS)
+        : undefined;
     let next = ask(0);
     try {
       for (let first = 0; next !== undefined; first += most) {

@@ -5,6 +5,7 @@ import { canonicalJson } from '../../util/canonical-json.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { JoinedSession, type Opened, type SessionPlace, type ThreadTerms } from './joined-session.ts';
 import type { RemoteCounters } from './remote-sink.ts';
+import { SentIds } from './sent-ids.ts';
 import type { CommitAnswer, GroupPlace, OpenAnswer } from './session-calls.ts';
 
 /** A snapshot of the group that the backup may build on. */
@@ -73,8 +74,9 @@ export class RemoteSession {
       return answer;
     };
     const joined = await JoinedSession.join(place, 'backup', open, 'now', (answer) => {
-      const { space, bases = [] } = answer as OpenAnswer;
-      terms = { ...options, space, isThorough: bases.some((base) => base.damaged.length > 0) };
+      const { space, bases = [], 'scope-is-empty': isEmpty = false } = answer as OpenAnswer;
+      const sentIds = isEmpty ? new SentIds().buffer : undefined;
+      terms = { ...options, space, isThorough: bases.some((base) => base.damaged.length > 0), sentIds };
       return terms;
     });
     return new RemoteSession(place, group, joined, terms as unknown as ThreadTerms, first as unknown as OpenAnswer);
@@ -166,7 +168,7 @@ export class RemoteSession {
       'read',
       () => this.#place.calls.openRead(this.#group, [server.time], call),
       'needed',
-      () => ({ ...this.#terms, space: server.space }),
+      () => ({ ...this.#terms, space: server.space, sentIds: undefined }),
     );
   }
 }

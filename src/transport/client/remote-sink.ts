@@ -1,5 +1,6 @@
 // One thread's hand in a session at a server. Objects are held until the call that made them ends, or the room is full; then the server is asked
-// what it knows, parents first: of a page that is known nothing else is asked, and nothing sent.
+// what it knows, parents first: of a page that is known nothing else is asked, and nothing sent. Where nothing is in scope what no thread of
+// the session has put is new, and leaves at once.
 import { createCodec } from '../../chunker/create-codec.ts';
 import {
   ID_BYTES,
@@ -16,6 +17,7 @@ import type { HubLink } from './hub-link.ts';
 import type { RemoteJoin } from './hub-messages.ts';
 import { KnownIds } from './known-ids.ts';
 import { OutBatch } from './out-batch.ts';
+import { SentIds } from './sent-ids.ts';
 
 const LARGEST_PIECE_BYTES = 1024 * 1024;
 /** A page and the piece that does not fit any more. */
@@ -60,6 +62,7 @@ export class RemoteSink {
   #objects = new Map<string, HeldObject>();
   #objectBytes = 0;
   #isThorough: boolean;
+  #sent: SentIds | undefined;
   #counters = zeroCounters();
 
   /** `memory` is the thread's whole memory, in which data objects lie when they are put. */
@@ -68,7 +71,8 @@ export class RemoteSink {
     this.#codec = createCodec(join.key, join.compressionLevel);
     this.#memory = memory;
     this.#isThorough = join.isThorough;
-    this.#batch = new OutBatch((frames) => link.send(frames));
+    this.#sent = join.sentIds === undefined ? undefined : new SentIds(join.sentIds);
+    this.#batch = new OutBatch(link);
   }
 
   /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash); the id is valid until the next call. */
@@ -79,8 +83,12 @@ export class RemoteSink {
       this.#counters.objectsReused++;
       return id;
     }
-    if (this.#heldBytes + length > HOLDING_BYTES) this.#resolve();
     if (length > HOLDING_BYTES) throw tooLarge(length);
+    if (this.#sent?.isNew(id)) {
+      this.#store({ kind: Kind.data, id, key, refs: NO_REFS, payload: this.#memory.subarray(offset, offset + length) });
+      return id;
+    }
+    if (this.#heldBytes + length > HOLDING_BYTES) this.#resolve();
     this.#holding ??= Buffer.allocUnsafeSlow(HOLDING_BYTES);
     this.#holding.set(this.#memory.subarray(offset, offset + length), this.#heldBytes);
     this.#data.set(key, { at: this.#heldBytes, length });
@@ -96,6 +104,11 @@ export class RemoteSink {
     const key = idKey(id);
     if (this.#known.has(key) || this.#objects.has(key) || (kind === Kind.data && this.#data.has(key))) {
       this.#counters.objectsReused++;
+      return id;
+    }
+    const isReady = keysOf(refs).every((named) => this.#known.has(named));
+    if (isReady && this.#sent?.isNew(id)) {
+      this.#store({ kind, id, key, refs, payload });
       return id;
     }
     this.#objects.set(key, { id, key, kind, refs: new Uint8Array(refs), payload: new Uint8Array(payload) });
@@ -123,6 +136,7 @@ export class RemoteSink {
   get(id: ObjectId): StoredObject {
     const key = idKey(id);
     if (this.#objects.has(key) || this.#data.has(key)) this.settle();
+    else this.#batch.flush();
     const object = readObject(this.#link, this.#codec, id);
     this.#lastRefs = object.refs;
     return object;
@@ -138,6 +152,7 @@ export class RemoteSink {
   /** Something that the server knew turned out bad: from now on it is asked about every object. */
   beThorough(): void {
     this.#isThorough = true;
+    this.#sent = undefined;
     this.#known.clear();
   }
 

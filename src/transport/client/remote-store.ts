@@ -103,7 +103,12 @@ export class RemoteStore {
       first ??= answer;
       return answer;
     };
-    const terms = { key: key === undefined ? undefined : objectKeyOf(key), compressionLevel: 1, isThorough: false };
+    const terms = {
+      key: key === undefined ? undefined : objectKeyOf(key),
+      compressionLevel: 1,
+      isThorough: false,
+      sentIds: undefined,
+    };
     const joined = await JoinedSession.join(place, 'read', open, 'now', (answer) => ({
       ...terms,
       space: (answer as OpenAnswer).space,

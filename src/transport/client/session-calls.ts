@@ -31,6 +31,7 @@ export const OpenAnswer = Type.Object({
   'average-bytes': Type.Optional(Count),
   bases: Type.Optional(Type.Array(Base, { maxItems: 16 })),
   'adopted-objects': Type.Optional(Count),
+  'scope-is-empty': Type.Optional(Type.Boolean()),
   manifests: Type.Optional(Type.Array(Manifest, { maxItems: 16 })),
 });
 export type OpenAnswer = Static<typeof OpenAnswer>;

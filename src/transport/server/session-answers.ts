@@ -16,6 +16,7 @@ export interface OpenedSession {
   readonly 'average-bytes'?: number;
   readonly bases?: readonly BaseAnswer[];
   readonly 'adopted-objects'?: number;
+  readonly 'scope-is-empty'?: boolean;
   readonly manifests?: readonly Manifest[];
 }
 

@@ -210,11 +210,12 @@ export class TransportSessions implements SessionCalls {
 
   #details({ store }: ServedStore, client: ClientSession): Partial<OpenedSession> {
     if (client.kind === 'read') return { manifests: client.session.manifests };
-    const { bases, adoptedObjects } = client.session;
+    const { bases, adoptedObjects, scopeIsEmpty } = client.session;
     return {
       'average-bytes': store.config.chunk.averageBytes,
       bases: bases.map(baseAnswer),
       'adopted-objects': adoptedObjects,
+      'scope-is-empty': scopeIsEmpty,
     };
   }
 

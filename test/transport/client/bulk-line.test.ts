@@ -1,6 +1,6 @@
 // The bulk calls byte for byte, and what becomes of answers that no server should give.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import type { AddressInfo, Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { createServer } from 'node:tls';
@@ -79,7 +79,7 @@ test('golden: have, put and get on the wire', async (t) => {
   ]);
   assert.deepEqual(await line.have(ACCESS, IDS, SIGNAL), new Uint8Array([0b101]));
   await line.put(ACCESS, [frame], 1, SIGNAL);
-  const answer = await line.get(ACCESS, IDS, 1000, SIGNAL);
+  const answer = await line.get(ACCESS, IDS, { mostBytes: 1000 }, SIGNAL);
   assert.deepEqual(Buffer.from(answer), Buffer.concat([frame, Buffer.alloc(4), frame]));
   const wanted = Buffer.concat([
     Buffer.from(head('have', port, 96)),
@@ -90,6 +90,22 @@ test('golden: have, put and get on the wire', async (t) => {
     IDS,
   ]);
   assert.equal(got().toString('latin1'), wanted.toString('latin1'));
+});
+
+test('an answer lies in the memory that was offered, or in its own when it does not fit', async (t) => {
+  const frame = (length: number): Buffer =>
+    Buffer.concat([Buffer.from(Uint32Array.of(length).buffer), randomBytes(length)]);
+  const [small, large] = [frame(60_000), frame(200_000)];
+  const { line } = await rig(t, [ok(small), ok(large), ok(small)]);
+  const into = new Uint8Array(new SharedArrayBuffer(100_000));
+  const id = IDS.subarray(0, 32);
+  const first = await line.get(ACCESS, id, { mostBytes: 1 << 20, into }, SIGNAL);
+  assert.equal(first.buffer, into.buffer);
+  assert.ok(small.equals(first));
+  const second = await line.get(ACCESS, id, { mostBytes: 1 << 20, into }, SIGNAL);
+  assert.notEqual(second.buffer, into.buffer);
+  assert.ok(large.equals(second));
+  assert.ok(small.equals(await line.get(ACCESS, id, { mostBytes: 1 << 20, into }, SIGNAL)));
 });
 
 test('a large body is the same bytes, in slices', async (t) => {
@@ -134,7 +150,7 @@ for (const [what, { answer, call, why }] of Object.entries(LIES)) {
     const run = {
       have: () => line.have(ACCESS, IDS, SIGNAL),
       put: () => line.put(ACCESS, [Buffer.alloc(9)], 1, SIGNAL),
-      get: () => line.get(ACCESS, IDS, 1000, SIGNAL),
+      get: () => line.get(ACCESS, IDS, { mostBytes: 1000 }, SIGNAL),
     };
     await assert.rejects(run[call], code('protocol-failed', why));
   });
@@ -168,7 +184,7 @@ test('bandwidth limits hold in both directions', async (t) => {
   const started = performance.now();
   await line.put(ACCESS, [big], 1, SIGNAL);
   const between = performance.now();
-  await line.get(ACCESS, IDS.subarray(0, 32), 1 << 20, SIGNAL);
+  await line.get(ACCESS, IDS.subarray(0, 32), { mostBytes: 1 << 20 }, SIGNAL);
   const took = [between - started, performance.now() - between];
   // Half a MiB at 1 MiB/s, of which a quarter of a second may come at once.
   for (const ms of took) assert.ok(ms > 200 && ms < 5000, `${ms} ms`);

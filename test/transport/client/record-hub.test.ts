@@ -10,6 +10,7 @@ import type { BulkLine } from '../../../src/transport/client/bulk-line.ts';
 import { eachFrame } from '../../../src/transport/client/frames.ts';
 import { MAX_UNANSWERED_BYTES } from '../../../src/transport/client/hub-link.ts';
 import { RecordHub } from '../../../src/transport/client/record-hub.ts';
+import { SentIds } from '../../../src/transport/client/sent-ids.ts';
 import { SessionKeeper } from '../../../src/transport/client/session-keeper.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import type { WorkerPool } from '../../../src/util/worker-pool.ts';
@@ -35,6 +36,10 @@ function aborted(signal: AbortSignal): Promise<void> {
 /** Lines to one map of records; `gate` holds every put until it is opened. */
 class FakeBulk {
   readonly records = new Map<string, Buffer>();
+  /** Ids that were asked about. */
+  readonly asked: string[] = [];
+  /** Records that came. */
+  taken = 0;
   gate: Promise<void> = Promise.resolve();
   puts = 0;
   largestBody = 0;
@@ -44,6 +49,7 @@ class FakeBulk {
     return {
       have: async (_access: unknown, ids: Uint8Array) => {
         const bitmap = new Uint8Array(Math.ceil(ids.length / 256));
+        this.asked.push(...hexIds(ids));
         for (const [place, id] of hexIds(ids).entries())
           if (this.records.has(id)) bitmap[place >> 3] |= 1 << (place & 7);
         return bitmap;
@@ -71,11 +77,12 @@ class FakeBulk {
     assert.ok(header !== undefined);
     for (const ref of hexIds(recordRefs(record, header)))
       if (!this.records.has(ref)) throw new HoldfastError('out-of-scope', `child ${ref} is not there`);
+    this.taken++;
     this.records.set(record.subarray(24, 56).toString('hex'), record);
   }
 }
 
-async function rig(t: TestContext, threads = 2, lines = 2) {
+async function rig(t: TestContext, threads = 2, lines = 2, sentIds?: SharedArrayBuffer) {
   const bulk = new FakeBulk();
   const pool = startThreads(t, threads);
   const stop = new AbortController();
@@ -90,7 +97,8 @@ async function rig(t: TestContext, threads = 2, lines = 2) {
     kind: 'backup',
   });
   t.after(() => hub.close());
-  await hub.join(pool, { session: SESSION, space: 0, key: undefined, compressionLevel: 1, isThorough: false });
+  const terms = { key: undefined, compressionLevel: 1, isThorough: false, sentIds };
+  await hub.join(pool, { session: SESSION, space: 0, ...terms });
   return { bulk, pool, hub, stop };
 }
 
@@ -151,6 +159,23 @@ test('a server that takes nothing holds threads back, and memory is bounded', as
   assert.ok(bulk.largestBody <= 4.1 * 1024 * 1024, `${bulk.largestBody}`);
 });
 
+test('shared memory is used again only when all that lies in it was answered', async (t) => {
+  const { bulk, pool, hub } = await rig(t, 1, 4);
+  const wanted = new Map<string, Buffer>();
+  // More than all pieces hold.
+  await Promise.all(
+    Array.from({ length: 90 }, async (_, place) => {
+      const payload = noise(300 * 1024 + place);
+      const id = await put(pool, 0, Kind.data, NO_REFS, payload);
+      wanted.set(id.toString('hex'), payload);
+    }),
+  );
+  await hub.drained();
+  assert.equal(bulk.records.size, wanted.size);
+  for (const [id, payload] of wanted)
+    assert.ok(payload.equals(codec.open(bulk.records.get(id) as Buffer, Buffer.from(id, 'hex')).payload));
+});
+
 test('an object that is on its way is known, and can be read once it arrived', async (t) => {
   const { bulk, pool, hub } = await rig(t, 2, 2);
   let open = (): void => {};
@@ -167,6 +192,34 @@ test('an object that is on its way is known, and can be read once it arrived', a
   assert.deepEqual(Buffer.from((await read).payload).toString(), 'on its way');
   await hub.drained();
   assert.ok(bulk.records.has(page.toString('hex')));
+});
+
+test('where nothing is in scope, only what another thread has put, and what names that, is asked about', async (t) => {
+  const { bulk, pool, hub } = await rig(t, 2, 2, new SentIds().buffer);
+  const payload = noise(5000);
+  const own = await put(pool, 0, Kind.data, NO_REFS, payload);
+  const page = await put(pool, 0, Kind.page, own, Buffer.from('page'));
+  await put(pool, 0, Kind.page, own, Buffer.from('page'));
+  await hub.drained();
+  assert.deepEqual(bulk.asked, []);
+  const list = await put(pool, 1, Kind.list, page, Buffer.from('list'));
+  await put(pool, 1, Kind.page, own, Buffer.from('page'));
+  await put(pool, 1, Kind.data, NO_REFS, payload);
+  await hub.drained();
+  assert.deepEqual([...new Set(bulk.asked)].sort(), [own, list, page].map((id) => id.toString('hex')).sort());
+  assert.equal(bulk.taken, 3, 'nothing went twice');
+  assert.deepEqual([...bulk.records.keys()].sort(), [own, page, list].map((id) => id.toString('hex')).sort());
+  await assert.rejects(
+    () => put(pool, 1, Kind.page, Buffer.alloc(32, 7), Buffer.from('page')),
+    (error: unknown) => error instanceof HoldfastError && error.code === 'out-of-scope',
+  );
+});
+
+test('what was put just now can be read in the same thread', async (t) => {
+  const { pool } = await rig(t, 1, 2, new SentIds().buffer);
+  const id = await put(pool, 0, Kind.data, NO_REFS, Buffer.from('just now'));
+  const read = await pool.call<StoredObject>(0, 'store.get', { session: SESSION, id });
+  assert.equal(Buffer.from(read.payload).toString(), 'just now');
 });
 
 test('what may not be named is refused where it is put', async (t) => {

@@ -46,6 +46,7 @@ test('the answer tells all that a client needs, and bases once there are some', 
     'average-bytes': 65_536,
     bases: [],
     'adopted-objects': 0,
+    'scope-is-empty': true,
   });
   const { manifest } = await first.commit(await first.putImage(['a']));
   const { bases } = (await rig.backup()).opened;
@@ -58,6 +59,20 @@ test('the answer tells all that a client needs, and bases once there are some', 
     },
   ]);
   assert.deepEqual(JSON.parse(JSON.stringify(first.opened)), first.opened, 'plain JSON');
+});
+
+test('a scope is empty until its owner has a snapshot, or something to adopt', async () => {
+  await start();
+  const scopeIsEmpty = async (group: string, authId: string): Promise<unknown> =>
+    (await rig.backup({ group, authId })).opened['scope-is-empty'];
+  await committed('vm/1', ALICE);
+  assert.equal(await scopeIsEmpty('vm/9', EVE), true);
+  assert.equal(await scopeIsEmpty('vm/2', ALICE), false, 'snapshots of other groups of the owner count too');
+  const unfinished = await rig.backup({ group: 'vm/10', authId: EVE });
+  await unfinished.putImage(['a']);
+  await unfinished.end();
+  assert.equal(await scopeIsEmpty('vm/10', EVE), false);
+  assert.equal(await scopeIsEmpty('vm/11', EVE), true);
 });
 
 test('a group is of its owner, and of the tokens only where they own it', async () => {

@@ -1,7 +1,6 @@
 // /config/datastore: which datastores there are, and what an administrator allows in them.
 import { type Static, Type } from 'typebox';
-import { Layout } from '../../../datastore/layout.ts';
-import { changeLimits } from '../../../datastore/limits/limits-file.ts';
+import { NO_LIMITS } from '../../../datastore/limits/limits-file.ts';
 import { ApiError, ParameterError } from '../../dialect/failure.ts';
 import { digestOf, requireUnchanged } from '../../digest.ts';
 import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../method.ts';
@@ -14,6 +13,7 @@ import {
   quotaTexts,
   readStoreLimits,
 } from '../../stores/store-options.ts';
+import { actorOf } from '../actor.ts';
 import { Comment, Digest, Nothing, StoreName } from '../parameters.ts';
 
 const PATH = '/config/datastore';
@@ -110,7 +110,7 @@ export const DATASTORE_CONFIG_METHODS = [
       if (datastores.list().some((each) => each.name === name))
         throw new ParameterError([['name', `datastore '${name}' already exists.`]]);
       const { upid } = tasks.start({ type: 'create-datastore', id: name, authId: callerOf(call) }, async (task) => {
-        await datastores.create({ name, path, comment, reuse, averageChunkBytes });
+        await datastores.create(actorOf(call), { name, path, comment, reuse, averageChunkBytes });
         task.log(`datastore '${name}' is at ${path}`);
         return undefined;
       });
@@ -143,22 +143,17 @@ export const DATASTORE_CONFIG_METHODS = [
     }),
     returns: Nothing,
     handler: async (call, { name, comment, 'maintenance-mode': mode, quota, delete: removed = [], digest }) => {
-      const entry = findEntry(call, name);
+      findEntry(call, name);
       requireUnchanged(digest, await allRows(call));
-      // All is read before anything is written: a wrong part changes nothing.
-      const maintenance = mode === undefined ? undefined : parseMaintenance(mode);
-      const quotas = quota === undefined ? undefined : parseQuotas(quota);
-      const isNone = removed.includes('maintenance-mode');
-      if (maintenance !== undefined || quotas !== undefined || isNone || removed.includes('quota')) {
-        await changeLimits(new Layout(entry.path), (limits) => ({
-          ...limits,
-          maintenance: isNone ? { mode: 'none', message: '' } : (maintenance ?? limits.maintenance),
-          quotas: removed.includes('quota') ? { namespaces: {}, owners: {} } : (quotas ?? limits.quotas),
-        }));
-      }
-      const gone = removed.includes('comment');
-      if (gone || comment !== undefined)
-        await call.services.datastores.update(name, { comment: gone ? null : (comment ?? null) });
+      const takes = (option: (typeof removed)[number]): boolean => removed.includes(option);
+      await call.services.datastores.update(actorOf(call), name, {
+        ...(comment !== undefined && { comment }),
+        ...(mode !== undefined && { maintenance: parseMaintenance(mode) }),
+        ...(quota !== undefined && { quotas: parseQuotas(quota) }),
+        ...(takes('comment') && { comment: null }),
+        ...(takes('maintenance-mode') && { maintenance: NO_LIMITS.maintenance }),
+        ...(takes('quota') && { quotas: NO_LIMITS.quotas }),
+      });
       return null;
     },
   }),
@@ -180,8 +175,8 @@ export const DATASTORE_CONFIG_METHODS = [
       const running = tasks.list({ store: name, running: true, limit: 1 }).total;
       if (running > 0)
         throw new ApiError(400, 'datastore-locked', `tasks of datastore '${name}' are running; wait for their end`);
-      const { upid } = tasks.start({ type: 'delete-datastore', id: name, authId: callerOf(call) }, async (task) => {
-        await datastores.remove(name, { destroyData, signal: task.signal });
+      const { upid } = tasks.start({ type: 'delete-datastore', id: name, authId: callerOf(call) }, async () => {
+        await datastores.remove(actorOf(call), name, { destroyData });
         return undefined;
       });
       return upid;
