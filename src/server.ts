@@ -183,7 +183,7 @@ async function start(
     },
     clock,
   };
-  const api = createApi(services, { onBug });
+  const api = createApi(services, { onBug, onCut: (error) => log.warn({ err: error }, 'a download was cut off') });
   closing.push(() => api.close());
   const routes = new WeakMap<IncomingMessage, string>();
   api.addHook('onRequest', async ({ raw, routeOptions }) => void routes.set(raw, routeOptions.url ?? 'other'));

@@ -5,8 +5,12 @@ import type { Static, TObject, TSchema } from 'typebox';
 import type { Identity } from '../auth/authenticator.ts';
 import type { Privilege } from '../auth/privileges.ts';
 import type { AuthId } from '../schema/auth-id.ts';
+import type { ByteAnswer } from './downloads/byte-answer.ts';
+import type { Downloads } from './downloads/downloads.ts';
 import type { ApiServices } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
+import type { Verdicts } from './snapshots/verdicts.ts';
+import type { Forecasts } from './stores/forecast.ts';
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
@@ -37,6 +41,9 @@ export type AccessRule<Parameters> =
 export interface Call {
   readonly services: ApiServices;
   readonly views: SnapshotViews;
+  readonly downloads: Downloads;
+  readonly verdicts: Verdicts;
+  readonly forecasts: Forecasts;
   /** Undefined for methods that the world may call. */
   readonly identity: Identity | undefined;
   readonly address: string;
@@ -44,8 +51,12 @@ export interface Call {
   readonly signal: AbortSignal;
   /** The caller was let in for what it owns, and for nothing else. */
   readonly onlyOwn: boolean;
+  /** Of a method that takes bytes. */
+  readonly body: Buffer;
   /** A member of the answer beside `data`. */
   attach(name: 'total' | 'digest' | 'active' | 'success' | 'status', value: unknown): void;
+  /** A header of the request, where there is one of that name. */
+  requestHeader(name: string): string | undefined;
   /** A header of the answer. */
   header(name: string, value: string): void;
 }
@@ -60,9 +71,17 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
   readonly parameters: Parameters;
   /** Of `data`. */
   readonly returns: Returns;
+  /** Of answers that are no JSON. */
+  readonly media?: readonly string[];
+  /** The body is bytes and no parameters; the handler finds them in `Call.body`. */
+  readonly takesBytes?: true;
   /** Most bytes of a body, where the usual 512 KiB are too few. */
   readonly maxBodyBytes?: number;
-  handler(call: Call, parameters: Static<Parameters>): Promise<Static<Returns>> | Static<Returns>;
+  /** A `ByteAnswer` in place of data where `media` says so, and for lists that are too long to be held. */
+  handler(
+    call: Call,
+    parameters: Static<Parameters>,
+  ): Promise<Static<Returns> | ByteAnswer> | Static<Returns> | ByteAnswer;
 }
 
 /** A method whose parameters the table of all methods does not know. */

@@ -13,12 +13,17 @@ import { CODED_ERRORS, type Format, sendData, sendFailure, UNLABELLED } from './
 import { ApiError, failureOf } from './dialect/failure.ts';
 import { givenInBody, givenInQuery, readParameters } from './dialect/merge-parameters.ts';
 import { checkPath, collapseSlashes, MAX_PATH_BYTES } from './dialect/request-path.ts';
+import { ByteAnswer } from './downloads/byte-answer.ts';
+import { Downloads } from './downloads/downloads.ts';
+import { sendBytes } from './downloads/send-bytes.ts';
 import { type AnyMethod, type Call, pathParameters } from './method.ts';
 import { describeApi } from './openapi/describe-api.ts';
 import { METHODS } from './routes/methods.ts';
 import { rootIndex } from './routes/root-index.ts';
 import type { ApiServices } from './services.ts';
 import { SnapshotViews } from './snapshots/snapshot-views.ts';
+import { Verdicts } from './snapshots/verdicts.ts';
+import { Forecasts } from './stores/forecast.ts';
 
 const MAX_BODY_BYTES = 512 * 1024;
 const FORMATS: readonly Format[] = ['json', 'extjs'];
@@ -28,6 +33,10 @@ export interface ApiOptions {
   readonly delays?: { readonly unauthorizedMs: number; readonly forbiddenMs: number };
   /** Without it the API speaks plain HTTP: for tests, and behind a listener that has its own TLS. */
   readonly https?: { readonly key: string | Buffer; readonly cert: string | Buffer };
+  /** Instead of the usual time that a caller has for each part of a download. */
+  readonly downloadIdleMs?: number;
+  /** Told of downloads that ended in the middle, for another reason than that the caller went away. */
+  readonly onCut?: (error: Error) => void;
   /** Told of errors that nobody foresaw. */
   readonly onBug: (error: unknown, request?: { readonly method: string; readonly url: string }) => void;
 }
@@ -53,7 +62,12 @@ interface Origin {
 /** Builds the API; the caller listens, and closes it. */
 export function createApi(services: ApiServices, options: ApiOptions): FastifyInstance {
   const { unauthorizedMs, forbiddenMs } = options.delays ?? USUAL_DELAYS;
-  const views = new SnapshotViews();
+  const kept = {
+    views: new SnapshotViews(),
+    downloads: new Downloads(options.downloadIdleMs),
+    verdicts: new Verdicts(),
+    forecasts: new Forecasts(),
+  };
   const methods = [...METHODS, rootIndex(METHODS)];
   const origins = new WeakMap<FastifyRequest, Origin>();
 
@@ -116,27 +130,35 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     try {
       const identity = origins.get(request)?.admitted?.identity;
       const parameters = readParameters(method.parameters, pathValues(request, method), [
-        ...(hasBody(request) ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)] : []),
+        ...(hasBody(request) && !method.takesBytes
+          ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)]
+          : []),
         givenInQuery(request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : ''),
       ]);
       const { onlyOwn } = checkAccess(method, parameters, identity, services.permissions);
       const beside = new Map<string, unknown>();
       const call: Call = {
         services,
-        views,
+        ...kept,
         identity,
         address: request.ip,
         signal: goneSignal(reply),
         onlyOwn,
+        body: method.takesBytes ? bytesIn(request) : Buffer.alloc(0),
         attach: (name, value) => {
           beside.set(name, value);
+        },
+        requestHeader: (name) => {
+          const value = request.headers[name];
+          return typeof value === 'string' ? value : undefined;
         },
         header: (name, value) => {
           reply.header(name, value);
         },
       };
       const data: unknown = await method.handler(call, parameters);
-      await sendData(reply, formatOf(request.url), data, beside);
+      if (data instanceof ByteAnswer) await sendBytes(reply, formatOf(request.url), data, { onCut: options.onCut });
+      else await sendData(reply, formatOf(request.url), data, beside);
     } catch (error) {
       await fail(request, reply, error);
     }
@@ -196,6 +218,18 @@ function pathValues(request: FastifyRequest, method: AnyMethod): Map<string, str
 
 function hasBody({ method }: FastifyRequest): boolean {
   return method !== 'GET';
+}
+
+/** @throws ApiError 400 for a body that says it is something else. */
+function bytesIn({ headers, body }: FastifyRequest): Buffer {
+  const kind = headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? 'application/octet-stream';
+  if (kind !== 'application/octet-stream')
+    throw new ApiError(
+      400,
+      'bad-argument',
+      `send the bytes as application/octet-stream, not as ${JSON.stringify(kind)}`,
+    );
+  return body instanceof Buffer ? body : Buffer.alloc(0);
 }
 
 function formatOf(url: string): Format {

@@ -8,6 +8,7 @@ import type { Tasks } from '../jobs/tasks/tasks.ts';
 import type * as schema from '../schema/datastore-entry.ts';
 import type { Limits } from '../schema/limits-file.ts';
 import type { SessionCalls } from '../transport/server/sessions.ts';
+import type { WorkerPool } from '../util/worker-pool.ts';
 
 export interface ApiServices {
   readonly authenticator: AuthenticatorCalls;
@@ -65,6 +66,8 @@ export interface DatastoreChange {
 export interface OpenDatastore {
   readonly name: string;
   readonly store: HeldDatastore;
+  /** Its threads, which also make downloads. */
+  readonly pool: WorkerPool;
 }
 
 /** As the API shows it. */

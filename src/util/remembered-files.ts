@@ -8,7 +8,12 @@ export interface FileLook {
   readonly bytes: number;
   /** When its content, or its list of names, last changed: Unix milliseconds. */
   readonly changedMs: number;
+  /** Of the file beside it; undefined when there is none. */
+  readonly besideBytes: number | undefined;
 }
+
+/** A file, and where it matters another one that is written once and may be missing. */
+export type WatchedFile = string | { readonly path: string; readonly beside: string };
 
 /** `cost` is what keeping it takes of the whole; infinite for what is not to be kept. */
 export interface Made<Value> {
@@ -31,20 +36,23 @@ export class RememberedFiles<Value> {
     this.#maxCost = maxCost;
   }
 
-  /** What is kept of the file at `path`, or what `make` makes of it now. Undefined when it is not there. */
-  async get(path: string, make: (look: FileLook) => Promise<Made<Value> | undefined>): Promise<Value | undefined> {
+  /** What is kept of a file, or what `make` makes of it now. Undefined when it is not there. */
+  async get(file: WatchedFile, make: (look: FileLook) => Promise<Made<Value> | undefined>): Promise<Value | undefined> {
+    const { path, beside } = typeof file === 'string' ? { path: file, beside: undefined } : file;
     await this.#slices.next();
     const found = statSync(path, { bigint: true, throwIfNoEntry: false });
     const kept = this.#take(path);
     if (found === undefined) return undefined;
     // Files are replaced by renaming: a changed one has another number. One that is replaced while it is read is kept with the stamp of
     // before, and read again at the next question.
-    const stamp = `${found.mtimeNs} ${found.size} ${found.ino}`;
+    const besideBytes = beside === undefined ? undefined : statSync(beside, { throwIfNoEntry: false })?.size;
+    const stamp = `${found.mtimeNs} ${found.size} ${found.ino} ${besideBytes}`;
     if (kept?.stamp === stamp) {
       this.#keep(path, kept);
       return kept.value;
     }
-    const made = await make({ bytes: Number(found.size), changedMs: Number(found.mtimeNs / 1_000_000n) });
+    const changedMs = Number(found.mtimeNs / 1_000_000n);
+    const made = await make({ bytes: Number(found.size), changedMs, besideBytes });
     if (made !== undefined && made.cost <= this.#maxCost) this.#keep(path, { ...made, stamp });
     return made?.value;
   }

@@ -20,6 +20,9 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+/** What work on several threads needs of a pool; one thread may stand in for it. */
+export type Threads = Pick<WorkerPool, 'size' | 'call'>;
+
 export class WorkerPool {
   readonly size: number;
   readonly #workers: Worker[];

@@ -37,7 +37,7 @@ export class FakeDatastores implements Datastores {
     const open = this.open.get(name);
     if (open === undefined) throw new HoldfastError('not-found', `there is no datastore ${name}`);
     await requireOnline(open.store.layout);
-    return { name, store: open.store };
+    return { name, store: open.store, pool: open.pool };
   }
   state(name: string): { reason: string | undefined } {
     return { reason: this.reasons.get(name) };
@@ -113,10 +113,12 @@ export class ApiRig {
   readonly datastores = new FakeDatastores();
   readonly sessions = new FakeSessions();
   readonly bugs: unknown[] = [];
+  /** Why downloads ended in the middle. */
+  readonly cut: Error[] = [];
   readonly app: FastifyInstance;
   readonly #removals: (() => Promise<void>)[] = [];
 
-  constructor(delays = { unauthorizedMs: 0, forbiddenMs: 0 }) {
+  constructor(delays = { unauthorizedMs: 0, forbiddenMs: 0 }, downloadIdleMs?: number) {
     const services: ApiServices = {
       authenticator: new FakeAuthenticator(this.access),
       access: this.access,
@@ -135,6 +137,8 @@ export class ApiRig {
     this.app = createApi(services, {
       delays,
       onBug: (error) => this.bugs.push(error),
+      onCut: (error) => this.cut.push(error),
+      ...(downloadIdleMs !== undefined && { downloadIdleMs }),
     });
   }
 
@@ -176,6 +180,33 @@ export class ApiRig {
       text,
       json: text.startsWith('{') ? (JSON.parse(text) as Answer['json']) : {},
     };
+  }
+
+  /** A call whose body is bytes: all parameters go into the query. */
+  upload(
+    bytes: string | Buffer,
+    as: string | undefined,
+    method: string,
+    path: string,
+    parameters: Record<string, unknown> = {},
+  ): Promise<Answer> {
+    const entries = Object.entries(parameters).map(([name, value]): [string, string] => [name, String(value)]);
+    const url = `/api2/json${path}?${new URLSearchParams(entries)}`;
+    const headers = { 'content-type': 'application/octet-stream' };
+    return this.call(as, method, path, {}, { url, payload: bytes, headers });
+  }
+
+  /** The bytes of an answer, and its head. */
+  async bytes(
+    as: string | undefined,
+    path: string,
+    parameters: Record<string, unknown>,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; headers: Record<string, unknown>; bytes: Buffer }> {
+    const entries = Object.entries(parameters).map(([name, value]): [string, string] => [name, String(value)]);
+    const url = `/api2/json${path}?${new URLSearchParams(entries)}`;
+    const answer = await this.app.inject({ method: 'GET', url, headers: { ...this.headers(as), ...headers } });
+    return { status: answer.statusCode, headers: answer.headers, bytes: answer.rawPayload };
   }
 
   headers(as: string | undefined): Record<string, string> {

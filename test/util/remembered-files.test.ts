@@ -44,6 +44,17 @@ test('a file is asked once, again when it was replaced, and is gone when it is',
   assert.equal(made.length, 3);
 });
 
+test('a file that appears beside it is another state of it', async () => {
+  const files = new RememberedFiles<string>(10);
+  write('a', 'one');
+  const both = { path: pathOf('a'), beside: pathOf('log') };
+  const look = async (): Promise<string | undefined> =>
+    await files.get(both, async ({ bytes, besideBytes }) => ({ value: `${bytes} and ${besideBytes}`, cost: 1 }));
+  assert.equal(await look(), '3 and undefined');
+  write('log', 'said');
+  assert.equal(await look(), '3 and 4');
+});
+
 test('one that is replaced while it is read is read again', async () => {
   const files = new RememberedFiles<string>(10);
   write('a', 'old');

@@ -40,7 +40,7 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
   // One with a default is always there for the handler, and need not be given.
   const hasDefault = (name: string): boolean => 'default' in (schema.properties[name] as object);
   const required = new Set((schema.required ?? []).filter((name) => !hasDefault(name)));
-  const isInQuery = method.method === 'GET' || method.method === 'DELETE';
+  const isInQuery = method.method === 'GET' || method.method === 'DELETE' || method.takesBytes === true;
   const parameter = ([name, each]: [string, TSchema], place: string) => {
     const { description, ...itself } = each as TSchema & { description?: string };
     return {
@@ -62,6 +62,9 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
     description: `${method.description} Access: ${accessText(method)}.`,
     security: isForWorld(method) ? [] : [{ token: [] }, { ticket: [] }],
     parameters: isInQuery ? [...named, ...rest.map((each) => parameter(each, 'query'))] : named,
+    ...(method.takesBytes === true
+      ? { requestBody: { content: { 'application/octet-stream': { schema: BINARY } } } }
+      : {}),
     ...(isInQuery || rest.length === 0
       ? {}
       : {
@@ -74,14 +77,21 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
         }),
     responses: {
       '200': {
-        description: 'the answer, under `data`',
-        content: {
-          'application/json': { schema: { type: 'object', required: ['data'], properties: { data: method.returns } } },
-        },
+        description: 'the answer, under `data`, or bytes',
+        content: contentOf(method),
       },
       default: TEXT_ERROR,
     },
   };
+}
+
+const BINARY = { type: 'string', format: 'binary' } as const;
+
+function contentOf({ media = [], returns }: AnyMethod): Record<string, unknown> {
+  const isBytes = (returns as { format?: string }).format === BINARY.format;
+  const data = { schema: { type: 'object', required: ['data'], properties: { data: returns } } };
+  const bytes = media.map((type) => [type, { schema: BINARY }]);
+  return { ...(isBytes ? {} : { 'application/json': data }), ...Object.fromEntries(bytes) };
 }
 
 function isForWorld({ access }: AnyMethod): boolean {

@@ -24,6 +24,7 @@ export const MaxDepth = Type.Integer({
 });
 export const BackupType = Type.Enum([...GROUP_TYPES], { description: 'What was backed up.' });
 export const BackupId = Type.String({ pattern: SAFE, maxLength: 128, description: 'Name of what was backed up.' });
+export const FileName = Type.String({ pattern: SAFE, maxLength: 128, description: 'A file of a snapshot.' });
 export const BackupTime = Type.Integer({ minimum: 1, maximum: 253_402_300_799, description: 'Unix seconds.' });
 export const UserIdText = Type.String({
   pattern: '^[^\\s:/\\u0000-\\u001f\\u007f]+@[A-Za-z0-9_][A-Za-z0-9._-]*$',

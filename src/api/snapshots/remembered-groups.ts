@@ -22,7 +22,10 @@ interface KnownGroup {
 }
 
 /** Groups whose states and manifests are files. */
-export type GroupFiles = Pick<GroupStore, keyof GroupReader | 'groupPath' | 'manifestPath' | 'labels'>;
+export type GroupFiles = Pick<
+  GroupStore,
+  keyof GroupReader | 'groupPath' | 'manifestPath' | 'clientLogPath' | 'labels'
+>;
 
 export class RememberedGroups implements GroupReader {
   readonly #files: GroupFiles;

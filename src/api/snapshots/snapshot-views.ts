@@ -75,16 +75,21 @@ export class SnapshotView {
 
   /** Undefined when the snapshot is not there any more. */
   async row(name: SnapshotName): Promise<SnapshotRow | undefined> {
-    return await this.#rows.get(this.#files.manifestPath(name), async ({ bytes }) => {
-      const value = await this.#readRow(name, bytes);
+    const look = { path: this.#files.manifestPath(name), beside: this.#files.clientLogPath(name) };
+    return await this.#rows.get(look, async ({ bytes, besideBytes }) => {
+      const value = await this.#readRow(name, bytes, besideBytes);
       return value && { value, cost: rowCost(value) };
     });
   }
 
-  async #readRow(name: SnapshotName, manifestBytes: number): Promise<SnapshotRow | undefined> {
+  async #readRow(
+    name: SnapshotName,
+    manifestBytes: number,
+    logBytes: number | undefined,
+  ): Promise<SnapshotRow | undefined> {
     try {
       const manifest = await this.#files.manifest(name);
-      return manifest === undefined ? undefined : rowOf(manifest, manifestBytes);
+      return manifest === undefined ? undefined : rowOf(manifest, manifestBytes, logBytes);
     } catch (error) {
       if (error instanceof HoldfastError && error.code === 'manifest-altered') return unreadableRow();
       throw error;

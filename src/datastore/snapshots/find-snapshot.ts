@@ -32,7 +32,7 @@ export const findSnapshot: Query<SnapshotRequest, { readonly name: SnapshotName;
 };
 
 /** Without what its session really took on disk, which shows what others had stored already. */
-function withoutSizes(manifest: Manifest): Manifest {
+export function withoutSizes(manifest: Manifest): Manifest {
   const { bytesStored, ...server } = manifest.server;
   return { ...manifest, server };
 }

@@ -1,12 +1,14 @@
-// Changes of groups and namespaces, each in the turn of the roots: none overlaps the opening of a session or the removal of a snapshot.
+// Changes of groups and namespaces, and what is put beside manifests, each in the turn of the roots: none overlaps the opening of a session or the removal of a snapshot.
+import { existsSync } from 'node:fs';
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import type { GroupState } from '../../schema/state-files.ts';
+import { writeFileAtomic } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Turn } from '../../util/turn.ts';
 import { describingRootErrors } from '../config.ts';
 import type { Layout } from '../layout.ts';
 import { requireWritable } from '../limits/maintenance.ts';
-import type { GroupStore } from './group-store.ts';
+import { type GroupStore, type SnapshotName, snapshotLabel } from './group-store.ts';
 
 export interface GroupChange {
   readonly owner?: string;
@@ -83,6 +85,21 @@ export class GroupKeeping {
           throw new HoldfastError('exists', `namespace ${ns} has snapshots of ${group}; forget them first`);
       }
       await this.#context.groups.removeNamespace(ns);
+    });
+  }
+
+  /**
+   * Puts a client's log beside the manifest of its snapshot: once, for nobody is to change what it says.
+   * @throws `not-found`, `manifest-altered`, `exists` when there is one, `datastore-maintenance`.
+   */
+  async addClientLog(name: SnapshotName, blob: Uint8Array): Promise<void> {
+    await this.#inTurn('changing snapshots', async () => {
+      const { groups } = this.#context;
+      if ((await groups.manifest(name)) === undefined)
+        throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}`);
+      const path = groups.clientLogPath(name);
+      if (existsSync(path)) throw new HoldfastError('exists', `${snapshotLabel(name)} has a log already`);
+      await writeFileAtomic(path, blob);
     });
   }
 

@@ -24,6 +24,9 @@ import type { Layout } from '../layout.ts';
 import { encodeManifest, readManifest } from './manifest-file.ts';
 
 const MANIFEST = 'manifest.json';
+/** What may lie beside it, and goes after it. */
+const CLIENT_LOG = 'client.log.blob';
+const BESIDE = [`${MANIFEST}.tmp`, CLIENT_LOG, `${CLIENT_LOG}.tmp`];
 
 /** A snapshot by its place: namespace, group and label in Unix seconds. */
 export interface SnapshotName {
@@ -58,6 +61,10 @@ export class GroupStore {
 
   manifestPath(name: SnapshotName): string {
     return join(this.groupPath(name.ns, name.group), formatTime(name.time), MANIFEST);
+  }
+
+  clientLogPath(name: SnapshotName): string {
+    return join(dirname(this.manifestPath(name)), CLIENT_LOG);
   }
 
   /** The labels of a group's snapshots, oldest label first. */
@@ -165,7 +172,7 @@ export class GroupStore {
     for (const label of await labelsIn(groupPath)) {
       const directory = join(groupPath, label);
       if (existsSync(join(directory, MANIFEST))) continue;
-      await unlink(join(directory, `${MANIFEST}.tmp`)).catch(() => undefined);
+      await removeBeside(directory);
       this.#directories.forget(directory);
       await rmdir(directory).catch(() => undefined);
     }
@@ -196,7 +203,7 @@ export class GroupStore {
       throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
     }
     await syncRemoval(directory);
-    await unlink(`${path}.tmp`).catch(() => undefined);
+    await removeBeside(directory);
     this.#directories.forget(directory);
     // The empty directory is only tidiness: without a manifest it is not a snapshot.
     await rmdir(directory).catch(() => undefined);
@@ -239,6 +246,11 @@ async function syncRemoval(directory: string): Promise<void> {
     if (systemCode(error) !== 'ENOENT') throw error;
     await syncDirectory(dirname(directory));
   }
+}
+
+/** Without a manifest all of it is tidiness. */
+async function removeBeside(directory: string): Promise<void> {
+  for (const name of BESIDE) await unlink(join(directory, name)).catch(() => undefined);
 }
 
 function ignoreMissing(error: unknown): void {

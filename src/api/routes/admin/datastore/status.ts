@@ -38,7 +38,8 @@ export const STATUS_METHODS = [
   defineMethod({
     method: 'GET',
     path: '/admin/datastore/{store}/active-operations',
-    description: 'Tasks that write to a datastore, backups of clients among them, and those that read it.',
+    description:
+      'Tasks that write to a datastore, backups of clients among them, and those and downloads that read it.',
     access: onStore('Datastore.Audit'),
     parameters: Type.Object({ store: StoreName }),
     returns: Type.Object({ read: Count, write: Count }),
@@ -46,7 +47,7 @@ export const STATUS_METHODS = [
       await openStore(call, store);
       const { rows } = call.services.tasks.list({ store, running: true, limit: 0 });
       const read = rows.filter(({ type }) => READING.test(type)).length;
-      return { read, write: rows.length - read };
+      return { read: read + call.downloads.runningIn(store), write: rows.length - read };
     },
   }),
 ];
