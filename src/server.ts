@@ -15,11 +15,13 @@ import {
   type ServerCertificate,
 } from './daemon/certificate.ts';
 import { Clients } from './daemon/clients.ts';
+import { DatastoreList } from './daemon/datastore-list.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
 import { closeListener, createListener, handUpgradesTo, listen, replaceCertificate } from './daemon/listener.ts';
 import type { Log } from './daemon/log.ts';
+import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
 import type { StartPool } from './daemon/open-store.ts';
 import { withProbes } from './daemon/probes.ts';
@@ -41,6 +43,7 @@ import { nodeTables } from './state/node-tables.ts';
 import { StateDatabase } from './state/state-database.ts';
 import { TaskTables } from './state/task-tables.ts';
 import { TransportSessions } from './transport/server/sessions.ts';
+import { closeAll } from './util/close-all.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
 /** What answers that are under way get when the server ends. */
@@ -48,7 +51,7 @@ const ANSWER_GRACE_MS = 5000;
 const MAX_WORKERS = 64;
 /** What the backup of the server's own state may take when the server ends. */
 const LAST_STATE_BACKUP_MS = 30_000;
-/** How soon the server notices what a command changed in the list of datastores. */
+/** How soon the server notices what a command changed in the list of datastores or in their limits, and that a thread has ended. */
 const FOLLOW_EVERY_MS = 2000;
 
 export interface ServerParts {
@@ -105,6 +108,7 @@ async function start(
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
     runningTasks: () => tasks.runningCount,
     connectedAgents: () => nodes.onlineCount,
+    openSessions: () => sessions.count,
     stateBackup: () => stateBackup.figures,
   });
   closing.push(() => metrics.close());
@@ -126,26 +130,33 @@ async function start(
     watch: sessionTasks(tasks),
     report: (error) => log.warn({ err: error }, 'a session ended badly'),
   });
+  const list = new DatastoreList({
+    table: new DatastoreTables(state.db),
+    audit: stores.audit,
+    transactions: state,
+    stateDirectory: directory.path,
+  });
   const clients = new Clients({
     sessions,
     host: config.host,
     firstPort: config.bulkPort,
+    names: () => list.all().map(({ name }) => name),
     certificate: () => certificate,
     duplicate: (fd) => loadFileCalls().duplicate(fd),
     report: (error) => log.warn({ err: error }, 'a connection failed'),
   });
   const datastores = new Datastores({
-    table: new DatastoreTables(state.db),
-    startPool,
+    list,
+    startPool: mainThreadFirst(startPool),
     operations,
     serve: (open) => clients.serve(open),
+    endWork: (name, reason) => tasks.abortAll(name, reason),
     workers: Math.min(MAX_WORKERS, availableParallelism()),
-    stateDirectory: directory.path,
     warn: (message, datastore) => log.warn({ datastore }, message),
   });
   closing.push(() => datastores.close());
   closing.push(() => sessions.close());
-  clients.reserve(datastores.list().map(({ name }) => name));
+  clients.reserve();
   await datastores.openAll();
   if (config.firstDatastore !== undefined && datastores.list().length === 0)
     await makeFirst(datastores, config.firstDatastore, directory.path);
@@ -206,7 +217,7 @@ async function start(
     },
     clock,
   };
-  const api = createApi(services, { onBug });
+  const api = createApi(services, { onBug, onCut: (error) => log.warn({ err: error }, 'a download was cut off') });
   closing.push(() => api.close());
   const routes = new WeakMap<IncomingMessage, string>();
   api.addHook('onRequest', async ({ raw, routeOptions }) => void routes.set(raw, routeOptions.url ?? 'other'));
@@ -225,7 +236,6 @@ async function start(
   const follow = setInterval(() => {
     following ??= datastores
       .follow()
-      .then(() => clients.forget(new Set(datastores.list().map(({ name }) => name))))
       .catch(onBug)
       .finally(() => {
         following = undefined;
@@ -295,7 +305,7 @@ async function start(
 /** `/var/lib/holdfast-main` beside `/var/lib/holdfast`; one that is there already is taken. */
 async function makeFirst(datastores: Datastores, name: string, stateDirectory: string): Promise<void> {
   const path = `${stateDirectory}-${name}`;
-  await datastores.create({ name, path, reuse: existsSync(path) });
+  await datastores.create({ authId: ROOT_USER, address: '' }, { name, path, reuse: existsSync(path) });
 }
 
 /** The certificate that the administrator names, else the server's own. */
@@ -325,17 +335,4 @@ class Certificates {
     const warning = expiryWarning(certificate, Date.now());
     if (warning !== undefined) this.#log.warn(warning);
   }
-}
-
-/** Closes in reverse order, all of it, whatever fails. @throws the first failure. */
-async function closeAll(closing: (() => unknown)[]): Promise<void> {
-  let failure: unknown;
-  for (const close of closing.splice(0).reverse()) {
-    try {
-      await close();
-    } catch (error) {
-      failure ??= error;
-    }
-  }
-  if (failure !== undefined) throw failure;
 }

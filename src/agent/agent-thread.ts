@@ -1,14 +1,16 @@
-// A worker thread's part in backup, restore and serving: pages to cut, streams to cut, samples to compare, ranges to restore, pieces to load. It knows sinks and
-// fetchers, not the datastore behind them.
+// A worker thread's part in backup, restore, serving and downloads: pages to cut, streams to cut, samples to compare, ranges to restore, pieces to load. It knows
+// sinks and fetchers, not the datastore behind them.
 
 import type { DiskCutParameters, StreamCutParameters } from '../chunker/cut-parameters.ts';
 import { type Cutter, createCutter } from '../chunker/cutter.ts';
 import { copyId, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import type { Area, Arena } from '../util/arena.ts';
+import { HoldfastError } from '../util/errors.ts';
 import type { Handlers } from '../util/worker-pool.ts';
 import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
 import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
 import { type ContentsWork, type CutContents, StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
+import { DownloadThread } from './download/download-thread.ts';
 import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
 import { isLostObject, type LostRange, PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
 import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
@@ -55,6 +57,7 @@ export class AgentThread {
   readonly #trees: TreeBackupThread;
   readonly #restorer: PieceRestorer;
   readonly #treeRestore: TreeRestoreThread;
+  readonly #downloads: DownloadThread;
   readonly #zeros: Area;
   #slab: Uint8Array | undefined;
   #reader: { locator: string; reader: DiskReader } | undefined;
@@ -70,6 +73,10 @@ export class AgentThread {
     this.#trees = new TreeBackupThread((session) => objects.sink(session), this.#cutter, window);
     this.#restorer = new PieceRestorer(arena.bytes, window);
     this.#treeRestore = new TreeRestoreThread(this.#restorer, (space) => this.#objects.fetcher(space));
+    this.#downloads = new DownloadThread((space) => ({
+      fetcher: this.#objects.fetcher(space),
+      restore: (work) => this.#restore(work),
+    }));
     this.#zeros = arena.allocate(ZERO_BYTES);
   }
 
@@ -137,6 +144,7 @@ export class AgentThread {
       'restore.range': (work: RestoreWork): RestoredRange => this.#restore(work),
       'restore.closeTarget': () => this.#closeTarget(),
       ...this.#treeRestore.handlers(),
+      ...this.#downloads.handlers(),
       'serve.slab': (slab: SharedArrayBuffer) => {
         this.#slab = new Uint8Array(slab);
       },
@@ -174,7 +182,11 @@ export class AgentThread {
   #piecesOf(work: RestoreWork, fetcher: ObjectFetcher, lost: LostRange[]): readonly RestorePiece[] {
     if (work.pieces !== undefined) return work.pieces;
     try {
-      return PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
+      const pieces = PieceRestorer.piecesOf(fetcher, Buffer.from(work.page as Uint8Array) as ObjectId);
+      const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0);
+      // The target has room for so many.
+      if (bytes === work.length) return pieces;
+      throw new HoldfastError('object-damaged', `a page has ${bytes} bytes where its list says ${work.length}`);
     } catch (error) {
       if (!work.zeroLost || !isLostObject(error)) throw error;
       lost.push({ offset: work.offset, length: work.length });

@@ -7,8 +7,12 @@ import type { Privilege } from '../auth/privileges.ts';
 import type { AgentCaller } from '../nodes/nodes.ts';
 import type { AuthId } from '../schema/auth-id.ts';
 import type { TextSocket } from '../transport/control/control-line.ts';
+import type { ByteAnswer } from './downloads/byte-answer.ts';
+import type { Downloads } from './downloads/downloads.ts';
 import type { ApiServices, TextReceiver } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
+import type { Verdicts } from './snapshots/verdicts.ts';
+import type { Forecasts } from './stores/forecast.ts';
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 
@@ -20,20 +24,28 @@ export interface PrivilegeRule {
   readonly orOwner?: Privilege;
   /** This user may too, as itself and not through a token. */
   readonly orUser?: string;
-  /** The refusal names the privilege and the path. */
-  readonly explains?: true;
 }
 
-/** Anybody; anybody who is signed in; or who has a privilege. */
+/** What stands in the path of a call for the names in braces, as it came. */
+export type InPath = Readonly<Record<string, string>>;
+
+/**
+ * Anybody; anybody who is signed in; who has a privilege on what the path names, looked at before any parameter is; or who has one by all
+ * parameters, when those have been read.
+ */
 export type AccessRule<Parameters> =
   | { readonly world: true }
   | { readonly auth: true }
+  | { readonly onPath: (inPath: InPath) => PrivilegeRule }
   | ((parameters: Parameters) => PrivilegeRule);
 
 /** What a handler knows of the request, and can add to the answer. */
 export interface Call {
   readonly services: ApiServices;
   readonly views: SnapshotViews;
+  readonly downloads: Downloads;
+  readonly verdicts: Verdicts;
+  readonly forecasts: Forecasts;
   /** Undefined for methods that the world may call. */
   readonly identity: Identity | undefined;
   readonly address: string;
@@ -41,8 +53,12 @@ export interface Call {
   readonly signal: AbortSignal;
   /** The caller was let in for what it owns, and for nothing else. */
   readonly onlyOwn: boolean;
+  /** Of a method that takes bytes. */
+  readonly body: Buffer;
   /** A member of the answer beside `data`. */
   attach(name: 'total' | 'digest' | 'active' | 'success' | 'status', value: unknown): void;
+  /** A header of the request, where there is one of that name. */
+  requestHeader(name: string): string | undefined;
   /** A header of the answer. */
   header(name: string, value: string): void;
 }
@@ -57,9 +73,17 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
   readonly parameters: Parameters;
   /** Of `data`. */
   readonly returns: Returns;
+  /** Of answers that are no JSON. */
+  readonly media?: readonly string[];
+  /** The body is bytes and no parameters; the handler finds them in `Call.body`. */
+  readonly takesBytes?: true;
   /** Most bytes of a body, where the usual 512 KiB are too few. */
   readonly maxBodyBytes?: number;
-  handler(call: Call, parameters: Static<Parameters>): Promise<Static<Returns>> | Static<Returns>;
+  /** A `ByteAnswer` in place of data where `media` says so, and for lists that are too long to be held. */
+  handler(
+    call: Call,
+    parameters: Static<Parameters>,
+  ): Promise<Static<Returns> | ByteAnswer> | Static<Returns> | ByteAnswer;
   /** Of a GET that can become a WebSocket: takes it over, after the handler let the call through. */
   upgrade?(
     call: Pick<Call, 'services'>,
@@ -77,6 +101,12 @@ export function defineMethod<Parameters extends TObject, Returns extends TSchema
   method: Method<Parameters, Returns>,
 ): Method<Parameters, Returns> {
   return method;
+}
+
+/** The privileges that a method asks for; undefined when it asks for none. */
+export function ruleOf({ access }: AnyMethod, parameters: InPath): PrivilegeRule | undefined {
+  if (typeof access === 'function') return access(parameters);
+  return 'onPath' in access ? access.onPath(parameters) : undefined;
 }
 
 /** Who calls a method that is not for the world. */

@@ -8,17 +8,22 @@ import Fastify, {
   type FastifyServerOptions,
 } from 'fastify';
 import type { Identity } from '../auth/authenticator.ts';
-import { checkAccess, notAuthenticated } from './check-access.ts';
+import { checkAccess, checkAccessOfPath, notAuthenticated } from './check-access.ts';
 import { CODED_ERRORS, type Format, sendData, sendFailure, UNLABELLED } from './dialect/answer.ts';
 import { ApiError, failureOf } from './dialect/failure.ts';
 import { givenInBody, givenInQuery, readParameters } from './dialect/merge-parameters.ts';
 import { checkPath, collapseSlashes, MAX_PATH_BYTES } from './dialect/request-path.ts';
+import { ByteAnswer } from './downloads/byte-answer.ts';
+import { Downloads } from './downloads/downloads.ts';
+import { sendBytes } from './downloads/send-bytes.ts';
 import { type AnyMethod, type Call, pathParameters } from './method.ts';
 import { describeApi } from './openapi/describe-api.ts';
 import { METHODS } from './routes/methods.ts';
 import { rootIndex } from './routes/root-index.ts';
 import type { ApiServices } from './services.ts';
 import { SnapshotViews } from './snapshots/snapshot-views.ts';
+import { Verdicts } from './snapshots/verdicts.ts';
+import { Forecasts } from './stores/forecast.ts';
 import { addUpgradeRoutes, type UpgradeRoute } from './upgrades.ts';
 
 const MAX_BODY_BYTES = 512 * 1024;
@@ -29,6 +34,10 @@ export interface ApiOptions {
   readonly delays?: { readonly unauthorizedMs: number; readonly forbiddenMs: number };
   /** Without it the API speaks plain HTTP: for tests, and behind a listener that has its own TLS. */
   readonly https?: { readonly key: string | Buffer; readonly cert: string | Buffer };
+  /** Instead of the usual time that a caller has for each part of a download. */
+  readonly downloadIdleMs?: number;
+  /** Told of downloads that ended in the middle, for another reason than that the caller went away. */
+  readonly onCut?: (error: Error) => void;
   /** Told of errors that nobody foresaw. */
   readonly onBug: (error: unknown, request?: { readonly method: string; readonly url: string }) => void;
 }
@@ -46,27 +55,34 @@ export const LISTENER_LIMITS = {
 } as const;
 
 interface Origin {
-  readonly identity: Identity | undefined;
   readonly startedMs: number;
+  /** Undefined until the call may be routed. */
+  readonly admitted?: { readonly identity: Identity | undefined };
 }
 
 /** Builds the API; the caller listens, and closes it. */
 export function createApi(services: ApiServices, options: ApiOptions): FastifyInstance {
   const { unauthorizedMs, forbiddenMs } = options.delays ?? USUAL_DELAYS;
-  const views = new SnapshotViews();
+  const kept = {
+    views: new SnapshotViews(),
+    downloads: new Downloads(options.downloadIdleMs),
+    verdicts: new Verdicts(),
+    forecasts: new Forecasts(),
+  };
   const methods = [...METHODS, rootIndex(METHODS)];
   const origins = new WeakMap<FastifyRequest, Origin>();
 
-  const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown, isRouted: boolean) => {
+  const fail = async (request: FastifyRequest, reply: FastifyReply, error: unknown) => {
     const failure = failureOf(error);
-    if (failure.isBug) options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
-    const startedMs = origins.get(request)?.startedMs ?? performance.now();
+    if (failure.code === 'internal')
+      options.onBug(error, { method: request.method, url: request.url.split('?', 1)[0] as string });
+    const { startedMs = performance.now(), admitted } = origins.get(request) ?? {};
     const waited = performance.now() - startedMs;
     if (failure.status === 401 && unauthorizedMs > waited) await delay(unauthorizedMs - waited);
     if (failure.status === 403 && forbiddenMs > 0) await delay(forbiddenMs);
     if (request.raw.complete === false || request.raw.destroyed) reply.header('connection', 'close');
     const wantsCodes = request.headers.accept?.includes(CODED_ERRORS) ?? false;
-    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted }, failure, error);
+    await sendFailure(reply, { format: formatOf(request.url), wantsCodes, isRouted: admitted !== undefined }, failure);
   };
 
   const common = {
@@ -79,9 +95,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     routerOptions: { maxParamLength: MAX_PATH_BYTES },
     rewriteUrl: ({ url }: { url?: string | undefined }) => collapseSlashes(url ?? '/'),
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply): void => {
-      fail(request, reply, new ApiError(400, 'bad-name', 'invalid path'), false).catch((error: unknown) =>
-        options.onBug(error),
-      );
+      fail(request, reply, new ApiError(400, 'bad-name', 'invalid path')).catch(options.onBug);
     },
   } satisfies FastifyServerOptions;
   const app: FastifyInstance =
@@ -101,19 +115,23 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     done(null, payload);
   });
 
-  /** Throws for what must not be routed; says who calls. */
+  /** Before the body is read: throws for what must not be routed, and for who may not do what the path says. */
   const admit = async (request: FastifyRequest, method: AnyMethod | undefined): Promise<void> => {
     const startedMs = performance.now();
-    origins.set(request, { identity: undefined, startedMs });
+    origins.set(request, { startedMs });
     checkPath(request.url);
     checkFormat(request.url);
     const isForAll = method !== undefined && 'world' in method.access;
-    origins.set(request, { identity: isForAll ? undefined : await identify(services, request), startedMs });
+    const identity = isForAll ? undefined : await identify(services, request);
+    origins.set(request, { startedMs, admitted: { identity } });
+    if (method !== undefined) checkAccessOfPath(method, pathValues(request, method), identity, services.permissions);
   };
 
   const parametersOf = (request: FastifyRequest, method: AnyMethod): Record<string, unknown> =>
     readParameters(method.parameters, pathValues(request, method), [
-      ...(hasBody(request) ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)] : []),
+      ...(hasBody(request) && !method.takesBytes
+        ? [givenInBody(request.headers['content-type'], request.body as Buffer | undefined)]
+        : []),
       givenInQuery(request.url.includes('?') ? request.url.slice(request.url.indexOf('?') + 1) : ''),
     ]);
 
@@ -125,29 +143,36 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     isAnswered = true,
   ): Promise<boolean> => {
     try {
-      const identity = origins.get(request)?.identity;
+      const identity = origins.get(request)?.admitted?.identity;
       const parameters = parametersOf(request, method);
       const { onlyOwn } = checkAccess(method, parameters, identity, services.permissions);
       const beside = new Map<string, unknown>();
       const call: Call = {
         services,
-        views,
+        ...kept,
         identity,
         address: request.ip,
         signal: goneSignal(reply),
         onlyOwn,
+        body: method.takesBytes ? bytesIn(request) : Buffer.alloc(0),
         attach: (name, value) => {
           beside.set(name, value);
+        },
+        requestHeader: (name) => {
+          const value = request.headers[name];
+          return typeof value === 'string' ? value : undefined;
         },
         header: (name, value) => {
           reply.header(name, value);
         },
       };
       const data: unknown = await method.handler(call, parameters);
-      if (isAnswered) await sendData(reply, formatOf(request.url), data, beside);
+      if (!isAnswered) return true;
+      if (data instanceof ByteAnswer) await sendBytes(reply, formatOf(request.url), data, { onCut: options.onCut });
+      else await sendData(reply, formatOf(request.url), data, beside);
       return true;
     } catch (error) {
-      await fail(request, reply, error, true);
+      await fail(request, reply, error);
       return false;
     }
   };
@@ -158,12 +183,13 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     handler: async (request, reply) => void (await handle(request, reply, method)),
     check: (request, reply) => handle(request, reply, method, false),
     upgrade: (request, socket) => {
-      const { authId } = (origins.get(request) as Origin).identity as Identity;
+      const { identity } = (origins.get(request) as Origin).admitted as { readonly identity: Identity };
+      const { authId } = identity;
       const isStillGood = async (): Promise<boolean> => {
         try {
           return (await identify(services, request)).authId === authId;
         } catch (error) {
-          if (isUnauthenticated(error)) return false;
+          if (error instanceof ApiError && error.status === 401) return false;
           throw error;
         }
       };
@@ -205,7 +231,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
       const [path = ''] = request.url.split('?', 1);
       throw new ApiError(404, 'not-found', `Path '${path.slice(0, MAX_PATH_BYTES)}' not found.`);
     } catch (error) {
-      await fail(request, reply, error, failureOf(error).status === 404);
+      await fail(request, reply, error);
     }
   });
   // What Fastify refuses itself: a body over the limit, or one that is shorter than it says.
@@ -213,7 +239,7 @@ export function createApi(services: ApiServices, options: ApiOptions): FastifyIn
     const { code } = error as { code?: string };
     const isTooLarge = code === 'FST_ERR_CTP_BODY_TOO_LARGE';
     const why = isTooLarge ? new ApiError(400, 'too-large', 'Request body too large') : error;
-    await fail(request, reply, why, !isUnauthenticated(error));
+    await fail(request, reply, why);
   });
   return app;
 }
@@ -231,6 +257,18 @@ function pathValues(request: FastifyRequest, method: AnyMethod): Map<string, str
 
 function hasBody({ method }: FastifyRequest): boolean {
   return method !== 'GET';
+}
+
+/** @throws ApiError 400 for a body that says it is something else. */
+function bytesIn({ headers, body }: FastifyRequest): Buffer {
+  const kind = headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? 'application/octet-stream';
+  if (kind !== 'application/octet-stream')
+    throw new ApiError(
+      400,
+      'bad-argument',
+      `send the bytes as application/octet-stream, not as ${JSON.stringify(kind)}`,
+    );
+  return body instanceof Buffer ? body : Buffer.alloc(0);
 }
 
 function formatOf(url: string): Format {
@@ -261,10 +299,6 @@ async function identify(services: ApiServices, { headers, method, ip }: FastifyR
     if ((error as { code?: unknown }).code === 'not-authenticated') throw notAuthenticated();
     throw error;
   }
-}
-
-function isUnauthenticated(error: unknown): boolean {
-  return error instanceof ApiError && (error.status === 401 || error.message.startsWith('Unsupported output format'));
 }
 
 /** Aborts when the caller goes away before the answer. */

@@ -1,5 +1,6 @@
 // What the API needs of the rest of the server: narrow faces of it, so that a fake of each is a few lines.
 import type { Access } from '../auth/access.ts';
+import type { Actor } from '../auth/audit-log.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Permissions } from '../auth/permissions.ts';
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
@@ -7,8 +8,10 @@ import type { Tasks } from '../jobs/tasks/tasks.ts';
 import type { Enrolments } from '../nodes/enrolments.ts';
 import type { AgentCaller, Nodes } from '../nodes/nodes.ts';
 import type * as schema from '../schema/datastore-entry.ts';
+import type { Limits } from '../schema/limits-file.ts';
 import type { TextSocket } from '../transport/control/control-line.ts';
 import type { SessionCalls } from '../transport/server/sessions.ts';
+import type { WorkerPool } from '../util/worker-pool.ts';
 
 export interface ApiServices {
   readonly authenticator: AuthenticatorCalls;
@@ -70,9 +73,19 @@ export interface TextReceiver {
   closed(reason: string): void;
 }
 
+/** What is not named stays. */
+export interface DatastoreChange {
+  /** Null takes it away. */
+  readonly comment?: string | null;
+  readonly maintenance?: Limits['maintenance'];
+  readonly quotas?: Limits['quotas'];
+}
+
 export interface OpenDatastore {
   readonly name: string;
   readonly store: HeldDatastore;
+  /** Its threads, which also make downloads. */
+  readonly pool: WorkerPool;
 }
 
 /** As the API shows it. */
@@ -86,10 +99,11 @@ export interface Datastores {
   state(name: string): { readonly reason: string | undefined };
   /** Makes the directory a datastore, or takes the one that is there when `reuse` says so. @throws `exists`, `datastore-foreign`. */
   create(
+    actor: Actor,
     wish: DatastoreEntry & { readonly reuse: boolean; readonly averageChunkBytes?: number | undefined },
   ): Promise<void>;
-  /** Null takes the comment away. @throws `not-found`. */
-  update(name: string, change: { readonly comment: string | null }): Promise<void>;
-  /** Closes it and forgets where it is; its files go only with `destroyData`. @throws `not-found`. */
-  remove(name: string, options: { readonly destroyData: boolean; readonly signal: AbortSignal }): Promise<void>;
+  /** One that goes offline is closed. @throws `not-found`. */
+  update(actor: Actor, name: string, change: DatastoreChange): Promise<void>;
+  /** Closes it and forgets where it is; its files stay. @throws `not-found`; `bad-argument` for `destroyData`. */
+  remove(actor: Actor, name: string, options: { readonly destroyData: boolean }): Promise<void>;
 }

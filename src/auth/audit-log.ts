@@ -1,5 +1,5 @@
-// The audit log: who changed what of users, tokens, rights and second factors, and which sign-ins failed. Never a secret: events are made
-// of names, times and flags alone.
+// The audit log: who changed what of users, tokens, rights, second factors and datastores, and which sign-ins failed. Never a secret: events
+// are made of names, times and flags alone.
 import type { AuthId } from '../schema/auth-id.ts';
 
 export type AuditAction =
@@ -18,6 +18,7 @@ export type AuditAction =
   | 'tfa-locked'
   | 'tfa-unlock'
   | 'datastore-add'
+  | 'datastore-update'
   | 'datastore-remove'
   | 'node-add'
   | 'node-enrol'
@@ -33,7 +34,7 @@ export interface AuditEvent {
   readonly by: string;
   /** From where; empty for the command line. */
   readonly address: string;
-  /** What it was done to: a user, a token, a path. */
+  /** What it was done to: a user, a token, a path, a datastore. */
   readonly object: string;
   readonly detail?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
 }

@@ -1,4 +1,4 @@
-// Digests of the access configuration, so that of two administrators who change the same thing at once the second is told.
+// Digests of configurations, so that of two administrators who change the same thing at once the second is told.
 import { createHash } from 'node:crypto';
 import { canonicalJson } from '../util/canonical-json.ts';
 import { HoldfastError } from '../util/errors.ts';
@@ -22,6 +22,7 @@ export function requireDigest(expected: string | undefined, current: () => strin
   throw new HoldfastError('bad-argument', 'detected modified configuration - file changed by other user? Try again.');
 }
 
-function digestOf(value: unknown): string {
+/** SHA-256, hex. */
+export function digestOf(value: unknown): string {
   return createHash('sha256').update(canonicalJson(value)).digest('hex');
 }

@@ -1,5 +1,6 @@
 // A repository in a directory of this machine, open for reading.
 import type { DataKey } from '../chunker/data-key.ts';
+import { readAccounting } from '../datastore/accounting/accounting-file.ts';
 import type { Query } from '../datastore/control/query.ts';
 import type { OpenObjects, ReadDatastore } from '../datastore/read-datastore.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
@@ -21,7 +22,8 @@ export class LocalRepository implements Repository {
     signal = new AbortController().signal,
   ): Promise<Answer> {
     const { groups, layout, config } = this.#store;
-    return await query.run({ groups, layout, config, seesSizes: true }, argument, signal);
+    const accounting = () => readAccounting(layout);
+    return await query.run({ groups, layout, config, seesSizes: true, accounting }, argument, signal);
   }
 
   async open(

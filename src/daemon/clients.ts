@@ -9,6 +9,8 @@ export interface ClientsOptions {
   readonly host: string;
   /** The port of the first datastore; others take those behind it. 0 takes any free ones. */
   readonly firstPort: number;
+  /** Datastores that there are: the ports of others are free. */
+  readonly names: () => readonly string[];
   readonly certificate: () => ServerCertificate;
   /** Another descriptor of the same socket, or a negative errno. */
   readonly duplicate: (fd: number) => number;
@@ -18,16 +20,16 @@ export interface ClientsOptions {
 export class Clients {
   readonly #options: ClientsOptions;
   readonly #listeners = new Set<BulkListener>();
-  /** Which port a datastore has, counted from the first: as long as the server runs it keeps it. */
-  readonly #places: (string | undefined)[] = [];
+  /** Which port a datastore has, counted from the first: it keeps it as long as it is there and the server runs. */
+  readonly #places: string[] = [];
 
   constructor(options: ClientsOptions) {
     this.#options = options;
   }
 
-  /** Gives datastores their ports, in this order. */
-  reserve(names: readonly string[]): void {
-    for (const name of names) this.#place(name);
+  /** Gives the datastores that are there their ports, in order. */
+  reserve(): void {
+    for (const name of this.#options.names()) this.#place(name);
   }
 
   /** Lets clients reach a datastore. Returns what ends that, sessions first. @throws `bad-argument` when its port cannot be used. */
@@ -58,17 +60,11 @@ export class Clients {
     for (const listener of this.#listeners) await listener.secure({ cert, key });
   }
 
-  /** A datastore that is gone for good makes room. */
-  forget(names: ReadonlySet<string>): void {
-    this.#places.forEach((name, place) => {
-      if (name !== undefined && !names.has(name)) this.#places[place] = undefined;
-    });
-  }
-
   #place(name: string): number {
     const known = this.#places.indexOf(name);
     if (known >= 0) return known;
-    const free = this.#places.indexOf(undefined);
+    const names = this.#options.names();
+    const free = this.#places.findIndex((place) => !names.includes(place));
     const place = free < 0 ? this.#places.length : free;
     this.#places[place] = name;
     return place;

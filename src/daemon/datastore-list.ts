@@ -1,8 +1,11 @@
-// The list of datastores: what may stand in it, for the server and for commands on its machine. Each look is at the table itself, which
-// several processes change.
+// The list of datastores and what is set for them: what may stand there, for the server and for commands on its machine. Each look is at the
+// table itself, which several processes change. Every change says who asked for it and is in the audit log, so that no caller can forget it.
 import { isAbsolute, relative, resolve } from 'node:path';
+import type { Transactions } from '../auth/access-store.ts';
+import type { Actor, AuditAction, AuditEvent, AuditLog } from '../auth/audit-log.ts';
 import { createDatastore, readConfig } from '../datastore/config.ts';
 import { Layout } from '../datastore/layout.ts';
+import { changeLimits } from '../datastore/limits/limits-file.ts';
 import {
   type DatastoreEntry,
   type DatastoreOptions,
@@ -11,6 +14,7 @@ import {
   MAX_DATASTORES,
   parseDatastoreName,
 } from '../schema/datastore-entry.ts';
+import { type Limits, MAX_MAINTENANCE_MESSAGE } from '../schema/limits-file.ts';
 import { HoldfastError } from '../util/errors.ts';
 
 const AVERAGE_CHUNK_BYTES = 64 * 1024;
@@ -25,23 +29,38 @@ export interface NewDatastore {
   readonly averageChunkBytes?: number | undefined;
 }
 
-export class DatastoreList {
-  readonly #table: DatastoreTable;
-  readonly #stateDirectory: string;
+/** What is not named stays. */
+export interface DatastoreChange {
+  /** Null takes it away. */
+  readonly comment?: string | null | undefined;
+  /** Holds from the next time that the datastore is opened. */
+  readonly options?: DatastoreOptions | undefined;
+  readonly maintenance?: Limits['maintenance'] | undefined;
+  readonly quotas?: Limits['quotas'] | undefined;
+}
 
-  /** No datastore may lie in the state directory, nor around it. */
-  constructor(table: DatastoreTable, stateDirectory: string) {
-    this.#table = table;
-    this.#stateDirectory = resolve(stateDirectory);
+export interface DatastoreListParts {
+  readonly table: DatastoreTable;
+  readonly audit: Pick<AuditLog, 'append'>;
+  readonly transactions: Transactions;
+  /** No datastore may lie in it, nor around it. */
+  readonly stateDirectory: string;
+}
+
+export class DatastoreList {
+  readonly #parts: DatastoreListParts;
+
+  constructor(parts: DatastoreListParts) {
+    this.#parts = parts;
   }
 
   all(): readonly DatastoreEntry[] {
-    return this.#table.list();
+    return this.#parts.table.list();
   }
 
   /** @throws `not-found`. */
   entry(name: string): DatastoreEntry {
-    const entry = this.#table.get(name);
+    const entry = this.#parts.table.get(name);
     if (entry === undefined) throw new HoldfastError('not-found', `there is no datastore ${JSON.stringify(name)}`);
     return entry;
   }
@@ -51,27 +70,55 @@ export class DatastoreList {
    * @throws `exists` for a name or directory that is taken, `bad-name`, `bad-argument`, `too-many`, `datastore-foreign`,
    * `datastore-newer`; nothing is noted then.
    */
-  async add(wish: NewDatastore): Promise<DatastoreEntry> {
+  async add(actor: Actor, wish: NewDatastore): Promise<DatastoreEntry> {
     const entry = checkedEntry(wish);
     this.#requireFree(entry);
     if (wish.reuse) await readConfig(new Layout(entry.path), true);
     else await createDatastore(entry.path, wish.averageChunkBytes ?? AVERAGE_CHUNK_BYTES);
-    // Another process may have been faster.
-    this.#requireFree(entry);
-    this.#table.add(entry);
+    this.#parts.transactions.atomically(() => {
+      // Another process may have been faster.
+      this.#requireFree(entry);
+      this.#parts.table.add(entry);
+      this.#note(actor, 'datastore-add', entry.name, { path: entry.path });
+    });
     return entry;
   }
 
-  /** @throws `too-large`. */
-  update(entry: DatastoreEntry): void {
-    checkLength(entry.comment ?? '', MAX_COMMENT, 'a comment');
-    this.#table.update(entry);
+  /** One change at a time in a process. @throws `not-found`, `too-large`, and what writing the datastore's limits throws. */
+  async change(actor: Actor, name: string, change: DatastoreChange): Promise<void> {
+    const { path } = this.entry(name);
+    const { comment, options, maintenance, quotas } = change;
+    const fields = Object.entries({ comment, options, maintenance, quotas }).flatMap(([field, value]) =>
+      value === undefined ? [] : [field],
+    );
+    if (fields.length === 0) return;
+    checkLength(comment ?? '', MAX_COMMENT, 'a comment');
+    checkLength(maintenance?.message ?? '', MAX_MAINTENANCE_MESSAGE, 'the message of a maintenance mode');
+    if (maintenance !== undefined || quotas !== undefined)
+      await changeLimits(new Layout(path), (limits) => ({
+        ...limits,
+        maintenance: maintenance ?? limits.maintenance,
+        quotas: quotas ?? limits.quotas,
+      }));
+    this.#parts.transactions.atomically(() => {
+      const entry = this.entry(name);
+      this.#parts.table.update({
+        ...entry,
+        comment: comment === undefined ? entry.comment : (comment ?? undefined),
+        options: options ?? entry.options,
+      });
+      const mode = maintenance === undefined ? {} : { maintenance: maintenance.mode };
+      this.#note(actor, 'datastore-update', name, { fields, ...mode });
+    });
   }
 
   /** Forgets where it is; its files stay. @throws `not-found`. */
-  remove(name: string): void {
-    this.entry(name);
-    this.#table.remove(name);
+  remove(actor: Actor, name: string): void {
+    this.#parts.transactions.atomically(() => {
+      const { path } = this.entry(name);
+      this.#parts.table.remove(name);
+      this.#note(actor, 'datastore-remove', name, { path });
+    });
   }
 
   #requireFree({ name, path }: DatastoreEntry): void {
@@ -80,12 +127,21 @@ export class DatastoreList {
       throw new HoldfastError('too-many', `a server has at most ${MAX_DATASTORES} datastores`);
     if (others.some((other) => other.name === name))
       throw new HoldfastError('exists', `there is a datastore ${name} already; choose another name`);
-    for (const other of [...others, { name: 'the state directory', path: this.#stateDirectory }])
+    for (const other of [...others, { name: 'the state directory', path: resolve(this.#parts.stateDirectory) }])
       if (isWithin(path, other.path) || isWithin(other.path, path))
         throw new HoldfastError(
           'exists',
           `${path} is taken: ${other.name} lies in ${other.path}; choose another directory`,
         );
+  }
+
+  #note(
+    actor: Actor,
+    action: Extract<AuditAction, `datastore-${string}`>,
+    object: string,
+    detail: NonNullable<AuditEvent['detail']>,
+  ): void {
+    this.#parts.audit.append({ action, by: actor.authId, address: actor.address, object, detail });
   }
 }
 
@@ -100,7 +156,7 @@ function checkedEntry({ name, path, comment, options }: NewDatastore): Datastore
 }
 
 /** @throws `too-large`. */
-export function checkLength(text: string, max: number, what: string): void {
+function checkLength(text: string, max: number, what: string): void {
   if (text.length > max) throw new HoldfastError('too-large', `${what} takes at most ${max} characters`);
 }
 

@@ -19,6 +19,8 @@ export interface MetricSources {
   datastores(): readonly DatastoreFigures[];
   runningTasks(): number;
   connectedAgents(): number;
+  /** Of clients. */
+  openSessions(): number;
   stateBackup(): { readonly lastSeconds: number; readonly hasFailed: boolean };
 }
 
@@ -53,6 +55,9 @@ export class Metrics {
     });
     this.#gauge('holdfast_tasks_running', 'Running tasks', () => sources.runningTasks());
     this.#gauge('holdfast_agents_connected', 'Hosts whose agent is connected', () => sources.connectedAgents());
+    this.#gauge('holdfast_sessions_open', 'Sessions of clients that are open: backups and restores', () =>
+      sources.openSessions(),
+    );
     this.#gauge(
       'holdfast_state_backup_timestamp_seconds',
       "When the server's own state was last backed up; 0 for never",

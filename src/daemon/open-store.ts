@@ -4,6 +4,7 @@ import { ControlServer } from '../datastore/control/control-server.ts';
 import type { Operations } from '../datastore/control/operation.ts';
 import { HeldDatastore } from '../datastore/held-datastore.ts';
 import { Layout } from '../datastore/layout.ts';
+import { closeAll } from '../util/close-all.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 
 export interface OpenDatastore {
@@ -26,12 +27,13 @@ export class OpenStore implements OpenDatastore {
   readonly name: string;
   readonly store: HeldDatastore;
   readonly pool: WorkerPool;
-  readonly #closing: (() => Promise<void>)[] = [];
+  readonly #closing: (() => Promise<unknown>)[];
 
-  private constructor(name: string, store: HeldDatastore, pool: WorkerPool) {
+  private constructor(name: string, store: HeldDatastore, pool: WorkerPool, closing: (() => Promise<unknown>)[]) {
     this.name = name;
     this.store = store;
     this.pool = pool;
+    this.#closing = closing;
   }
 
   /** `warn` is told of what was found at open. @throws as `HeldDatastore.open`. */
@@ -48,29 +50,29 @@ export class OpenStore implements OpenDatastore {
       (entry) => store?.noteQuarantined(entry),
       (error) => warn(`a connection of a client failed: ${error.stack ?? error.message}`),
     );
+    const closing: (() => Promise<unknown>)[] = [() => pool.close()];
     try {
-      store = await HeldDatastore.open(place.path, pool);
-      for (const warning of store.warnings) warn(warning);
-      const open = new OpenStore(place.name, store, pool);
-      open.#closing.push(await serve(open));
-      const control = await listen(store, place.path, operations, warn);
-      open.#closing.push(async () => await control?.close());
+      const held = await HeldDatastore.open(place.path, pool);
+      store = held;
+      closing.push(() => held.close());
+      for (const warning of held.warnings) warn(warning);
+      const open = new OpenStore(place.name, held, pool, closing);
+      const control = await listen(held, place.path, operations, warn);
+      closing.push(async () => await control?.close());
+      closing.push(await serve(open));
       return open;
     } catch (error) {
-      await store?.close().catch(() => undefined);
-      await pool.close();
+      // The first error is the one to show.
+      await closeAll(closing).catch(() => undefined);
       throw error;
     }
   }
 
-  /** Commands get a moment to end. Whoever else uses the store has ended before. */
+  /** Clients first; commands get a moment to end. Whoever else uses the store has ended before. @throws the first failure, when all is closed. */
   async close(): Promise<void> {
-    try {
-      for (const close of this.#closing) await close();
-      await this.store.close();
-    } finally {
-      await this.pool.close();
-    }
+    // What is left of the threads may be writing: none may go on when the lock is given up.
+    if (this.pool.failure !== undefined) await this.pool.close();
+    await closeAll(this.#closing);
   }
 }
 

@@ -1,28 +1,21 @@
 // The datastores of the server: opened when it starts and kept open. One that cannot be opened keeps nobody from the others; whoever asks
-// for it later has it tried again.
+// for it later has it tried again. One that goes offline is closed, and opened when that is over.
 import { resolve } from 'node:path';
+import type { Actor } from '../auth/audit-log.ts';
 import type { Operations } from '../datastore/control/operation.ts';
 import { Layout } from '../datastore/layout.ts';
-import { changeLimits, readLimits } from '../datastore/limits/limits-file.ts';
+import { readLimits } from '../datastore/limits/limits-file.ts';
 import { spaceOf } from '../datastore/limits/low-space.ts';
 import { requireOnline } from '../datastore/limits/maintenance.ts';
-import type { DatastoreEntry, DatastoreOptions, DatastoreTable } from '../schema/datastore-entry.ts';
-import { type Limits, MAX_MAINTENANCE_MESSAGE } from '../schema/limits-file.ts';
+import type { DatastoreEntry } from '../schema/datastore-entry.ts';
+import { readIfPresent } from '../util/atomic-file.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { Turn } from '../util/turn.ts';
-import { checkLength, DatastoreList, type NewDatastore } from './datastore-list.ts';
+import type { DatastoreChange, DatastoreList, NewDatastore } from './datastore-list.ts';
 import { type OpenDatastore, OpenStore, type ServeClients, type StartPool } from './open-store.ts';
 
 /** A datastore that failed is not tried again sooner: whoever asks meanwhile gets the same error. */
 const RETRY_AFTER_MS = 2000;
-
-export interface DatastoreChange {
-  /** Null takes it away. */
-  readonly comment?: string | null | undefined;
-  /** Holds from the next time that the datastore is opened. */
-  readonly options?: DatastoreOptions | undefined;
-  readonly maintenance?: Limits['maintenance'] | undefined;
-}
 
 export interface DatastoreState {
   readonly name: string;
@@ -35,14 +28,14 @@ export interface DatastoreState {
 }
 
 export interface DatastoresOptions {
-  readonly table: DatastoreTable;
+  readonly list: DatastoreList;
   readonly startPool: StartPool;
   readonly operations: Operations;
   readonly serve: ServeClients;
+  /** Ends tasks and sessions of a datastore. Returns whether all have ended; it is asked again when they have not. */
+  readonly endWork: (name: string, reason: string) => Promise<boolean>;
   /** Threads of a datastore that says nothing else. */
   readonly workers: number;
-  /** No datastore may lie here, nor around it. */
-  readonly stateDirectory: string;
   readonly warn: (message: string, name: string) => void;
 }
 
@@ -51,6 +44,8 @@ interface Place {
   readonly turn: Turn;
   open: OpenStore | undefined;
   failure: { readonly error: unknown; readonly atMs: number } | undefined;
+  /** It was closed for a time, and is opened when that is over. */
+  isAwaited: boolean;
 }
 
 export class Datastores {
@@ -65,7 +60,7 @@ export class Datastores {
 
   constructor(options: DatastoresOptions) {
     this.#options = options;
-    this.#list = new DatastoreList(options.table, options.stateDirectory);
+    this.#list = options.list;
   }
 
   /** Opens all of them side by side; what fails is warned of. */
@@ -73,20 +68,27 @@ export class Datastores {
     await Promise.all(this.list().map(async ({ name }) => await this.#openFirst(name)));
   }
 
-  /** Follows what other processes changed in the list: opens what is new, closes what is gone or lies elsewhere now. What fails is warned of. */
+  /**
+   * Follows what other processes changed, and what became of the datastores: opens what is new, closes what is gone or lies elsewhere now, closes
+   * what is offline, opens what is so no more, and opens anew what has lost a thread. What fails is warned of.
+   */
   async follow(): Promise<void> {
     const entries = new Map(this.list().map((entry) => [entry.name, entry]));
     for (const [name, place] of [...this.#places]) {
       if (entries.has(name)) continue;
       await this.#turn.run(async () => {
         if (this.list().some((entry) => entry.name === name)) return;
-        await this.release(name).catch((error: Error) => this.#options.warn(`closed badly: ${error.message}`, name));
+        await this.#releaseOrWarn(name);
         if (this.#places.get(name) === place) this.#places.delete(name);
       });
     }
     for (const name of this.#known) if (!entries.has(name)) this.#known.delete(name);
-    const fresh = [...entries.keys()].filter((name) => !this.#known.has(name));
-    await Promise.all(fresh.map(async (name) => await this.#openFirst(name)));
+    await Promise.all(
+      [...entries.values()].map(async (entry) => {
+        if (this.#known.has(entry.name)) await this.#followOne(entry);
+        else await this.#openFirst(entry.name);
+      }),
+    );
   }
 
   list(): readonly DatastoreEntry[] {
@@ -120,37 +122,24 @@ export class Datastores {
     }
   }
 
-  /** The maintenance mode, read from the datastore each time. @throws `not-found`, `datastore-damaged`. */
-  async maintenance(name: string): Promise<Limits['maintenance']> {
-    return (await readLimits(new Layout(this.#entry(name).path))).maintenance;
-  }
-
   /**
    * Makes a datastore, or takes one that is there, and opens it.
    * @throws `exists` for a name or directory that is taken, `bad-name`, `bad-argument`, `too-many`, `datastore-foreign`; nothing is kept then.
    */
-  async create(wish: NewDatastore): Promise<void> {
-    const entry = await this.#turn.run(() => this.#list.add(wish));
+  async create(actor: Actor, wish: NewDatastore): Promise<void> {
+    const entry = await this.#turn.run(() => this.#list.add(actor, wish));
     // It is there and noted: that it cannot be opened now, such as when another process holds it, does not undo that.
     await this.#openFirst(entry.name);
   }
 
-  /** @throws `not-found`, `too-large`, and what writing the datastore's limits throws. */
-  async update(name: string, change: DatastoreChange): Promise<void> {
-    await this.#turn.run(async () => {
-      const entry = this.#entry(name);
-      const { maintenance } = change;
-      if (maintenance !== undefined) {
-        checkLength(maintenance.message, MAX_MAINTENANCE_MESSAGE, 'the message of a maintenance mode');
-        await changeLimits(new Layout(entry.path), (limits) => ({ ...limits, maintenance }));
-      }
-      const comment = change.comment === undefined ? entry.comment : (change.comment ?? undefined);
-      this.#list.update({ ...entry, comment, options: change.options ?? entry.options });
-    });
+  /** One that goes offline is closed when this returns, unless work on it does not end. @throws as `DatastoreList.change`. */
+  async update(actor: Actor, name: string, change: DatastoreChange): Promise<void> {
+    await this.#turn.run(() => this.#list.change(actor, name, change));
+    if (change.maintenance !== undefined) await this.#followOne(this.#entry(name));
   }
 
   /** Closes a datastore and forgets where it is. Its files stay: deleting them is left to whoever means it. @throws `not-found`. */
-  async remove(name: string, options: { readonly destroyData?: boolean } = {}): Promise<void> {
+  async remove(actor: Actor, name: string, options: { readonly destroyData?: boolean } = {}): Promise<void> {
     if (options.destroyData === true)
       throw new HoldfastError(
         'bad-argument',
@@ -158,7 +147,7 @@ export class Datastores {
       );
     await this.#turn.run(async () => {
       // First, so that nobody opens it again who waits for its turn.
-      this.#list.remove(name);
+      this.#list.remove(actor, name);
       await this.release(name);
       this.#places.delete(name);
     });
@@ -183,7 +172,36 @@ export class Datastores {
 
   async #openFirst(name: string): Promise<void> {
     this.#known.add(name);
-    await this.get(name).catch((error: Error) => this.#options.warn(`cannot be opened: ${error.message}`, name));
+    try {
+      await this.get(name);
+    } catch (error) {
+      this.#place(name).isAwaited = error instanceof HoldfastError && error.code === 'datastore-maintenance';
+      this.#options.warn(`cannot be opened: ${(error as Error).message}`, name);
+    }
+  }
+
+  /** Closes a datastore that is offline, so that its disk can be unmounted, or has lost a thread; opens it when it is there and online. */
+  async #followOne({ name, path }: DatastoreEntry): Promise<void> {
+    const place = this.#place(name);
+    if (place.open === undefined && !place.isAwaited) return;
+    const condition = await conditionOf(path);
+    if (place.open !== undefined) {
+      const { failure } = place.open.pool;
+      if (condition !== 'offline' && failure === undefined) return;
+      const reason = failure === undefined ? 'it goes offline' : `it has lost a thread: ${failure.message}`;
+      this.#options.warn(`is being closed: ${reason}`, name);
+      // Not in the place's turn: what is to end may be waiting for it.
+      if (!(await this.#options.endWork(name, `the datastore is being closed: ${reason}`))) return;
+      place.isAwaited = true;
+      await this.#releaseOrWarn(name);
+    }
+    if (!place.isAwaited || condition !== 'online' || this.#isClosed) return;
+    place.isAwaited = false;
+    await this.#openFirst(name);
+  }
+
+  async #releaseOrWarn(name: string): Promise<void> {
+    await this.release(name).catch((error: Error) => this.#options.warn(`closed badly: ${error.message}`, name));
   }
 
   async #open(entry: DatastoreEntry, place: Place): Promise<OpenStore> {
@@ -209,7 +227,7 @@ export class Datastores {
   #place(name: string): Place {
     let place = this.#places.get(name);
     if (place === undefined) {
-      place = { turn: new Turn(), open: undefined, failure: undefined };
+      place = { turn: new Turn(), open: undefined, failure: undefined, isAwaited: false };
       this.#places.set(name, place);
     }
     return place;
@@ -222,4 +240,15 @@ async function closeElsewhere(place: Place, entry: DatastoreEntry): Promise<void
   if (open === undefined || open.store.layout.root === resolve(entry.path)) return;
   place.open = undefined;
   await open.close();
+}
+
+/** `absent` is a disk that is not mounted, or anything else that keeps from knowing. */
+async function conditionOf(path: string): Promise<'online' | 'offline' | 'absent'> {
+  const layout = new Layout(path);
+  try {
+    if ((await readIfPresent(layout.config)) === undefined) return 'absent';
+    return (await readLimits(layout)).maintenance.mode === 'offline' ? 'offline' : 'online';
+  } catch {
+    return 'absent';
+  }
 }

@@ -1,27 +1,22 @@
 // A datastore as its one holder sees it: opened with recovery, it gives out sessions, commits them, and changes snapshots.
 // Order of everything durable: session file, packs, high-water marks, manifest; the reverse when something goes (docs/design.md).
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
-import type { DataKey } from '../chunker/data-key.ts';
-import { objectKeyOf } from '../chunker/object-codec.ts';
 import type { Accounting } from '../schema/accounting-file.ts';
 import type { Manifest } from '../schema/manifest.ts';
-import type { GroupName, Namespace } from '../schema/names.ts';
 import type { DatastoreConfig, SessionRecord } from '../schema/state-files.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { SharedBuffers } from '../util/shared-buffers.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { accountAll } from './accounting/account.ts';
-import { readAccounting } from './accounting/accounting-file.ts';
+import { RememberedAccounting } from './accounting/accounting-file.ts';
 import { presentSnapshots } from './accounting/present-snapshots.ts';
 import { describeRootError, describingRootErrors, readConfig } from './config.ts';
 import { GarbageCollection, type GcContext, type GcOptions } from './gc/collect-garbage.ts';
-import { rootsOf } from './gc/roots.ts';
 import { lockedError } from './holder-record.ts';
 import type { EntrySet } from './index/entry-set.ts';
 import type { ObjectIndex } from './index/object-index.ts';
 import { Layout } from './layout.ts';
-import type { AllowanceDescriptor } from './limits/allowance.ts';
 import { requireOnline, requireWritable } from './limits/maintenance.ts';
 import { SessionAllowances } from './limits/session-allowances.ts';
 import { type HeldLock, tryHold } from './lock.ts';
@@ -31,14 +26,12 @@ import type { PackTable } from './packs/pack-table.ts';
 import type { QuarantineList } from './quarantine.ts';
 import type { PackRepair } from './repair/repair-operation.ts';
 import { salvagePacks } from './repair/salvage-packs.ts';
-import { BackupSession, type SessionContext } from './sessions/backup-session.ts';
-import { findLeftovers, type Leftovers, sessionsOfPacks } from './sessions/leftovers.ts';
-import { type ReadRequest, ReadSession } from './sessions/read-session.ts';
-import { writeSessionFile } from './sessions/session-files.ts';
-import { sessionSpace } from './sessions/session-space.ts';
+import type { BackupSession, SessionContext } from './sessions/backup-session.ts';
+import type { ReadRequest, ReadSession } from './sessions/read-session.ts';
+import { type SessionRequest, StoreSessions } from './sessions/store-sessions.ts';
 import { GroupKeeping } from './snapshots/group-keeping.ts';
-import { type GroupStore, type SnapshotName, snapshotLabel } from './snapshots/group-store.ts';
-import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './snapshots/retention-lock.ts';
+import type { GroupStore, SnapshotName } from './snapshots/group-store.ts';
+import { SnapshotKeeping } from './snapshots/snapshot-keeping.ts';
 import type { StoreClock } from './store-clock.ts';
 import { type VerifyHooks, type VerifyReport, type VerifyRequest, verifyStore } from './verify/verify-store.ts';
 
@@ -47,23 +40,12 @@ const SNAPSHOT_STALE_SHARE = 1 / 16;
 /** and at least so many: fewer load from footers in some 20 ms at the rate measured for 10 M, and a file of 48 bytes an entry is saved. */
 const SNAPSHOT_WORTHWHILE = 65536;
 
-export interface SessionRequest {
-  readonly ns: Namespace;
-  readonly group: GroupName;
-  readonly owner: string;
-  readonly compressionLevel: number;
-  /** Encrypts what the session stores; without it, and without `fingerprint`, the session is in space plain. */
-  readonly key?: DataKey | undefined;
-  /** Of a key that only the client elsewhere has: the session then takes finished records. */
-  readonly fingerprint?: string | undefined;
-  /** The client is elsewhere: it is not to learn what others have stored. */
-  readonly countsScopeOnly?: boolean;
-}
-
 export class HeldDatastore {
   readonly config: DatastoreConfig;
   /** What the user should know about what was found at open. */
   readonly warnings: readonly string[];
+  /** What is done to groups and namespaces, beside their snapshots. */
+  readonly keeping: GroupKeeping;
   readonly #layout: Layout;
   readonly #lock: HeldLock;
   readonly #shared: SharedBuffers;
@@ -75,12 +57,9 @@ export class HeldDatastore {
   readonly #groups: GroupStore;
   readonly #clock: StoreClock;
   readonly #quarantine: QuarantineList;
-  readonly #unfinished: SessionRecord[];
-  readonly #leftovers: Leftovers;
-  readonly #openSessions = new Map<string, BackupSession>();
-  readonly #openReaders = new Set<ReadSession>();
-  readonly #allowances: SessionAllowances;
-  #failedSessions = 0;
+  readonly #accounting: RememberedAccounting;
+  readonly #sessions: StoreSessions;
+  readonly #snapshots: SnapshotKeeping;
   #isDropping = false;
   #isVerifying = false;
   #entriesInSnapshot: number;
@@ -95,14 +74,17 @@ export class HeldDatastore {
     this.#pool = opened.context.pool;
     this.#index = opened.context.locator.index;
     this.#groups = opened.context.groups;
-    this.#allowances = new SessionAllowances(this.#layout, this.#groups);
+    this.#accounting = new RememberedAccounting(this.#layout);
     this.#quarantine = opened.context.quarantine;
     this.#live = opened.live;
     this.#identity = opened.identity;
     this.#clock = opened.clock;
-    this.#unfinished = opened.unfinished;
-    this.#leftovers = opened.leftovers;
     this.#entriesInSnapshot = opened.entriesInSnapshot;
+    const allowances = new SessionAllowances(this.#layout, this.#groups, this.#accounting);
+    this.#sessions = new StoreSessions(this.#context, allowances, opened);
+    const context = { ...this.#context, config: this.config, clock: this.#clock, sessions: this.#sessions };
+    this.keeping = new GroupKeeping(context);
+    this.#snapshots = new SnapshotKeeping(context);
   }
 
   /**
@@ -134,9 +116,9 @@ export class HeldDatastore {
     return this.#groups;
   }
 
-  /** What is done to groups and namespaces, beside their snapshots. */
-  get keeping(): GroupKeeping {
-    return new GroupKeeping({ ...this.#context, clock: this.#clock, sessions: this.#openSessions });
+  /** Milliseconds of the store clock, by which locks end. */
+  get clockMs(): number {
+    return this.#clock.elapsedMs;
   }
 
   get layout(): Layout {
@@ -157,7 +139,7 @@ export class HeldDatastore {
 
   /** Sessions that ended without commit and still have leftovers for a retry. */
   get unfinishedSessions(): readonly SessionRecord[] {
-    return this.#unfinished;
+    return this.#sessions.unfinished;
   }
 
   /**
@@ -166,80 +148,12 @@ export class HeldDatastore {
    * low-space limit.
    */
   async openSession(request: SessionRequest): Promise<BackupSession> {
-    return await this.#context.rootTurn.run(() => this.#openSessionInTurn(request));
+    return await this.#sessions.openBackup(request);
   }
 
-  async #openSessionInTurn(request: SessionRequest): Promise<BackupSession> {
-    const limits = await requireWritable(this.#layout, 'backups');
-    const state = await this.#groups.state(request.ns, request.group);
-    if (state !== undefined && state.owner !== '' && state.owner !== request.owner) {
-      throw new HoldfastError('not-owner', `group ${request.group} belongs to ${state.owner}, not to ${request.owner}`);
-    }
-    const allowance = await this.#allowances.enter(limits, request);
-    try {
-      return await this.#openAllowed(request, allowance);
-    } catch (error) {
-      this.#allowances.leave(allowance, false);
-      throw error;
-    }
-  }
-
-  async #openAllowed(request: SessionRequest, allowance: AllowanceDescriptor): Promise<BackupSession> {
-    const key = request.key === undefined ? undefined : objectKeyOf(request.key);
-    const fingerprint = request.key?.fingerprint ?? request.fingerprint;
-    const space = await describingRootErrors(this.#layout.root, () =>
-      sessionSpace({ layout: this.#layout, groups: this.#groups, index: this.#index }, { ...request, fingerprint }),
-    );
-    if (key !== undefined) this.source.unlock(space, key);
-    const record: SessionRecord = {
-      format: 1,
-      session: randomBytes(16).toString('hex'),
-      kind: 'backup',
-      ns: request.ns,
-      group: request.group,
-      owner: request.owner,
-      space,
-      opened: new Date().toISOString(),
-      openedClockMs: this.#clock.elapsedMs,
-    };
-    await describingRootErrors(this.#layout.root, () => writeSessionFile(this.#layout, record));
-    const adopted = this.#unfinished.filter(
-      (other) =>
-        other.ns === record.ns &&
-        other.group === record.group &&
-        other.owner === record.owner &&
-        other.space === record.space,
-    );
-    const leftovers = adopted.map((other) => this.#leftovers.get(other.session) ?? new Uint32Array(0));
-    const session = await BackupSession.open(this.#context, record, {
-      key,
-      fingerprint,
-      compressionLevel: request.compressionLevel,
-      countsScopeOnly: request.countsScopeOnly ?? false,
-      allowance,
-      ownerManifests: await this.#manifestsOf(request.owner),
-      adopted,
-      leftovers,
-      onEnded: (committed) => {
-        this.#allowances.leave(allowance, committed);
-        this.#sessionEnded(record, committed ? adopted : [], committed);
-      },
-    });
-    this.#openSessions.set(record.session, session);
-    return session;
-  }
-
-  /**
-   * Opens snapshots of a group for a reader elsewhere. What they reach stays until it ends, also when they are forgotten.
-   * @throws `not-found`, `manifest-altered`, `bad-argument` when they are not all of one key, `datastore-maintenance`.
-   */
+  /** Opens snapshots of a group for a reader elsewhere. @throws as `StoreSessions.openReader`. */
   async openReader(request: ReadRequest): Promise<ReadSession> {
-    return await this.#context.rootTurn.run(async () => {
-      await requireOnline(this.#layout);
-      const reader = await ReadSession.open(this.#context, request, () => this.#openReaders.delete(reader));
-      this.#openReaders.add(reader);
-      return reader;
-    });
+    return await this.#sessions.openReader(request);
   }
 
   /**
@@ -251,91 +165,32 @@ export class HeldDatastore {
     return await this.#alone(() => accountAll({ ...this.#context }, signal, warn));
   }
 
+  /** The figures of the last count; undefined when there was none. */
+  async accounting(): Promise<Accounting | undefined> {
+    return await this.#accounting.read();
+  }
+
   /** Whether the last count knew the very snapshots that are there. */
   async isAccountingCurrent(): Promise<boolean> {
-    const accounting = await readAccounting(this.#layout);
+    const accounting = await this.accounting();
     if (accounting === undefined) return false;
     const { snapshots, unreadable, goneSince } = await presentSnapshots(this.#groups, accounting);
     return goneSince + unreadable.length === 0 && snapshots.every(({ bytesUnique }) => bytesUnique !== null);
   }
 
-  /**
-   * Removes a snapshot; its removal is durable when this returns.
-   * @throws `not-found`, `protected`, `retention-locked`.
-   */
+  /** Removes a snapshot; its removal is durable when this returns. @throws as `SnapshotKeeping.forget`. */
   async forget(name: SnapshotName): Promise<void> {
-    await this.#context.rootTurn.run(() => this.#forgetInTurn(name));
+    await this.#snapshots.forget(name);
   }
 
-  async #forgetInTurn(name: SnapshotName): Promise<void> {
-    await requireWritable(this.#layout, 'forgetting snapshots');
-    let manifest: Manifest | undefined;
-    try {
-      manifest = await this.#groups.manifest(name);
-    } catch (error) {
-      // A manifest that cannot be read protects nothing any more; forgetting it is the way out.
-      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
-    }
-    if (manifest !== undefined) refuseLocked(snapshotLabel(name), manifest.server, this.#clock.elapsedMs);
-    if (manifest?.server.protected) {
-      throw new HoldfastError(
-        'protected',
-        `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`,
-      );
-    }
-    // What open sessions may still name goes only when they have ended (rule S3).
-    if (manifest !== undefined) {
-      const path = this.#groups.manifestPath(name);
-      for (const session of this.#openSessions.values()) await session.keepForgotten(path, rootsOf(manifest));
-    }
-    await describingRootErrors(this.#layout.root, () => this.#groups.remove(name));
-  }
-
-  /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`. */
+  /** Changes notes or protection of a snapshot. @throws as `SnapshotKeeping.update`. */
   async updateSnapshot(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
-    // Member by member: a request of another process must not reach the lock, or anything else, through here.
-    const { notes, protected: isProtected } = change;
-    return await this.#changeServerPart(name, () => ({
-      ...(notes === undefined ? {} : { notes }),
-      ...(isProtected === undefined ? {} : { protected: isProtected }),
-    }));
+    return await this.#snapshots.update(name, change);
   }
 
-  /**
-   * Locks a snapshot for `forMs` from now, by the store clock: nothing removes it before, and nothing takes the lock back.
-   * @throws `not-found`, `manifest-altered`, `bad-argument`, `too-large` beyond the datastore's policy, `retention-locked` when it is
-   * locked for longer already.
-   */
+  /** Locks a snapshot for `forMs` from now, by the store clock. @throws as `SnapshotKeeping.lock`. */
   async lockSnapshot(name: SnapshotName, forMs: number): Promise<{ lockedUntilClockMs: number; remainingMs: number }> {
-    const { server } = await this.#changeServerPart(name, async (before) => {
-      // Durable first: after a crash that sets the clock back, the same wish must not end before the lock that it has made.
-      const clockMs = await describingRootErrors(this.#layout.root, () => this.#clock.persist());
-      const maxMs = maxLockMs(this.config);
-      return { lockedUntilClockMs: extendedLock(snapshotLabel(name), before, forMs, { clockMs, maxMs }) };
-    });
-    const remainingMs = remainingLockMs(server, this.#clock.elapsedMs);
-    return { lockedUntilClockMs: server.lockedUntilClockMs ?? 0, remainingMs };
-  }
-
-  /** In the turn of the roots: two changes must not undo each other, and none may bring back a manifest that is being forgotten. */
-  async #changeServerPart(
-    name: SnapshotName,
-    change: (before: Manifest['server']) => Partial<Manifest['server']> | Promise<Partial<Manifest['server']>>,
-  ): Promise<Manifest> {
-    await requireWritable(this.#layout, 'changing snapshots');
-    return await this.#context.rootTurn.run(async () => {
-      const manifest = await this.#groups.manifest(name);
-      if (manifest === undefined)
-        throw new HoldfastError(
-          'not-found',
-          `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`,
-        );
-      const server = { ...manifest.server, ...(await change(manifest.server)) };
-      await describingRootErrors(this.#layout.root, () =>
-        this.#groups.rewrite(name, { client: manifest.client, server }),
-      );
-      return { ...manifest, server };
-    });
+    return await this.#snapshots.lock(name, forMs);
   }
 
   /**
@@ -416,16 +271,12 @@ export class HeldDatastore {
       rootSources: () => ({
         groups: this.#groups,
         index: this.#index,
-        sessions: [...this.#openSessions.values(), ...this.#openReaders],
-        leftovers: this.#leftovers.values(),
+        sessions: this.#sessions.open,
+        leftovers: this.#sessions.leftovers,
         withdrawn: withdrawnRoots,
       }),
-      packsOfSessions: () => {
-        const sessions = new Set([...this.#openSessions.keys(), ...this.#unfinished.map((record) => record.session)]);
-        const sessionOf = sessions.size === 0 ? [] : sessionsOfPacks(this.#layout, packs, sessions);
-        return new Set([...sessionOf.keys()].filter((pack) => sessionOf[pack] !== undefined));
-      },
-      failedSessions: () => this.#failedSessions,
+      packsOfSessions: () => this.#sessions.packs(),
+      failedSessions: () => this.#sessions.failed,
     };
   }
 
@@ -451,34 +302,5 @@ export class HeldDatastore {
     const length = await this.#pool.call<number>(0, 'store.writeIndexSnapshot', undefined);
     this.#entriesInSnapshot = this.#index.count;
     return Math.max(0, length - before);
-  }
-
-  /** The manifests that the owner has now; they are read only when a session needs its whole scope. */
-  async #manifestsOf(owner: string): Promise<string[]> {
-    const paths: string[] = [];
-    for (const ns of await this.#groups.namespaces()) {
-      for (const group of await this.#groups.groups(ns)) {
-        if ((await this.#groups.state(ns, group))?.owner !== owner) continue;
-        for (const time of await this.#groups.times(ns, group))
-          paths.push(this.#groups.manifestPath({ ns, group, time }));
-      }
-    }
-    return paths;
-  }
-
-  #sessionEnded(record: SessionRecord, ended: readonly SessionRecord[], committed: boolean): void {
-    this.#openSessions.delete(record.session);
-    for (const other of ended) {
-      // Another session that adopted it may have ended it before.
-      const place = this.#unfinished.indexOf(other);
-      if (place >= 0) this.#unfinished.splice(place, 1);
-      this.#leftovers.delete(other.session);
-    }
-    if (committed) return;
-    this.#failedSessions++;
-    this.#unfinished.push(record);
-    const { locator, source, packs } = this.#context;
-    const found = findLeftovers(this.#layout, new Set([record.session]), packs, locator, source).get(record.session);
-    if (found !== undefined) this.#leftovers.set(record.session, found);
   }
 }

@@ -68,7 +68,8 @@ export async function openHeld(
   const groups = new GroupStore(layout, directories);
   const clock = await StoreClock.start(layout.clock);
   const unfinished = await unfinishedSessions(layout, groups, clock);
-  const leftovers = findLeftovers(layout, new Set(unfinished.map((record) => record.session)), packs, locator, source);
+  const sessionIds = new Set(unfinished.map((record) => record.session));
+  const leftovers = await findLeftovers(layout, sessionIds, packs, locator, source);
   const live = new EntrySet();
   await joinThreads(pool, shared, {
     root: layout.root,

@@ -3,7 +3,7 @@ import { HoldfastError } from '../util/errors.ts';
 
 const SAFE = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 const MAX_NAME_BYTES = 128;
-const MAX_NAMESPACE_DEPTH = 7;
+export const MAX_NAMESPACE_DEPTH = 7;
 const MAX_NAMESPACE_BYTES = 256;
 
 export const GROUP_TYPES = ['vm', 'ct', 'host'] as const;
@@ -41,6 +41,11 @@ export function parseNamespace(text: string): Namespace {
   }
   for (const part of parts) requireSafe(part, 'namespace');
   return text as Namespace;
+}
+
+/** Parts of a namespace; the root has none. */
+export function namespaceDepth(ns: string): number {
+  return ns === '' ? 0 : ns.split('/').length;
 }
 
 export type ArchiveKind = 'image' | 'tree' | 'blob';

@@ -1,5 +1,5 @@
 // The server's own state in one SQLite file: users, rights, tasks, configuration. Datastores do not depend on it. Several processes may have
-// it open; each change is durable when its transaction ends.
+// it open; each change is durable when its transaction ends, but for those of `unsynced`.
 import { chmodSync, closeSync, constants, fchmodSync, mkdirSync, openSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';

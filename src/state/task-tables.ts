@@ -1,6 +1,8 @@
-// The table of tasks (migration 2). All its queries are here.
+// The table of tasks (migration 2). All its queries are here. Rows are not synced: what a task did is durable where it did it, and a task whose
+// end is lost in a power cut counts as interrupted.
 import type { Database, Statement } from 'better-sqlite3';
 import type { TaskEnding, TaskFilter, TaskRow, TaskStore } from '../jobs/tasks/task-store.ts';
+import { unsynced } from './unsynced.ts';
 
 /** Rows of one answer. */
 const MAX_ROWS = 10_000;
@@ -57,11 +59,12 @@ export class TaskTables implements TaskStore {
 
   add(row: TaskRow): void {
     const { upid, node, pid, pstart, starttime, type, id, user } = row;
-    this.#add.run({ upid, node, pid, pstart, starttime, type, id, user });
+    unsynced(this.#db, () => this.#add.run({ upid, node, pid, pstart, starttime, type, id, user }));
   }
 
   end(upid: string, ending: TaskEnding): void {
-    this.#end.run({ upid, ...ending, data: ending.data === null ? null : JSON.stringify(ending.data) });
+    const data = ending.data === null ? null : JSON.stringify(ending.data);
+    unsynced(this.#db, () => this.#end.run({ upid, ...ending, data }));
   }
 
   get(upid: string): TaskRow | undefined {

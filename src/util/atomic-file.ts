@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { systemCode } from './errors.ts';
 
 /** Writes, syncs, renames, syncs the directory. What fails leaves the old file in place. */
-export async function writeFileAtomic(path: string, content: string): Promise<void> {
+export async function writeFileAtomic(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`;
   await writeSynced(temporary, content);
   try {
@@ -17,7 +17,7 @@ export async function writeFileAtomic(path: string, content: string): Promise<vo
 }
 
 /** Writes a file and syncs it, without renaming anything. */
-export async function writeSynced(path: string, content: string): Promise<void> {
+export async function writeSynced(path: string, content: string | Uint8Array): Promise<void> {
   const file = await open(path, 'w', 0o640);
   try {
     await file.writeFile(content);

@@ -2,6 +2,7 @@
 import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { HoldfastError } from './errors.ts';
+import { hasShape } from './schema-check.ts';
 
 export class JsonShapeError extends Error {}
 
@@ -13,7 +14,7 @@ export function parseJson<Schema extends TSchema>(text: string, schema: Schema):
   } catch (error) {
     throw new JsonShapeError(`it is not JSON: ${(error as Error).message}`);
   }
-  if (Value.Check(schema, value)) return value as Static<Schema>;
+  if (hasShape(schema, value, text.length)) return value;
   const [first] = Value.Errors(schema, value);
   throw new JsonShapeError(`member ${first?.instancePath || '/'} ${first?.message ?? 'is wrong'}`);
 }

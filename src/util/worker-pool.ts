@@ -20,6 +20,9 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+/** What work on several threads needs of a pool; one thread may stand in for it. */
+export type Threads = Pick<WorkerPool, 'size' | 'call'>;
+
 export class WorkerPool {
   readonly size: number;
   readonly #workers: Worker[];
@@ -44,6 +47,11 @@ export class WorkerPool {
   static start(entry: URL, size: number, onEvent: (event: string, argument: unknown) => void = () => {}): WorkerPool {
     const workers = Array.from({ length: size }, () => new Worker(entry, { execArgv: [] }));
     return new WorkerPool(workers, onEvent);
+  }
+
+  /** Why no call is answered any more: a thread ended. */
+  get failure(): Error | undefined {
+    return this.#failure;
   }
 
   /** Runs a method in one thread. */

@@ -163,6 +163,21 @@ test('a prune removes what the plan says, as a task; the snapshot is gone at onc
   assert.equal((await times('host/prune')).length, 2, 'a caller that owns nothing of it prunes nothing of it');
 });
 
+test('a backup of a client counts once as what writes, a restore and a verification as what reads', async () => {
+  let end = (): void => {};
+  const over = new Promise<undefined>((resolve) => {
+    end = () => resolve(undefined);
+  });
+  for (const type of ['backup', 'reader', 'verify_group', 'delete', 'prune'])
+    rig.tasks.start({ type, id: 'store1:vm/101', authId: ROOT }, () => over);
+  rig.tasks.start({ type: 'backup', id: 'store10', authId: ROOT }, () => over);
+  const { json } = await rig.call(ROOT, 'GET', `${STORE}/active-operations`);
+  end();
+  await rig.tasks.settle();
+  assert.deepEqual(json.data, { read: 2, write: 3 });
+  assert.deepEqual((await rig.call(ROOT, 'GET', `${STORE}/active-operations`)).json.data, { read: 0, write: 0 });
+});
+
 test('garbage collection and verification run as tasks and leave their figures', async () => {
   const never = (await rig.call(ROOT, 'GET', `${STORE}/gc`)).json.data as Record<string, unknown>;
   assert.equal(never['last-run-state'], undefined);
@@ -179,6 +194,21 @@ test('garbage collection and verification run as tasks and leave their figures',
     Record<string, unknown>
   >[];
   assert.equal(usage[0]?.['gc-status']?.upid, upid);
+
+  const collect = async (dryRun: boolean): Promise<string> => {
+    const argument = { dryRun, audit: false, rateLimitBytes: null };
+    const { json } = await rig.call(ROOT, 'POST', `${STORE}/operation/gc`, { argument });
+    await rig.tasks.settle();
+    return (json.data as { upid: string }).upid;
+  };
+  const ofLast = async () => (await rig.call(ROOT, 'GET', `${STORE}/gc`)).json.data as Record<string, number | string>;
+  await collect(true);
+  assert.deepEqual(await ofLast(), figures, 'a dry run says nothing of the store');
+  const byCommand = await collect(false);
+  const now = await ofLast();
+  assert.deepEqual([now.upid, now['last-run-state']], [byCommand, 'OK'], 'whoever asked for it');
+  for (const member of ['disk-chunks', 'index-data-bytes', 'index-file-count'])
+    assert.equal(now[member], figures[member], member);
 
   for (const which of [{}, { 'backup-type': 'ct', 'backup-id': 'abc' }]) {
     const who = 'backup-id' in which ? 'berta@pbs' : ROOT;
@@ -262,6 +292,9 @@ test('maintenance, quotas and comments are set, read back and removed; an old di
       /^parameter verification failed/,
     );
   assert.equal(((await rig.call(ROOT, 'GET', path)).json.data as Record<string, unknown>).comment, undefined);
+  for (const { method, actor, name } of rig.datastores.asked)
+    assert.deepEqual([method, actor.authId, actor.address, name], ['update', ROOT, '127.0.0.1', 'store1']);
+  assert.equal(rig.datastores.asked.length, 3, 'what is refused changes nothing');
 });
 
 test('sessions go to the transport with the owner of the group, and their errors come with codes', async () => {

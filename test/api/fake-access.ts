@@ -1,11 +1,11 @@
 // Users, rights, tokens and sign-in in memory, behind the interfaces that the API asks for.
 
-import { digestOf, requireUnchanged } from '../../src/api/digest.ts';
 import type { AccessCalls, AuthenticatorCalls, PermissionCalls } from '../../src/api/services.ts';
 import type { StoredAclEntry } from '../../src/auth/access-store.ts';
 import type { AclChange } from '../../src/auth/acl-changes.ts';
 import type { Actor } from '../../src/auth/audit-log.ts';
 import type { Identity } from '../../src/auth/authenticator.ts';
+import { digestOf, requireDigest } from '../../src/auth/config-digest.ts';
 import type { Privilege } from '../../src/auth/privileges.ts';
 import { ROLES, type RoleName } from '../../src/auth/privileges.ts';
 import type { FactorEntry } from '../../src/auth/second-factor-store.ts';
@@ -54,7 +54,7 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
   async updateUser(actor: Actor, userid: UserId, changes: UserChanges): Promise<void> {
     const { password, delete: emptied = [], digest, ...fields } = changes;
     const { user } = this.getUser(actor, userid);
-    requireUnchanged(digest, [...this.users.values()]);
+    requireDigest(digest, () => digestOf([...this.users.values()]));
     this.users.set(userid, { ...user, ...fields, ...Object.fromEntries(emptied.map((name) => [name, ''])) });
     if (password !== undefined) this.passwords.set(userid, password);
   }

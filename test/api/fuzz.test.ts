@@ -90,6 +90,8 @@ function goodValue(name: string): unknown {
     'backup-id': '101',
     'backup-time': time,
     id: 'recovery',
+    filepath: 'root',
+    'file-name': 'disk0.img',
     ns: '',
   };
   return values[name] ?? 'x';
@@ -148,7 +150,7 @@ function encoded(text: string): string {
 }
 
 test(`wrong calls of every method are refused in words (seed ${SEED})`, async () => {
-  const root = open.store.keeping.layout.root;
+  const root = open.store.layout.root;
   const around = (): unknown => [readdirSync(dirname(root)), readdirSync(root).filter((name) => !/\.json$/.test(name))];
   const before = around();
   const manifest = join(
@@ -201,7 +203,19 @@ test('a name that climbs out of its place is refused in each place that takes on
   const names = ['..', '.', '../store1', 'a/b', '..\\..', '.x', '', 'x\0', 'ä', 'a b', 'x'.repeat(200)];
   for (const method of METHODS) {
     const { properties } = method.parameters as TObject;
-    for (const each of ['store', 'name', 'ns', 'parent', 'backup-id', 'session', 'token-name', 'id', 'node']) {
+    for (const each of [
+      'store',
+      'name',
+      'ns',
+      'parent',
+      'backup-id',
+      'session',
+      'token-name',
+      'id',
+      'node',
+      'file-name',
+      'archive-name',
+    ]) {
       if (!(each in properties)) continue;
       for (const name of names) {
         if ((each === 'ns' || each === 'parent') && ['', 'a/b'].includes(name)) continue;

@@ -1,6 +1,7 @@
 // Who may do what: every method asked by everybody, against one datastore. What a caller gets is decided here by hand, not by the rules that
 // the methods carry.
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import type { TObject, TSchema } from 'typebox';
 import type { AnyMethod } from '../../src/api/method.ts';
@@ -94,6 +95,11 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
   'GET /admin/datastore/{store}/snapshots': SEES_STORE,
   'DELETE /admin/datastore/{store}/snapshots': CONTENT,
   'GET /admin/datastore/{store}/files': SEES_STORE,
+  'GET /admin/datastore/{store}/catalog': CONTENT,
+  'GET /admin/datastore/{store}/pxar-file-download': CONTENT,
+  'GET /admin/datastore/{store}/download': CONTENT,
+  'GET /admin/datastore/{store}/download-decoded': CONTENT,
+  'POST /admin/datastore/{store}/upload-backup-log': CONTENT,
   'GET /admin/datastore/{store}/notes': SEES_STORE,
   'PUT /admin/datastore/{store}/notes': CONTENT,
   'GET /admin/datastore/{store}/protected': SEES_STORE,
@@ -160,6 +166,8 @@ const FAILS_FOR_ADMIN: readonly string[] = [
   // A token and a datastore of that name are there.
   'POST /access/users/{userid}/token/{token-name}',
   'POST /config/datastore',
+  // There is no file tree in the snapshot.
+  'GET /admin/datastore/{store}/pxar-file-download',
   // The group is somebody else's; the fake refuses every commit.
   'POST /admin/datastore/{store}/sessions',
   'POST /admin/datastore/{store}/sessions/{session}/commit',
@@ -201,6 +209,8 @@ function parametersOf({ parameters, method, path }: AnyMethod): Record<string, u
     snapshot: 'vm/101/latest',
     archive: 'disk0.img',
     target: '/restored',
+    'file-name': 'disk0.img',
+    filepath: 'root',
     argument: argumentOf(path.split('/').at(-1) as string),
   };
   const names = Object.keys(properties).filter(
@@ -280,7 +290,8 @@ test('each method lets in whom it should, refuses all others alike, and changes 
       for (const caller of callers) {
         const isAllowed = isIn(caller);
         const before = isAllowed ? undefined : await state();
-        const { status, text } = await rig.call(AUTH_ID[caller], method.method, url, rest);
+        const ask = method.takesBytes ? rig.upload.bind(rig, 'log') : rig.call.bind(rig);
+        const { status, text } = await ask(AUTH_ID[caller], method.method, url, rest);
         const place = `${caller}: ${status} ${text.slice(0, 200)}`;
         if (isAllowed) assert.ok(status === 200 || status === 400, place);
         else assert.equal(status, caller === 'nobody' ? 401 : 403, place);
@@ -301,6 +312,11 @@ async function state(): Promise<unknown> {
   const groups = await open.store.groups.groups(namespaces[0] as never);
   const owners = await Promise.all(groups.map((group) => open.store.groups.state(namespaces[0] as never, group)));
   const times = await Promise.all(groups.map((group) => open.store.groups.times(namespaces[0] as never, group)));
+  const logs = groups.flatMap((group, place) =>
+    (times[place] as number[]).map((each) =>
+      existsSync(open.store.groups.clientLogPath({ ns: namespaces[0] as never, group, time: each })),
+    ),
+  );
   return structuredClone({
     users: [...users],
     tokens: [...tokens],
@@ -310,6 +326,7 @@ async function state(): Promise<unknown> {
     groups,
     owners,
     times,
+    logs,
     tasks: rig.tasks.entries.size,
     stores: rig.datastores.list(),
     sessions: rig.sessions.asked.length,

@@ -2,9 +2,17 @@
 import { existsSync } from 'node:fs';
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify';
 import { createApi } from '../../src/api/server.ts';
-import type { ApiServices, DatastoreEntry, Datastores, OpenDatastore } from '../../src/api/services.ts';
+import type {
+  ApiServices,
+  DatastoreChange,
+  DatastoreEntry,
+  Datastores,
+  OpenDatastore,
+} from '../../src/api/services.ts';
+import type { Actor } from '../../src/auth/audit-log.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { Layout } from '../../src/datastore/layout.ts';
+import { changeLimits } from '../../src/datastore/limits/limits-file.ts';
 import { requireOnline } from '../../src/datastore/limits/maintenance.ts';
 import { limitsAnswer } from '../../src/transport/server/session-answers.ts';
 import type { Caller, SessionCalls } from '../../src/transport/server/sessions.ts';
@@ -20,6 +28,8 @@ export class FakeDatastores implements Datastores {
   readonly open = new Map<string, OpenStore>();
   /** Why a datastore is not open. */
   readonly reasons = new Map<string, string>();
+  /** Who asked for which change. */
+  readonly asked: { readonly method: string; readonly actor: Actor; readonly name: string }[] = [];
 
   list(): DatastoreEntry[] {
     return [...this.entries.values()];
@@ -27,27 +37,30 @@ export class FakeDatastores implements Datastores {
   async get(name: string): Promise<OpenDatastore> {
     const open = this.open.get(name);
     if (open === undefined) throw new HoldfastError('not-found', `there is no datastore ${name}`);
-    await requireOnline(open.store.keeping.layout);
-    return { name, store: open.store };
+    await requireOnline(open.store.layout);
+    return { name, store: open.store, pool: open.pool };
   }
   state(name: string): { reason: string | undefined } {
     return { reason: this.reasons.get(name) };
   }
-  async create({
-    reuse,
-    averageChunkBytes,
-    ...entry
-  }: DatastoreEntry & { reuse: boolean; averageChunkBytes?: number }): Promise<void> {
+  async create(
+    actor: Actor,
+    { reuse, averageChunkBytes, ...entry }: DatastoreEntry & { reuse: boolean; averageChunkBytes?: number },
+  ): Promise<void> {
+    this.asked.push({ method: 'create', actor, name: entry.name });
     if (!(reuse && existsSync(new Layout(entry.path).config)))
       await createDatastore(entry.path, averageChunkBytes ?? 65536);
     this.entries.set(entry.name, entry);
     this.open.set(entry.name, await OpenStore.open(entry.path, 1));
   }
-  async update(name: string, { comment }: { comment: string | null }): Promise<void> {
-    const { comment: _, ...entry } = this.entries.get(name) as DatastoreEntry;
-    this.entries.set(name, comment === null ? entry : { ...entry, comment });
+  async update(actor: Actor, name: string, { comment, ...limits }: DatastoreChange): Promise<void> {
+    this.asked.push({ method: 'update', actor, name });
+    const { comment: before, ...entry } = this.entries.get(name) as DatastoreEntry;
+    await changeLimits(new Layout(entry.path), (each) => ({ ...each, ...limits }));
+    this.entries.set(name, { ...entry, comment: comment === undefined ? before : (comment ?? undefined) });
   }
-  async remove(name: string): Promise<void> {
+  async remove(actor: Actor, name: string): Promise<void> {
+    this.asked.push({ method: 'remove', actor, name });
     await this.open.get(name)?.close();
     this.open.delete(name);
     this.entries.delete(name);
@@ -102,10 +115,12 @@ export class ApiRig {
   readonly datastores = new FakeDatastores();
   readonly sessions = new FakeSessions();
   readonly bugs: unknown[] = [];
+  /** Why downloads ended in the middle. */
+  readonly cut: Error[] = [];
   readonly app: FastifyInstance;
   readonly #removals: (() => Promise<void>)[] = [];
 
-  constructor(delays = { unauthorizedMs: 0, forbiddenMs: 0 }) {
+  constructor(delays = { unauthorizedMs: 0, forbiddenMs: 0 }, downloadIdleMs?: number) {
     const services: ApiServices = {
       authenticator: new FakeAuthenticator(this.access),
       access: this.access,
@@ -125,6 +140,8 @@ export class ApiRig {
     this.app = createApi(services, {
       delays,
       onBug: (error) => this.bugs.push(error),
+      onCut: (error) => this.cut.push(error),
+      ...(downloadIdleMs !== undefined && { downloadIdleMs }),
     });
   }
 
@@ -166,6 +183,33 @@ export class ApiRig {
       text,
       json: text.startsWith('{') ? (JSON.parse(text) as Answer['json']) : {},
     };
+  }
+
+  /** A call whose body is bytes: all parameters go into the query. */
+  upload(
+    bytes: string | Buffer,
+    as: string | undefined,
+    method: string,
+    path: string,
+    parameters: Record<string, unknown> = {},
+  ): Promise<Answer> {
+    const entries = Object.entries(parameters).map(([name, value]): [string, string] => [name, String(value)]);
+    const url = `/api2/json${path}?${new URLSearchParams(entries)}`;
+    const headers = { 'content-type': 'application/octet-stream' };
+    return this.call(as, method, path, {}, { url, payload: bytes, headers });
+  }
+
+  /** The bytes of an answer, and its head. */
+  async bytes(
+    as: string | undefined,
+    path: string,
+    parameters: Record<string, unknown>,
+    headers: Record<string, string> = {},
+  ): Promise<{ status: number; headers: Record<string, unknown>; bytes: Buffer }> {
+    const entries = Object.entries(parameters).map(([name, value]): [string, string] => [name, String(value)]);
+    const url = `/api2/json${path}?${new URLSearchParams(entries)}`;
+    const answer = await this.app.inject({ method: 'GET', url, headers: { ...this.headers(as), ...headers } });
+    return { status: answer.statusCode, headers: answer.headers, bytes: answer.rawPayload };
   }
 
   headers(as: string | undefined): Record<string, string> {

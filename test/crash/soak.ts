@@ -1,5 +1,6 @@
-// npm run soak: many kills and many power cuts on every path, and everything at once in random interleavings. Usage: tsx test/crash/soak.ts [--seed N] [--minutes M] [--path PART]
+// npm run soak: many kills and many power cuts on every path, everything at once in random interleavings, and attacks on the server. Usage: tsx test/crash/soak.ts [--seed N] [--minutes M] [--path PART]
 // Rounds with rising seeds until the minutes are over (without: one round). The seed of a finding shows it again.
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { fuzzTar } from '../agent/tar/fuzz-tar.ts';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
@@ -30,6 +31,9 @@ const INTERLEAVING_STEPS = 1000;
 const FUZZED_ARCHIVES = 100_000;
 /** Inputs for each decoder in a round: about ten minutes. */
 const FUZZ_INPUTS = 8_000_000;
+/** For each file of attacks in a round. */
+const ATTACK_SECONDS = 600;
+const ATTACK_FILES = ['test/api/fuzz.test.ts', 'test/transport/server/record-stream-fuzz.test.ts'];
 const isWanted = (name: string): boolean => name.includes(values.path);
 
 let passed = 0;
@@ -119,6 +123,19 @@ function fuzz(seed: number, scale: number): void {
   take('fuzz', { path, passed: taken + refused - found.length, findings: found, notes: `${taken} taken` });
 }
 
+/** The server's attackers: wrong calls of every method of the API, and mutated streams of records. */
+function attacks(seed: number, scale: number): void {
+  for (const file of ATTACK_FILES) {
+    if (!isWanted(file)) continue;
+    const seconds = Math.ceil(ATTACK_SECONDS * scale);
+    const env = { ...process.env, HOLDFAST_FUZZ_SEED: String(seed), HOLDFAST_FUZZ_SECONDS: String(seconds) };
+    const run = spawnSync(process.execPath, ['scripts/run-tests.mjs', file], { env, encoding: 'utf8' });
+    const error = `${run.stdout}${run.stderr}`.slice(-2000);
+    const findings = run.status === 0 ? [] : [{ path: file, point: 'server', seed, error }];
+    take('attack', { path: file, passed: 1 - findings.length, findings, notes: `${seconds} s` });
+  }
+}
+
 for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; seed++) {
   console.log(`seed ${seed}`);
   await kills(seed, Number(values.scale));
@@ -126,6 +143,7 @@ for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; s
   await interleavings(seed, Number(values.scale));
   await tarArchives(seed, Number(values.scale));
   fuzz(seed, Number(values.scale));
+  attacks(seed, Number(values.scale));
 }
 const left = leftovers();
 for (const each of left) console.log(`FAILED left behind: ${each}`);

@@ -13,6 +13,7 @@ function started(t: TestContext) {
     stateWorks: true,
     datastores: [] as DatastoreFigures[],
     tasks: 0,
+    sessions: 0,
     stateBackup: { lastSeconds: 0, hasFailed: false },
     bugs: [] as unknown[],
   };
@@ -20,6 +21,7 @@ function started(t: TestContext) {
     datastores: () => made.datastores,
     runningTasks: () => made.tasks,
     connectedAgents: () => 2,
+    openSessions: () => made.sessions,
     stateBackup: () => made.stateBackup,
   });
   const health = {
@@ -71,6 +73,7 @@ test('requests, tasks, datastores and the process have figures', async (t) => {
     { name: 'two', isOpen: false, totalBytes: undefined, availableBytes: undefined },
   ];
   made.tasks = 3;
+  made.sessions = 2;
   metrics.taskEnded('verify', 'ok');
   metrics.taskEnded('verify', 'ok');
   assert.equal((await ask('/things/7?a=1')).text, 'api GET /things/7?a=1');
@@ -82,6 +85,7 @@ test('requests, tasks, datastores and the process have figures', async (t) => {
   assert.equal(figure(text, 'holdfast_http_requests_total{method="other",route="/things/{id}",status="201"}'), 1);
   assert.equal(figure(text, 'holdfast_tasks_total{type="verify",result="ok"}'), 2);
   assert.equal(figure(text, 'holdfast_tasks_running'), 3);
+  assert.equal(figure(text, 'holdfast_sessions_open'), 2);
   assert.equal(figure(text, 'holdfast_datastore_open{datastore="one"}'), 1);
   assert.equal(figure(text, 'holdfast_datastore_open{datastore="two"}'), 0);
   assert.equal(figure(text, 'holdfast_datastore_used_bytes{datastore="one"}'), 600);

@@ -1,18 +1,23 @@
 // The datastores of a server: real ones with real threads, opened, held, refused and let go.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import { Datastores } from '../../src/daemon/stores.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { askHolder } from '../../src/datastore/control/control-client.ts';
 import type { Operation } from '../../src/datastore/control/operation.ts';
 import { HeldDatastore } from '../../src/datastore/held-datastore.ts';
 import { Layout } from '../../src/datastore/layout.ts';
+import { changeLimits, NO_LIMITS, readLimits } from '../../src/datastore/limits/limits-file.ts';
+import type { AuthId } from '../../src/schema/auth-id.ts';
+import { authTables } from '../../src/state/auth-tables.ts';
 import { DatastoreTables } from '../../src/state/datastore-tables.ts';
 import { StateDatabase } from '../../src/state/state-database.ts';
 import { WorkerPool } from '../../src/util/worker-pool.ts';
 import { temporaryDirectory } from '../datastore/fixture.ts';
+import { listOver, ROOT } from './list-fixture.ts';
 
 const WORKER = new URL('../../dist/worker.js', import.meta.url);
 const COUNT: Operation<number, number> = { name: 'count', run: async (store, more) => store.index.count + more };
@@ -22,18 +27,27 @@ function fixture(t: TestContext) {
   const directory = temporaryDirectory(t);
   const state = StateDatabase.open(join(directory, 'state', 'state.db'));
   const warnings: string[] = [];
+  const ended: string[] = [];
+  const made = { workEnds: true };
   let pools = 0;
   const make = (): Datastores => {
     const datastores = new Datastores({
-      table: new DatastoreTables(state.db),
+      list: listOver(state),
       startPool: (workers) => {
         pools++;
         return WorkerPool.start(WORKER, workers);
       },
-      serve: async () => async () => {},
+      // As a listener ends: each thread is told.
+      serve:
+        async ({ pool }) =>
+        async () =>
+          void (await pool.all('store.settle', undefined)),
       operations: new Map([[COUNT.name, COUNT as Operation<never, unknown>]]),
+      endWork: async (name, reason) => {
+        ended.push(`${name}: ${reason}`);
+        return made.workEnds;
+      },
       workers: 1,
-      stateDirectory: join(directory, 'state'),
       warn: (message, name) => warnings.push(`${name}: ${message}`),
     });
     t.after(() => datastores.close());
@@ -41,13 +55,13 @@ function fixture(t: TestContext) {
   };
   t.after(() => state.close());
   const path = (name: string): string => join(directory, name);
-  return { make, path, warnings, poolsStarted: () => pools, table: new DatastoreTables(state.db) };
+  return { make, path, warnings, ended, made, poolsStarted: () => pools, table: new DatastoreTables(state.db), state };
 }
 
 test('a datastore is made, held once, and opened again by the next server', async (t) => {
   const { make, path, warnings, poolsStarted } = fixture(t);
   const first = make();
-  await first.create({ name: 'one', path: path('one'), comment: 'c', reuse: false });
+  await first.create(ROOT, { name: 'one', path: path('one'), comment: 'c', reuse: false });
   assert.deepEqual(first.list(), [{ name: 'one', path: path('one'), comment: 'c', options: {} }]);
   const [a, b] = await Promise.all([first.get('one'), first.get('one')]);
   assert.equal(a, b);
@@ -66,7 +80,7 @@ test('a datastore is made, held once, and opened again by the next server', asyn
 test('commands of this machine reach a datastore that the server holds', async (t) => {
   const { make, path } = fixture(t);
   const datastores = make();
-  await datastores.create({ name: 'one', path: path('one'), reuse: false });
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
   assert.deepEqual(await askHolder(new Layout(path('one')), COUNT, 5, WORK), { result: 5 });
   await datastores.release('one');
   assert.equal(await askHolder(new Layout(path('one')), COUNT, 5, WORK), undefined);
@@ -76,26 +90,30 @@ test('a directory is taken as it is only when that is meant', async (t) => {
   const { make, path } = fixture(t);
   const datastores = make();
   await createDatastore(path('one'), 65536);
-  await assert.rejects(datastores.create({ name: 'one', path: path('one'), reuse: false }), { code: 'exists' });
+  await assert.rejects(datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false }), { code: 'exists' });
   mkdirSync(path('empty'));
-  await assert.rejects(datastores.create({ name: 'two', path: path('empty'), reuse: true }), {
+  await assert.rejects(datastores.create(ROOT, { name: 'two', path: path('empty'), reuse: true }), {
     code: 'datastore-foreign',
   });
   assert.deepEqual(datastores.list(), []);
-  await datastores.create({ name: 'one', path: path('one'), reuse: true });
-  await assert.rejects(datastores.create({ name: 'one', path: path('x'), reuse: false }), { code: 'exists' });
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: true });
+  await assert.rejects(datastores.create(ROOT, { name: 'one', path: path('x'), reuse: false }), { code: 'exists' });
   for (const taken of [path('one'), path('one/sub'), path('.'), path('state'), path('state/x')])
-    await assert.rejects(datastores.create({ name: 'two', path: taken, reuse: false }), { code: 'exists' }, taken);
+    await assert.rejects(
+      datastores.create(ROOT, { name: 'two', path: taken, reuse: false }),
+      { code: 'exists' },
+      taken,
+    );
   for (const wrong of ['relative', '/', '/a\nb'])
-    await assert.rejects(datastores.create({ name: 'two', path: wrong, reuse: false }), { code: 'bad-argument' });
-  await assert.rejects(datastores.create({ name: 'x', path: path('y'), reuse: false }), { code: 'bad-name' });
+    await assert.rejects(datastores.create(ROOT, { name: 'two', path: wrong, reuse: false }), { code: 'bad-argument' });
+  await assert.rejects(datastores.create(ROOT, { name: 'x', path: path('y'), reuse: false }), { code: 'bad-name' });
   assert.equal(existsSync(path('y')), false);
 });
 
 test('one that cannot be opened keeps nobody from the others, and is tried again when asked for', async (t) => {
   const { make, path, warnings } = fixture(t);
   const first = make();
-  for (const name of ['one', 'two']) await first.create({ name, path: path(name), reuse: false });
+  for (const name of ['one', 'two']) await first.create(ROOT, { name, path: path(name), reuse: false });
   await first.close();
   renameSync(path('one'), path('unmounted'));
   const pool = WorkerPool.start(WORKER, 1);
@@ -119,40 +137,149 @@ test('one that cannot be opened keeps nobody from the others, and is tried again
   assert.equal(datastores.state('one').reason, undefined);
 });
 
-test('offline is refused at once, and ends at once; read-only is not', async (t) => {
-  const { make, path } = fixture(t);
-  const datastores = make();
-  await datastores.create({ name: 'one', path: path('one'), reuse: false });
-  const { store } = await datastores.get('one');
-  await datastores.update('one', { maintenance: { mode: 'offline', message: 'disks' } });
-  await assert.rejects(datastores.get('one'), { code: 'datastore-maintenance', message: /disks/ });
-  assert.deepEqual(await datastores.maintenance('one'), { mode: 'offline', message: 'disks' });
-  await datastores.update('one', { maintenance: { mode: 'read-only', message: '' } });
-  assert.equal((await datastores.get('one')).store, store);
-  await assert.rejects(datastores.update('one', { maintenance: { mode: 'offline', message: 'x'.repeat(5000) } }), {
-    code: 'too-large',
+/** Files below a directory that this process has open, in whichever thread. */
+function openBelow(directory: string): string[] {
+  const targets = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      return '';
+    }
   });
+  return targets.filter((target) => target.startsWith(`${directory}/`));
+}
+
+test('offline is refused at once, and ends at once; read-only is not', async (t) => {
+  const { make, path, ended } = fixture(t);
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  const { store } = await datastores.get('one');
+  await datastores.update(ROOT, 'one', { maintenance: { mode: 'read-only', message: '' } });
+  assert.equal((await datastores.get('one')).store, store);
+  assert.deepEqual(ended, []);
+  await datastores.update(ROOT, 'one', { maintenance: { mode: 'offline', message: 'disks' } });
+  await assert.rejects(datastores.get('one'), { code: 'datastore-maintenance', message: /disks/ });
+  assert.deepEqual((await readLimits(new Layout(path('one')))).maintenance, { mode: 'offline', message: 'disks' });
+  await datastores.update(ROOT, 'one', { maintenance: { mode: 'read-only', message: '' } });
+  assert.equal(datastores.state('one').isOpen, true, 'opened without being asked for');
+  await assert.rejects(
+    datastores.update(ROOT, 'one', { maintenance: { mode: 'offline', message: 'x'.repeat(5000) } }),
+    { code: 'too-large' },
+  );
+});
+
+test('one that goes offline is closed, so that its disk can be unmounted, and opened when it is back and online', async (t) => {
+  const { make, path, ended, warnings } = fixture(t);
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  assert.notDeepEqual(openBelow(path('one')), []);
+  await datastores.update(ROOT, 'one', { maintenance: { mode: 'offline', message: '' } });
+  assert.deepEqual(openBelow(path('one')), []);
+  assert.equal(datastores.state('one').isOpen, false);
+  assert.match(ended.join(), /^one: .*goes offline$/);
+  renameSync(path('one'), path('elsewhere'));
+  mkdirSync(path('one'));
+  const before = warnings.length;
+  for (let look = 0; look < 3; look++) await datastores.follow();
+  assert.equal(warnings.length, before, 'a disk that is not there yet is no failure');
+  rmdirSync(path('one'));
+  renameSync(path('elsewhere'), path('one'));
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, false, 'still offline');
+  // As a command on this machine does it.
+  const online = { mode: 'none', message: '' } as const;
+  await changeLimits(new Layout(path('one')), (limits) => ({ ...limits, maintenance: online }));
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, true);
+  await datastores.close();
+  await changeLimits(new Layout(path('one')), (limits) => ({ ...limits, maintenance: { ...online, mode: 'offline' } }));
+  const next = make();
+  await next.openAll();
+  await next.update(ROOT, 'one', { maintenance: online });
+  assert.equal(next.state('one').isOpen, true, 'also one that was offline when the server started');
+});
+
+test('what a command set offline is closed as soon as work on it has ended, and not before', async (t) => {
+  const { make, path, ended, made } = fixture(t);
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  const offline = { mode: 'offline', message: '' } as const;
+  await changeLimits(new Layout(path('one')), (limits) => ({ ...limits, maintenance: offline }));
+  made.workEnds = false;
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, true);
+  assert.equal(ended.length, 1);
+  made.workEnds = true;
+  await datastores.follow();
+  assert.equal(datastores.state('one').isOpen, false);
+});
+
+test('a datastore that has lost a thread is opened anew', async (t) => {
+  const { make, path, ended, warnings } = fixture(t);
+  const threads: Worker[] = [];
+  const note = (worker: Worker): void => void threads.push(worker);
+  process.on('worker', note);
+  t.after(() => process.off('worker', note));
+  const datastores = make();
+  await datastores.create(ROOT, { name: 'one', path: path('one'), reuse: false });
+  const { store } = await datastores.get('one');
+  await threads[0].terminate();
+  await datastores.follow();
+  const open = await datastores.get('one');
+  assert.notEqual(open.store, store);
+  await open.pool.all('store.settle', undefined);
+  assert.match(ended.join(), /^one: .*lost a thread/);
+  assert.ok(warnings.some((warning) => /^one: .*a worker thread ended with code/.test(warning)));
+});
+
+test('each change of the list is in the audit log, with who asked for it; what is refused is not', async (t) => {
+  const { make, path, state } = fixture(t);
+  const datastores = make();
+  const anna = { authId: 'anna@local!ci' as AuthId, address: '192.0.2.7' };
+  await datastores.create(anna, { name: 'one', path: path('one'), reuse: false });
+  const quotas = { namespaces: { '': 5 }, owners: {} };
+  await datastores.update(anna, 'one', { comment: 'c', quotas });
+  await datastores.update(anna, 'one', { maintenance: { mode: 'read-only', message: 'disks' } });
+  await datastores.update(anna, 'one', {});
+  await assert.rejects(datastores.create(anna, { name: 'one', path: path('x'), reuse: false }));
+  await assert.rejects(datastores.update(anna, 'one', { comment: 'x'.repeat(5000), quotas: NO_LIMITS.quotas }));
+  await assert.rejects(datastores.remove(anna, 'two'));
+  assert.deepEqual((await readLimits(new Layout(path('one')))).quotas, quotas);
+  await datastores.remove(anna, 'one');
+  const entries = [...authTables(state).audit.list({ limit: 10 })].reverse();
+  assert.ok(
+    entries.every(({ by, address, object }) => by === anna.authId && address === '192.0.2.7' && object === 'one'),
+  );
+  assert.deepEqual(
+    entries.map(({ action, detail }) => [action, detail]),
+    [
+      ['datastore-add', { path: path('one') }],
+      ['datastore-update', { fields: ['comment', 'quotas'] }],
+      ['datastore-update', { fields: ['maintenance'], maintenance: 'read-only' }],
+      ['datastore-remove', { path: path('one') }],
+    ],
+  );
 });
 
 test('comments change; a removed datastore is forgotten, and its files stay', async (t) => {
   const { make, path } = fixture(t);
   const datastores = make();
-  await datastores.create({ name: 'one', path: path('one'), comment: 'a', reuse: false });
-  await datastores.update('one', {});
+  await datastores.create(ROOT, { name: 'one', path: path('one'), comment: 'a', reuse: false });
+  await datastores.update(ROOT, 'one', {});
   assert.equal(datastores.list()[0].comment, 'a');
-  await datastores.update('one', { comment: 'b', options: { workers: 2 } });
+  await datastores.update(ROOT, 'one', { comment: 'b', options: { workers: 2 } });
   assert.deepEqual(datastores.list()[0], { name: 'one', path: path('one'), comment: 'b', options: { workers: 2 } });
-  await datastores.update('one', { comment: null });
+  await datastores.update(ROOT, 'one', { comment: null });
   assert.equal(datastores.list()[0].comment, undefined);
-  await assert.rejects(datastores.remove('one', { destroyData: true }), { code: 'bad-argument', message: /one/ });
+  await assert.rejects(datastores.remove(ROOT, 'one', { destroyData: true }), { code: 'bad-argument', message: /one/ });
   const waiting = datastores.get('one').catch(() => undefined);
-  await datastores.remove('one');
+  await datastores.remove(ROOT, 'one');
   await waiting;
   assert.deepEqual(datastores.list(), []);
   assert.ok(existsSync(new Layout(path('one')).config));
-  for (const call of [datastores.get('one'), datastores.remove('one'), datastores.update('one', {})])
+  for (const call of [datastores.get('one'), datastores.remove(ROOT, 'one'), datastores.update(ROOT, 'one', {})])
     await assert.rejects(call, { code: 'not-found' });
-  await datastores.create({ name: 'again', path: path('one'), reuse: true });
+  await datastores.create(ROOT, { name: 'again', path: path('one'), reuse: true });
   assert.equal(datastores.state('again').isOpen, true, 'nobody holds it any more');
 });
 

@@ -3,10 +3,10 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, stat, unlink } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import { type List, parseList } from '../../chunker/list.ts';
-import { Kind, type ObjectId, PAGE_BYTES, parseId, type StoredObject } from '../../chunker/object.ts';
+import { Kind, MAX_OBJECT_BYTES, type ObjectId, PAGE_BYTES, parseId, type StoredObject } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
-import type { WorkerPool } from '../../util/worker-pool.ts';
+import type { Threads, WorkerPool } from '../../util/worker-pool.ts';
 import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import { blockDeviceBytes } from '../sources/file-size.ts';
@@ -26,6 +26,14 @@ export interface RestoreRequest {
   readonly stdout: Writable;
   readonly signal: AbortSignal;
   readonly onProgress: (bytesDone: number, bytesTotal: number) => void;
+  /** Only these bytes of the archive; to `stdout` alone. */
+  readonly span?: Span | undefined;
+}
+
+/** Bytes from `start` to before `end`. */
+export interface Span {
+  readonly start: number;
+  readonly end: number;
 }
 
 /** Reads metadata objects for the walk. */
@@ -63,7 +71,12 @@ export async function runRestore(
   }
 }
 
-async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: GetObject): Promise<readonly LostRange[]> {
+/** The part of `runRestore` for a pipe, whose threads are anybody's. */
+export async function restoreToPipe(
+  request: Omit<RestoreRequest, 'target' | 'overwrite'>,
+  pool: Threads,
+  get: GetObject,
+): Promise<readonly LostRange[]> {
   const { stdout, signal } = request;
   let failure: unknown;
   const onError = (error: Error): void => {
@@ -92,18 +105,21 @@ async function restoreToPipe(request: RestoreRequest, pool: WorkerPool, get: Get
 }
 
 async function restoreRanges(
-  request: RestoreRequest,
-  pool: WorkerPool,
+  request: Omit<RestoreRequest, 'target' | 'overwrite'>,
+  pool: Threads,
   get: GetObject,
   target: FileTargetLocator | undefined,
   take: (bytes: Uint8Array) => Promise<void>,
 ): Promise<readonly LostRange[]> {
   const { archive, space, signal, onProgress, zeroLost } = request;
   const lost = new LostRanges();
+  // Without a span all that there is, so that an archive that is longer than its manifest says is found out.
+  const span = request.span ?? { start: 0, end: Number.POSITIVE_INFINITY };
+  const wantedBytes = request.span === undefined ? archive.sizeBytes : span.end - span.start;
   let bytesDone = 0;
   await inOrder(
     pool.size,
-    rangesOf(archive, zeroLost, (id) => get(space, id)),
+    rangesOf(archive, { span, zeroLost, get: (id) => get(space, id) }),
     async (range, thread) => {
       signal.throwIfAborted();
       const { isLost, ...place } = range;
@@ -113,15 +129,17 @@ async function restoreRanges(
     async (range, restored) => {
       if (range.isLost) lost.add([range]);
       lost.add(restored.lost);
-      if (restored.bytes !== undefined) await take(new Uint8Array(restored.bytes));
-      bytesDone += range.length;
-      onProgress(bytesDone, archive.sizeBytes);
+      const first = Math.max(0, span.start - range.offset);
+      const last = Math.min(range.length, span.end - range.offset);
+      if (restored.bytes !== undefined) await take(new Uint8Array(restored.bytes, first, last - first));
+      bytesDone += last - first;
+      onProgress(bytesDone, wantedBytes);
     },
   );
-  if (bytesDone !== archive.sizeBytes) {
+  if (bytesDone !== wantedBytes) {
     throw new HoldfastError(
       'object-damaged',
-      `${archive.name} holds ${bytesDone} bytes where its manifest says ${archive.sizeBytes}`,
+      `${archive.name} holds ${bytesDone} bytes where its manifest says ${wantedBytes}`,
     );
   }
   return lost.ranges;
@@ -136,12 +154,15 @@ interface RestoreRange {
   readonly isLost?: true;
 }
 
+interface Walk {
+  /** What lies outside of it is not read. */
+  readonly span: Span;
+  readonly zeroLost: boolean;
+  readonly get: (id: ObjectId) => Promise<StoredObject>;
+}
+
 /** The ranges of an archive in order: pages of an image, runs of pieces of a stream, the one piece of a blob. */
-async function* rangesOf(
-  archive: Archive,
-  zeroLost: boolean,
-  get: (id: ObjectId) => Promise<StoredObject>,
-): AsyncGenerator<RestoreRange> {
+async function* rangesOf(archive: Archive, walk: Walk): AsyncGenerator<RestoreRange> {
   const root = parseId(archive.root) as ObjectId;
   if (archive.kind === 'blob') {
     if (archive.sizeBytes > 0)
@@ -153,48 +174,74 @@ async function* rangesOf(
       };
     return;
   }
-  yield* rangesOfList(root, 0, archive.sizeBytes, zeroLost, get);
+  yield* rangesOfList(walk, root, 0, archive.sizeBytes);
 }
 
-async function* rangesOfList(
-  id: ObjectId,
-  start: number,
-  length: number,
-  zeroLost: boolean,
-  get: (id: ObjectId) => Promise<StoredObject>,
-): AsyncGenerator<RestoreRange> {
+async function* rangesOfList(walk: Walk, id: ObjectId, start: number, length: number): AsyncGenerator<RestoreRange> {
+  const { span, zeroLost, get } = walk;
   let list: List;
   try {
     const { payload, refs } = await get(id);
     list = parseList(payload, refs);
   } catch (error) {
     if (!zeroLost || !isLostObject(error)) throw error;
-    for (const hole of holeRanges(start, length)) yield { ...hole, isLost: true };
+    for (const hole of holeRanges(start, length, span)) yield { ...hole, isLost: true };
     return;
   }
   let offset = start;
   if (list.childKind === Kind.data) {
-    for (let first = 0; first < list.entries.length; first += PIECES_PER_RANGE) {
-      const pieces = list.entries.slice(first, first + PIECES_PER_RANGE);
-      const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-      yield { offset, length, page: undefined, pieces };
+    for (const { pieces, length } of runsOf(list.entries)) {
+      if (pieces === undefined) yield* holeRanges(offset, length, span);
+      else if (touches(span, offset, length)) yield { offset, length, page: undefined, pieces };
       offset += length;
     }
     return;
   }
-  for (const entry of list.entries) {
-    if (entry.id === undefined) yield* holeRanges(offset, entry.length);
-    else if (list.childKind === Kind.list) yield* rangesOfList(entry.id, offset, entry.length, zeroLost, get);
-    else yield { offset, length: entry.length, page: entry.id, pieces: undefined };
-    offset += entry.length;
+  for (const { id: child, length: bytes } of list.entries) {
+    const at = offset;
+    offset += bytes;
+    if (child === undefined) yield* holeRanges(at, bytes, span);
+    else if (!touches(span, at, bytes)) continue;
+    else if (list.childKind === Kind.list) yield* rangesOfList(walk, child, at, bytes);
+    else yield { offset: at, length: bytes, page: child, pieces: undefined };
   }
 }
 
-function* holeRanges(start: number, length: number): Generator<RestoreRange> {
-  for (let done = 0; done < length; done += PAGE_BYTES) {
-    const part = Math.min(PAGE_BYTES, length - done);
-    yield { offset: start + done, length: part, page: undefined, pieces: [{ length: part, id: undefined }] };
+/** Pieces of a stream that are restored at once, for they are held in memory; a long hole, which may be of any length, without them. */
+function* runsOf(
+  entries: List['entries'],
+): Generator<{ readonly pieces: RestorePiece[] | undefined; readonly length: number }> {
+  let pieces: RestorePiece[] = [];
+  let length = 0;
+  for (const piece of entries) {
+    if (piece.id !== undefined && piece.length > MAX_OBJECT_BYTES)
+      throw new HoldfastError('object-damaged', `a piece of ${piece.length} bytes is longer than any object`);
+    if (pieces.length === PIECES_PER_RANGE || (length > 0 && length + piece.length > PAGE_BYTES)) {
+      yield { pieces, length };
+      pieces = [];
+      length = 0;
+    }
+    if (piece.id === undefined && piece.length > PAGE_BYTES) {
+      yield { pieces: undefined, length: piece.length };
+      continue;
+    }
+    pieces.push(piece);
+    length += piece.length;
   }
+  if (pieces.length > 0) yield { pieces, length };
+}
+
+/** What the span has of a hole, in parts of a page. */
+function* holeRanges(start: number, length: number, span: Span): Generator<RestoreRange> {
+  const end = Math.min(start + length, span.end);
+  for (let offset = Math.max(start, span.start); offset < end; offset += PAGE_BYTES) {
+    const part = Math.min(PAGE_BYTES, end - offset);
+    yield { offset, length: part, page: undefined, pieces: [{ length: part, id: undefined }] };
+  }
+}
+
+function touches({ start, end }: Span, offset: number, length: number): boolean {
+  return offset < end && offset + length > start;
 }
 
 interface PreparedTarget {

@@ -1,10 +1,11 @@
 // Writes a file tree as a tar archive: the tree is walked in order, contents are read by the worker threads in pieces of work of about 1 MiB, small
-// files together, and the archive is put together in order. Memory does not grow with the tree, but for the files with several names.
+// files together, and the archive is put together in order. Memory does not grow with the tree, but for the files with several names, which are bounded.
 import { Content, type DirectoryEntry, eachXattr } from '../../chunker/directory.ts';
 import { type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
 import { FileType, fileType, inodeKey, readStat, sizeOf } from '../../chunker/stat-block.ts';
 import { type ByteString, below, display } from '../../util/byte-string.ts';
-import type { WorkerPool } from '../../util/worker-pool.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { Threads } from '../../util/worker-pool.ts';
 import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import type { RestorePiece } from '../restore/piece-restorer.ts';
@@ -21,6 +22,10 @@ const WORK_PIECES = 1024;
 const BLOCK_BYTES = 512;
 /** An archive ends with zeros up to a record, as those of tar do. */
 const RECORD_BYTES = 10240;
+/** Files of several names whose other names are still to come, some 300 bytes each; further ones become files of their own. */
+const MAX_LINKED_FILES = 500_000;
+/** Longer ones are none that readers of tar take, and of a tree so deep each level is held in memory. */
+const MAX_PATH_BYTES = 64 * 1024;
 /** A hole below this is written as zeros. */
 const MIN_HOLE_BYTES = 4096;
 
@@ -51,9 +56,9 @@ interface Work {
   readonly length: number;
 }
 
-/** Sockets and files that could not be read are left out, with a warning. @throws `not-found`, `object-missing`, `object-damaged`, `target-failed`. */
+/** Sockets and files that could not be read are left out, with a warning. @throws `not-found`, `too-large`, `object-missing`, `object-damaged`, `target-failed`. */
 export async function exportTar(
-  pool: WorkerPool,
+  pool: Threads,
   read: (space: number, id: ObjectId) => Promise<StoredObject>,
   request: TarExport,
 ): Promise<TarExported> {
@@ -150,6 +155,11 @@ async function* directoryParts(walk: Walk, directory: DirectoryEntry, path: Byte
   if (directory.content !== Content.directory) return;
   for await (const entry of readEntries(walk.get, directoryOf(directory))) {
     const name = below(path, entry.name);
+    if (name.length > MAX_PATH_BYTES)
+      throw new HoldfastError(
+        'too-large',
+        `a path of the tree is longer than ${MAX_PATH_BYTES} bytes, which tar's readers take for none: export directories below it`,
+      );
     if (fileType(entry.stat) === FileType.directory) yield* directoryParts(walk, entry, name);
     else yield* fileParts(walk, entry, name);
   }
@@ -246,7 +256,7 @@ function firstName({ links }: Walk, { stat }: DirectoryEntry, path: ByteString):
   const key = `${mode} ${sizeOf(stat)} ${stat.subarray(24, 32).toString()} ${inodeKey(stat)}`;
   const first = links.get(key);
   if (first === undefined) {
-    links.set(key, { path, left: nlink - 1 });
+    if (links.size < MAX_LINKED_FILES) links.set(key, { path, left: nlink - 1 });
     return undefined;
   }
   if (--first.left === 0) links.delete(key);

@@ -1,7 +1,7 @@
 // Where the bytes of a regular file are: in its entry, in pieces that the entry names, or in pieces below a list.
 import { Content, type DirectoryEntry, parsePieces } from '../../chunker/directory.ts';
 import { parseList } from '../../chunker/list.ts';
-import { ID_BYTES, Kind, type ObjectId } from '../../chunker/object.ts';
+import { ID_BYTES, Kind, MAX_OBJECT_BYTES, type ObjectId } from '../../chunker/object.ts';
 import { sizeOf } from '../../chunker/stat-block.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { RestorePiece } from '../restore/piece-restorer.ts';
@@ -31,14 +31,23 @@ export function directPieces(entry: DirectoryEntry): RestorePiece[] | undefined 
  */
 export async function* filePieces(get: GetObject, entry: DirectoryEntry): AsyncGenerator<RestorePiece> {
   const direct = directPieces(entry);
-  if (direct !== undefined) yield* direct;
+  if (direct !== undefined) for (const piece of direct) yield checked(piece);
   if (entry.content !== Content.list) return;
+  const size = sizeOf(entry.stat);
   let bytes = 0;
   for await (const piece of listPieces(get, Buffer.from(entry.refs) as ObjectId, undefined)) {
     bytes += piece.length;
-    yield piece;
+    // Before it is used: a tar header has told the size.
+    if (bytes > size) break;
+    yield checked(piece);
   }
-  if (bytes !== sizeOf(entry.stat)) throw malformed('its pieces are not as long as the file');
+  if (bytes !== size) throw malformed('its pieces are not as long as the file');
+}
+
+/** Whoever reads a piece takes memory for it. */
+function checked(piece: RestorePiece): RestorePiece {
+  if (piece.id !== undefined && piece.length > MAX_OBJECT_BYTES) throw malformed('a piece is longer than any object');
+  return piece;
 }
 
 async function* listPieces(
@@ -59,5 +68,5 @@ async function* listPieces(
 }
 
 function malformed(why: string): HoldfastError {
-  return new HoldfastError('object-damaged', `the list of a file's pieces is malformed: ${why}`);
+  return new HoldfastError('object-damaged', `the pieces of a file are malformed: ${why}`);
 }

@@ -1,7 +1,6 @@
 // The API as an OpenAPI 3.1 document, made of the same schemas that check its calls.
 import type { TObject, TSchema } from 'typebox';
-import type { AccessRule, AnyMethod } from '../method.ts';
-import { pathParameters } from '../method.ts';
+import { type AnyMethod, pathParameters, ruleOf } from '../method.ts';
 import type { VersionInfo } from '../services.ts';
 
 const TEXT_ERROR = {
@@ -41,7 +40,7 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
   // One with a default is always there for the handler, and need not be given.
   const hasDefault = (name: string): boolean => 'default' in (schema.properties[name] as object);
   const required = new Set((schema.required ?? []).filter((name) => !hasDefault(name)));
-  const isInQuery = method.method === 'GET' || method.method === 'DELETE';
+  const isInQuery = method.method === 'GET' || method.method === 'DELETE' || method.takesBytes === true;
   const parameter = ([name, each]: [string, TSchema], place: string) => {
     const { description, ...itself } = each as TSchema & { description?: string };
     return {
@@ -61,8 +60,11 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
   return {
     operationId: operationId(method),
     description: `${method.description} Access: ${accessText(method)}.`,
-    security: isForWorld(method.access) ? [] : [{ token: [] }, { ticket: [] }],
+    security: isForWorld(method) ? [] : [{ token: [] }, { ticket: [] }],
     parameters: isInQuery ? [...named, ...rest.map((each) => parameter(each, 'query'))] : named,
+    ...(method.takesBytes === true
+      ? { requestBody: { content: { 'application/octet-stream': { schema: BINARY } } } }
+      : {}),
     ...(isInQuery || rest.length === 0
       ? {}
       : {
@@ -75,25 +77,32 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
         }),
     responses: {
       '200': {
-        description: 'the answer, under `data`',
-        content: {
-          'application/json': { schema: { type: 'object', required: ['data'], properties: { data: method.returns } } },
-        },
+        description: 'the answer, under `data`, or bytes',
+        content: contentOf(method),
       },
       default: TEXT_ERROR,
     },
   };
 }
 
-function isForWorld(access: AccessRule<never>): boolean {
-  return typeof access === 'object' && 'world' in access;
+const BINARY = { type: 'string', format: 'binary' } as const;
+
+function contentOf({ media = [], returns }: AnyMethod): Record<string, unknown> {
+  const isBytes = (returns as { format?: string }).format === BINARY.format;
+  const data = { schema: { type: 'object', required: ['data'], properties: { data: returns } } };
+  const bytes = media.map((type) => [type, { schema: BINARY }]);
+  return { ...(isBytes ? {} : { 'application/json': data }), ...Object.fromEntries(bytes) };
+}
+
+function isForWorld({ access }: AnyMethod): boolean {
+  return 'world' in access;
 }
 
 /** The rule in words; the parameters stand for themselves. */
-export function accessText(method: AnyMethod): string {
-  if (typeof method.access === 'object') return 'world' in method.access ? 'anybody' : 'whoever is signed in';
+function accessText(method: AnyMethod): string {
   const names = Object.keys((method.parameters as TObject).properties);
-  const rule = method.access(Object.fromEntries(names.map((name) => [name, `{${name}}`])));
+  const rule = ruleOf(method, Object.fromEntries(names.map((name) => [name, `{${name}}`])));
+  if (rule === undefined) return isForWorld(method) ? 'anybody' : 'whoever is signed in';
   const owner = rule.orOwner === undefined ? [] : [`${rule.orOwner} for the owner`];
   const user = rule.orUser === undefined ? [] : [`the user ${rule.orUser}`];
   const privileges = rule.anyOf.length === 0 ? [] : [`${rule.anyOf.join(' or ')} on ${rule.path}`];

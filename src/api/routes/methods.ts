@@ -9,6 +9,9 @@ import { TFA_METHODS } from './access/tfa.ts';
 import { TICKET_METHODS } from './access/ticket.ts';
 import { TOKEN_METHODS } from './access/tokens.ts';
 import { USER_METHODS } from './access/users.ts';
+import { BACKUP_LOG_METHODS } from './admin/datastore/backup-log.ts';
+import { CATALOG_METHODS } from './admin/datastore/catalog.ts';
+import { DOWNLOAD_METHODS } from './admin/datastore/download.ts';
 import { GC_METHODS } from './admin/datastore/gc.ts';
 import { GROUP_METHODS } from './admin/datastore/groups.ts';
 import { STORE_LIST_METHODS } from './admin/datastore/list.ts';
@@ -45,6 +48,9 @@ export const METHODS: readonly AnyMethod[] = [
   ...STATUS_METHODS,
   ...GROUP_METHODS,
   ...SNAPSHOT_METHODS,
+  ...CATALOG_METHODS,
+  ...DOWNLOAD_METHODS,
+  ...BACKUP_LOG_METHODS,
   ...NAMESPACE_METHODS,
   ...PRUNE_METHODS,
   ...GC_METHODS,

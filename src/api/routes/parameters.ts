@@ -1,6 +1,6 @@
 // Schemas of parameters that many methods share. Every name that could become part of a path is checked here already.
 import { type TSchema, Type } from 'typebox';
-import { GROUP_TYPES } from '../../schema/names.ts';
+import { GROUP_TYPES, MAX_NAMESPACE_DEPTH } from '../../schema/names.ts';
 
 const SAFE = '^[A-Za-z0-9_][A-Za-z0-9._-]*$';
 const LINE = '^[^\\u0000-\\u001f\\u007f]*$';
@@ -16,8 +16,15 @@ export const NamespaceText = Type.String({
   maxLength: 256,
   description: 'Namespace; empty or missing is the root.',
 });
+export const MaxDepth = Type.Integer({
+  minimum: 0,
+  maximum: MAX_NAMESPACE_DEPTH,
+  default: MAX_NAMESPACE_DEPTH,
+  description: 'Namespaces so many parts below are still looked at.',
+});
 export const BackupType = Type.Enum([...GROUP_TYPES], { description: 'What was backed up.' });
 export const BackupId = Type.String({ pattern: SAFE, maxLength: 128, description: 'Name of what was backed up.' });
+export const FileName = Type.String({ pattern: SAFE, maxLength: 128, description: 'A file of a snapshot.' });
 export const BackupTime = Type.Integer({ minimum: 1, maximum: 253_402_300_799, description: 'Unix seconds.' });
 export const UserIdText = Type.String({
   pattern: '^[^\\s:/\\u0000-\\u001f\\u007f]+@[A-Za-z0-9_][A-Za-z0-9._-]*$',
@@ -51,7 +58,7 @@ export const Expire = Type.Integer({
   description: 'Unix seconds; 0 for never.',
 });
 export const Password = Type.String({ pattern: LINE, minLength: 8, maxLength: 1024 });
-export const KeepCount = Type.Integer({ minimum: 1, maximum: 1_000_000 });
+const KeepCount = Type.Integer({ minimum: 1, maximum: 1_000_000 });
 
 export const Nothing = Type.Null();
 export const Count = Type.Integer({ minimum: 0 });

@@ -7,7 +7,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { ApiError } from '../dialect/failure.ts';
 import { type Call, callerOf } from '../method.ts';
 import type { OpenDatastore, PermissionCalls } from '../services.ts';
-import type { GroupView, StoreView } from './snapshot-views.ts';
+import type { GroupView, SnapshotView } from './snapshot-views.ts';
 
 /** A user owns what its tokens own; a token does not own what its user does. */
 export function owns(authId: AuthId, owner: string | undefined): boolean {
@@ -70,7 +70,7 @@ interface OfSnapshot extends OfGroup {
 
 export interface FoundNamespace {
   readonly open: OpenDatastore;
-  readonly view: StoreView;
+  readonly view: SnapshotView;
   readonly ns: Namespace;
 }
 export interface FoundGroup extends FoundNamespace {
@@ -85,7 +85,7 @@ export async function findNamespace(call: Call, { store, ns: text }: OfNamespace
   const open = await openStore(call, store);
   const view = call.views.of(open.store);
   const ns = parseNamespace(text ?? '');
-  if (!(await view.hasNamespace(ns))) {
+  if (!view.hasNamespace(ns)) {
     throw new ApiError(
       400,
       'not-found',

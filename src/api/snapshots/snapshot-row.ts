@@ -21,17 +21,24 @@ export interface SnapshotRow {
 }
 
 /** The manifest stands among the files under the name by which clients know that a backup is complete. */
-const MANIFEST_NAME = 'index.json.blob';
+export const MANIFEST_NAME = 'index.json.blob';
+/** So does the log that the client sent after its backup. */
+export const CLIENT_LOG_NAME = 'client.log.blob';
 
-export function rowOf({ client, server }: Manifest, manifestBytes: number): SnapshotRow {
+/** `logBytes` is undefined where there is no log. */
+export function rowOf({ client, server }: Manifest, manifestBytes: number, logBytes: number | undefined): SnapshotRow {
   const cryptMode = client.key === null ? 'none' : 'encrypt';
   const files = client.archives.map(
     ({ name, sizeBytes }) => ({ filename: name, size: sizeBytes, 'crypt-mode': cryptMode }) as const,
   );
   const [comment = ''] = server.notes.split('\n', 1);
   return {
-    files: [...files, { filename: MANIFEST_NAME, size: manifestBytes, 'crypt-mode': 'none' }],
-    size: manifestBytes + client.archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+    files: [
+      ...files,
+      { filename: MANIFEST_NAME, size: manifestBytes, 'crypt-mode': 'none' },
+      ...(logBytes === undefined ? [] : [{ filename: CLIENT_LOG_NAME, size: logBytes }]),
+    ],
+    size: manifestBytes + (logBytes ?? 0) + client.archives.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
     protected: server.protected,
     ...(comment === '' ? {} : { comment }),
     ...(client.key === null ? {} : { fingerprint: (client.key.match(/../g) ?? []).join(':') }),

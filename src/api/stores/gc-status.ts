@@ -1,7 +1,9 @@
 // What the last garbage collection of a datastore said, in the members that clients know. Tasks keep the figures.
 import { type Static, Type } from 'typebox';
 import type { GcReport } from '../../datastore/gc/gc-operation.ts';
+import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { TaskCalls } from '../services.ts';
+import type { KeptResult } from '../start-task.ts';
 
 export const GC_TASK = 'garbage_collection';
 const Count = Type.Integer({ minimum: 0 });
@@ -30,12 +32,6 @@ export const GcRun = Type.Intersect([
   }),
 ]);
 
-/** What a task of a collection keeps. */
-export interface GcFigures extends GcReport {
-  /** Of all snapshots together. */
-  readonly bytesLogical: number;
-}
-
 const NEVER: Static<typeof GcStatus> = {
   'index-file-count': 0,
   'index-data-bytes': 0,
@@ -50,14 +46,12 @@ const NEVER: Static<typeof GcStatus> = {
 };
 
 export function gcStatusOf(tasks: TaskCalls, store: string): Static<typeof GcStatus> {
-  const { rows } = tasks.list({ store, typefilter: GC_TASK, limit: 20 });
-  const last = rows.find(({ data }) => data !== null);
-  if (last === undefined) return NEVER;
-  return { upid: last.upid, ...membersOf(last.data as unknown as GcFigures) };
+  return statusFrom(collections(tasks, store));
 }
 
 export function gcRunOf(tasks: TaskCalls, store: string): Static<typeof GcRun> {
-  const [last] = tasks.list({ store, typefilter: GC_TASK, limit: 20 }).rows.filter(({ endtime }) => endtime !== null);
+  const known = collections(tasks, store);
+  const last = known.find(({ endtime }) => endtime !== null);
   const run =
     last === undefined
       ? {}
@@ -67,17 +61,33 @@ export function gcRunOf(tasks: TaskCalls, store: string): Static<typeof GcRun> {
           'last-run-endtime': last.endtime ?? 0,
           duration: (last.endtime ?? 0) - last.starttime,
         };
-  return { ...gcStatusOf(tasks, store), ...run, store };
+  return { ...statusFrom(known), ...run, store };
 }
 
-function membersOf(figures: GcFigures): Omit<Static<typeof GcStatus>, 'upid'> {
+/** The latest, newest first, whoever started them; what would have been done says nothing of the store. */
+function collections(tasks: TaskCalls, store: string): TaskRow[] {
+  const { rows } = tasks.list({ store, typefilter: GC_TASK, limit: 20 });
+  return rows.filter((row) => reportOf(row)?.dryRun !== true);
+}
+
+/** Undefined of one that runs, or failed. */
+function reportOf({ data }: TaskRow): GcReport | undefined {
+  return (data as Partial<KeptResult<GcReport>> | null)?.result;
+}
+
+function statusFrom(rows: readonly TaskRow[]): Static<typeof GcStatus> {
+  const last = rows.find((row) => reportOf(row) !== undefined);
+  return last === undefined ? NEVER : { upid: last.upid, ...membersOf(reportOf(last) as GcReport) };
+}
+
+function membersOf(figures: GcReport): Omit<Static<typeof GcStatus>, 'upid'> {
   const { bytesLive, bytesDead, bytesFreed, bytesPending, objectsLive, objectsLost, roots } = figures;
   // A collection counts the objects that live, and of the others the bytes: their number is that of objects of the same size.
   const averageBytes = objectsLive === 0 ? 0 : bytesLive / objectsLive;
   const objectsIn = (bytes: number): number => (averageBytes === 0 ? 0 : Math.round(Math.max(0, bytes) / averageBytes));
   return {
     'index-file-count': roots,
-    'index-data-bytes': figures.bytesLogical,
+    'index-data-bytes': figures.bytesLogical ?? 0,
     'disk-bytes': Math.max(0, bytesLive + bytesDead - Math.max(0, bytesFreed)),
     'disk-chunks': objectsLive,
     'removed-bytes': Math.max(0, bytesFreed),

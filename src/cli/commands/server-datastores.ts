@@ -37,11 +37,10 @@ export function addServerDatastoreCommands(server: Command): void {
 
 async function add(name: string, path: string, options: AddOptions): Promise<void> {
   const { comment, reuse = false } = options;
-  const entry = await withServerState(options, async (open) => {
-    const added = await (await listOf(open)).add({ name, path: resolve(path), comment, reuse });
-    note(open, 'datastore-add', name, { path: added.path });
-    return added;
-  });
+  const entry = await withServerState(
+    options,
+    async (open) => await (await listOf(open)).add(open.actor, { name, path: resolve(path), comment, reuse }),
+  );
   print(
     options.outputFormat,
     entry,
@@ -64,8 +63,7 @@ async function remove(name: string, options: StateOptions): Promise<void> {
   const path = await withServerState(options, async (open) => {
     const datastores = await listOf(open);
     const entry = datastores.entry(name);
-    datastores.remove(name);
-    note(open, 'datastore-remove', name, { path: entry.path });
+    datastores.remove(open.actor, name);
     return entry.path;
   });
   print(
@@ -75,17 +73,10 @@ async function remove(name: string, options: StateOptions): Promise<void> {
   );
 }
 
-async function listOf({ state, directory }: OpenState) {
+async function listOf({ state, stores, directory }: OpenState) {
   const { DatastoreTables } = await import('../../state/datastore-tables.ts');
   const { DatastoreList } = await import('../../daemon/datastore-list.ts');
-  return new DatastoreList(new DatastoreTables(state.db), directory);
-}
-
-function note(
-  { stores, actor }: OpenState,
-  action: 'datastore-add' | 'datastore-remove',
-  object: string,
-  detail: Record<string, string>,
-): void {
-  stores.audit.append({ action, by: actor.authId, address: actor.address, object, detail });
+  const { audit } = stores;
+  const table = new DatastoreTables(state.db);
+  return new DatastoreList({ table, audit, transactions: state, stateDirectory: directory });
 }

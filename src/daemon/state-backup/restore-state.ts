@@ -1,6 +1,7 @@
 // Makes a state directory from a snapshot of a server's state. Nothing in it counts before all of it is there: the database comes last.
 import { chmod, mkdir, readdir, readFile, rename, rm, rmdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ROOT_USER } from '../../schema/auth-id.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { DatastoreTables } from '../../state/datastore-tables.ts';
 import { StateDatabase } from '../../state/state-database.ts';
@@ -80,11 +81,10 @@ function look(path: string): Pick<RestoredState, 'users' | 'tokens' | 'datastore
   const state = StateDatabase.open(path);
   try {
     const found = state.db.pragma('quick_check(1)', { simple: true });
-    if (found !== 'ok')
-      throw new HoldfastError(
-        'datastore-damaged',
-        `the database in the snapshot is damaged (${String(found)}); name an older snapshot`,
-      );
+    if (found !== 'ok') throw damaged(String(found));
+    // An empty file is an empty database: a server on it would make a new administrator.
+    if (state.db.prepare('SELECT 1 FROM users WHERE userid = ?').get(ROOT_USER) === undefined)
+      throw damaged(`it has no ${ROOT_USER}`);
     const count = (table: 'users' | 'tokens'): number =>
       state.db.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
     const datastores = new DatastoreTables(state.db).list().map(({ name, path: where }) => ({ name, path: where }));
@@ -92,6 +92,13 @@ function look(path: string): Pick<RestoredState, 'users' | 'tokens' | 'datastore
   } finally {
     state.close();
   }
+}
+
+function damaged(why: string): HoldfastError {
+  return new HoldfastError(
+    'datastore-damaged',
+    `the database in the snapshot is damaged (${why}); name an older snapshot`,
+  );
 }
 
 /** Whether it is there. @throws `exists`, `bad-argument`. */

@@ -49,7 +49,7 @@ export async function storeState(
 /** @throws what removing a snapshot throws. */
 export async function pruneState({ store }: OpenDatastore, group: GroupName, task: TaskWork): Promise<void> {
   const counts = { 'keep-last': KEPT_STATE_SNAPSHOTS };
-  const { clockMs } = store.keeping;
+  const { clockMs } = store;
   const request = { ns: ROOT_NAMESPACE, groups: [group], counts, clockMs };
   const plan = await planPrune(store.groups, request, task.signal);
   for (const warning of plan.warnings) task.warn(warning);

@@ -2,6 +2,7 @@
 import { Accounting } from '../../schema/accounting-file.ts';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
 import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { RememberedFiles } from '../../util/remembered-files.ts';
 import { describingRootErrors } from '../config.ts';
 import type { Layout } from '../layout.ts';
 
@@ -14,6 +15,26 @@ export async function readAccounting(layout: Layout): Promise<Accounting | undef
   } catch (error) {
     if (error instanceof JsonShapeError) return undefined;
     throw error;
+  }
+}
+
+/** `readAccounting` for whoever asks often: the file is parsed once for as long as it stays. */
+export class RememberedAccounting {
+  readonly #layout: Layout;
+  readonly #files = new RememberedFiles<Accounting>(1);
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+  }
+
+  async read(): Promise<Accounting | undefined> {
+    const { root, accounting } = this.#layout;
+    return await describingRootErrors(root, () =>
+      this.#files.get(accounting, async () => {
+        const value = await readAccounting(this.#layout);
+        return value && { value, cost: 1 };
+      }),
+    );
   }
 }
 

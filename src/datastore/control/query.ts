@@ -1,5 +1,6 @@
 // Questions about snapshots that change nothing: asked of a directory that is open for reading, or by a server for a client, who then sees
 // only the groups that are shown to them.
+import type { Accounting } from '../../schema/accounting-file.ts';
 import type { DatastoreConfig } from '../../schema/state-files.ts';
 import type { Layout } from '../layout.ts';
 import type { GroupReader } from '../snapshots/group-reader.ts';
@@ -11,6 +12,8 @@ export interface StoreView {
   readonly config: DatastoreConfig;
   /** Whether it may be told what takes how much space: that shows what others have stored too (rule S7). */
   readonly seesSizes: boolean;
+  /** The figures of the last accounting; undefined when there was none. */
+  accounting(): Promise<Accounting | undefined>;
 }
 
 /** Argument and answer are plain JSON. */
@@ -18,6 +21,3 @@ export interface Query<Argument, Answer> {
   readonly name: string;
   run(view: StoreView, argument: Argument, signal: AbortSignal): Promise<Answer>;
 }
-
-/** Every question that a server answers, by name. */
-export type Queries = ReadonlyMap<string, Query<never, unknown>>;

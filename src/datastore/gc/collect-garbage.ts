@@ -28,7 +28,7 @@ export interface GcContext {
   /** Everything that roots come from, as it is at the moment of the call. */
   readonly rootSources: () => RootSources;
   /** Packs that belong to sessions which are open or unfinished: a retry finds leftovers by their packs (rule G2). */
-  readonly packsOfSessions: () => ReadonlySet<number>;
+  readonly packsOfSessions: () => Promise<ReadonlySet<number>>;
   /** How many sessions ended without a snapshot so far. */
   readonly failedSessions: () => number;
 }
@@ -134,10 +134,12 @@ export class GarbageCollection {
       live.clear(index.entryLimit);
       // A put that was under way when the set was cleared has noted its entry for its session once the threads have settled.
       await pool.all('store.settle', undefined);
-      const taken = packsOfSessions();
-      const candidates = Array.from({ length: packs.count }, (_, pack) => pack).filter(
-        (pack) => packs.state(pack) === PackState.sealed && !packs.isFlagged(pack) && !taken.has(pack),
+      // Before their sessions are looked up: of a pack that a thread seals meanwhile nobody would know the session.
+      const sealed = Array.from({ length: packs.count }, (_, pack) => pack).filter(
+        (pack) => packs.state(pack) === PackState.sealed && !packs.isFlagged(pack),
       );
+      const taken = await packsOfSessions();
+      const candidates = sealed.filter((pack) => !taken.has(pack));
       return { roots: await takeRoots(rootSources(), live), candidates };
     });
   }

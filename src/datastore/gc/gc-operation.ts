@@ -23,6 +23,8 @@ export interface GcReport extends SweepResult {
   readonly bytesDead: number;
   /** Dead bytes that stay, in packs that are not worth copying yet. */
   readonly bytesPending: number;
+  /** Of all snapshots as of the last count of the space; null when there was none. */
+  readonly bytesLogical: number | null;
   /** Data objects that snapshots need and that cannot be read. */
   readonly objectsLost: number;
   readonly auditedObjects: number | null;
@@ -54,7 +56,8 @@ export const collectGarbage: Operation<GcRequest, GcReport> = {
     );
     const isUnchanged = report.packsDropped + report.packsRewritten === 0 && (await store.isAccountingCurrent());
     if (!dryRun && !isUnchanged) await countAgain(store, signal, warn);
-    return report;
+    const counted = (await store.accounting())?.snapshots;
+    return { ...report, bytesLogical: counted?.reduce((sum, each) => sum + each.bytesLogical, 0) ?? null };
   },
 };
 

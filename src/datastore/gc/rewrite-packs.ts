@@ -36,11 +36,13 @@ export interface Rewritten {
 }
 
 interface Copy {
-  readonly entry: number;
   readonly record: TableEntry;
   readonly pack: number;
   readonly offset: number;
 }
+
+/** Index entry -> the copy that will stand for it. Several have the same one: a collection that was killed leaves an object in two packs. */
+type Copies = Map<number, Copy>;
 
 /**
  * Copies what must stay of `packs`, all of one kind and flagged, into as few new packs as it takes.
@@ -48,13 +50,13 @@ interface Copy {
  */
 export function rewritePacks(env: RewriteEnvironment, kind: number, packs: readonly number[]): Rewritten {
   const output = new Output(env, kind);
-  const copies: Copy[] = [];
+  const copies: Copies = new Map();
   const kept: number[] = [];
   try {
     for (const pack of packs) {
-      const copied = copyLive(env, pack, output);
+      const copied = copyLive(env, pack, copies, output);
       if (copied === undefined) kept.push(pack);
-      else copies.push(...copied);
+      else for (const [entry, copy] of copied) copies.set(entry, copy);
     }
   } catch (error) {
     output.abandon();
@@ -64,21 +66,25 @@ export function rewritePacks(env: RewriteEnvironment, kind: number, packs: reado
   return { moved: publish(env, copies), kept, bytesWritten: output.bytesWritten };
 }
 
-/** The copies that were made of a pack's records, or undefined when the pack must stay. */
-function copyLive(env: RewriteEnvironment, pack: number, output: Output): Copy[] | undefined {
+/** The copies that stand for a pack's records, those of earlier packs or new ones; undefined when the pack must stay. */
+function copyLive(env: RewriteEnvironment, pack: number, earlier: Copies, output: Output): Copies | undefined {
   const table = readTable(env, pack);
   if (table === undefined) return undefined;
-  const copies: Copy[] = [];
+  const copies: Copies = new Map();
   for (let at = 0; at < table.length; at += TABLE_ENTRY_BYTES) {
     const record = readTableEntry(table, at);
     const entry = entryAt(env.locator, record, pack);
-    if (entry < 0 || !mustStay(env, entry, record)) continue;
+    if (entry < 0) continue;
+    const others = copiesBut(env.locator, record, entry);
+    const twin = others.map((other) => earlier.get(other)).find((copy) => copy !== undefined);
+    if (twin !== undefined) copies.set(entry, twin);
+    if (twin !== undefined || !mustStay(env, entry, others, record)) continue;
     const bytes = readWhole(env, entry, record.id);
     if (bytes === undefined) {
       if (env.live.has(entry)) return undefined;
       continue;
     }
-    copies.push({ entry, record, ...output.append(record, bytes) });
+    copies.set(entry, { record, ...output.append(record, bytes) });
   }
   return copies;
 }
@@ -104,10 +110,10 @@ export function entryAt(locator: IndexLocator, record: TableEntry, pack: number)
  * Whether this copy is the last good one of something live. Another copy counts only when it stays and was read back just now; one that
  * proves bad leaves this one to be kept, although it was not the one chosen.
  */
-function mustStay(env: RewriteEnvironment, entry: number, record: TableEntry): boolean {
+function mustStay(env: RewriteEnvironment, entry: number, others: readonly number[], record: TableEntry): boolean {
   const { locator, live } = env;
   let isLive = live.has(entry);
-  for (const other of copiesBut(locator, record, entry)) {
+  for (const other of others) {
     isLive ||= live.has(other);
     if (!locator.isKept(other) || readWhole(env, other, record.id) === undefined) continue;
     // What stands for a live object is live itself, for the packs that are looked at after this one.
@@ -142,9 +148,9 @@ function readWhole(env: RewriteEnvironment, entry: number, id: Uint8Array): Buff
 }
 
 /** Reads every copy back from its new pack and makes it known. */
-function publish(env: RewriteEnvironment, copies: readonly Copy[]): Uint32Array {
+function publish(env: RewriteEnvironment, copies: Copies): Uint32Array {
   const { index } = env.locator;
-  for (const { record, pack, offset } of copies) {
+  for (const { record, pack, offset } of new Set(copies.values())) {
     const bytes = env.source.packs.read(pack, offset, record.length);
     if (recordIsWhole(bytes) && recordId(bytes).equals(record.id)) continue;
     const path = env.layout.sealedPack(env.packs.packId(pack));
@@ -153,14 +159,17 @@ function publish(env: RewriteEnvironment, copies: readonly Copy[]): Uint32Array 
       `${path} reads back other than it was written; check the disk, then run it again`,
     );
   }
-  const moved = new Uint32Array(copies.length * 2);
-  for (const [place, { entry, record, pack, offset }] of copies.entries()) {
+  const moved: number[] = [];
+  const published = new Map<Copy, number>();
+  for (const [entry, copy] of copies) {
+    const { record, pack, offset } = copy;
     const flag = index.has(entry, FLAG_DATA) ? FLAG_DATA : 0;
-    const copy = index.insert(record.space, record.id, pack, offset, record.length | flag);
-    env.live.add(copy);
-    moved.set([entry, copy], place * 2);
+    const made = published.get(copy) ?? index.insert(record.space, record.id, pack, offset, record.length | flag);
+    published.set(copy, made);
+    env.live.add(made);
+    moved.push(entry, made);
   }
-  return moved;
+  return Uint32Array.from(moved);
 }
 
 /** The new packs of one job, one after the other. */

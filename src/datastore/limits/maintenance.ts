@@ -1,5 +1,5 @@
 // Maintenance modes: read-only refuses everything that changes snapshots or frees space, offline everything. Work that is under way
-// when a mode is set goes on to its end.
+// when a mode is set goes on to its end; a server ends what it does in a datastore that goes offline, and closes it.
 import type { Limits } from '../../schema/limits-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Layout } from '../layout.ts';

@@ -1,7 +1,7 @@
 // What sessions may store: free space and quotas at the moment in which each is opened, counted while they are open.
 import type { Limits } from '../../schema/limits-file.ts';
 import type { Namespace } from '../../schema/names.ts';
-import { readAccounting } from '../accounting/accounting-file.ts';
+import type { RememberedAccounting } from '../accounting/accounting-file.ts';
 import { presentSnapshots, usageOf } from '../accounting/present-snapshots.ts';
 import type { Layout } from '../layout.ts';
 import type { GroupStore } from '../snapshots/group-store.ts';
@@ -17,11 +17,13 @@ interface Storing {
 export class SessionAllowances {
   readonly #layout: Layout;
   readonly #groups: GroupStore;
+  readonly #accounting: RememberedAccounting;
   readonly #quotas = new QuotaLedger();
 
-  constructor(layout: Layout, groups: GroupStore) {
+  constructor(layout: Layout, groups: GroupStore, accounting: RememberedAccounting) {
     this.#layout = layout;
     this.#groups = groups;
+    this.#accounting = accounting;
   }
 
   /** What a session may store under the limits of this moment; it is to be left. @throws `quota-exceeded`, `disk-full`. */
@@ -40,7 +42,7 @@ export class SessionAllowances {
   async #quotasOf(limits: Limits, session: Storing): Promise<readonly QuotaShare[]> {
     const { namespaces, owners } = limits.quotas;
     if (Object.keys(namespaces).length === 0 && Object.keys(owners).length === 0) return [];
-    const { snapshots } = await presentSnapshots(this.#groups, await readAccounting(this.#layout));
+    const { snapshots } = await presentSnapshots(this.#groups, await this.#accounting.read());
     return this.#quotas.enter(limits, usageOf(snapshots), session);
   }
 }

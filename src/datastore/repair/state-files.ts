@@ -9,12 +9,12 @@ import type { GroupName, Namespace } from '../../schema/names.ts';
 import { GroupState, HolderRecord, Quarantine, SessionRecord, StoreClockState } from '../../schema/state-files.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic } from '../../util/atomic-file.ts';
 import { DurableDirectories } from '../../util/durable-directories.ts';
-import { HoldfastError } from '../../util/errors.ts';
 import { JsonShapeError, parseJson } from '../../util/json-file.ts';
 import type { Layout } from '../layout.ts';
 import { holdersPackFiles, openFirst } from '../packs/pack-files.ts';
 import { readPackHeader } from '../packs/pack-scan.ts';
 import { GroupStore } from '../snapshots/group-store.ts';
+import { readableManifest } from '../snapshots/readable-manifest.ts';
 import { rebuildSpaces } from './repair-spaces.ts';
 
 export interface RepairedFile {
@@ -98,12 +98,8 @@ async function repairGroups(layout: Layout, mend: Mend): Promise<Manifest[]> {
 async function readableManifests(groups: GroupStore, ns: Namespace, group: GroupName): Promise<Manifest[]> {
   const found: Manifest[] = [];
   for (const time of await groups.times(ns, group)) {
-    try {
-      const manifest = await groups.manifest({ ns, group, time });
-      if (manifest !== undefined) found.push(manifest);
-    } catch (error) {
-      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
-    }
+    const manifest = await readableManifest(groups, { ns, group, time });
+    if (manifest !== undefined) found.push(manifest);
   }
   return found;
 }

@@ -1,11 +1,10 @@
 // A backup session in the main thread: opened with a fixed scope, written through by all threads of the pool, and ended by commit,
-// suspension (what it stored stays for a retry) or abort. Rules D4 to D8 and S1 to S5.
-import { type ObjectId, parseId, type StoredObject } from '../../chunker/object.ts';
+// suspension (what it stored stays for a retry) or abort. Rules S1 to S5.
+import type { ObjectId, StoredObject } from '../../chunker/object.ts';
 import type { ObjectKey } from '../../chunker/object-codec.ts';
 import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
-import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../schema/names.ts';
-import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
-import { HoldfastError } from '../../util/errors.ts';
+import { formatTime, type GroupName, type Namespace } from '../../schema/names.ts';
+import type { SessionRecord } from '../../schema/state-files.ts';
 import { Turn } from '../../util/turn.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { describingRootErrors } from '../config.ts';
@@ -15,12 +14,11 @@ import { type Root, rootsOf } from '../gc/roots.ts';
 import type { Layout } from '../layout.ts';
 import type { AllowanceDescriptor } from '../limits/allowance.ts';
 import type { IndexLocator, ObjectSource } from '../object-source.ts';
-import { PackState, type PackTable } from '../packs/pack-table.ts';
+import type { PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
-import type { GroupStore, PreparedManifest, SnapshotName } from '../snapshots/group-store.ts';
-import { labelTime } from '../snapshots/label-time.ts';
-import { manifestDigest } from '../snapshots/manifest-digest.ts';
-import { removeSessionFiles } from './session-files.ts';
+import type { GroupStore } from '../snapshots/group-store.ts';
+import { readableManifest } from '../snapshots/readable-manifest.ts';
+import { type CommitResult, SessionCommit } from './session-commit.ts';
 import { SessionMarks } from './session-marks.ts';
 import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
 
@@ -53,14 +51,6 @@ export interface BaseSnapshot {
   readonly damaged: readonly DamagedRange[];
 }
 
-export interface CommitResult {
-  readonly name: SnapshotName;
-  readonly manifest: Manifest;
-  /** Bytes that packs and manifest of this session take on disk. */
-  readonly bytesStored: number;
-  readonly warnings: readonly string[];
-}
-
 interface OpenOptions {
   /** Of an encrypted space whose key is here. */
   readonly key: ObjectKey | undefined;
@@ -76,11 +66,8 @@ interface OpenOptions {
   readonly adopted: readonly SessionRecord[];
   readonly leftovers: readonly Uint32Array[];
   /** Called once when the session is over; `committed` false when what it stored stays for a retry. */
-  readonly onEnded: (committed: boolean) => void;
+  readonly onEnded: (committed: boolean) => Promise<void>;
 }
-
-/** Rounds of syncing and checking again before a commit gives up: other sessions may keep appending to a pack it relies on. */
-const MAX_SYNC_ROUNDS = 100;
 
 export class BackupSession {
   readonly id: string;
@@ -201,11 +188,24 @@ export class BackupSession {
    * meanwhile (heal those and commit again).
    */
   async commit(client: ClientPart, wantedTime: number | undefined, signal: AbortSignal): Promise<CommitResult> {
-    const key = this.#context.groups.groupPath(this.#ns, this.#group);
-    const turn = this.#context.groupTurns.get(key) ?? new Turn();
-    this.#context.groupTurns.set(key, turn);
-    const { root } = this.#context.layout;
-    return await turn.run(() => describingRootErrors(root, () => this.#commitInTurn(client, wantedTime, signal)));
+    const { groups, groupTurns, layout } = this.#context;
+    const key = groups.groupPath(this.#record.ns as Namespace, this.#record.group as GroupName);
+    const turn = groupTurns.get(key) ?? new Turn();
+    groupTurns.set(key, turn);
+    const commit = new SessionCommit(this.#context, {
+      record: this.#record,
+      marks: this.#marks,
+      fingerprint: this.#options.fingerprint,
+      adopted: this.#options.adopted,
+      quarantinedAtOpen: this.#quarantinedAtOpen,
+      counters: () => this.counters(),
+      end: () => this.#end(true),
+    });
+    return await turn.run(() =>
+      describingRootErrors(layout.root, () =>
+        this.#ended ? commit.repeated() : commit.run(client, wantedTime, signal),
+      ),
+    );
   }
 
   /** Ends without a snapshot; what was stored stays for a retry of this group. */
@@ -239,174 +239,11 @@ export class BackupSession {
     await this.#context.pool.all('store.keepForgotten', { session: this.id, roots: ids });
   }
 
-  get #ns(): Namespace {
-    return this.#record.ns as Namespace;
-  }
-
-  get #group(): GroupName {
-    return this.#record.group as GroupName;
-  }
-
-  async #commitInTurn(client: ClientPart, wantedTime: number | undefined, signal: AbortSignal): Promise<CommitResult> {
-    const { groups } = this.#context;
-    const existing = await this.#committedAlready();
-    if (existing !== undefined) return existing;
-    this.#requireKey(client.key);
-    await this.#requireRoots(client.archives);
-    await this.#context.pool.all('store.seal', this.id);
-    await this.#syncRelied();
-    this.#refuseFreshDamage(client.archives);
-    signal.throwIfAborted();
-
-    const state = await groups.state(this.#ns, this.#group);
-    const { time, suspect, warning } = labelTime(Math.floor(Date.now() / 1000), wantedTime, state?.lastTime);
-    if (time > MAX_TIME)
-      throw new HoldfastError(
-        'too-many',
-        `group ${this.#group} has no label left after ${formatTime(state?.lastTime ?? 0)}`,
-      );
-    const marks: GroupState = {
-      format: 1,
-      owner: this.#record.owner,
-      lastSequence: (state?.lastSequence ?? 0) + 1,
-      lastTime: time,
-    };
-    await groups.writeState(this.#ns, this.#group, { ...state, ...marks });
-
-    const name = { ns: this.#ns, group: this.#group, time };
-    const manifest = this.#manifest(client, marks, suspect, (await this.counters()).bytesStored);
-    const prepared = await groups.prepare(name, manifest);
-    return await this.#context.rootTurn.run(() => this.#publish(prepared, name, manifest, warning));
-  }
-
-  async #publish(
-    prepared: PreparedManifest,
-    name: SnapshotName,
-    manifest: Manifest,
-    warning: string | undefined,
-  ): Promise<CommitResult> {
-    let isPublished = false;
-    try {
-      // Between the first round and here another session may have failed a pack, or a copy may have been found bad.
-      await this.#syncRelied();
-      this.#refuseFreshDamage(manifest.client.archives);
-      prepared.publish();
-      isPublished = true;
-      await prepared.sync();
-    } catch (error) {
-      if (isPublished) this.#context.withdrawnRoots.push(...rootsOf(manifest));
-      await prepared.withdraw();
-      throw error;
-    }
-    const bytesStored = (await this.counters()).bytesStored + Buffer.byteLength(JSON.stringify(manifest, undefined, 1));
-    const warnings = warning === undefined ? [] : [warning];
-    try {
-      await removeSessionFiles(this.#context.layout, [
-        this.id,
-        ...this.#options.adopted.map((record) => record.session),
-      ]);
-    } catch (error) {
-      // The snapshot is there and durable; the next open sees that the session has its manifest.
-      warnings.push(`the session's file stays until the next command: ${(error as Error).message}`);
-    }
-    await this.#end(true);
-    return { name, manifest, bytesStored, warnings };
-  }
-
-  #manifest(client: ClientPart, state: GroupState, suspectClock: boolean, bytesStored: number): Manifest {
-    const server = {
-      sequence: state.lastSequence,
-      time: state.lastTime,
-      suspectClock,
-      session: this.id,
-      space: this.#record.space,
-      owner: this.#record.owner,
-      origin: { store: this.#context.storeId, sequence: state.lastSequence },
-      protected: false,
-      notes: '',
-      damaged: false,
-      bytesStored,
-    };
-    return { format: 1, client, server, digest: manifestDigest(client, server) };
-  }
-
-  async #committedAlready(): Promise<CommitResult | undefined> {
-    if (!this.#ended) return undefined;
-    for (const time of (await this.#context.groups.times(this.#ns, this.#group)).reverse()) {
-      const name = { ns: this.#ns, group: this.#group, time };
-      const manifest = await readableManifest(this.#context.groups, name);
-      if (manifest?.server.session === this.id) return { name, manifest, bytesStored: 0, warnings: [] };
-    }
-    throw new HoldfastError('aborted', `session ${this.id} is over and made no snapshot`);
-  }
-
-  /** The manifest names the key that its objects are encrypted with: whoever restores asks for it by that name. */
-  #requireKey(named: string | null): void {
-    const own = this.#options.fingerprint ?? null;
-    if (named !== own)
-      throw new HoldfastError('bad-argument', `the manifest names key ${named}, and its session has key ${own}`);
-  }
-
-  /** Roots must be in scope or put by this session, like every ref (rule S4). */
-  async #requireRoots(archives: readonly Archive[]): Promise<void> {
-    const ids = archives.map((archive) => parseId(archive.root) as ObjectId);
-    const known = await this.#context.pool.call<boolean[]>(0, 'store.have', { session: this.id, ids });
-    const unknown = archives.find((_, place) => !known[place]);
-    if (unknown !== undefined)
-      throw new HoldfastError(
-        'out-of-scope',
-        `the root of ${unknown.name} was neither put in this session nor is in its scope`,
-      );
-  }
-
-  /** Syncs what the session relies on until nothing of it is volatile (rules D4, D5). */
-  async #syncRelied(): Promise<void> {
-    for (let round = 0; round < MAX_SYNC_ROUNDS; round++) {
-      const unsynced = this.#volatilePacks();
-      if (unsynced.length === 0) return;
-      await this.#context.pool.all('store.barrier', unsynced);
-    }
-    throw new HoldfastError(
-      'timed-out',
-      'packs that this backup shares with other running sessions do not become durable; run it again',
-    );
-  }
-
-  #volatilePacks(): number[] {
-    const { packs } = this.#context;
-    const unsynced: number[] = [];
-    for (const { pack, end } of this.#marks.relied(packs.count)) {
-      if (packs.state(pack) === PackState.condemned) {
-        throw new HoldfastError(
-          'pack-condemned',
-          `pack ${packs.packId(pack).toString('hex')}, which this backup relies on, could not be written; check the disk and run the backup again`,
-        );
-      }
-      if (!packs.isDurable(pack, end)) unsynced.push(pack);
-    }
-    return unsynced;
-  }
-
-  #refuseFreshDamage(archives: readonly Archive[]): void {
-    if (this.#context.quarantine.count === this.#quarantinedAtOpen) return;
-    const { locator, source } = this.#context;
-    const finder = damageFinder(locator, source, this.#record.space);
-    const ranges = archives.flatMap((archive) => finder.ranges(archive));
-    if (ranges.length === 0) return;
-    throw new HoldfastError(
-      'object-damaged',
-      `objects that this backup reuses were found damaged while it ran; their ranges must be read again`,
-      {
-        data: { ranges },
-      },
-    );
-  }
-
   async #end(committed: boolean): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
     await this.#context.pool.all('store.closeSession', this.id);
-    this.#options.onEnded(committed);
+    await this.#options.onEnded(committed);
   }
 }
 
@@ -421,15 +258,4 @@ function baseOf(context: SessionContext, manifest: Manifest): BaseSnapshot {
     manifest,
     damaged,
   };
-}
-
-/** A group's manifest; undefined when it is gone or altered. */
-export async function readableManifest(groups: GroupStore, name: SnapshotName): Promise<Manifest | undefined> {
-  try {
-    return await groups.manifest(name);
-  } catch (error) {
-    // The snapshot is reported by list and restore; as a base it does not serve.
-    if (error instanceof HoldfastError && error.code === 'manifest-altered') return undefined;
-    throw error;
-  }
 }

@@ -5,8 +5,8 @@ import type { GroupName, Namespace } from '../../schema/names.ts';
 import type { ObjectIndex } from '../index/object-index.ts';
 import type { Layout } from '../layout.ts';
 import type { GroupStore } from '../snapshots/group-store.ts';
+import { readableManifest } from '../snapshots/readable-manifest.ts';
 import { Spaces } from '../spaces.ts';
-import { readableManifest } from './backup-session.ts';
 
 /** Entries that are looked at without a pause: some 20 ms. */
 const SLICE_ENTRIES = 1 << 18;

@@ -1,9 +1,9 @@
 // Which sessions an earlier process left unfinished (rule S1).
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import type { SessionRecord } from '../../schema/state-files.ts';
-import { HoldfastError } from '../../util/errors.ts';
 import type { Layout } from '../layout.ts';
 import type { GroupStore } from '../snapshots/group-store.ts';
+import { readableManifest } from '../snapshots/readable-manifest.ts';
 import type { StoreClock } from '../store-clock.ts';
 import { readSessionFiles, removeSessionFiles, UNFINISHED_LIFETIME_MS } from './session-files.ts';
 
@@ -28,12 +28,8 @@ async function hasManifest(groups: GroupStore, record: SessionRecord): Promise<b
   const ns = record.ns as Namespace;
   const group = record.group as GroupName;
   for (const time of (await groups.times(ns, group)).reverse()) {
-    try {
-      if ((await groups.manifest({ ns, group, time }))?.server.session === record.session) return true;
-    } catch (error) {
-      // Which session made it is unknown, so this one stays unfinished: that keeps more, never less.
-      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
-    }
+    // Which session made one that is altered is unknown, so this one stays unfinished: that keeps more, never less.
+    if ((await readableManifest(groups, { ns, group, time }))?.server.session === record.session) return true;
   }
   return false;
 }

@@ -1,12 +1,14 @@
-// Changes of groups and namespaces, each in the turn of the roots: none overlaps the opening of a session or the removal of a snapshot.
+// Changes of groups and namespaces, and what is put beside manifests, each in the turn of the roots: none overlaps the opening of a session or the removal of a snapshot.
+import { existsSync } from 'node:fs';
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import type { GroupState } from '../../schema/state-files.ts';
+import { writeFileAtomic } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Turn } from '../../util/turn.ts';
 import { describingRootErrors } from '../config.ts';
 import type { Layout } from '../layout.ts';
 import { requireWritable } from '../limits/maintenance.ts';
-import type { GroupStore } from './group-store.ts';
+import { type GroupStore, type SnapshotName, snapshotLabel } from './group-store.ts';
 
 export interface GroupChange {
   readonly owner?: string;
@@ -17,9 +19,10 @@ export interface KeepingContext {
   readonly layout: Layout;
   readonly groups: GroupStore;
   readonly rootTurn: Turn;
-  readonly clock: { readonly elapsedMs: number };
   /** Those that are open: whether one is to make a snapshot of a group, or of any group of a namespace. */
-  readonly sessions: ReadonlyMap<string, { isOf(ns: Namespace, group: GroupName | undefined): boolean }>;
+  readonly sessions: {
+    readonly backups: Iterable<{ isOf(ns: Namespace, group: GroupName | undefined): boolean }>;
+  };
 }
 
 export class GroupKeeping {
@@ -27,21 +30,6 @@ export class GroupKeeping {
 
   constructor(context: KeepingContext) {
     this.#context = context;
-  }
-
-  /** Where the store lies. */
-  get layout(): Layout {
-    return this.#context.layout;
-  }
-
-  /** Milliseconds of the store clock, by which locks end. */
-  get clockMs(): number {
-    return this.#context.clock.elapsedMs;
-  }
-
-  /** Backups that are under way. */
-  get openBackups(): number {
-    return this.#context.sessions.size;
   }
 
   /** @throws `not-found`, `datastore-locked` while a backup of the group runs, `datastore-maintenance`. */
@@ -100,9 +88,25 @@ export class GroupKeeping {
     });
   }
 
+  /**
+   * Puts a client's log beside the manifest of its snapshot: once, for nobody is to change what it says.
+   * @throws `not-found`, `manifest-altered`, `exists` when there is one, `datastore-maintenance`.
+   */
+  async addClientLog(name: SnapshotName, blob: Uint8Array): Promise<void> {
+    await this.#inTurn('changing snapshots', async () => {
+      const { groups } = this.#context;
+      if ((await groups.manifest(name)) === undefined)
+        throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}`);
+      const path = groups.clientLogPath(name);
+      if (existsSync(path)) throw new HoldfastError('exists', `${snapshotLabel(name)} has a log already`);
+      await writeFileAtomic(path, blob);
+    });
+  }
+
   async #inTurn(what: string, work: () => Promise<void>): Promise<void> {
-    await requireWritable(this.layout, what);
-    await this.#context.rootTurn.run(() => describingRootErrors(this.layout.root, work));
+    const { layout, rootTurn } = this.#context;
+    await requireWritable(layout, what);
+    await rootTurn.run(() => describingRootErrors(layout.root, work));
   }
 
   async #stateOf(ns: Namespace, group: GroupName): Promise<GroupState> {
@@ -112,7 +116,7 @@ export class GroupKeeping {
   }
 
   #requireIdle(ns: Namespace, group: GroupName | undefined): void {
-    if (![...this.#context.sessions.values()].some((session) => session.isOf(ns, group))) return;
+    if (![...this.#context.sessions.backups].some((session) => session.isOf(ns, group))) return;
     const what = group === undefined ? `into namespace ${ns}` : `of ${group}`;
     throw new HoldfastError('datastore-locked', `a backup ${what} is running; wait for its end`);
   }

@@ -4,7 +4,6 @@
 import { existsSync, renameSync } from 'node:fs';
 import { readdir, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import type { Manifest } from '../../schema/manifest.ts';
 import {
   formatTime,
@@ -20,10 +19,14 @@ import { readIfPresent, syncDirectory, writeFileAtomic, writeSynced } from '../.
 import type { DurableDirectories } from '../../util/durable-directories.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { parseStateFile } from '../../util/json-file.ts';
+import { WorkSlices } from '../../util/work-slices.ts';
 import type { Layout } from '../layout.ts';
 import { encodeManifest, readManifest } from './manifest-file.ts';
 
 const MANIFEST = 'manifest.json';
+/** What may lie beside it, and goes after it. */
+const CLIENT_LOG = 'client.log.blob';
+const BESIDE = [`${MANIFEST}.tmp`, CLIENT_LOG, `${CLIENT_LOG}.tmp`];
 
 /** A snapshot by its place: namespace, group and label in Unix seconds. */
 export interface SnapshotName {
@@ -37,13 +40,10 @@ export function snapshotLabel(name: SnapshotName): string {
   return `${name.group}/${formatTime(name.time)}`;
 }
 
-/** Some 5 ms of work. */
-const MANIFESTS_IN_A_ROW = 16;
-
 export class GroupStore {
   readonly #layout: Layout;
   readonly #directories: DurableDirectories;
-  #manifestsRead = 0;
+  readonly #slices = new WorkSlices();
 
   constructor(layout: Layout, directories: DurableDirectories) {
     this.#layout = layout;
@@ -63,19 +63,33 @@ export class GroupStore {
     return join(this.groupPath(name.ns, name.group), formatTime(name.time), MANIFEST);
   }
 
-  /** The labels of a group's snapshots, oldest label first. A directory without a manifest is not a snapshot. */
+  clientLogPath(name: SnapshotName): string {
+    return join(dirname(this.manifestPath(name)), CLIENT_LOG);
+  }
+
+  /** The labels of a group's snapshots, oldest label first. */
   async times(ns: Namespace, group: GroupName): Promise<number[]> {
+    return (await this.labels(ns, group)).times;
+  }
+
+  /**
+   * The labels of a group's snapshots, oldest label first. A directory without a manifest is not a snapshot: `isSettled` says that there is
+   * none, so that no snapshot appears without a change of the group's own directory.
+   */
+  async labels(ns: Namespace, group: GroupName): Promise<{ times: number[]; isSettled: boolean }> {
     const path = this.groupPath(ns, group);
-    return (await labelsIn(path))
-      .filter((label) => existsSync(join(path, label, MANIFEST)))
-      .map(parseTime)
-      .sort((a, b) => a - b);
+    const labels = await labelsIn(path);
+    const times: number[] = [];
+    for (const label of labels) {
+      await this.#slices.next();
+      if (existsSync(join(path, label, MANIFEST))) times.push(parseTime(label));
+    }
+    return { times: times.sort((a, b) => a - b), isSettled: times.length === labels.length };
   }
 
   /** The manifest of a snapshot, undefined when there is none. @throws `manifest-altered`. */
   async manifest(name: SnapshotName): Promise<Manifest | undefined> {
-    // Others get their turn between two of many.
-    if (++this.#manifestsRead % MANIFESTS_IN_A_ROW === 0) await setImmediate();
+    await this.#slices.next();
     return readManifest(this.manifestPath(name));
   }
 
@@ -158,7 +172,7 @@ export class GroupStore {
     for (const label of await labelsIn(groupPath)) {
       const directory = join(groupPath, label);
       if (existsSync(join(directory, MANIFEST))) continue;
-      await unlink(join(directory, `${MANIFEST}.tmp`)).catch(() => undefined);
+      await removeBeside(directory);
       this.#directories.forget(directory);
       await rmdir(directory).catch(() => undefined);
     }
@@ -189,7 +203,7 @@ export class GroupStore {
       throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`);
     }
     await syncRemoval(directory);
-    await unlink(`${path}.tmp`).catch(() => undefined);
+    await removeBeside(directory);
     this.#directories.forget(directory);
     // The empty directory is only tidiness: without a manifest it is not a snapshot.
     await rmdir(directory).catch(() => undefined);
@@ -232,6 +246,11 @@ async function syncRemoval(directory: string): Promise<void> {
     if (systemCode(error) !== 'ENOENT') throw error;
     await syncDirectory(dirname(directory));
   }
+}
+
+/** Without a manifest all of it is tidiness. */
+async function removeBeside(directory: string): Promise<void> {
+  for (const name of BESIDE) await unlink(join(directory, name)).catch(() => undefined);
 }
 
 function ignoreMissing(error: unknown): void {

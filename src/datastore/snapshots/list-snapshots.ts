@@ -3,7 +3,6 @@ import type { Accounting } from '../../schema/accounting-file.ts';
 import type { ClientPart, Manifest } from '../../schema/manifest.ts';
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { readAccounting } from '../accounting/accounting-file.ts';
 import type { Query, StoreView } from '../control/query.ts';
 import type { Layout } from '../layout.ts';
 import { persistedClockMs } from '../store-clock.ts';
@@ -42,13 +41,15 @@ export const listSnapshots: Query<
 > = {
   name: 'list',
   run: async (view, { ns, group }, signal) => {
-    const accounting = view.seesSizes ? await readAccounting(view.layout) : undefined;
-    const unique = new Map(accounting?.snapshots.map((row) => [`${row.ns}|${row.group}|${row.time}`, row.bytesUnique]));
+    const accounting = view.seesSizes ? await view.accounting() : undefined;
+    const counted = accounting?.snapshots.filter((row) => row.ns === ns && (group === null || row.group === group));
+    const unique = new Map(counted?.map((row) => [`${row.group}|${row.time}`, row.bytesUnique]));
+    const locks = new LockClock(view.layout);
     const found: ListedSnapshot[] = [];
     for (const each of group === null ? await view.groups.groups(ns) : [group]) {
       for (const time of await view.groups.times(ns, each)) {
         signal.throwIfAborted();
-        const row = await listed(view, { ns, group: each, time }, unique.get(`${ns}|${each}|${time}`) ?? null);
+        const row = await listed(view, { ns, group: each, time }, unique.get(`${each}|${time}`) ?? null, locks);
         if (row !== undefined) found.push(row);
       }
     }
@@ -72,7 +73,7 @@ export const showSnapshot: Query<SnapshotRequest, ShownSnapshot> = {
   run: async (view, request, signal) => {
     const { name, manifest } = await findSnapshot.run(view, request, signal);
     const { layout, config, seesSizes } = view;
-    const accounting = seesSizes ? await readAccounting(layout) : undefined;
+    const accounting = seesSizes ? await view.accounting() : undefined;
     const { bytesStored, ...server } = manifest.server;
     const proof = (await Proofs.load(layout.verifyState, config.store)).snapshot(manifest.server.session);
     return {
@@ -80,7 +81,7 @@ export const showSnapshot: Query<SnapshotRequest, ShownSnapshot> = {
       ...manifest.client,
       ...server,
       ...(seesSizes && bytesStored !== undefined && { bytesStored }),
-      lockRemainingMs: await lockRemaining(manifest.server, layout),
+      lockRemainingMs: await new LockClock(layout).remaining(manifest.server),
       bytesUnique: uniqueBytes(accounting, name),
       accountedAt: accounting?.time ?? null,
       verified: proof === undefined ? null : { time: new Date(proof.verifiedMs).toISOString(), damaged: proof.damaged },
@@ -105,9 +106,10 @@ const NOTHING_KNOWN = {
 
 /** Undefined when the directory holds no manifest: not a snapshot. */
 async function listed(
-  { groups, layout, seesSizes }: StoreView,
+  { groups, seesSizes }: StoreView,
   name: SnapshotName,
   bytesUnique: number | null,
+  locks: LockClock,
 ): Promise<ListedSnapshot | undefined> {
   const base = { snapshot: snapshotLabel(name), time: name.time };
   let manifest: Manifest | undefined;
@@ -128,7 +130,7 @@ async function listed(
     bytesUnique,
     archives: client.archives.map((archive) => archive.name),
     protected: server.protected,
-    lockRemainingMs: await lockRemaining(server, layout),
+    lockRemainingMs: await locks.remaining(server),
     suspectClock: server.suspectClock,
     damaged: server.damaged,
     key: client.key,
@@ -143,8 +145,19 @@ function uniqueBytes(accounting: Accounting | undefined, { ns, group, time }: Sn
   return row?.bytesUnique ?? null;
 }
 
-/** Null without a lock. Then the clock is not looked at: a store whose clock is damaged can still be listed. */
-async function lockRemaining(server: Manifest['server'], layout: Layout): Promise<number | null> {
-  if (server.lockedUntilClockMs === undefined) return null;
-  return remainingLockMs(server, await persistedClockMs(layout.clock)) || null;
+/** The store clock, read once, and only when there is a lock: a store whose clock is damaged can still be listed. */
+class LockClock {
+  readonly #layout: Layout;
+  #clockMs: number | undefined;
+
+  constructor(layout: Layout) {
+    this.#layout = layout;
+  }
+
+  /** Null without a lock, and of one that is over. */
+  async remaining(server: Manifest['server']): Promise<number | null> {
+    if (server.lockedUntilClockMs === undefined) return null;
+    this.#clockMs ??= await persistedClockMs(this.#layout.clock);
+    return remainingLockMs(server, this.#clockMs) || null;
+  }
 }

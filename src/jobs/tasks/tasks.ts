@@ -179,16 +179,25 @@ export class Tasks {
     return running !== undefined;
   }
 
+  /** Asks all tasks on a datastore to stop, and gives them 5 s. Returns whether they have ended. */
+  async abortAll(store: string, reason: string): Promise<boolean> {
+    const { rows } = this.#options.store.list({ store, running: true });
+    const running = rows.flatMap(({ upid }) => this.#running.get(upid) ?? []);
+    for (const { task } of running) task.abort(reason);
+    await allEnded(running, ABORT_GRACE_MS);
+    return running.every(({ task }) => !this.#running.has(task.upid));
+  }
+
   /**
    * Starts no more tasks, waits until `deadlineMs` from now for those that run (or until `signal` says to wait no longer), aborts what is left,
    * and waits 5 s more. What does not end even then is noted as interrupted.
    */
   async drain(deadlineMs: number, signal?: AbortSignal): Promise<{ aborted: number; interrupted: number }> {
     this.#isDraining = true;
-    await this.#allEnded(deadlineMs, signal);
+    await allEnded([...this.#running.values()], deadlineMs, signal);
     const left = [...this.#running.values()];
     for (const { task } of left) task.abort('the server is stopping');
-    await this.#allEnded(ABORT_GRACE_MS);
+    await allEnded(left, ABORT_GRACE_MS);
     const interrupted = [...this.#running.keys()];
     const endtime = Math.floor(this.#options.clock() / 1000);
     for (const upid of interrupted) this.#save(upid, interruptedEnding(endtime));
@@ -289,20 +298,25 @@ export class Tasks {
       active: true,
     };
   }
+}
 
-  async #allEnded(timeoutMs: number, signal?: AbortSignal): Promise<void> {
-    if (this.#running.size === 0 || signal?.aborted) return;
-    let timer: NodeJS.Timeout | undefined;
-    let stop: (() => void) | undefined;
-    const over = new Promise<void>((resolve) => {
-      stop = resolve;
-      timer = setTimeout(resolve, timeoutMs);
-      signal?.addEventListener('abort', stop, { once: true });
-    });
-    await Promise.race([Promise.all([...this.#running.values()].map(({ done }) => done)), over]);
-    clearTimeout(timer);
-    if (stop !== undefined) signal?.removeEventListener('abort', stop);
-  }
+/** Waits for the end of tasks, for so long at most, or until `signal` says to wait no longer. */
+async function allEnded(
+  tasks: readonly { readonly done: Promise<TaskEnd> }[],
+  timeoutMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (tasks.length === 0 || signal?.aborted) return;
+  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
+  const over = new Promise<void>((resolve) => {
+    stop = resolve;
+    timer = setTimeout(resolve, timeoutMs);
+    signal?.addEventListener('abort', stop, { once: true });
+  });
+  await Promise.race([Promise.all(tasks.map(({ done }) => done)), over]);
+  clearTimeout(timer);
+  if (stop !== undefined) signal?.removeEventListener('abort', stop);
 }
 
 function interruptedEnding(endtime: number): TaskEnding {

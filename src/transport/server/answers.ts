@@ -1,30 +1,11 @@
 // Answers of the bulk listener: bytes, JSON, and errors with their status (docs/protocol.md, section 3).
 import type { ServerResponse } from 'node:http';
-import { type ErrorCode, HoldfastError } from '../../util/errors.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { httpStatusOf } from '../../util/http-status.ts';
 
-const STATUS: Partial<Record<ErrorCode, number>> = {
-  'not-authenticated': 401,
-  'not-owner': 403,
-  protected: 403,
-  'retention-locked': 403,
-  'not-found': 404,
-  'session-gone': 404,
-  'datastore-locked': 409,
-  exists: 409,
-  'too-large': 413,
-  'too-many': 429,
-  'datastore-maintenance': 503,
-  aborted: 503,
-  'disk-full': 507,
-  'quota-exceeded': 507,
-};
-
-/** The HTTP status of an error. That a client's record is damaged is the client's mistake; of stored ones it is ours. */
-export function statusOf(error: unknown, isOfClient = false): number {
-  if (!(error instanceof HoldfastError)) return 500;
-  const status = STATUS[error.code];
-  if (status !== undefined) return status;
-  return error.family === 'caller' || (isOfClient && error.code === 'object-damaged') ? 400 : 500;
+/** The HTTP status of an error; of a mistake of ours 500. */
+export function statusOf(error: unknown): number {
+  return error instanceof HoldfastError ? httpStatusOf(error) : 500;
 }
 
 /** What an error says to a client: of a bug only that it is one. */

@@ -108,8 +108,7 @@ async function refuse(
   response: ServerResponse,
   error: unknown,
 ): Promise<void> {
-  const isOfClient = error instanceof HoldfastError && error.data.index !== undefined;
-  const status = statusOf(error, isOfClient);
+  const status = statusOf(error);
   if (!(error instanceof HoldfastError)) report(error);
   if (response.headersSent || response.destroyed) {
     request.socket.destroy();

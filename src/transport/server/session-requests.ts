@@ -11,6 +11,7 @@ import {
   parseNamespace,
 } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { hasShape } from '../../util/schema-check.ts';
 
 const Group = {
   ns: Type.Optional(Type.String({ maxLength: 256 })),
@@ -72,7 +73,7 @@ export function parseCommit(body: unknown, group: GroupName): CommitRequest {
 }
 
 function checked<Schema extends TSchema>(schema: Schema, body: unknown): Static<Schema> {
-  if (Value.Check(schema, body)) return body as Static<Schema>;
+  if (hasShape(schema, body, Number.POSITIVE_INFINITY)) return body;
   const [first] = Value.Errors(schema, body);
   throw new HoldfastError('bad-argument', `member ${first?.instancePath || '/'} ${first?.message ?? 'is wrong'}`);
 }

@@ -91,3 +91,25 @@ test('lists that do not fit are damage', async () => {
   const gone = fileOf(5, Content.list, NO_XATTRS, data(9));
   await assert.rejects(pieces(memory, gone), { code: 'object-missing' });
 });
+
+test('no piece comes that lies beyond the size of the file, and none that is longer than an object', async () => {
+  const memory = new ObjectMemory();
+  const entries = Array.from({ length: 10 }, () => ({ length: 100, id: data(1) }));
+  const seen: number[] = [];
+  await assert.rejects(async () => {
+    for await (const { length } of filePieces(
+      memory.get,
+      fileOf(450, Content.list, NO_XATTRS, list(memory, 1, Kind.data, ...entries)),
+    ))
+      seen.push(length);
+  }, /not as long as the file/);
+  assert.deepEqual(seen, [100, 100, 100, 100]);
+  const long = 2 ** 25;
+  for (const entry of [
+    fileOf(long, Content.list, NO_XATTRS, list(memory, 1, Kind.data, { length: long, id: data(1) })),
+    fileOf(long, Content.pieces, encodePieces([{ length: long, isHole: false }]), data(1)),
+  ])
+    await assert.rejects(() => pieces(memory, entry), /longer than any object/);
+  const hole = fileOf(long, Content.list, NO_XATTRS, list(memory, 1, Kind.data, { length: long, id: undefined }));
+  assert.deepEqual(await pieces(memory, hole), [[long, undefined]]);
+});

@@ -205,8 +205,9 @@ export async function commitTree(
   objects: TreeObjects,
   root: ObjectId,
   group = 'host/web',
+  owner?: string,
 ): Promise<Archive> {
-  const session = await open.session(group);
+  const session = await open.session(group, owner);
   for (const { kind, refs, payload } of objects.objects.values())
     await open.pool.call(0, 'store.put', { session: session.id, kind, refs, payload });
   const archive = archiveOf(objects, root);

@@ -8,11 +8,11 @@ import { KEPT_STATE_SNAPSHOTS } from '../../../src/daemon/state-backup/store-sta
 import { Datastores } from '../../../src/daemon/stores.ts';
 import { Tasks } from '../../../src/jobs/tasks/tasks.ts';
 import { type GroupName, parseNamespace } from '../../../src/schema/names.ts';
-import { DatastoreTables } from '../../../src/state/datastore-tables.ts';
 import { StateDatabase } from '../../../src/state/state-database.ts';
 import { TaskTables } from '../../../src/state/task-tables.ts';
 import { WorkerPool } from '../../../src/util/worker-pool.ts';
 import { temporaryDirectory } from '../../datastore/fixture.ts';
+import { listOver, ROOT as ROOT_ACTOR } from '../list-fixture.ts';
 
 const WORKER = new URL('../../../dist/worker.js', import.meta.url);
 const GROUP = 'host/node1-holdfast-state' as GroupName;
@@ -25,12 +25,12 @@ function fixture(t: TestContext, more: Partial<StateBackupParts> = {}) {
   const state = StateDatabase.open(join(stateDirectory, 'state.db'));
   mkdirSync(join(stateDirectory, 'state-backup'));
   const datastores = new Datastores({
-    table: new DatastoreTables(state.db),
+    list: listOver(state),
     startPool: (workers) => WorkerPool.start(WORKER, workers),
     serve: async () => async () => {},
     operations: new Map(),
+    endWork: async () => true,
     workers: 1,
-    stateDirectory,
     warn: () => {},
   });
   const tasks = new Tasks({
@@ -76,7 +76,8 @@ test('without a datastore nothing is made, and nothing is wrong', async (t) => {
 test('what changed is backed up as a task; what did not is not, also after a restart; what is gone is made again', async (t) => {
   const { make, datastores, directory, stateDirectory, tasks, change, times, warnings } = fixture(t);
   writeFileSync(join(directory, 'server.json'), '{}');
-  for (const name of ['two', 'one1']) await datastores.create({ name, path: join(directory, name), reuse: false });
+  for (const name of ['two', 'one1'])
+    await datastores.create(ROOT_ACTOR, { name, path: join(directory, name), reuse: false });
   const backup = make();
   await backup.run(NEVER);
   const [first] = await times('one1');
@@ -115,11 +116,12 @@ test('what changed is backed up as a task; what did not is not, also after a res
 
 test('the configured datastore takes it, or none', async (t) => {
   const { make, datastores, directory, times } = fixture(t, { datastore: 'two' });
-  for (const name of ['one1', 'two']) await datastores.create({ name, path: join(directory, name), reuse: false });
+  for (const name of ['one1', 'two'])
+    await datastores.create(ROOT_ACTOR, { name, path: join(directory, name), reuse: false });
   await make().run(NEVER);
   assert.deepEqual([(await times('one1')).length, (await times('two')).length], [0, 1]);
   const none = fixture(t, { datastore: null });
-  await none.datastores.create({ name: 'one1', path: join(none.directory, 'one1'), reuse: false });
+  await none.datastores.create(ROOT_ACTOR, { name: 'one1', path: join(none.directory, 'one1'), reuse: false });
   await none.make().run(NEVER);
   assert.deepEqual(await none.times('one1'), []);
 });
@@ -131,11 +133,11 @@ test('a failure is a warning and a figure until the next good one, and the task 
   assert.equal(backup.figures.hasFailed, true);
   assert.equal(warnings.length, 1);
   assert.match(JSON.stringify(tasks.list({ start: 0, limit: 1 }).rows[0].status), /there is no datastore/);
-  await datastores.create({ name: 'late', path: join(directory, 'late'), reuse: false });
-  await datastores.update('late', { maintenance: { mode: 'read-only', message: 'disks' } });
+  await datastores.create(ROOT_ACTOR, { name: 'late', path: join(directory, 'late'), reuse: false });
+  await datastores.update(ROOT_ACTOR, 'late', { maintenance: { mode: 'read-only', message: 'disks' } });
   await backup.run(NEVER);
   assert.match(JSON.stringify(tasks.list({ start: 0, limit: 1 }).rows[0].status), /disks/);
-  await datastores.update('late', { maintenance: { mode: 'none', message: '' } });
+  await datastores.update(ROOT_ACTOR, 'late', { maintenance: { mode: 'none', message: '' } });
   await backup.run(NEVER);
   assert.equal(backup.figures.hasFailed, false);
   assert.ok(backup.figures.lastSeconds > 0);
@@ -144,7 +146,7 @@ test('a failure is a warning and a figure until the next good one, and the task 
 
 test('a group of that name that belongs to somebody else is left alone', async (t) => {
   const { make, datastores, directory, times } = fixture(t);
-  await datastores.create({ name: 'one1', path: join(directory, 'one1'), reuse: false });
+  await datastores.create(ROOT_ACTOR, { name: 'one1', path: join(directory, 'one1'), reuse: false });
   const { store } = await datastores.get('one1');
   const session = await store.openSession({ ns: ROOT, group: GROUP, owner: 'eve@local', compressionLevel: 1 });
   const statistics = {
@@ -169,7 +171,7 @@ test('a group of that name that belongs to somebody else is left alone', async (
 
 test('the newest snapshots stay, as many as are kept', async (t) => {
   const { make, datastores, directory, change, times } = fixture(t);
-  await datastores.create({ name: 'one1', path: join(directory, 'one1'), reuse: false });
+  await datastores.create(ROOT_ACTOR, { name: 'one1', path: join(directory, 'one1'), reuse: false });
   const backup = make();
   const made: number[] = [];
   for (let i = 0; i < KEPT_STATE_SNAPSHOTS + 2; i++) {
@@ -182,7 +184,7 @@ test('the newest snapshots stay, as many as are kept', async (t) => {
 
 test('one that is stopped leaves no copy and no snapshot; a damaged note of the last one is no obstacle', async (t) => {
   const { make, datastores, directory, stateDirectory, times } = fixture(t);
-  await datastores.create({ name: 'one1', path: join(directory, 'one1'), reuse: false });
+  await datastores.create(ROOT_ACTOR, { name: 'one1', path: join(directory, 'one1'), reuse: false });
   const backup = make();
   await backup.run(AbortSignal.abort());
   await backup.close();

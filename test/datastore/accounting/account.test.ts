@@ -9,7 +9,7 @@ import { presentSnapshots, usageOf } from '../../../src/datastore/accounting/pre
 import { reportSpace } from '../../../src/datastore/accounting/space-report.ts';
 import { Layout } from '../../../src/datastore/layout.ts';
 import { NO_LIMITS } from '../../../src/datastore/limits/limits-file.ts';
-import type { CommitResult } from '../../../src/datastore/sessions/backup-session.ts';
+import type { CommitResult } from '../../../src/datastore/sessions/session-commit.ts';
 import type { Accounting } from '../../../src/schema/accounting-file.ts';
 import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { clientPart, createTemporaryStore, NO_SIGNAL, OpenStore, OWNER, putWholeImage } from '../../support/store.ts';

@@ -11,7 +11,7 @@ import { collectGarbage } from '../../../src/datastore/gc/gc-operation.ts';
 import { Layout } from '../../../src/datastore/layout.ts';
 import { removePruned } from '../../../src/datastore/prune/prune-operation.ts';
 import { repairStateFiles } from '../../../src/datastore/repair/state-files.ts';
-import type { CommitResult } from '../../../src/datastore/sessions/backup-session.ts';
+import type { CommitResult } from '../../../src/datastore/sessions/session-commit.ts';
 import type { VerifyReport } from '../../../src/datastore/verify/verify-store.ts';
 import { parseNamespace } from '../../../src/schema/names.ts';
 import {

@@ -371,6 +371,54 @@ describe('locks and crashes', () => {
     assert.deepEqual(condemnedFiles(), []);
   });
 
+  /** A chunk that a snapshot needs, in two packs that are both worth rewriting: a collection that was killed leaves such, too. */
+  async function chunkInTwoPacks(): Promise<{ chunk: ObjectId; packs: readonly [number, number] }> {
+    const first = await commitImage(open, [text('in both'), text('garbage 1'), text('garbage 2')]);
+    const chunk = await idOf(first.root);
+    const one = packOf(chunk);
+    open.store.packs.setFlagged(one, true);
+    const second = await commitImage(open, [text('in both'), text('in one'), text('garbage 3')], 'vm/200');
+    open.store.packs.setFlagged(one, false);
+    await commitImage(open, [text('in both'), text('in one')], 'vm/300');
+    for (const { name } of [first, second]) await open.store.forget(name);
+    const [other, ...more] = allCopies(chunk)
+      .map((entry) => open.store.index.pack(entry))
+      .filter((pack) => pack !== one);
+    assert.ok(other !== undefined && more.length === 0, 'there are two copies');
+    return { chunk, packs: [one, other] };
+  }
+
+  it('what two packs of one rewriting hold is copied once, and nothing is left to free', async () => {
+    const { chunk, packs } = await chunkInTwoPacks();
+    const { swept } = await collect();
+    assert.ok(swept.packsRewritten >= packs.length);
+    assert.equal(read(chunk), text('in both'));
+    const { marked } = await collect();
+    assert.equal(
+      marked.figures.reduce((sum, { deadBytes }) => sum + deadBytes, 0),
+      0,
+    );
+  });
+
+  it('S4: sessions that put either of two copies keep the one that stands for both', async () => {
+    const { chunk, packs } = await chunkInTwoPacks();
+    const sessions = [];
+    for (const [place, hidden] of packs.entries()) {
+      open.store.packs.setFlagged(hidden, true);
+      const session = await open.session(`vm/${400 + place}`);
+      await putData(open, session, text('in both'));
+      open.store.packs.setFlagged(hidden, false);
+      sessions.push(session);
+    }
+    await collect();
+    const left = allCopies(chunk).filter((entry) => open.store.source.isGood(entry, chunk));
+    assert.equal(left.length, 1);
+    for (const session of sessions) {
+      assert.ok(session.marks.puts.has(left[0] as number), `${session.id} knows it`);
+      await session.suspend();
+    }
+  });
+
   it('a crash between the new pack and the end of the old one leaves both, and the next collection one', async () => {
     const garbage = await commitImage(open, [text('kept'), text('garbage 1'), text('garbage 2')]);
     const kept = await commitImage(open, [text('kept')]);

@@ -95,7 +95,7 @@ test('a namespace with a backup or a snapshot in it stays; without them it goes,
 
 test('maintenance forbids all of it', async () => {
   await commitImage(open, ['a']);
-  await changeLimits(open.store.keeping.layout, (limits) => ({
+  await changeLimits(open.store.layout, (limits) => ({
     ...limits,
     maintenance: { mode: 'read-only', message: '' },
   }));

@@ -48,6 +48,21 @@ test('what listens to no abort is given up after some seconds, as interrupted', 
   await task.done;
 });
 
+test('tasks of one datastore are aborted and waited for, some seconds at most; others go on', async () => {
+  using fixture = new TaskFixture();
+  const tasks = fixture.tasks();
+  const { opened, open } = gate();
+  const session = tasks.start({ type: 'backup', id: 'store1:vm/1', authId: 'root@pam' }, untilAborted);
+  const other = tasks.start({ ...GC, id: 'store10' }, async () => await opened);
+  assert.equal(await tasks.abortAll('store1', 'it goes offline'), true);
+  assert.equal((await session.done).status, 'aborted: it goes offline');
+  assert.equal(tasks.status(other.upid).status, 'running');
+  assert.equal(await tasks.abortAll('store10', 'it goes offline'), false, 'it listens to no abort');
+  open();
+  await other.done;
+  assert.equal(await tasks.abortAll('store10', 'it goes offline'), true);
+});
+
 test('tasks of a process that was killed are ended as interrupted, with a line of their own in the log', async () => {
   using fixture = new TaskFixture();
   const child = spawn(

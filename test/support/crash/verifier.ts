@@ -78,7 +78,8 @@ export class Verifier {
   async latest(root: string, group: string): Promise<string | undefined> {
     const store = await ReadDatastore.open(root);
     try {
-      const view = { groups: store.groups, layout: store.layout, config: store.config, seesSizes: true };
+      const { groups, layout, config } = store;
+      const view = { groups, layout, config, seesSizes: true, accounting: async () => undefined };
       const request = { ns: '' as Namespace, group: group as GroupName, time: null };
       return snapshotLabel((await findSnapshot.run(view, request, new AbortController().signal)).name);
     } catch (error) {

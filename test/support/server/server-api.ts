@@ -76,6 +76,13 @@ export class AdminApi {
     return dataOf<Data>(await this.caller.try(method, path, body, this.#headers), `${method} ${path}`);
   }
 
+  /** The answer as it is. @throws when that is not success. */
+  async text(path: string): Promise<string> {
+    const { status, text } = await this.caller.try('GET', path, undefined, this.#headers);
+    if (status !== 200) throw new Error(`GET ${path} was answered with ${status}: ${text.slice(0, 500)}`);
+    return text;
+  }
+
   /** Waits for the end of a task that a call started. @throws when it failed. */
   async task(upid: string): Promise<void> {
     const deadline = performance.now() + TASK_TIMEOUT_MS;

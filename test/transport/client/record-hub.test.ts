@@ -38,6 +38,8 @@ class FakeBulk {
   readonly records = new Map<string, Buffer>();
   /** Ids that were asked about. */
   readonly asked: string[] = [];
+  /** Records that came. */
+  taken = 0;
   gate: Promise<void> = Promise.resolve();
   puts = 0;
   largestBody = 0;
@@ -75,6 +77,7 @@ class FakeBulk {
     assert.ok(header !== undefined);
     for (const ref of hexIds(recordRefs(record, header)))
       if (!this.records.has(ref)) throw new HoldfastError('out-of-scope', `child ${ref} is not there`);
+    this.taken++;
     this.records.set(record.subarray(24, 56).toString('hex'), record);
   }
 }
@@ -193,15 +196,18 @@ test('an object that is on its way is known, and can be read once it arrived', a
 
 test('where nothing is in scope, only what another thread has put, and what names that, is asked about', async (t) => {
   const { bulk, pool, hub } = await rig(t, 2, 2, new SentIds().buffer);
-  const own = await put(pool, 0, Kind.data, NO_REFS, noise(5000));
+  const payload = noise(5000);
+  const own = await put(pool, 0, Kind.data, NO_REFS, payload);
   const page = await put(pool, 0, Kind.page, own, Buffer.from('page'));
   await put(pool, 0, Kind.page, own, Buffer.from('page'));
   await hub.drained();
   assert.deepEqual(bulk.asked, []);
   const list = await put(pool, 1, Kind.list, page, Buffer.from('list'));
   await put(pool, 1, Kind.page, own, Buffer.from('page'));
+  await put(pool, 1, Kind.data, NO_REFS, payload);
   await hub.drained();
-  assert.deepEqual([...new Set(bulk.asked)].sort(), [list, page].map((id) => id.toString('hex')).sort());
+  assert.deepEqual([...new Set(bulk.asked)].sort(), [own, list, page].map((id) => id.toString('hex')).sort());
+  assert.equal(bulk.taken, 3, 'nothing went twice');
   assert.deepEqual([...bulk.records.keys()].sort(), [own, page, list].map((id) => id.toString('hex')).sort());
   await assert.rejects(
     () => put(pool, 1, Kind.page, Buffer.alloc(32, 7), Buffer.from('page')),

@@ -2,10 +2,10 @@
 // one through the pool, one range of some MiB for each thread at a time.
 import type { Writable } from 'node:stream';
 import type { DirectoryEntry } from '../../../chunker/directory.ts';
-import { MAX_OBJECT_BYTES, type ObjectId } from '../../../chunker/object.ts';
+import type { ObjectId } from '../../../chunker/object.ts';
 import { sizeOf } from '../../../chunker/stat-block.ts';
 import { HoldfastError } from '../../../util/errors.ts';
-import type { WorkerPool } from '../../../util/worker-pool.ts';
+import type { Threads } from '../../../util/worker-pool.ts';
 import type { RestoredRange, RestoreWork } from '../../agent-thread.ts';
 import { inOrder } from '../../in-order.ts';
 import type { RestorePiece } from '../../restore/piece-restorer.ts';
@@ -29,7 +29,7 @@ export interface CatRequest {
  * Writes the content of a regular file. Every byte was checked against its object's id. `pool` starts threads, for a large file only.
  * @throws `object-missing`, `object-damaged`, `target-failed`; after some bytes may have been written.
  */
-export async function catFile(request: CatRequest, get: GetObject, pool: () => Promise<WorkerPool>): Promise<void> {
+export async function catFile(request: CatRequest, get: GetObject, pool: () => Promise<Threads>): Promise<void> {
   const { output } = request;
   // Each write says its own failure.
   const ignore = (): void => {};
@@ -41,13 +41,13 @@ export async function catFile(request: CatRequest, get: GetObject, pool: () => P
   }
 }
 
-async function writeContent(request: CatRequest, get: GetObject, pool: () => Promise<WorkerPool>): Promise<void> {
+async function writeContent(request: CatRequest, get: GetObject, pool: () => Promise<Threads>): Promise<void> {
   const { entry, space, signal } = request;
   const inline = inlineContent(entry);
-  if (inline !== undefined) return await write(request, inline);
+  if (inline !== undefined) return await writeBytes(request, inline);
   if (sizeOf(entry.stat) <= SMALL_FILE_BYTES) {
     for await (const range of rangesOf(get, entry))
-      for (const piece of range.pieces) await write(request, await bytesOf(get, piece));
+      for (const piece of range.pieces) await writeBytes(request, await bytesOf(get, piece));
     return;
   }
   const threads = await pool();
@@ -59,7 +59,7 @@ async function writeContent(request: CatRequest, get: GetObject, pool: () => Pro
       const work: RestoreWork = { space, target: undefined, zeroLost: false, page: undefined, offset, length, pieces };
       return await threads.call<RestoredRange>(thread, 'restore.range', work);
     },
-    async (_, restored) => await write(request, new Uint8Array(restored.bytes as ArrayBufferLike)),
+    async (_, restored) => await writeBytes(request, new Uint8Array(restored.bytes as ArrayBufferLike)),
   );
 }
 
@@ -75,8 +75,6 @@ async function* rangesOf(get: GetObject, entry: DirectoryEntry): AsyncGenerator<
   let length = 0;
   let pieces: RestorePiece[] = [];
   for await (const whole of filePieces(get, entry)) {
-    if (whole.id !== undefined && whole.length > MAX_OBJECT_BYTES)
-      throw new HoldfastError('object-damaged', `a piece of ${whole.length} bytes is longer than any object`);
     for (const piece of whole.id === undefined ? holeParts(whole.length) : [whole]) {
       if (length > 0 && length + piece.length > RANGE_BYTES) {
         yield { offset, length, pieces };
@@ -103,8 +101,11 @@ async function bytesOf(get: GetObject, { id, length }: RestorePiece): Promise<Ui
   throw new HoldfastError('object-damaged', `an object has ${payload.length} bytes where its file says ${length}`);
 }
 
-/** Returns when the bytes are taken: whoever reads slowly slows this down. */
-async function write({ output, signal }: CatRequest, bytes: Uint8Array): Promise<void> {
+/** Returns when the bytes are taken: whoever reads slowly slows this down. @throws `target-failed`; the signal's reason. */
+export async function writeBytes(
+  { output, signal }: Pick<CatRequest, 'output' | 'signal'>,
+  bytes: Uint8Array,
+): Promise<void> {
   signal.throwIfAborted();
   if (bytes.length === 0) return;
   let stop = (): void => {};

@@ -1,6 +1,6 @@
 // GET /access/domains: the realms that users can be of. Shown before anybody signs in.
 import { Type } from 'typebox';
-import { digestOf } from '../../digest.ts';
+import { digestOf } from '../../../auth/config-digest.ts';
 import { defineMethod } from '../../method.ts';
 
 export const DOMAIN_METHODS = [

@@ -3,6 +3,7 @@
 import { Type } from 'typebox';
 import type { LoginResult } from '../../../auth/sign-in.ts';
 import { HoldfastError } from '../../../util/errors.ts';
+import { EXPIRED_COOKIE } from '../../dialect/answer.ts';
 import { ApiError } from '../../dialect/failure.ts';
 import { defineMethod } from '../../method.ts';
 import { Nothing, UserIdText } from '../parameters.ts';
@@ -29,7 +30,7 @@ export const TICKET_METHODS = [
         signedIn = await authenticator.login({ username, password, tfaChallenge, address: call.address });
       } catch (error) {
         // Whatever was wrong with them: who guesses learns nothing of which part was right.
-        if (error instanceof HoldfastError && (error.code as string) === 'not-authenticated')
+        if (error instanceof HoldfastError && error.code === 'not-authenticated')
           throw new ApiError(401, 'not-authenticated', 'permission check failed.');
         throw error;
       }
@@ -47,10 +48,7 @@ export const TICKET_METHODS = [
     parameters: Type.Object({}),
     returns: Nothing,
     handler: (call) => {
-      call.header(
-        'set-cookie',
-        '__Host-PBSAuthCookie=; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; SameSite=Lax; HttpOnly; Path=/;',
-      );
+      call.header('set-cookie', EXPIRED_COOKIE);
       return null;
     },
   }),

@@ -1,20 +1,20 @@
 // Who may look at a user's account, and who may change it: the user, and whoever manages users.
-import type { PrivilegeRule } from '../../method.ts';
+import type { InPath, PrivilegeRule } from '../../method.ts';
 
 export const USERS = '/access/users';
 
-interface OfUser {
-  readonly userid: string;
-}
+export const mayLook = {
+  onPath: ({ userid = '' }: InPath): PrivilegeRule => ({
+    path: USERS,
+    anyOf: ['Sys.Audit', 'Permissions.Modify'],
+    orUser: userid,
+  }),
+};
 
-export function mayLook({ userid }: OfUser): PrivilegeRule {
-  return { path: USERS, anyOf: ['Sys.Audit', 'Permissions.Modify'], orUser: userid };
-}
+export const mayChange = {
+  onPath: ({ userid = '' }: InPath): PrivilegeRule => ({ path: USERS, anyOf: ['Permissions.Modify'], orUser: userid }),
+};
 
-export function mayChange({ userid }: OfUser): PrivilegeRule {
-  return { path: USERS, anyOf: ['Permissions.Modify'], orUser: userid };
-}
-
-export function mayManage(): PrivilegeRule {
-  return { path: USERS, anyOf: ['Permissions.Modify'] };
-}
+export const mayManage = {
+  onPath: (): PrivilegeRule => ({ path: USERS, anyOf: ['Permissions.Modify'] }),
+};

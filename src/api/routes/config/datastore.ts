@@ -1,12 +1,12 @@
 // /config/datastore: which datastores there are, and what an administrator allows in them.
 import { type Static, Type } from 'typebox';
-import { Layout } from '../../../datastore/layout.ts';
-import { changeLimits } from '../../../datastore/limits/limits-file.ts';
+import { digestOf, requireDigest } from '../../../auth/config-digest.ts';
+import { NO_LIMITS } from '../../../datastore/limits/limits-file.ts';
 import { ApiError, ParameterError } from '../../dialect/failure.ts';
-import { digestOf, requireUnchanged } from '../../digest.ts';
-import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../method.ts';
+import { type Call, callerOf, defineMethod, type InPath, type PrivilegeRule } from '../../method.ts';
 import type { DatastoreEntry } from '../../services.ts';
 import { noSuchStore } from '../../snapshots/owned-groups.ts';
+import { startTask } from '../../start-task.ts';
 import {
   maintenanceText,
   parseMaintenance,
@@ -14,6 +14,7 @@ import {
   quotaTexts,
   readStoreLimits,
 } from '../../stores/store-options.ts';
+import { actorOf } from '../actor.ts';
 import { Comment, Digest, Nothing, StoreName } from '../parameters.ts';
 
 const PATH = '/config/datastore';
@@ -44,7 +45,7 @@ const Options = {
 };
 
 function onEntry(privilege: 'Datastore.Audit' | 'Datastore.Modify' | 'Datastore.Allocate') {
-  return ({ name }: { readonly name: string }): PrivilegeRule => ({ path: `/datastore/${name}`, anyOf: [privilege] });
+  return { onPath: ({ name }: InPath): PrivilegeRule => ({ path: `/datastore/${name}`, anyOf: [privilege] }) };
 }
 
 async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
@@ -62,6 +63,13 @@ async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
 
 async function allRows({ services }: Call): Promise<Static<typeof Row>[]> {
   return await Promise.all(services.datastores.list().map(rowOf));
+}
+
+/** @throws HoldfastError `bad-argument` when somebody changed one since. */
+async function requireAsRead(call: Call, digest: string | undefined): Promise<void> {
+  if (digest === undefined) return;
+  const rows = await allRows(call);
+  requireDigest(digest, () => digestOf(rows));
 }
 
 /** @throws ApiError 400. */
@@ -90,7 +98,7 @@ export const DATASTORE_CONFIG_METHODS = [
     method: 'POST',
     path: PATH,
     description: 'Makes a datastore, or takes one that is there. Answers the task.',
-    access: () => ({ path: '/datastore', anyOf: ['Datastore.Allocate'] }),
+    access: { onPath: () => ({ path: '/datastore', anyOf: ['Datastore.Allocate'] }) },
     parameters: Type.Object({
       name: StoreName,
       path: StorePath,
@@ -106,13 +114,12 @@ export const DATASTORE_CONFIG_METHODS = [
     }),
     returns: Type.String(),
     handler: (call, { name, path, comment, 'reuse-datastore': reuse, 'chunk-average': averageChunkBytes }) => {
-      const { datastores, tasks } = call.services;
+      const { datastores } = call.services;
       if (datastores.list().some((each) => each.name === name))
         throw new ParameterError([['name', `datastore '${name}' already exists.`]]);
-      const { upid } = tasks.start({ type: 'create-datastore', id: name, authId: callerOf(call) }, async (task) => {
-        await datastores.create({ name, path, comment, reuse, averageChunkBytes });
+      const { upid } = startTask(call, { type: 'create-datastore', id: name }, async (task) => {
+        await datastores.create(actorOf(call), { name, path, comment, reuse, averageChunkBytes });
         task.log(`datastore '${name}' is at ${path}`);
-        return undefined;
       });
       return upid;
     },
@@ -143,22 +150,17 @@ export const DATASTORE_CONFIG_METHODS = [
     }),
     returns: Nothing,
     handler: async (call, { name, comment, 'maintenance-mode': mode, quota, delete: removed = [], digest }) => {
-      const entry = findEntry(call, name);
-      requireUnchanged(digest, await allRows(call));
-      // All is read before anything is written: a wrong part changes nothing.
-      const maintenance = mode === undefined ? undefined : parseMaintenance(mode);
-      const quotas = quota === undefined ? undefined : parseQuotas(quota);
-      const isNone = removed.includes('maintenance-mode');
-      if (maintenance !== undefined || quotas !== undefined || isNone || removed.includes('quota')) {
-        await changeLimits(new Layout(entry.path), (limits) => ({
-          ...limits,
-          maintenance: isNone ? { mode: 'none', message: '' } : (maintenance ?? limits.maintenance),
-          quotas: removed.includes('quota') ? { namespaces: {}, owners: {} } : (quotas ?? limits.quotas),
-        }));
-      }
-      const gone = removed.includes('comment');
-      if (gone || comment !== undefined)
-        await call.services.datastores.update(name, { comment: gone ? null : (comment ?? null) });
+      findEntry(call, name);
+      await requireAsRead(call, digest);
+      const takes = (option: (typeof removed)[number]): boolean => removed.includes(option);
+      await call.services.datastores.update(actorOf(call), name, {
+        ...(comment !== undefined && { comment }),
+        ...(mode !== undefined && { maintenance: parseMaintenance(mode) }),
+        ...(quota !== undefined && { quotas: parseQuotas(quota) }),
+        ...(takes('comment') && { comment: null }),
+        ...(takes('maintenance-mode') && { maintenance: NO_LIMITS.maintenance }),
+        ...(takes('quota') && { quotas: NO_LIMITS.quotas }),
+      });
       return null;
     },
   }),
@@ -175,16 +177,13 @@ export const DATASTORE_CONFIG_METHODS = [
     returns: Type.String(),
     handler: async (call, { name, 'destroy-data': destroyData, digest }) => {
       findEntry(call, name);
-      requireUnchanged(digest, await allRows(call));
+      await requireAsRead(call, digest);
       const { datastores, tasks } = call.services;
       const running = tasks.list({ store: name, running: true, limit: 1 }).total;
       if (running > 0)
         throw new ApiError(400, 'datastore-locked', `tasks of datastore '${name}' are running; wait for their end`);
-      const { upid } = tasks.start({ type: 'delete-datastore', id: name, authId: callerOf(call) }, async (task) => {
-        await datastores.remove(name, { destroyData, signal: task.signal });
-        return undefined;
-      });
-      return upid;
+      const work = { type: 'delete-datastore', id: name };
+      return startTask(call, work, () => datastores.remove(actorOf(call), name, { destroyData })).upid;
     },
   }),
 ];

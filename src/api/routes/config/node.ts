@@ -84,7 +84,7 @@ export const NODE_CONFIG_METHODS = [
     method: 'GET',
     path: `${PATH}/{name}`,
     description: 'One host with an agent.',
-    access: ({ name }) => onNode('Sys.Audit', name),
+    access: { onPath: ({ name }) => onNode('Sys.Audit', name) },
     parameters: Type.Object({ name: AgentNodeName }),
     returns: Row,
     handler: (call, { name }) => rowOf(call.services.nodes.get(name)),
@@ -93,7 +93,7 @@ export const NODE_CONFIG_METHODS = [
     method: 'DELETE',
     path: `${PATH}/{name}`,
     description: 'Removes a host and the token of its agent, whose connection ends.',
-    access: ({ name }) => onNode('Sys.Modify', name),
+    access: { onPath: ({ name }) => onNode('Sys.Modify', name) },
     parameters: Type.Object({ name: AgentNodeName }),
     returns: Nothing,
     handler: (call, { name }) => {

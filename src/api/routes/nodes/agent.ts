@@ -49,7 +49,7 @@ export const AGENT_METHODS = [
     path: '/nodes/{node}/backup',
     description:
       'Has the agent of a host back up paths of it. Answers the task. Needs Datastore.Backup on the namespace, too.',
-    access: ({ node }) => onNode('Sys.Modify', node),
+    access: { onPath: ({ node }) => onNode('Sys.Modify', node) },
     parameters: Type.Object({ node: AgentNodeName, ...BACKUP_FIELDS }),
     returns: Type.String(),
     handler: async (call, { node, ...order }) => {
@@ -62,7 +62,7 @@ export const AGENT_METHODS = [
     path: '/nodes/{node}/restore',
     description:
       'Has the agent of a host restore an archive there. Answers the task. Needs Datastore.Read on the namespace, too, or Datastore.Backup of the owner.',
-    access: ({ node }) => onNode('Sys.Modify', node),
+    access: { onPath: ({ node }) => onNode('Sys.Modify', node) },
     parameters: Type.Object({ node: AgentNodeName, ...RESTORE_FIELDS }),
     returns: Type.String(),
     handler: async (call, { node, ...order }) => {
@@ -81,7 +81,7 @@ interface Place {
 async function requireStore(call: Call, place: Place, anyOf: readonly Privilege[]): Promise<void> {
   const [caller, path] = [callerOf(call), aclPath(place)];
   if (!anyOf.some((privilege) => call.services.permissions.has(caller, path, privilege)))
-    throw denied(caller, { path, anyOf, explains: true });
+    throw denied(caller, { path, anyOf }, true);
   await openStore(call, place.store);
 }
 
@@ -94,5 +94,5 @@ async function requireReadable(call: Call, order: Place & { readonly snapshot: s
   const { store } = await openStore(call, order.store);
   const group = parseGroup(order.snapshot.slice(0, order.snapshot.lastIndexOf('/')));
   const state = await store.groups.state(parseNamespace(order.ns ?? ''), group);
-  if (!owns(caller, state?.owner)) throw denied(caller, { path, anyOf: ['Datastore.Read'], explains: true });
+  if (!owns(caller, state?.owner)) throw denied(caller, { path, anyOf: ['Datastore.Read'] }, true);
 }

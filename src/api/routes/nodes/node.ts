@@ -19,7 +19,7 @@ export const NODE_METHODS = [
     method: 'GET',
     path: '/nodes',
     description: 'The machines of this server: itself, and the hosts with an agent.',
-    access: () => ({ path: '/', anyOf: [], orUser: 'root@pam' }),
+    access: { onPath: () => ({ path: '/', anyOf: [], orUser: 'root@pam' }) },
     parameters: Type.Object({}),
     returns: Type.Array(
       Type.Object({
@@ -49,7 +49,7 @@ export const NODE_METHODS = [
     method: 'GET',
     path: '/nodes/{node}/status',
     description: 'Processor, memory, disk and load of this machine.',
-    access: () => ({ path: '/system/status', anyOf: ['Sys.Audit'] }),
+    access: { onPath: () => ({ path: '/system/status', anyOf: ['Sys.Audit'] }) },
     parameters: Type.Object(OfNode),
     returns: NodeStatus,
     handler: async (call, { node }) => {

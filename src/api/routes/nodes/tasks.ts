@@ -1,13 +1,17 @@
 // /nodes/{node}/tasks: long operations, their ends and their logs.
-
+import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import type { TaskRow } from '../../../jobs/tasks/task-store.ts';
-import type { TaskStatus } from '../../../jobs/tasks/tasks.ts';
+import type { TaskLogPage, TaskStatus } from '../../../jobs/tasks/tasks.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
+import { fromText } from '../../../util/byte-string.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import { denied } from '../../check-access.ts';
+import { ByteAnswer } from '../../downloads/byte-answer.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
+import type { TaskCalls } from '../../services.ts';
 import { owns } from '../../snapshots/owned-groups.ts';
+import type { KeptResult } from '../../start-task.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
 
@@ -27,14 +31,6 @@ const Row = Type.Object({
   endtime: Type.Optional(Type.Integer()),
   status: Type.Optional(Type.String()),
 });
-/** What tasks of operations keep with their end. */
-interface OperationEnd {
-  readonly result: unknown;
-  readonly warnings: readonly string[];
-  /** In place of both. */
-  readonly tooLarge: boolean;
-}
-
 const Status = Type.Object({
   upid: Type.String(),
   node: Type.String(),
@@ -94,18 +90,23 @@ export const TASK_METHODS = [
   defineMethod({
     method: 'GET',
     path: `${PATH}/{upid}/log`,
-    description: 'Lines of the log of a task, from line `start`; with `test-status` also whether it runs.',
+    description:
+      'Lines of the log of a task, from line `start`; with `test-status` also whether it runs. With `download` all that there are, as text.',
     access: { auth: true },
     parameters: Type.Object({
       ...OfTask,
       start: Type.Integer({ minimum: 0, default: 0 }),
       limit: Type.Integer({ minimum: 0, maximum: MAX_LINES, default: 50 }),
       'test-status': Type.Boolean({ default: false }),
+      download: Type.Boolean({ default: false, description: '`start` and `limit` are of no account then.' }),
     }),
     returns: Type.Array(Type.Object({ n: Count, t: Type.String() })),
-    handler: async (call, { node, upid, start, limit, 'test-status': testStatus }) => {
+    media: ['text/plain'],
+    handler: async (call, { node, upid, start, limit, 'test-status': testStatus, download }) => {
       findTask(call, node, upid);
+      if (download) return await logAnswer(call.services.tasks, upid);
       const { lines, total, active } = await call.services.tasks.log(upid, start, limit === 0 ? MAX_LINES : limit);
+      call.attach('success', 1);
       call.attach('total', total);
       if (testStatus) call.attach('active', active);
       return lines.map(({ n, t }) => ({ n, t }));
@@ -114,15 +115,14 @@ export const TASK_METHODS = [
   defineMethod({
     method: 'GET',
     path: `${PATH}/{upid}/result`,
-    description:
-      'What an operation that was a task came to, and what it warned of; null while it runs, or when it failed.',
+    description: 'What a task came to, and what it warned of; null while it runs, or when it failed.',
     access: { auth: true },
     parameters: Type.Object(OfTask),
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
     handler: (call, { node, upid }) => {
       findTask(call, node, upid);
-      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<OperationEnd>;
-      if (end.tooLarge === true)
+      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<KeptResult>;
+      if ('tooLarge' in end)
         throw new HoldfastError('too-large', 'the result is longer than a task keeps; look at its log');
       const { result = null, warnings = [] } = end;
       return { result, warnings: [...warnings] };
@@ -146,6 +146,22 @@ export const TASK_METHODS = [
     },
   }),
 ];
+
+/** The log as far as it goes now. */
+async function logAnswer(tasks: TaskCalls, upid: string): Promise<ByteAnswer> {
+  // Asked for before the answer begins, for a task that nobody knows.
+  const first = await tasks.log(upid, 1, MAX_LINES);
+  const stream = Readable.from(logText(tasks, upid, first), { objectMode: false });
+  return new ByteAnswer(stream, { type: 'text/plain;charset=UTF-8', fileName: fromText(`${upid}.log`) });
+}
+
+/** A page at a time. */
+async function* logText(tasks: TaskCalls, upid: string, first: TaskLogPage): AsyncGenerator<Buffer> {
+  for (let page = first; page.lines.length > 0; ) {
+    yield Buffer.from(page.lines.map(({ t }) => `${t}\n`).join(''));
+    page = await tasks.log(upid, (page.lines.at(-1)?.n ?? 0) + 1, MAX_LINES);
+  }
+}
 
 /** @throws HoldfastError `bad-name` for what is no UPID, ApiError 403 for a task of somebody else. */
 function findTask(call: Call, node: string, upid: string): TaskStatus {

@@ -1,7 +1,7 @@
 // GET /status/datastore-usage: space of every datastore, for those who watch.
 import { type Static, Type } from 'typebox';
-import { callerOf, defineMethod } from '../../method.ts';
-import type { DatastoreEntry, Datastores, TaskCalls } from '../../services.ts';
+import { type Call, callerOf, defineMethod } from '../../method.ts';
+import type { DatastoreEntry } from '../../services.ts';
 import { seesStore, unavailable } from '../../snapshots/owned-groups.ts';
 import { GcStatus, gcStatusOf } from '../../stores/gc-status.ts';
 import { readStoreLimits } from '../../stores/store-options.ts';
@@ -17,6 +17,9 @@ const Row = Type.Object({
   avail: Type.Optional(Count),
   error: Type.Optional(Type.String({ description: 'Why there are no figures.' })),
   'gc-status': Type.Optional(GcStatus),
+  'estimated-full-date': Type.Optional(
+    Type.Integer({ description: 'Unix seconds; 0 for not in sight. Missing while there is too little to tell from.' }),
+  ),
 });
 
 export const USAGE_METHODS = [
@@ -28,7 +31,7 @@ export const USAGE_METHODS = [
     parameters: Type.Object({}),
     returns: Type.Array(Row),
     handler: async (call) => {
-      const { datastores, permissions, tasks } = call.services;
+      const { datastores, permissions } = call.services;
       const caller = callerOf(call);
       const rows: Static<typeof Row>[] = [];
       for (const entry of datastores.list()) {
@@ -36,7 +39,7 @@ export const USAGE_METHODS = [
         const seesUsage = (['Datastore.Audit', 'Datastore.Backup'] as const).some((each) =>
           permissions.has(caller, path, each),
         );
-        if (seesUsage) rows.push(await rowOf(entry, datastores, tasks));
+        if (seesUsage) rows.push(await rowOf(call, entry));
         else if (seesStore(permissions, caller, entry.name)) rows.push(headOf(entry));
       }
       return rows;
@@ -48,7 +51,8 @@ function headOf({ name }: DatastoreEntry): Static<typeof Row> {
   return { store: name, 'mount-status': 'nonremovable', 'backend-type': 'filesystem' };
 }
 
-async function rowOf(entry: DatastoreEntry, datastores: Datastores, tasks: TaskCalls): Promise<Static<typeof Row>> {
+async function rowOf({ services, forecasts }: Call, entry: DatastoreEntry): Promise<Static<typeof Row>> {
+  const { datastores, tasks, clock } = services;
   const head = headOf(entry);
   try {
     const { maintenance } = await readStoreLimits(entry);
@@ -56,7 +60,14 @@ async function rowOf(entry: DatastoreEntry, datastores: Datastores, tasks: TaskC
     // The space of its file system says nothing of one that nobody can use, such as one of a newer version.
     const { reason } = datastores.state(entry.name);
     if (reason !== undefined) return { ...head, error: reason };
-    return { ...head, ...spaceOn(entry.path), 'gc-status': gcStatusOf(tasks, entry.name) };
+    const space = spaceOn(entry.path);
+    const full = await forecasts.fullAt(entry.path, space.avail, Math.floor(clock() / 1000));
+    return {
+      ...head,
+      ...space,
+      'gc-status': gcStatusOf(tasks, entry.name),
+      ...(full === undefined ? {} : { 'estimated-full-date': full }),
+    };
   } catch (error) {
     // One that cannot be reached must not hide the others.
     return { ...head, error: (error as Error).message };

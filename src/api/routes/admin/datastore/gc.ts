@@ -1,10 +1,10 @@
 // /admin/datastore/{store}/gc and /admin/gc: garbage collection.
 import { Type } from 'typebox';
-import { readAccounting } from '../../../../datastore/accounting/accounting-file.ts';
 import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
 import { callerOf, defineMethod } from '../../../method.ts';
 import { changing, noSuchStore, openStore } from '../../../snapshots/owned-groups.ts';
-import { GC_TASK, type GcFigures, GcRun, gcRunOf } from '../../../stores/gc-status.ts';
+import { startTask } from '../../../start-task.ts';
+import { GC_TASK, GcRun, gcRunOf } from '../../../stores/gc-status.ts';
 import { StoreName } from '../../parameters.ts';
 import { onStore } from './rules.ts';
 
@@ -32,14 +32,12 @@ export const GC_METHODS = [
     returns: Type.String(),
     handler: async (call, { store: name }) => {
       const { store } = await openStore(call, name);
-      const { upid } = call.services.tasks.start({ type: GC_TASK, id: name, authId: callerOf(call) }, async (task) => {
+      const { upid } = startTask(call, { type: GC_TASK, id: name }, async (task) => {
         task.log(`starting garbage collection on store ${name}`);
         const request = { dryRun: false, audit: false, rateLimitBytes: null };
         const report = await changing(name, () => collectGarbage.run(store, request, task));
-        const accounting = await readAccounting(store.keeping.layout);
-        const bytesLogical = accounting?.snapshots.reduce((sum, each) => sum + each.bytesLogical, 0) ?? 0;
         for (const [member, value] of Object.entries(report)) task.log(`${member}: ${value}`);
-        return { data: { ...report, bytesLogical } satisfies GcFigures };
+        return report;
       });
       return upid;
     },

@@ -111,7 +111,7 @@ export const GROUP_METHODS = [
       const caller = callerOf(call);
       const isOwnMove = tokenNameOf(caller) === undefined && userOf(owner) === caller;
       if (call.onlyOwn && !isOwnMove && owner !== caller)
-        throw denied(caller, { path: aclPath(where), anyOf: ['Datastore.Modify'], explains: true });
+        throw denied(caller, { path: aclPath(where), anyOf: ['Datastore.Modify'] }, true);
       await changing(where.store, () => open.store.keeping.changeGroup(ns, group.name, { owner }));
       return null;
     },

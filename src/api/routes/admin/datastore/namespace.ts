@@ -1,15 +1,15 @@
 // /admin/datastore/{store}/namespace: namespaces of a datastore.
 import { Type } from 'typebox';
-import { type Namespace, parseNamespace } from '../../../../schema/names.ts';
+import { type Namespace, namespaceDepth, parseNamespace } from '../../../../schema/names.ts';
+import { denied } from '../../../check-access.ts';
 import { ApiError } from '../../../dialect/failure.ts';
 import { callerOf, defineMethod, type PrivilegeRule } from '../../../method.ts';
 import { aclPath, changing, openStore } from '../../../snapshots/owned-groups.ts';
 import { NONE_REMOVED, removeSnapshots } from '../../../snapshots/remove-snapshots.ts';
-import { NamespaceText, StoreName } from '../../parameters.ts';
+import { MaxDepth, NamespaceText, StoreName } from '../../parameters.ts';
 import { Removed } from './groups.ts';
 
 const PATH = '/admin/datastore/{store}/namespace';
-const MAX_DEPTH = 7;
 const SEEING = ['Datastore.Audit', 'Datastore.Backup', 'Datastore.Read'] as const;
 
 function parentOf(ns: string): string {
@@ -25,7 +25,7 @@ export const NAMESPACE_METHODS = [
     parameters: Type.Object({
       store: StoreName,
       parent: Type.Optional(NamespaceText),
-      'max-depth': Type.Integer({ minimum: 0, maximum: MAX_DEPTH, default: MAX_DEPTH }),
+      'max-depth': MaxDepth,
     }),
     returns: Type.Array(Type.Object({ ns: Type.String() })),
     handler: async (call, { store, parent, 'max-depth': maxDepth }) => {
@@ -33,19 +33,15 @@ export const NAMESPACE_METHODS = [
       const caller = callerOf(call);
       const isSeen = (ns: string): boolean =>
         SEEING.some((privilege) => permissions.hasBelow(caller, aclPath({ store, ns }), privilege));
-      if (!isSeen(parent ?? ''))
-        throw new ApiError(
-          403,
-          'permission-denied',
-          `permission check failed - missing ${SEEING.join('|')} on ${aclPath({ store, ns: parent })}`,
-        );
+      if (!isSeen(parent ?? '')) throw denied(caller, { path: aclPath({ store, ns: parent }), anyOf: SEEING }, true);
       const open = await openStore(call, store);
       const top = parseNamespace(parent ?? '');
-      if (!(await call.views.of(open.store).hasNamespace(top)))
+      if (!call.views.of(open.store).hasNamespace(top))
         throw new ApiError(400, 'not-found', `no such namespace '${top}' in datastore '${store}'`);
-      const depthOf = (ns: string): number => (ns === '' ? 0 : ns.split('/').length);
       const all = await open.store.groups.namespaces(top);
-      return all.filter((ns) => depthOf(ns) - depthOf(top) <= maxDepth && isSeen(ns)).map((ns) => ({ ns }));
+      return all
+        .filter((ns) => namespaceDepth(ns) - namespaceDepth(top) <= maxDepth && isSeen(ns))
+        .map((ns) => ({ ns }));
     },
   }),
   defineMethod({
@@ -55,7 +51,6 @@ export const NAMESPACE_METHODS = [
     access: ({ store, parent }): PrivilegeRule => ({
       path: aclPath({ store, ns: parent }),
       anyOf: ['Datastore.Modify'],
-      explains: true,
     }),
     parameters: Type.Object({
       store: StoreName,
@@ -77,7 +72,6 @@ export const NAMESPACE_METHODS = [
     access: ({ store, ns }): PrivilegeRule => ({
       path: aclPath({ store, ns: parentOf(ns) }),
       anyOf: ['Datastore.Modify'],
-      explains: true,
     }),
     parameters: Type.Object({
       store: StoreName,
@@ -92,7 +86,7 @@ export const NAMESPACE_METHODS = [
       const { store } = await openStore(call, name);
       const view = call.views.of(store);
       const sum = { ...NONE_REMOVED };
-      if (!(await view.hasNamespace(ns))) return sum;
+      if (!view.hasNamespace(ns)) return sum;
       await changing(name, async () => {
         // The innermost first, so that each is empty when its turn comes.
         for (const each of (await store.groups.namespaces(ns)).reverse()) {

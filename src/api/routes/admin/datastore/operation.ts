@@ -21,12 +21,12 @@ import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../.
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore } from '../../../services.ts';
 import { aclPath, changing, noSuchSnapshot, openStore, owns } from '../../../snapshots/owned-groups.ts';
+import { startTask } from '../../../start-task.ts';
+import { GC_TASK } from '../../../stores/gc-status.ts';
 import { ArgumentNamespace, GroupText, OrNull, SnapshotArgument, StoreName } from '../../parameters.ts';
 
 /** Snapshots that one request may remove. */
 const MAX_REMOVALS = 5000;
-/** Of a task, told with its result; its log has all of them. */
-const MAX_WARNINGS = 1000;
 const Rate = OrNull(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }));
 
 /** A group that an argument names, and the label of one of its snapshots. */
@@ -147,11 +147,9 @@ function method<Argument>(offer: Offer<Argument>): AnyMethod {
       const open = await openStore(call, parameters.store);
       const given = parameters.argument as Argument;
       if (call.onlyOwn) await requireOwned(call, open, named?.(given) ?? []);
-      return await changing(open.name, async () =>
-        operation.isLong
-          ? { upid: startTask(call, open, operation, given) }
-          : { result: await operation.run(open.store, given, quietWork(call.signal)) },
-      );
+      if (operation.isLong) return { upid: startOperation(call, open, operation, given) };
+      const work = quietWork(call.signal);
+      return { result: await changing(open.name, () => operation.run(open.store, given, work)) };
     },
   } as AnyMethod);
 }
@@ -165,28 +163,19 @@ async function requireOwned(call: Call, { store }: OpenDatastore, named: readonl
   }
 }
 
-function startTask<Argument>(
+/** Returns its UPID. */
+function startOperation<Argument>(
   call: Call,
   { name, store }: OpenDatastore,
   operation: Operation<Argument, unknown>,
   argument: Argument,
 ): string {
-  const request = { type: TASK_TYPES[operation.name] ?? operation.name, id: name, authId: callerOf(call) };
-  const { upid } = call.services.tasks.start(request, async (task) => {
-    const warnings: string[] = [];
-    const warn = (message: string): void => {
-      task.warn(message);
-      if (warnings.length < MAX_WARNINGS) warnings.push(message);
-    };
-    const { signal } = task;
-    const onProgress: Work['onProgress'] = (what, done, total) => task.onProgress(what, done, total);
-    return { data: { result: await operation.run(store, argument, { signal, onProgress, warn }), warnings } };
-  });
-  return upid;
+  const request = { type: TASK_TYPES[operation.name] ?? operation.name, id: name };
+  return startTask(call, request, (task) => changing(name, () => operation.run(store, argument, task))).upid;
 }
 
 /** Proxmox's names. */
-const TASK_TYPES: Readonly<Record<string, string>> = { gc: 'garbage_collection' };
+const TASK_TYPES: Readonly<Record<string, string>> = { [collectGarbage.name]: GC_TASK };
 
 function quietWork(signal: AbortSignal): Work {
   return { signal, onProgress: () => {}, warn: () => {} };

@@ -6,11 +6,12 @@ import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../../../datasto
 import { type GroupPlan, planPrune } from '../../../../datastore/prune/plan.ts';
 import { removalsOf, removePruned } from '../../../../datastore/prune/prune-operation.ts';
 import type { TaskWork } from '../../../../jobs/tasks/task.ts';
-import type { GroupName, Namespace } from '../../../../schema/names.ts';
+import { type GroupName, type Namespace, namespaceDepth } from '../../../../schema/names.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore } from '../../../services.ts';
 import { aclPath, changing, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
-import { BackupId, BackupTime, BackupType, KeepRules, OfGroup, OfNamespace } from '../../parameters.ts';
+import { startTask } from '../../../start-task.ts';
+import { BackupId, BackupTime, BackupType, KeepRules, MaxDepth, OfGroup, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
 const Row = Type.Object({
@@ -22,7 +23,6 @@ const Row = Type.Object({
   ns: Type.Optional(Type.String()),
 });
 const mayPrune = onContent(['Datastore.Modify'], 'Datastore.Prune');
-const MAX_DEPTH = 7;
 
 export const PRUNE_METHODS = [
   defineMethod({
@@ -44,9 +44,8 @@ export const PRUNE_METHODS = [
       if (isDry) return rowsOf(ns, await planOf(open.store, ns, group.name, counts, call.signal));
       let plan: GroupPlan | undefined;
       const id = `${asked.store}:${ns}:${group.name}`;
-      const task = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
+      const task = startTask(call, { type: 'prune', id }, async (work) => {
         plan = await pruneGroup(open, ns, group.name, counts, work);
-        return undefined;
       });
       if (useTask) return task.upid;
       const { status, error } = await task.done;
@@ -62,7 +61,7 @@ export const PRUNE_METHODS = [
     parameters: Type.Object({
       ...OfNamespace,
       ...KeepRules,
-      'max-depth': Type.Integer({ minimum: 0, maximum: MAX_DEPTH, default: MAX_DEPTH }),
+      'max-depth': MaxDepth,
       'dry-run': Type.Boolean({ default: false }),
     }),
     returns: Type.String(),
@@ -70,16 +69,15 @@ export const PRUNE_METHODS = [
       const { open, ns } = await findNamespace(call, asked);
       const counts = countsOf(asked);
       const id = `${asked.store}:${ns}`;
-      const { upid } = call.services.tasks.start({ type: 'prune', id, authId: callerOf(call) }, async (work) => {
+      const { upid } = startTask(call, { type: 'prune', id }, async (work) => {
         if (isWithoutRules(counts)) work.log('no keep rule was given: everything stays');
         for (const each of await open.store.groups.namespaces(ns)) {
-          if (depthOf(each) - depthOf(ns) > maxDepth) continue;
+          if (namespaceDepth(each) - namespaceDepth(ns) > maxDepth) continue;
           for (const group of await prunable(call, open, each)) {
             if (isDry) logPlan(await planOf(open.store, each, group, counts, work.signal), work);
             else await pruneGroup(open, each, group, counts, work);
           }
         }
-        return undefined;
       });
       return upid;
     },
@@ -104,7 +102,7 @@ async function planOf(
   counts: KeepCounts,
   signal: AbortSignal,
 ): Promise<GroupPlan> {
-  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.keeping.clockMs }, signal);
+  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.clockMs }, signal);
   return plan.groups[0] as GroupPlan;
 }
 
@@ -144,8 +142,4 @@ function rowsOf(ns: Namespace, { group, snapshots }: GroupPlan): Static<typeof R
 function countsOf(asked: KeepCounts): KeepCounts {
   const given = KEEP_RULES.filter((rule) => asked[rule] !== undefined).map((rule) => [rule, asked[rule]]);
   return Object.fromEntries(given) as KeepCounts;
-}
-
-function depthOf(ns: string): number {
-  return ns === '' ? 0 : ns.split('/').length;
 }

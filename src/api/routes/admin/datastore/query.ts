@@ -116,9 +116,10 @@ function method(query: Query<never, unknown>, { description, argument, returns }
     handler: async (call: Call, parameters: { store: string; argument: unknown }) => {
       const { store } = await openStore(call, parameters.store);
       const caller = callerOf(call);
-      const all = call.views.groupsOf(store);
+      const all = call.views.of(store).reader;
       const groups = call.onlyOwn ? new VisibleGroups(all, (_, owner) => owns(caller, owner)) : all;
-      const view = { groups, layout: store.layout, config: store.config, seesSizes: !call.onlyOwn };
+      const { layout, config } = store;
+      const view = { groups, layout, config, seesSizes: !call.onlyOwn, accounting: () => store.accounting() };
       return await query.run(view, parameters.argument as never, call.signal);
     },
   } as AnyMethod);

@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import { ClientPart } from '../../../../schema/manifest.ts';
 import { parseGroup } from '../../../../schema/names.ts';
 import type { Caller } from '../../../../transport/server/sessions.ts';
+import { denied } from '../../../check-access.ts';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../../method.ts';
 
@@ -17,6 +18,7 @@ const MAX_COMMIT_BYTES = 16 * 1024 * 1024;
 const SessionId = Type.String({ pattern: '^[0-9a-f]{32}$', description: 'A session.' });
 const Fingerprint = Type.String({ pattern: '^[0-9a-f]{64}$', description: 'Of the encryption key.' });
 const Answer = Type.Record(Type.String(), Type.Unknown());
+const MAY_OPEN = ['Datastore.Backup', 'Datastore.Read'] as const;
 const OfSession = { store: StoreName, session: SessionId };
 
 /** Each call looks at who opened the session: a right to the datastore says nothing of it. */
@@ -31,8 +33,8 @@ export const SESSION_METHODS = [
     description: 'Opens a session: `backup` to make a snapshot of a group, `read` to read snapshots.',
     access: ({ kind, ...where }): PrivilegeRule =>
       kind === 'backup'
-        ? { path: aclPath(where), anyOf: ['Datastore.Backup'], explains: true }
-        : { path: aclPath(where), anyOf: ['Datastore.Read'], orOwner: 'Datastore.Backup', explains: true },
+        ? { path: aclPath(where), anyOf: ['Datastore.Backup'] }
+        : { path: aclPath(where), anyOf: ['Datastore.Read'], orOwner: 'Datastore.Backup' },
     parameters: Type.Object({
       ...OfGroup,
       kind: Type.Enum(['backup', 'read']),
@@ -107,9 +109,8 @@ export const SESSION_METHODS = [
 async function requireOwnStore(call: Call, store: string): Promise<void> {
   const { permissions } = call.services;
   const caller = callerOf(call);
-  const mayOpen = (['Datastore.Backup', 'Datastore.Read'] as const).some((privilege) =>
-    permissions.hasBelow(caller, aclPath({ store }), privilege),
-  );
-  if (!mayOpen) throw new ApiError(403, 'permission-denied', 'permission check failed');
+  const path = aclPath({ store });
+  if (!MAY_OPEN.some((privilege) => permissions.hasBelow(caller, path, privilege)))
+    throw denied(caller, { path, anyOf: MAY_OPEN });
   await openStore(call, store);
 }

@@ -6,6 +6,7 @@ import { ApiError } from '../../../dialect/failure.ts';
 import { defineMethod } from '../../../method.ts';
 import { changing, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
 import type { FileRow, SnapshotRow } from '../../../snapshots/snapshot-row.ts';
+import type { Verdict } from '../../../snapshots/verdicts.ts';
 import { BackupId, BackupTime, BackupType, Count, Notes, Nothing, OfNamespace, OfSnapshot } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
@@ -25,6 +26,9 @@ const Snapshot = Type.Object({
   comment: Type.Optional(Type.String()),
   fingerprint: Type.Optional(Type.String()),
   size: Type.Optional(Count),
+  verification: Type.Optional(
+    Type.Object({ state: Type.Enum(['ok', 'failed']), upid: Type.Optional(Type.String({ description: 'The task.' })) }),
+  ),
 });
 const seen = onContent(['Datastore.Audit'], 'Datastore.Backup');
 
@@ -50,6 +54,7 @@ export const SNAPSHOT_METHODS = [
       if (start !== undefined || limit !== undefined) call.attach('total', total);
       const first = start ?? 0;
       const last = limit === undefined ? total : first + limit;
+      const verdictOf = await call.verdicts.of(where.store, found.open.store, call.services.tasks);
       const rows: ReturnType<typeof snapshotOf>[] = [];
       let place = 0;
       for (const { name, owner, times } of groups) {
@@ -59,7 +64,7 @@ export const SNAPSHOT_METHODS = [
         for (const time of times.slice(from, Math.max(from, to))) {
           call.signal.throwIfAborted();
           const row = await found.view.row({ ns: found.ns, group: name, time });
-          if (row !== undefined) rows.push(snapshotOf(name, time, owner, row));
+          if (row !== undefined) rows.push(snapshotOf(name, time, owner, row, verdictOf(row.session)));
         }
         if (place >= last) break;
       }
@@ -157,7 +162,13 @@ function isWanted(group: string, { 'backup-type': type, 'backup-id': id }: Wante
   return (type === undefined || type === ofType) && (id === undefined || id === ofId);
 }
 
-function snapshotOf(group: string, time: number, owner: string | undefined, row: SnapshotRow) {
+function snapshotOf(
+  group: string,
+  time: number,
+  owner: string | undefined,
+  row: SnapshotRow,
+  verification: Verdict | undefined,
+) {
   const [type, id = ''] = group.split('/');
   const { files, size, protected: isProtected, comment, fingerprint } = row;
   return {
@@ -170,6 +181,7 @@ function snapshotOf(group: string, time: number, owner: string | undefined, row:
     ...(comment === undefined ? {} : { comment }),
     ...(fingerprint === undefined ? {} : { fingerprint }),
     ...(size === undefined ? {} : { size }),
+    ...(verification === undefined ? {} : { verification }),
   };
 }
 

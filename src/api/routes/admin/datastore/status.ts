@@ -9,6 +9,8 @@ import { spaceOn } from '../../../stores/store-space.ts';
 import { Count, StoreName } from '../../parameters.ts';
 import { onStore } from './rules.ts';
 
+/** Restores of clients, and verifications. */
+const READING = /^(reader$|verif)/;
 const TypeCount = Type.Object({ groups: Count, snapshots: Count });
 
 export const STATUS_METHODS = [
@@ -28,7 +30,7 @@ export const STATUS_METHODS = [
     }),
     handler: async (call, { store, verbose }) => {
       const open = await openStore(call, store);
-      const space = { ...spaceOn(open.store.keeping.layout.root), 'backend-type': 'filesystem' as const };
+      const space = { ...spaceOn(open.store.layout.root), 'backend-type': 'filesystem' as const };
       if (!verbose) return space;
       return { ...space, counts: await countsOf(call, open), 'gc-status': gcStatusOf(call.services.tasks, store) };
     },
@@ -36,15 +38,16 @@ export const STATUS_METHODS = [
   defineMethod({
     method: 'GET',
     path: '/admin/datastore/{store}/active-operations',
-    description: 'Backups and tasks that write to a datastore, and verifications that read it.',
+    description:
+      'Tasks that write to a datastore, backups of clients among them, and those and downloads that read it.',
     access: onStore('Datastore.Audit'),
     parameters: Type.Object({ store: StoreName }),
     returns: Type.Object({ read: Count, write: Count }),
     handler: async (call, { store }) => {
-      const open = await openStore(call, store);
+      await openStore(call, store);
       const { rows } = call.services.tasks.list({ store, running: true, limit: 0 });
-      const read = rows.filter(({ type }) => type.startsWith('verify')).length;
-      return { read, write: open.store.keeping.openBackups + rows.length - read };
+      const read = rows.filter(({ type }) => READING.test(type)).length;
+      return { read: read + call.downloads.runningIn(store), write: rows.length - read };
     },
   }),
 ];

@@ -9,8 +9,9 @@ import { verify } from '../../../../datastore/verify/verify-operation.ts';
 import type { TaskWork } from '../../../../jobs/tasks/task.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
-import { type Call, callerOf, defineMethod } from '../../../method.ts';
+import { type Call, defineMethod } from '../../../method.ts';
 import { findGroup, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
+import { startTask } from '../../../start-task.ts';
 import { BackupId, BackupTime, BackupType, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
@@ -53,11 +54,7 @@ export const VERIFY_METHODS = [
       const { store, type, id, snapshots } = await targetOf(call, asked);
       const now = call.services.clock();
       const provedSinceMs = !skip ? now : days === undefined ? 0 : now - days * DAY_MS;
-      const { upid } = call.services.tasks.start({ type, id, authId: callerOf(call) }, async (task) => {
-        await verifyAll(store, snapshots, provedSinceMs, task);
-        return undefined;
-      });
-      return upid;
+      return startTask(call, { type, id }, (task) => verifyAll(store, snapshots, provedSinceMs, task)).upid;
     },
   }),
 ];

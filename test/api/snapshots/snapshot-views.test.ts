@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { SnapshotViews } from '../../src/api/snapshots/snapshot-views.ts';
-import type { HeldDatastore } from '../../src/datastore/held-datastore.ts';
-import { formatTime, type GroupName, parseGroup, parseNamespace } from '../../src/schema/names.ts';
-import { commitImage, createTemporaryStore, OpenStore } from '../support/store.ts';
+import { SnapshotViews } from '../../../src/api/snapshots/snapshot-views.ts';
+import type { HeldDatastore } from '../../../src/datastore/held-datastore.ts';
+import { formatTime, type GroupName, parseGroup, parseNamespace } from '../../../src/schema/names.ts';
+import { commitImage, createTemporaryStore, OpenStore } from '../../support/store.ts';
 
 const ns = parseNamespace('');
 const group = parseGroup('vm/101');

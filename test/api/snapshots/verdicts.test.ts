@@ -1,0 +1,63 @@
+// What verification said of a snapshot, and which task it was.
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { Verdicts } from '../../../src/api/snapshots/verdicts.ts';
+import type { TaskRow } from '../../../src/jobs/tasks/task-store.ts';
+import { createTemporaryStore, OpenStore } from '../../support/store.ts';
+
+const [GOOD, BAD, OTHER] = ['a', 'b', 'c'].map((letter) => letter.repeat(32)) as [string, string, string];
+let open: OpenStore;
+let remove: () => Promise<void>;
+
+before(async () => {
+  const temporary = await createTemporaryStore();
+  remove = temporary.remove;
+  open = await OpenStore.open(temporary.root, 1);
+});
+after(async () => {
+  await open.close();
+  await remove();
+});
+
+function verified(snapshots: Record<string, { verifiedMs: number; damaged: boolean }>): void {
+  const { layout, config } = open.store;
+  writeFileSync(layout.verifyState, JSON.stringify({ store: config.store, packs: {}, snapshots }));
+}
+
+const task = (upid: string, starttime: number, endtime: number | null): TaskRow => ({
+  ...{ upid, starttime, endtime, node: 'n', pid: 1, pstart: 1, type: 'verify', id: 'store1', user: 'root@pam' },
+  ...{ status: endtime === null ? null : 'OK', logNote: null, data: null },
+});
+
+class Tasks {
+  asked: unknown[] = [];
+  rows: TaskRow[] = [];
+  list(filter: unknown): { rows: TaskRow[]; total: number } {
+    this.asked.push(filter);
+    return { rows: this.rows, total: this.rows.length };
+  }
+}
+
+test('a verdict has its state and the task that ran when it was found', async () => {
+  const tasks = new Tasks();
+  const verdicts = new Verdicts();
+  const unknown = await verdicts.of('store1', open.store, tasks);
+  assert.equal(unknown(GOOD), undefined);
+  assert.deepEqual(tasks.asked, [], 'nothing to look for');
+  verified({
+    [GOOD]: { verifiedMs: 100_500, damaged: false },
+    [BAD]: { verifiedMs: 205_000, damaged: true },
+    [OTHER]: { verifiedMs: 150_000, damaged: false },
+  });
+  await sleep(50);
+  tasks.rows = [task('late', 200, null), task('early', 100, 104)];
+  const verdictOf = await verdicts.of('store1', open.store, tasks);
+  assert.deepEqual(verdictOf(GOOD), { state: 'ok', upid: 'early' });
+  assert.deepEqual(verdictOf(BAD), { state: 'failed', upid: 'late' });
+  // By a command in the directory: no task ran then.
+  assert.deepEqual(verdictOf(OTHER), { state: 'ok' });
+  assert.deepEqual(tasks.asked, [{ store: 'store1', typefilter: 'verify', limit: 200 }]);
+});

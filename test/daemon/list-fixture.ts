@@ -1,0 +1,20 @@
+// A list of datastores over a real state, and who changes it in tests.
+import { dirname } from 'node:path';
+import type { Actor } from '../../src/auth/audit-log.ts';
+import { DatastoreList } from '../../src/daemon/datastore-list.ts';
+import { ROOT_USER } from '../../src/schema/auth-id.ts';
+import { authTables } from '../../src/state/auth-tables.ts';
+import { DatastoreTables } from '../../src/state/datastore-tables.ts';
+import type { StateDatabase } from '../../src/state/state-database.ts';
+
+export const ROOT: Actor = { authId: ROOT_USER, address: '' };
+
+/** The directory of the state is taken for that of the server. */
+export function listOver(state: StateDatabase): DatastoreList {
+  return new DatastoreList({
+    table: new DatastoreTables(state.db),
+    audit: authTables(state).audit,
+    transactions: state,
+    stateDirectory: dirname(state.path),
+  });
+}
