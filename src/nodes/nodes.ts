@@ -12,7 +12,6 @@ import type { NodeOrders } from './node-orders.ts';
 import type { NodeRecord, NodeStore } from './node-store.ts';
 
 const WRITE_CONTACT_EVERY_MS = 60_000;
-/** What the agent that is connected gets to answer, before another one takes its place. */
 const ANSWER_MS = 5000;
 
 export type NodeStatus = 'online' | 'offline' | 'unknown';
@@ -43,6 +42,8 @@ export interface NodesParts {
   /** Of this program. */
   readonly version: string;
   readonly heartbeat?: Heartbeat;
+  /** What the agent that is connected gets to answer, before another one takes its place. */
+  readonly answerMs?: number;
   readonly report: (message: string, detail: Readonly<Record<string, unknown>>) => void;
 }
 
@@ -164,7 +165,7 @@ export class Nodes {
         other.cut('its agent has connected anew');
         break;
       }
-      if (await other.isAlive(ANSWER_MS)) throw duplicate(node, record, other.address);
+      if (await other.isAlive(this.#parts.answerMs ?? ANSWER_MS)) throw duplicate(node, record, other.address);
       if (this.#online.get(node) === other) other.cut('it does not answer, and its agent is there anew');
     }
     if (connection.isClosed) return;
