@@ -17,6 +17,20 @@ export interface ObjectSink {
   id(kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId;
   /** Reads an object that the session may read. */
   get(id: ObjectId): StoredObject;
+  /** Of a sink that is far away. */
+  readonly foresight?: Foresight;
+}
+
+/** How pages that a base has are spared a sink that is far away: their ids are made first, and when they are as expected nothing is put. */
+export interface Foresight {
+  /** Whether to look first: not where what is known may be bad, nor after pages that were others than expected. */
+  readonly isWorthIt: boolean;
+  /** The id that `putData` would return. Valid until the next call. */
+  dataId(offset: number, length: number): ObjectId;
+  /** Takes over a page as it was expected, with all that it names. */
+  take(page: ObjectId, refs: Uint8Array): void;
+  /** Learns from a page that was put. */
+  learn(wasExpected: boolean): void;
 }
 
 /** One thread's way to stored objects, for a restore. */

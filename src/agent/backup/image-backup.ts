@@ -6,6 +6,7 @@ import { Kind, type ObjectId, PAGE_BYTES, parseId } from '../../chunker/object.t
 import type { Archive } from '../../schema/manifest.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { inOrder } from '../in-order.ts';
+import { isLostObject } from '../restore/piece-restorer.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
 import { type BasePage, basePages } from './base-pages.ts';
 import { RangeCursor } from './change-map.ts';
@@ -22,6 +23,8 @@ export interface ImageWork {
   readonly cutSeed: string | undefined;
   /** The same image in the base snapshot and what changed since; absent for a full read. */
   readonly incremental: { readonly base: Archive; readonly changed: readonly Range[] } | undefined;
+  /** The same image in the base snapshot, for a full read: most of its pages may be the same. */
+  readonly likely?: Archive | undefined;
   readonly onProgress: (bytesDone: number) => void;
   readonly signal: AbortSignal;
 }
@@ -111,10 +114,8 @@ interface PlannedPage {
 
 async function* planPages(session: Session, work: ImageWork): AsyncGenerator<PlannedPage> {
   const { source, incremental } = work;
-  const base =
-    incremental === undefined
-      ? undefined
-      : basePages(parseId(incremental.base.root) as ObjectId, (id) => session.get(id));
+  const base = incremental === undefined ? undefined : pagesOf(session, incremental.base);
+  let likely = base === undefined && work.likely !== undefined ? pagesOf(session, work.likely) : undefined;
   const changes = new RangeCursor(incremental?.changed ?? []);
   const zeros = new RangeCursor(incremental === undefined ? source.zeroRanges(work.signal) : []);
   const samples =
@@ -127,7 +128,16 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
       const old = await nextPage(base);
       if (old === undefined || old.length !== length) {
         // Beyond the base, or where the disk ends at another place than it did: read as if nothing were known.
-        yield fullPage(offset, length, await zeros.within(offset, length));
+        const page = fullPage(offset, length, await zeros.within(offset, length));
+        let expected: ObjectId | undefined;
+        try {
+          expected = (await nextPage(likely))?.id;
+        } catch (error) {
+          // Then each page is put: what is lost comes back with it.
+          if (!isLostObject(error)) throw error;
+          likely = undefined;
+        }
+        yield page.work === undefined ? page : { ...page, work: { ...page.work, expected } };
         continue;
       }
       const changed = await changes.within(offset, length);
@@ -138,7 +148,12 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
   } finally {
     await zeros.close();
     await base?.return(undefined);
+    await likely?.return(undefined);
   }
+}
+
+function pagesOf(session: Session, { root }: Archive): AsyncGenerator<BasePage> {
+  return basePages(parseId(root) as ObjectId, (id) => session.get(id));
 }
 
 function fullPage(offset: number, length: number, zeros: readonly Range[]): PlannedPage {

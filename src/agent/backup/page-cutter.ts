@@ -30,6 +30,8 @@ export interface PageWork {
   readonly zeros: readonly Range[];
   /** The page of the base snapshot (undefined: it was zeros) and what changed since, page-local; absent for a full read. */
   readonly base: { readonly page: ObjectId | undefined; readonly changed: readonly Range[] } | undefined;
+  /** What the base has here, for a full read whose sink is far away. */
+  readonly expected?: Uint8Array | undefined;
 }
 
 export interface PageResult {
@@ -78,6 +80,31 @@ export class PageCutter {
 
   /** Backs up one page. A page that is wholly zero has no object. */
   async run(work: PageWork, reader: DiskReader, sink: ObjectSink): Promise<PageResult> {
+    const { foresight } = sink;
+    const { expected } = work;
+    if (expected !== undefined && foresight?.isWorthIt) {
+      const { page, bytesRead } = await this.#cut(work, reader, sink, (at, length) => foresight.dataId(at, length));
+      if (page === undefined) return { page, bytesRead };
+      const id = sink.id(Kind.page, page.refs, page.payload);
+      if (id.equals(expected)) {
+        foresight.take(id, page.refs);
+        return { page: id, bytesRead };
+      }
+    }
+    const { page, bytesRead } = await this.#cut(work, reader, sink, (at, length) => sink.putData(at, length));
+    if (page === undefined) return { page, bytesRead };
+    const id = sink.put(Kind.page, page.refs, page.payload);
+    if (expected !== undefined) foresight?.learn(id.equals(expected));
+    return { page: id, bytesRead };
+  }
+
+  /** Reads and cuts the page; `put` makes ids of its pieces. Valid until the next call. */
+  async #cut(
+    work: PageWork,
+    reader: DiskReader,
+    sink: ObjectSink,
+    put: (at: number, length: number) => ObjectId,
+  ): Promise<{ page: { refs: Uint8Array; payload: Uint8Array } | undefined; bytesRead: number }> {
     const known = whatIsKnown(work, sink);
     let step = work.base === undefined ? READ_STEP_BYTES : CHANGE_STEP_BYTES;
     let end = this.#localEnd;
@@ -136,14 +163,12 @@ export class PageCutter {
       if (afterHole) {
         this.#builder.addHole(pieceBytes);
       } else {
-        this.#builder.addData(pieceBytes, sink.putData(pointer + start, pieceBytes));
+        this.#builder.addData(pieceBytes, put(pointer + start, pieceBytes));
         hasData = true;
       }
       advance(pieceBytes);
     }
-    if (!hasData) return { page: undefined, bytesRead };
-    const { refs, payload } = this.#builder.finish();
-    return { page: sink.put(Kind.page, refs, payload), bytesRead };
+    return { page: hasData ? this.#builder.finish() : undefined, bytesRead };
   }
 }
 

@@ -162,7 +162,8 @@ async function storeArchive(
       onProgress,
       signal,
     });
-  const work = { name: spec.name, source: disk, averageBytes, cutSeed, onProgress, signal };
+  const likely = session.isFar ? likelyBase(request, spec.name) : undefined;
+  const work = { name: spec.name, source: disk, averageBytes, cutSeed, likely, onProgress, signal };
   const incremental =
     request.changeMap === undefined ? undefined : incrementalOf(request, request.changeMap, request.bases, spec.name);
   try {
@@ -217,7 +218,7 @@ function isLost(error: unknown): error is HoldfastError {
 
 /** What of the base may be taken over; undefined, with a warning, when the disk has to be read in full. */
 function incrementalOf(
-  { averageBytes, key, warn }: BackupRequest,
+  request: BackupRequest,
   map: ChangeMap,
   bases: readonly Base[],
   name: string,
@@ -229,14 +230,23 @@ function incrementalOf(
   if (changed === undefined) why = 'the change map does not name this disk';
   else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
   else if (archive?.kind !== 'image') why = `${map.base} has no image ${name}`;
-  else if (canonicalJson(archive.chunker) !== canonicalJson(cutRecord(diskCutParameters(averageBytes, key?.cutSeed))))
-    why = `${map.base} was cut with other parameters`;
+  else if (!isCutAlike(archive, request)) why = `${map.base} was cut with other parameters`;
   if (why !== undefined) {
-    warn(`${name}: read in full, for ${why}`);
+    request.warn(`${name}: read in full, for ${why}`);
     return undefined;
   }
   const damaged = (base as Base).damaged.filter((range) => range.archive === name);
   return { base: archive as Archive, changed: joinRanges([...(changed as readonly Range[]), ...damaged]) };
+}
+
+/** The same image in the base that is preferred. */
+function likelyBase(request: Work, name: string): Archive | undefined {
+  const archive = request.bases[0]?.archives.find((candidate) => candidate.name === name);
+  return archive?.kind === 'image' && isCutAlike(archive, request) ? archive : undefined;
+}
+
+function isCutAlike({ chunker }: Archive, { averageBytes, key }: BackupRequest): boolean {
+  return canonicalJson(chunker) === canonicalJson(cutRecord(diskCutParameters(averageBytes, key?.cutSeed)));
 }
 
 /** Commits; when something that was reused turned out damaged meanwhile, reads the disks in full, once, and commits again. */

@@ -29,6 +29,8 @@ export interface Session {
   readonly bases: readonly Base[];
   /** Objects taken over from unfinished backups of this group. */
   readonly adoptedObjects: number;
+  /** Whether its sinks have foresight. */
+  readonly isFar?: boolean;
   put(kind: number, refs: Uint8Array, payload: Uint8Array): Promise<ObjectId>;
   get(id: ObjectId): Promise<StoredObject>;
   counters(): Promise<StoredCounters>;

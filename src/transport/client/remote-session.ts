@@ -27,6 +27,7 @@ export interface RemoteCommitted {
 export class RemoteSession {
   readonly bases: readonly RemoteBase[];
   readonly adoptedObjects: number;
+  readonly isFar = true;
   /** Average size of chunks of the datastore: a client that cuts otherwise shares nothing with others. */
   readonly averageBytes: number;
   /** Of the datastore. */

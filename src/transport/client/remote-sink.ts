@@ -17,6 +17,7 @@ import type { HubLink } from './hub-link.ts';
 import type { RemoteJoin } from './hub-messages.ts';
 import { KnownIds } from './known-ids.ts';
 import { OutBatch } from './out-batch.ts';
+import { PageForesight } from './page-foresight.ts';
 import { SentIds } from './sent-ids.ts';
 
 const LARGEST_PIECE_BYTES = 1024 * 1024;
@@ -64,6 +65,7 @@ export class RemoteSink {
   #isThorough: boolean;
   #sent: SentIds | undefined;
   #counters = zeroCounters();
+  readonly #foresight: PageForesight;
 
   /** `memory` is the thread's whole memory, in which data objects lie when they are put. */
   constructor(join: RemoteJoin, link: HubLink, memory: Uint8Array) {
@@ -73,6 +75,14 @@ export class RemoteSink {
     this.#isThorough = join.isThorough;
     this.#sent = join.sentIds === undefined ? undefined : new SentIds(join.sentIds);
     this.#batch = new OutBatch(link);
+    this.#foresight = new PageForesight(
+      () => !this.#isThorough,
+      (offset, length) => this.#codec.dataId(memory, offset, length),
+      (page, refs) => {
+        this.#known.add(idKey(page));
+        this.#counters.objectsReused += 1 + refs.length / ID_BYTES;
+      },
+    );
   }
 
   /** Puts the data object that lies in the thread's memory at `offset` (4 bytes before it are borrowed for the hash); the id is valid until the next call. */
@@ -94,6 +104,11 @@ export class RemoteSink {
     this.#data.set(key, { at: this.#heldBytes, length });
     this.#heldBytes += length;
     return id;
+  }
+
+  /** Pages that the base has are known, and what they name too, unless something below them is damaged. */
+  get foresight(): PageForesight {
+    return this.#foresight;
   }
 
   /** Puts any object. That it names nothing unknown is found out at the end of the call at the latest. @throws `out-of-scope`, `too-large`. */

@@ -16,8 +16,12 @@ export class MemorySink implements ObjectSink {
     this.#memory = memory;
   }
 
+  dataId(offset: number, length: number): ObjectId {
+    return this.#hasher.dataId(this.#memory, offset, length);
+  }
+
   putData(offset: number, length: number): ObjectId {
-    const id = this.#hasher.dataId(this.#memory, offset, length);
+    const id = this.dataId(offset, length);
     return this.#keep(id, Kind.data, new Uint8Array(0), this.#memory.subarray(offset, offset + length));
   }
 

@@ -54,6 +54,33 @@ test('a full read gives the pieces of the reference rule, and every byte', async
   );
 });
 
+test('a page that the base has is taken over by its id; another one is put, and learnt from', async () => {
+  const rig = new PageRig(16 * KiB);
+  const disk = pattern(3 * MiB, 4);
+  const before = (await rig.full(disk)).page as ObjectId;
+  const objects = rig.sink.objects.size;
+  rig.sink.objects.clear();
+  const taken: number[] = [];
+  const learnt: boolean[] = [];
+  const foresight = {
+    isWorthIt: true,
+    dataId: (offset: number, length: number) => rig.sink.dataId(offset, length),
+    take: (_: ObjectId, refs: Uint8Array) => void taken.push(refs.length / 32),
+    learn: (wasExpected: boolean) => void learnt.push(wasExpected),
+  };
+  assert.equal((await rig.expecting(disk, before, foresight)).page?.toString('hex'), before.toString('hex'));
+  assert.deepEqual([rig.sink.objects.size, taken, learnt], [0, [objects - 1], []]);
+  const changed = Buffer.from(disk);
+  changed[MiB] ^= 1;
+  const after = await rig.expecting(changed, before, foresight);
+  assert.equal(after.bytesRead, changed.length, 'of the disk, however often it was looked at');
+  assert.ok(rig.sink.pageBytes(after.page, changed.length).equals(changed));
+  foresight.isWorthIt = false;
+  await rig.expecting(disk, before, foresight);
+  assert.deepEqual([taken.length, learnt], [1, [false, true]]);
+  assert.equal((await rig.expecting(Buffer.alloc(MiB), before, foresight)).page, undefined);
+});
+
 test('a page rebuilt from a change map equals a full read of the new content', async () => {
   const rig = new PageRig(16 * KiB);
   await fc.assert(

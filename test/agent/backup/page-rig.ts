@@ -1,7 +1,9 @@
 // A PageCutter with its memory, disks that lie in memory, and generators of disks and of changes to them.
+
 import fc from 'fast-check';
 import { joinRanges } from '../../../src/agent/backup/change-map.ts';
 import { PageCutter, type PageResult } from '../../../src/agent/backup/page-cutter.ts';
+import type { Foresight } from '../../../src/agent/object-sink.ts';
 import type { DiskReader, Range } from '../../../src/agent/sources/source.ts';
 import { diskCutParameters } from '../../../src/chunker/cut-parameters.ts';
 import { createCutter } from '../../../src/chunker/cutter.ts';
@@ -62,6 +64,12 @@ export class PageRig {
   /** Backs up the one page of a disk from nothing. */
   async full(bytes: Uint8Array, zeros: readonly Range[] = [], reader = new MemoryReader(bytes)): Promise<PageResult> {
     return await this.#cutter.run({ offset: 0, length: bytes.length, zeros, base: undefined }, reader, this.sink);
+  }
+
+  /** Backs it up where the base may have the same page, with a sink that has foresight. */
+  async expecting(bytes: Uint8Array, expected: ObjectId, foresight: Foresight): Promise<PageResult> {
+    const work = { offset: 0, length: bytes.length, zeros: [], base: undefined, expected };
+    return await this.#cutter.run(work, new MemoryReader(bytes), Object.assign(this.sink, { foresight }));
   }
 
   /** Backs it up on top of an earlier page. */
