@@ -140,6 +140,9 @@ test('a snapshot: manifest synced before its rename, then the directory and ever
     `unlink ${at}/manifest.json`,
     `fsync ${at}`,
     `unlink ${at}/manifest.json.tmp`,
+    // The log of its client, which is nothing without it.
+    `unlink ${at}/client.log.blob`,
+    `unlink ${at}/client.log.blob.tmp`,
     `rmdir ${at}`,
   ]);
 });
