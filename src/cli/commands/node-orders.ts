@@ -4,7 +4,6 @@ import { Type } from 'typebox';
 import { isServerAddress } from '../../transport/client/repository-address.ts';
 import { taskOutcome } from '../../transport/client/task-watch.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { openLine } from '../admin/remote-nodes.ts';
 import { pairs, printable } from '../output.ts';
 import { type CommonOptions, repositoryText } from '../repository.ts';
 import { atTerminal } from '../surroundings.ts';
@@ -113,6 +112,7 @@ async function order(
       'bad-argument',
       'nodes are those of a server: give --repository https://USER@REALM!TOKEN@HOST:PORT/STORE',
     );
+  const { openLine } = await import('../admin/remote-nodes.ts');
   const { line, store } = await openLine(options, repository);
   try {
     await atTerminal(options, async (around) => {
