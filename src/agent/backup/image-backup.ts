@@ -115,7 +115,7 @@ interface PlannedPage {
 async function* planPages(session: Session, work: ImageWork): AsyncGenerator<PlannedPage> {
   const { source, incremental } = work;
   const base = incremental === undefined ? undefined : pagesOf(session, incremental.base);
-  let likely = base === undefined && work.likely !== undefined ? pagesOf(session, work.likely) : undefined;
+  const likely = base === undefined && work.likely !== undefined ? likelyPages(session, work.likely) : undefined;
   const changes = new RangeCursor(incremental?.changed ?? []);
   const zeros = new RangeCursor(incremental === undefined ? source.zeroRanges(work.signal) : []);
   const samples =
@@ -129,14 +129,7 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
       if (old === undefined || old.length !== length) {
         // Beyond the base, or where the disk ends at another place than it did: read as if nothing were known.
         const page = fullPage(offset, length, await zeros.within(offset, length));
-        let expected: ObjectId | undefined;
-        try {
-          expected = (await nextPage(likely))?.id;
-        } catch (error) {
-          // Then each page is put: what is lost comes back with it.
-          if (!isLostObject(error)) throw error;
-          likely = undefined;
-        }
+        const expected = (await nextPage(likely))?.id;
         yield page.work === undefined ? page : { ...page, work: { ...page.work, expected } };
         continue;
       }
@@ -149,6 +142,15 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
     await zeros.close();
     await base?.return(undefined);
     await likely?.return(undefined);
+  }
+}
+
+/** Ends where the base has lost a list: pages that nobody expects are put, and what is lost comes back with them. */
+async function* likelyPages(session: Session, archive: Archive): AsyncGenerator<BasePage> {
+  try {
+    yield* pagesOf(session, archive);
+  } catch (error) {
+    if (!isLostObject(error)) throw error;
   }
 }
 

@@ -1,5 +1,5 @@
-// One HTTP call on a connection, its answer handed on as it comes off the line, below undici's streams: those cost a restore as much again as
-// TLS, for bytes come in pieces of 16 KiB.
+// One HTTP call on a connection, its answer handed on as it comes off the line. Below undici's streams, for bytes come in pieces of 16 KiB, and each
+// would pass through a stream and an iterator.
 import type { Client, Dispatcher } from 'undici';
 
 export interface Exchange {

@@ -7,8 +7,8 @@ const PENANCE = 4;
 
 export class PageForesight {
   readonly dataId: (offset: number, length: number) => ObjectId;
+  readonly take: (page: ObjectId, refs: Uint8Array) => void;
   readonly #mayTrust: () => boolean;
-  readonly #take: (page: ObjectId, refs: Uint8Array) => void;
   #owed = 0;
 
   /** `mayTrust`: whether what the base has is known to be good. `take` notes a page, and what it names, as reused. */
@@ -19,15 +19,11 @@ export class PageForesight {
   ) {
     this.#mayTrust = mayTrust;
     this.dataId = dataId;
-    this.#take = take;
+    this.take = take;
   }
 
   get isWorthIt(): boolean {
     return this.#owed === 0 && this.#mayTrust();
-  }
-
-  take(page: ObjectId, refs: Uint8Array): void {
-    this.#take(page, refs);
   }
 
   learn(wasExpected: boolean): void {

@@ -69,6 +69,8 @@ export class MemoryServer {
   /** Lines that were cut on purpose. */
   cuts = 0;
   /** Told instead of the port of the bulk listener. */
+  /** Whether clients hear that they need not ask. */
+  tellsEmptyScope = false;
   announcedBulkPort: number | undefined;
   #start = 1;
   /** Plain bytes that came, of all connections. */
@@ -210,7 +212,12 @@ export class MemoryServer {
       manifest,
       damaged: this.store.damaged,
     }));
-    return { ...common(session), 'average-bytes': this.store.averageBytes, bases, 'adopted-objects': adopted };
+    const known = {
+      bases,
+      'adopted-objects': adopted,
+      'scope-is-empty': this.tellsEmptyScope && session.scope.size === 0,
+    };
+    return { ...common(session), 'average-bytes': this.store.averageBytes, ...known };
   }
 
   #session(id: string): StoredSession {

@@ -108,6 +108,18 @@ for (const key of [undefined, KEY]) {
   });
 }
 
+test('a first backup asks nothing of what it puts itself', async (t) => {
+  const server = await startServer(t);
+  const store = connect(t, server);
+  const pool = startThreads(t, 1);
+  server.tellsEmptyScope = true;
+  const disk = join(scratch(t), 'disk0.img');
+  writeFileSync(disk, noise(40 * MIB, 3));
+  const { statistics } = await backup(store, pool, [{ name: 'disk0.img', kind: 'image', path: disk }]);
+  assert.equal(server.of('have').length, 0);
+  assert.equal(statistics.objectsNew, server.store.objects(0).size);
+});
+
 test('a second backup of the same image costs at most 2 bytes a chunk, and asks about no page', async (t) => {
   const server = await startServer(t);
   const store = connect(t, server);

@@ -57,8 +57,9 @@ test('property: lines that are cut anywhere lose nothing, and nothing is taken o
   let made = 0;
   const cut = fc.record({ after: fc.integer({ min: 1, max: 2_000_000 }), beforeAnswer: fc.boolean() });
   await fc.assert(
-    fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), async (cuts) => {
+    fc.asyncProperty(fc.array(cut, { minLength: 1, maxLength: 3 }), fc.boolean(), async (cuts, asks) => {
       const server = await startServer(t);
+      server.tellsEmptyScope = !asks;
       const store = connect(t, server);
       const left = [...cuts];
       const next = (): void => {
@@ -162,22 +163,45 @@ test('a server that stays away is given up, and the reason is said', async (t) =
   );
 });
 
-test('an abort ends a backup that waits for a server', async (t) => {
-  const server = await startServer(t);
-  const stop = new AbortController();
-  const store = connect(t, server, { patienceMs: 60_000, signal: stop.signal });
-  const pool = startThreads(t);
-  const session = await store.openBackup(pool, GROUP, PLAIN);
-  await server.close();
-  const put = session.put(Kind.blob, NO_REFS, Buffer.from('x'));
-  put.catch(() => undefined);
-  await sleep(300);
-  const started = performance.now();
-  stop.abort(new HoldfastError('aborted', 'stopped by Ctrl-C'));
-  await assert.rejects(put, code('aborted', /Ctrl-C/));
-  await session.suspend();
-  assert.ok(performance.now() - started < 5000);
-});
+for (const asks of [true, false]) {
+  test(`an abort ends a backup that waits for a server${asks ? '' : ', where nothing is asked'}`, async (t) => {
+    const server = await startServer(t);
+    server.tellsEmptyScope = !asks;
+    const stop = new AbortController();
+    const store = connect(t, server, { patienceMs: 60_000, signal: stop.signal });
+    const pool = startThreads(t);
+    const session = await store.openBackup(pool, GROUP, PLAIN);
+    await server.close();
+    const put = asks ? session.put(Kind.blob, NO_REFS, Buffer.from('x')) : backUp(session);
+    put.catch(() => undefined);
+    await sleep(300);
+    const started = performance.now();
+    stop.abort(new HoldfastError('aborted', 'stopped by Ctrl-C'));
+    await assert.rejects(put, code('aborted', /Ctrl-C/));
+    await session.suspend();
+    assert.ok(performance.now() - started < 5000);
+  });
+
+  test(`a bulk listener with another certificate gets no token${asks ? '' : ', where nothing is asked'}`, async (t) => {
+    const server = await startServer(t);
+    server.tellsEmptyScope = !asks;
+    const other = await startServer(t, await makeCertificate('somebody else'));
+    const store = connect(t, server);
+    const pool = startThreads(t);
+    server.announcedBulkPort = other.bulkPort;
+    const session = await store.openBackup(pool, GROUP, PLAIN);
+    const put = () => (asks ? session.put(Kind.blob, NO_REFS, Buffer.from('x')) : backUp(session));
+    await assert.rejects(put, code('server-untrusted'));
+    assert.equal(other.bytesOfAll, 0);
+    await session.suspend();
+  });
+}
+
+/** Puts and commits: what goes wrong with a put that nobody asked about is told by the latter. */
+async function backUp(session: RemoteSession): Promise<void> {
+  const root = await session.put(Kind.blob, NO_REFS, Buffer.from('x'));
+  await session.commit(clientPart(root, 1), undefined, NO_SIGNAL);
+}
 
 test('a wrong fingerprint is refused before anything is sent', async (t) => {
   const server = await startServer(t);
@@ -195,18 +219,6 @@ test('a wrong fingerprint is refused before anything is sent', async (t) => {
   await assert.rejects(() => login.ask('describe', {}), code('server-untrusted'));
   assert.equal(server.apiCalls.length, 0);
   assert.equal(server.bytesOfAll, 0);
-});
-
-test('a bulk listener with another certificate gets no token', async (t) => {
-  const server = await startServer(t);
-  const other = await startServer(t, await makeCertificate('somebody else'));
-  const store = connect(t, server);
-  const pool = startThreads(t);
-  server.announcedBulkPort = other.bulkPort;
-  const session = await store.openBackup(pool, GROUP, PLAIN);
-  await assert.rejects(() => session.put(Kind.blob, NO_REFS, Buffer.from('x')), code('server-untrusted'));
-  assert.equal(other.bytesOfAll, 0);
-  await session.suspend();
 });
 
 test('a login with the password takes a ticket, and uses it', async (t) => {
