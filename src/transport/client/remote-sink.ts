@@ -63,7 +63,7 @@ export class RemoteSink {
   #objects = new Map<string, HeldObject>();
   #objectBytes = 0;
   #isThorough: boolean;
-  #sent: SentIds | undefined;
+  readonly #sent: SentIds | undefined;
   #counters = zeroCounters();
   readonly #foresight: PageForesight;
 
@@ -167,7 +167,6 @@ export class RemoteSink {
   /** Something that the server knew turned out bad: from now on it is asked about every object. */
   beThorough(): void {
     this.#isThorough = true;
-    this.#sent = undefined;
     this.#known.clear();
   }
 

@@ -40,6 +40,8 @@ class FakeBulk {
   readonly asked: string[] = [];
   /** Records that came. */
   taken = 0;
+  /** Whether memory was offered for each answer to get. */
+  readonly offered: boolean[] = [];
   gate: Promise<void> = Promise.resolve();
   puts = 0;
   largestBody = 0;
@@ -66,8 +68,13 @@ class FakeBulk {
         );
         for (const body of bodies) for (const { record } of eachFrame(body)) this.#take(Buffer.from(record));
       },
-      get: async (_access: unknown, ids: Uint8Array) =>
-        new Uint8Array(Buffer.concat(hexIds(ids).flatMap((id) => frame(this.records.get(id) ?? Buffer.alloc(0))))),
+      get: async (_access: unknown, ids: Uint8Array, { into }: { into?: Uint8Array }) => {
+        this.offered.push(into !== undefined);
+        const frames = Buffer.concat(hexIds(ids).flatMap((id) => frame(this.records.get(id) ?? Buffer.alloc(0))));
+        if (into === undefined || frames.length > into.length) return new Uint8Array(frames);
+        into.set(frames);
+        return into.subarray(0, frames.length);
+      },
       close: async () => {},
     } as unknown as BulkLine;
   }
@@ -82,7 +89,12 @@ class FakeBulk {
   }
 }
 
-async function rig(t: TestContext, threads = 2, lines = 2, sentIds?: SharedArrayBuffer) {
+async function rig(
+  t: TestContext,
+  threads = 2,
+  lines = 2,
+  { sentIds, kind = 'backup' }: { sentIds?: SharedArrayBuffer; kind?: 'backup' | 'read' } = {},
+) {
   const bulk = new FakeBulk();
   const pool = startThreads(t, threads);
   const stop = new AbortController();
@@ -94,7 +106,7 @@ async function rig(t: TestContext, threads = 2, lines = 2, sentIds?: SharedArray
     limits: { haveIds: 100, getIds: 100, putBytes: 1 << 26 },
     patienceMs: 1000,
     signal: stop.signal,
-    kind: 'backup',
+    kind,
   });
   t.after(() => hub.close());
   const terms = { key: undefined, compressionLevel: 1, isThorough: false, sentIds };
@@ -195,7 +207,7 @@ test('an object that is on its way is known, and can be read once it arrived', a
 });
 
 test('where nothing is in scope, only what another thread has put, and what names that, is asked about', async (t) => {
-  const { bulk, pool, hub } = await rig(t, 2, 2, new SentIds().buffer);
+  const { bulk, pool, hub } = await rig(t, 2, 2, { sentIds: new SentIds().buffer });
   const payload = noise(5000);
   const own = await put(pool, 0, Kind.data, NO_REFS, payload);
   const page = await put(pool, 0, Kind.page, own, Buffer.from('page'));
@@ -215,8 +227,31 @@ test('where nothing is in scope, only what another thread has put, and what name
   );
 });
 
+test('records of a restore come in memory that the thread lends, however long their batches are', async (t) => {
+  const { bulk, pool } = await rig(t, 1, 2, { kind: 'read' });
+  // Batches of 32 are under and over what an area takes.
+  const chunks = Array.from({ length: 200 }, (_, place) => noise(place < 100 ? 20_000 + place : 160_000 + place));
+  const pieces = chunks.map((payload) => {
+    const id = codec.id(Kind.data, NO_REFS, payload);
+    const target = Buffer.alloc(codec.recordBound(0, payload.length));
+    bulk.records.set(
+      id.toString('hex'),
+      target.subarray(0, codec.encode(target, { kind: Kind.data, id, refs: NO_REFS, payload })),
+    );
+    return { length: payload.length, id };
+  });
+  const length = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+  const work = { space: 0, offset: 0, length, page: undefined, pieces, target: undefined, zeroLost: false };
+  const { bytes } = await pool.call<{ bytes: ArrayBuffer }>(0, 'restore.range', work);
+  assert.ok(Buffer.from(bytes).equals(Buffer.concat(chunks)));
+  assert.deepEqual(
+    bulk.offered,
+    Array.from({ length: 7 }, () => true),
+  );
+});
+
 test('what was put just now can be read in the same thread', async (t) => {
-  const { pool } = await rig(t, 1, 2, new SentIds().buffer);
+  const { pool } = await rig(t, 1, 2, { sentIds: new SentIds().buffer });
   const id = await put(pool, 0, Kind.data, NO_REFS, Buffer.from('just now'));
   const read = await pool.call<StoredObject>(0, 'store.get', { session: SESSION, id });
   assert.equal(Buffer.from(read.payload).toString(), 'just now');

@@ -190,29 +190,32 @@ test('a chunk that the base has lost is sent again', async (t) => {
   assert.deepEqual(await restoreImage(t, store, pool, committed.manifest), content);
 });
 
-test('what turns out bad at the commit is sent again, and the commit repeated', async (t) => {
-  const server = await startServer(t);
-  const store = connect(t, server);
-  const pool = startThreads(t);
-  const disk = join(scratch(t), 'disk0.img');
-  const content = noise(5 * MIB, 11);
-  writeFileSync(disk, content);
-  const archives: ArchiveSpec[] = [{ name: 'disk0.img', kind: 'image', path: disk }];
-  await backup(store, pool, archives);
-  const [lost] = server.of('put')[0].taken;
-  server.behaviour.onCommit = () => {
-    if (server.store.quarantined.size > 0) return;
-    server.store.quarantined.add(lost);
-    server.behaviour.onCommit = () => {};
-    const data = { ranges: [{ archive: 'disk0.img', offset: 0, length: 65536 }] };
-    throw new HoldfastError('object-damaged', 'a reused chunk turned out damaged', { data });
-  };
-  const warnings: string[] = [];
-  const { committed } = await backup(store, pool, archives, { warn: (message) => void warnings.push(message) });
-  assert.match(warnings.join(), /read in full/);
-  assert.ok(!server.store.quarantined.has(lost), 'it was sent again');
-  assert.deepEqual(await restoreImage(t, store, pool, committed.manifest), content);
-});
+for (const isFirst of [false, true]) {
+  test(`what turns out bad at the commit${isFirst ? ' of a first backup' : ''} is sent again, and the commit repeated`, async (t) => {
+    const server = await startServer(t);
+    const store = connect(t, server);
+    const pool = startThreads(t);
+    const disk = join(scratch(t), 'disk0.img');
+    const content = noise(5 * MIB, 11);
+    writeFileSync(disk, content);
+    const archives: ArchiveSpec[] = [{ name: 'disk0.img', kind: 'image', path: disk }];
+    server.tellsEmptyScope = isFirst;
+    if (!isFirst) await backup(store, pool, archives);
+    let lost = '';
+    server.behaviour.onCommit = () => {
+      lost = server.of('put')[0].taken[0] as string;
+      server.store.quarantined.add(lost);
+      server.behaviour.onCommit = () => {};
+      const data = { ranges: [{ archive: 'disk0.img', offset: 0, length: 65536 }] };
+      throw new HoldfastError('object-damaged', 'a reused chunk turned out damaged', { data });
+    };
+    const warnings: string[] = [];
+    const { committed } = await backup(store, pool, archives, { warn: (message) => void warnings.push(message) });
+    assert.match(warnings.join(), /read in full/);
+    assert.ok(!server.store.quarantined.has(lost), 'it was sent again');
+    assert.deepEqual(await restoreImage(t, store, pool, committed.manifest), content);
+  });
+}
 
 test('a tree goes to the server; the next time only what changed does', async (t) => {
   const server = await startServer(t);
