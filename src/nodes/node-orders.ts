@@ -87,14 +87,16 @@ export class NodeOrders {
     const there = new Set(orders);
     for (const placed of this.#of(node)) {
       if (placed.instance !== instance) placed.fail(restarted(node));
-      else if (there.has(placed.id)) placed.found();
-      else if (placed.isTaken) placed.fail(forgotten(node));
-      else line.send({ type: 'order', id: placed.id, order: placed.order });
+      else if (placed.isTaken && !there.has(placed.id)) placed.fail(forgotten(node));
+      else {
+        if (!there.has(placed.id)) line.send({ type: 'order', id: placed.id, order: placed.order });
+        placed.found();
+      }
     }
     for (const id of orders) {
       if (this.#placed.has(id)) continue;
       if (this.#abandoned.delete(id)) line.send({ type: 'abort', order: id, reason: 'its task was aborted' });
-      else this.#parts.report('an order that was given before the server started goes on', { node, order: id });
+      else this.#parts.report('an order goes on that no task waits for', { node, order: id });
     }
   }
 

@@ -109,7 +109,7 @@ export class PlacedOrder {
     });
   }
 
-  /** The same process of the agent is there again, and has the order. */
+  /** The same process of the agent is there again; what was asked of it meanwhile is asked now. */
   found(): void {
     clearTimeout(this.#timer);
     this.#task.log(`the agent of ${this.node} is there again`);

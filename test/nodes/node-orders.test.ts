@@ -123,6 +123,26 @@ test('an order that was under way when the line broke is given again; one that t
   await lost.entry.done;
 });
 
+test('an order that was given again has its agent: the grace time of the line before is over, and an abort reaches it', async (t) => {
+  const { tasks, orders, line, begin } = rig(t, 150);
+  const kept = await begin();
+  const { upid, entry, id } = await begin();
+  tasks.abort(upid, 'aborted by anna@pbs');
+  orders.disconnected(line);
+  const again = new FakeLine();
+  orders.connected(again, hello(again));
+  assert.deepEqual(again.sent, [
+    { type: 'order', id: kept.id, order: ORDER },
+    { type: 'order', id, order: ORDER },
+    { type: 'abort', order: id, reason: 'aborted by anna@pbs' },
+  ]);
+  await sleep(300);
+  assert.deepEqual([kept.entry.row.status, entry.row.status], [null, null]);
+  orders.event(again, id, { seq: 1, event: 'end', failure: { code: 'aborted', message: 'aborted by anna@pbs' } });
+  await entry.done;
+  assert.ok(entry.error instanceof HoldfastError && entry.error.code === 'aborted');
+});
+
 test('an agent that was started anew has none of the orders of before', async (t) => {
   const { orders, line, begin, log } = rig(t);
   const { entry, id } = await begin();
@@ -174,7 +194,7 @@ test('the end of an order that no task waits for is noted and acknowledged, and 
   orders.event(again, old, { seq: 7, event: 'end' });
   assert.deepEqual(
     reports.map(({ message }) => message),
-    ['an order that was given before the server started goes on', 'an order ended that no task waits for'],
+    ['an order goes on that no task waits for', 'an order ended that no task waits for'],
   );
   assert.deepEqual(again.sent.at(-1), { type: 'ack', order: old, seq: 7 });
   assert.equal(entry.row.status, null);

@@ -23,7 +23,8 @@ export class HeldOrder {
   readonly #aborting = new AbortController();
   #events: OrderEvent[] = [];
   #chars = 0;
-  #lost = 0;
+  /** Of the line that says how many are missing, and how many. */
+  #gap = { seq: 0, lines: 0 };
   #lastSeq = 0;
   #sentSeq = 0;
   #hasEnded = false;
@@ -115,17 +116,15 @@ export class HeldOrder {
     this.#pump();
   }
 
-  /** The first two become one that says how many are missing. */
+  /** Of those that were not told, the first two become one that says how many are missing: what is under way stays as it was told. */
   #forgetOldest(): void {
-    if (this.#events.length < 3) return;
-    if (this.#lost === 0) this.#lost = 1;
-    this.#dropFirst();
-    const { seq } = this.#events[0] as OrderEvent;
-    this.#dropFirst();
-    this.#lost++;
-    const text = `${this.#lost} lines are missing here: the server could not be reached for too long`;
-    this.#events.unshift({ seq, event: 'log', text });
-    this.#chars += text.length;
+    const place = this.#events.findIndex(({ seq }) => seq > this.#sentSeq);
+    const [first, second] = this.#events.splice(place, 2) as [OrderEvent, OrderEvent];
+    const lines = first.seq === this.#gap.seq ? this.#gap.lines + 1 : 2;
+    this.#gap = { seq: second.seq, lines };
+    const text = `${lines} lines are missing here: the server could not be reached for too long`;
+    this.#events.splice(place, 0, { seq: second.seq, event: 'log', text });
+    this.#chars += text.length - lengthOf(first) - lengthOf(second);
   }
 
   #dropFirst(): void {

@@ -138,6 +138,35 @@ test('few events are under way at a time, however many there are', async () => {
   running[0]?.end(null);
 });
 
+test('a server that takes nothing gets no more than is under way, also when lines go; each gap says its own number', async () => {
+  const { desk, running } = rig();
+  const { events } = server(desk, false);
+  desk.take(id(1), ORDER);
+  const flood = (): void => {
+    for (let line = 0; line < 5000; line++) running[0]?.report.log(`line ${line}`);
+  };
+  /** Acknowledges until nothing more comes, and gives what came. */
+  const rest = (): string[] => {
+    const from = events.length;
+    for (let told = 0; told !== events.length; ) {
+      told = events.length;
+      desk.acknowledged(id(1), events.at(-1)?.event.seq ?? 0);
+    }
+    return texts(events.slice(from));
+  };
+  flood();
+  assert.deepEqual(texts(events), ['the backup begins', ...Array.from({ length: 7 }, (_, line) => `line ${line}`)]);
+  const first = rest();
+  const gone = 5000 - 7 - (first.length - 1);
+  assert.equal(first[0], `${gone} lines are missing here: the server could not be reached for too long`);
+  assert.deepEqual([first[1], first.at(-1)], [`line ${gone + 7}`, 'line 4999']);
+  flood();
+  const second = rest();
+  assert.match(second[0] ?? '', /^\d+ lines are missing/);
+  assert.equal(Number.parseInt(second[0] ?? '', 10), 5000 - 8 - (second.length - 1));
+  running[0]?.end(null);
+});
+
 test('a result that is too long for a message is left out, and a bug is told as one', async () => {
   const { desk, running } = rig();
   const { events } = server(desk);
