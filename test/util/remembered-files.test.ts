@@ -80,6 +80,32 @@ test('what was not asked for longest goes when all cost too much, and one that c
   assert.equal(made.length, 6, 'it pushed nothing out');
 });
 
+/** Asks for so many files, and returns how many were read for it. */
+async function list(files: RememberedFiles<string>, folder: string, count: number): Promise<number> {
+  made = [];
+  for (let place = 0; place < count; place++) await ask(files, `${folder}${place}`);
+  return made.length;
+}
+
+test('a list that is longer than what is kept reads little more than what has no room', async () => {
+  const files = new RememberedFiles<string>(400);
+  for (let place = 0; place < 500; place++) write(`a${place}`, 'a');
+  assert.equal(await list(files, 'a', 500), 500);
+  await list(files, 'a', 500);
+  for (let turn = 0; turn < 5; turn++) assert.ok((await list(files, 'a', 500)) <= 150, `${made.length}`);
+});
+
+test('what is asked for now takes the room of other files after some time, and of those that are gone at once', async () => {
+  const files = new RememberedFiles<string>(100);
+  for (const folder of ['old', 'new', 'next'])
+    for (let place = 0; place < 90; place++) write(`${folder}${place}`, folder);
+  await list(files, 'old', 90);
+  let turns = 0;
+  while ((await list(files, 'new', 90)) > 0) assert.ok(++turns < 30, `${made.length}`);
+  for (let place = 0; place < 90; place++) for (const folder of ['old', 'new']) rmSync(pathOf(`${folder}${place}`));
+  assert.deepEqual([await list(files, 'next', 90), await list(files, 'next', 90)], [90, 0]);
+});
+
 test('two questions at once for one file count it once', async () => {
   const files = new RememberedFiles<string>(3);
   write('a', 'a');

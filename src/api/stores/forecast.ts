@@ -1,8 +1,8 @@
 // When the file system of a datastore will be full, from what snapshots stored until space was counted last. The figures are kept until they change.
-import { statSync } from 'node:fs';
 import { readAccounting } from '../../datastore/accounting/accounting-file.ts';
 import { growthOf, type StoredAt } from '../../datastore/accounting/growth.ts';
 import { Layout } from '../../datastore/layout.ts';
+import { RememberedFiles } from '../../util/remembered-files.ts';
 
 /** Datastores whose figures are kept: some MB each at most. */
 const MAX_KEPT = 64;
@@ -10,7 +10,7 @@ const MAX_KEPT = 64;
 const MAX_AGE_SECONDS = 62 * 86_400;
 
 export class Forecasts {
-  readonly #kept = new Map<string, { readonly stamp: string; readonly stored: readonly StoredAt[] }>();
+  readonly #kept = new RememberedFiles<readonly StoredAt[]>(MAX_KEPT);
 
   /**
    * Unix seconds: 0 when nothing grows or it is more than ten years ahead, undefined with too little to tell from. `now` in Unix seconds, `freeBytes` of
@@ -24,18 +24,13 @@ export class Forecasts {
 
   async #stored(path: string, now: number): Promise<readonly StoredAt[]> {
     const layout = new Layout(path);
-    const stat = statSync(layout.accounting, { bigint: true, throwIfNoEntry: false });
-    if (stat === undefined) return [];
-    const stamp = `${stat.mtimeNs} ${stat.size} ${stat.ino}`;
-    const kept = this.#kept.get(path);
-    if (kept?.stamp === stamp) return kept.stored;
-    const accounting = await readAccounting(layout);
-    const stored = (accounting?.snapshots ?? [])
-      .filter(({ time }) => time > now - MAX_AGE_SECONDS)
-      .map(({ time, bytesStored, suspectClock }) => ({ time, bytesStored, suspectClock }));
-    this.#kept.delete(path);
-    this.#kept.set(path, { stamp, stored });
-    if (this.#kept.size > MAX_KEPT) this.#kept.delete(this.#kept.keys().next().value as string);
-    return stored;
+    const stored = await this.#kept.get(layout.accounting, async () => {
+      const accounting = await readAccounting(layout);
+      const value = (accounting?.snapshots ?? [])
+        .filter(({ time }) => time > now - MAX_AGE_SECONDS)
+        .map(({ time, bytesStored, suspectClock }) => ({ time, bytesStored, suspectClock }));
+      return { value, cost: 1 };
+    });
+    return stored ?? [];
   }
 }

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { Verdicts } from '../../../src/api/snapshots/verdicts.ts';
 import type { TaskRow } from '../../../src/jobs/tasks/task-store.ts';
@@ -41,7 +40,9 @@ class Tasks {
   }
 }
 
-test('a verdict has its state and the task that ran when it was found', async () => {
+test('a verdict has its state and the task that ran when it was found', async (t) => {
+  // Readings take no time, so that none is waited for.
+  t.mock.method(performance, 'now', () => 0);
   const tasks = new Tasks();
   const verdicts = new Verdicts();
   const unknown = await verdicts.of('store1', open.store, tasks);
@@ -52,7 +53,6 @@ test('a verdict has its state and the task that ran when it was found', async ()
     [BAD]: { verifiedMs: 205_000, damaged: true },
     [OTHER]: { verifiedMs: 150_000, damaged: false },
   });
-  await sleep(50);
   tasks.rows = [task('late', 200, null), task('early', 100, 104)];
   const verdictOf = await verdicts.of('store1', open.store, tasks);
   assert.deepEqual(verdictOf(GOOD), { state: 'ok', upid: 'early' });
@@ -60,4 +60,24 @@ test('a verdict has its state and the task that ran when it was found', async ()
   // By a command in the directory: no task ran then.
   assert.deepEqual(verdictOf(OTHER), { state: 'ok' });
   assert.deepEqual(tasks.asked, [{ store: 'store1', typefilter: 'verify', limit: 200 }]);
+});
+
+test('a file that changes all the time is read for a small part of it', async (t) => {
+  let [nowMs, stepMs] = [0, 10];
+  t.mock.method(performance, 'now', () => {
+    nowMs += stepMs;
+    return nowMs;
+  });
+  const verdicts = new Verdicts();
+  const state = async (): Promise<string | undefined> =>
+    (await verdicts.of('store1', open.store, new Tasks()))(GOOD)?.state;
+  verified({ [GOOD]: { verifiedMs: 1, damaged: false } });
+  assert.equal(await state(), 'ok');
+  const readMs = nowMs;
+  verified({ [GOOD]: { verifiedMs: 1, damaged: true }, [BAD]: { verifiedMs: 1, damaged: true } });
+  stepMs = 0;
+  nowMs = readMs + 20 * 10 - 1;
+  assert.equal(await state(), 'ok');
+  nowMs++;
+  assert.equal(await state(), 'failed');
 });
