@@ -29,7 +29,6 @@ export class WorkerPool {
   readonly #pending = new Map<number, Pending>();
   readonly #onEvent: (event: string, argument: unknown) => void;
   #nextCall = 1;
-  #closing = false;
   #failure: Error | undefined;
 
   private constructor(workers: Worker[], onEvent: (event: string, argument: unknown) => void) {
@@ -49,7 +48,7 @@ export class WorkerPool {
     return new WorkerPool(workers, onEvent);
   }
 
-  /** Why no call is answered any more: a thread ended. */
+  /** Why no call is answered any more: a thread ended, or the pool is closed. */
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -81,7 +80,6 @@ export class WorkerPool {
   /** Ends the threads in the middle of whatever they do; calls that wait are rejected. */
   async close(): Promise<void> {
     this.#fail(new Error('the worker pool is closed'));
-    this.#closing = true;
     await Promise.all(this.#workers.map((worker) => worker.terminate()));
   }
 
@@ -96,10 +94,10 @@ export class WorkerPool {
     else pending?.resolve(message.result);
   }
 
+  /** The first says why: a thread that dies of an error tells that and then its end. No call waits any more when the second comes. */
   #fail(error: Error): void {
-    if (this.#closing) return;
-    // The first says why: a thread that dies of an error tells that and then its end, often in the same turn.
-    this.#failure ??= error;
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
     for (const pending of this.#pending.values()) pending.reject(error);
     this.#pending.clear();
   }

@@ -41,7 +41,10 @@ interface Copy {
   readonly offset: number;
 }
 
-/** Index entry -> the copy that will stand for it. Several have the same one: a collection that was killed leaves an object in two packs. */
+/**
+ * Index entry -> the copy that will stand for it. Several have the same one: a collection that was killed leaves an object in two packs, and
+ * one that was found bad and stored anew may be good again, beside its other copy in one pack.
+ */
 type Copies = Map<number, Copy>;
 
 /**
@@ -76,7 +79,7 @@ function copyLive(env: RewriteEnvironment, pack: number, earlier: Copies, output
     const entry = entryAt(env.locator, record, pack);
     if (entry < 0) continue;
     const others = copiesBut(env.locator, record, entry);
-    const twin = others.map((other) => earlier.get(other)).find((copy) => copy !== undefined);
+    const twin = others.map((other) => earlier.get(other) ?? copies.get(other)).find((copy) => copy !== undefined);
     if (twin !== undefined) copies.set(entry, twin);
     if (twin !== undefined || !mustStay(env, entry, others, record)) continue;
     const bytes = readWhole(env, entry, record.id);

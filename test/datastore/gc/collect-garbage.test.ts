@@ -400,6 +400,31 @@ describe('locks and crashes', () => {
     );
   });
 
+  it('what one pack holds twice is copied once', async () => {
+    const { index } = open.store;
+    const session = await open.session();
+    const chunk = await putData(open, session, text('twice'));
+    const first = entryOf(chunk);
+    index.quarantine(first);
+    const { root: image, sizeBytes } = await putWholeImage(open, session, [text('twice'), text('garbage')]);
+    const { name } = await session.commit(clientPart(image, sizeBytes), undefined, NO_SIGNAL);
+    // As a repair finds it, when only the cable was bad.
+    index.release(first);
+    assert.deepEqual(
+      allCopies(chunk).map((entry) => index.pack(entry)),
+      [packOf(chunk), packOf(chunk)],
+    );
+    await commitImage(open, [text('twice')], 'vm/200');
+    await open.store.forget(name);
+    assert.ok((await collect()).swept.packsRewritten > 0);
+    assert.equal(read(chunk), text('twice'));
+    const { marked } = await collect();
+    assert.equal(
+      marked.figures.reduce((sum, { deadBytes }) => sum + deadBytes, 0),
+      0,
+    );
+  });
+
   it('S4: sessions that put either of two copies keep the one that stands for both', async () => {
     const { chunk, packs } = await chunkInTwoPacks();
     const sessions = [];
