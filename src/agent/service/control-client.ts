@@ -7,7 +7,7 @@ import { ApiLine } from '../../transport/client/api-line.ts';
 import { originOf } from '../../transport/client/repository-address.ts';
 import { TrustedLines } from '../../transport/client/trusted-line.ts';
 import { ControlLine } from '../../transport/control/control-line.ts';
-import { PROTOCOL_VERSION } from '../../transport/control/limits.ts';
+import { type Heartbeat, PROTOCOL_VERSION } from '../../transport/control/limits.ts';
 import { type AgentMessage, ServerMessage } from '../../transport/control/messages.ts';
 import { ERROR_CODES, type ErrorCode, HoldfastError } from '../../util/errors.ts';
 import type { AgentConfig } from './agent-config.ts';
@@ -30,6 +30,7 @@ export interface ControlParts {
   readonly version: string;
   readonly desk: OrderDesk;
   readonly backOff?: BackOff;
+  readonly heartbeat?: Heartbeat;
   onConnected(): void;
   /** `waitMs` until the next try. */
   onFailed(error: unknown, waitMs: number): void;
@@ -80,6 +81,8 @@ async function connectOnce(parts: ControlParts, signal: AbortSignal): Promise<st
   } finally {
     await api.close();
   }
+  // It may have come while that line was closed, when nobody listened for it.
+  signal.throwIfAborted();
   const origin = originOf({ host, port });
   const dispatcher = lines.open(origin);
   try {
@@ -103,7 +106,10 @@ async function converse(socket: WebSocket, cut: () => void, parts: ControlParts,
     const stop = (): void => line.close('the agent ends');
     const line: ControlLine<typeof ServerMessage, AgentMessage> = new ControlLine(
       {
-        send: (text) => socket.send(text),
+        // A beat may come before the connection is open, and a socket throws then.
+        send: (text) => {
+          socket.send(text);
+        },
         get bufferedAmount() {
           return socket.bufferedAmount;
         },
@@ -133,6 +139,7 @@ async function converse(socket: WebSocket, cut: () => void, parts: ControlParts,
           else reject(new HoldfastError('server-unreachable', `the control connection did not come about: ${reason}`));
         },
       },
+      parts.heartbeat,
     );
     signal.addEventListener('abort', stop, { once: true });
     socket.addEventListener('open', () => line.send(helloOf(parts)));

@@ -1,0 +1,57 @@
+// The agent's end of a control connection, against servers that do not do what they should.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ControlParts, keepConnected } from '../../../src/agent/service/control-client.ts';
+import { OrderDesk } from '../../../src/agent/service/order-desk.ts';
+import { makeCertificate } from '../../transport/client/certificate.ts';
+
+/** A server that lets agents in, and leaves their upgrades without an answer. */
+async function silentServer(t: TestContext) {
+  const certificate = await makeCertificate('silent');
+  const server = createServer(certificate, (_, response) => response.end('{"data":{"protocol":1}}'));
+  const upgrades: number[] = [];
+  server.on('upgrade', (_, socket) => {
+    upgrades.push(performance.now());
+    t.after(() => socket.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return { upgrades, port: (server.address() as AddressInfo).port, fingerprint: certificate.fingerprint };
+}
+
+test('an upgrade that nobody answers is waited for, beats or not, and ends when the agent does', async (t) => {
+  const { upgrades, port, fingerprint } = await silentServer(t);
+  const failures: unknown[] = [];
+  const parts: ControlParts = {
+    config: {
+      host: '127.0.0.1',
+      port,
+      fingerprint,
+      node: 'web1',
+      user: 'agents@local',
+      token: 'agent-web1',
+      secret: 'secret',
+      allowBackup: [],
+      allowRestore: [],
+    },
+    machine: { machineId: 'ab'.repeat(32), bootId: 'boot', hostName: 'web1' },
+    instance: '11'.repeat(16),
+    version: '0.1',
+    desk: new OrderDesk(() => assert.fail('no order is given here')),
+    heartbeat: { pingMs: 20, deadMs: 60_000 },
+    onConnected: () => assert.fail('nobody is there'),
+    onFailed: (error) => failures.push(error),
+  };
+  const stop = new AbortController();
+  const kept = keepConnected(parts, stop.signal);
+  for (let waits = 0; upgrades.length === 0 && waits < 500; waits++) await sleep(20);
+  await sleep(200);
+  assert.deepEqual([upgrades.length, failures], [1, []]);
+  stop.abort(new Error('the agent ends'));
+  await kept;
+});
