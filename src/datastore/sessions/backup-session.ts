@@ -21,6 +21,7 @@ import { readableManifest } from '../snapshots/readable-manifest.ts';
 import { type CommitResult, SessionCommit } from './session-commit.ts';
 import { SessionMarks } from './session-marks.ts';
 import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
+import { sharePaths } from './shared-paths.ts';
 
 /** What sessions share: the store's parts and one turn per group for commits. */
 export interface SessionContext {
@@ -125,7 +126,7 @@ export class BackupSession {
       key: options.key,
       marks: marks.buffers,
       scopeRoots: scopeRoots.map(({ id }) => Buffer.from(id).toString('hex')),
-      scopeManifests: options.ownerManifests,
+      scopeManifests: sharePaths(options.ownerManifests),
       compressionLevel: options.compressionLevel,
       allowance: options.allowance,
       countsScopeOnly: options.countsScopeOnly,

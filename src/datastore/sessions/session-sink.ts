@@ -13,11 +13,11 @@ import { PackKind } from '../packs/pack-format.ts';
 import type { PackTable } from '../packs/pack-table.ts';
 import { PackWriter } from '../packs/pack-writer.ts';
 import type { WriteBuffers } from '../packs/write-buffers.ts';
-import { readRoots } from '../snapshots/manifest-digest.ts';
 import { type RecordCheck, requireSize } from './received-record.ts';
 import { RecordReader } from './record-reader.ts';
 import { markCopies, ScopeWalk } from './scope-walk.ts';
 import { SessionMarks, type SessionMarksBuffers } from './session-marks.ts';
+import { eachPath } from './shared-paths.ts';
 
 /** What every thread is told when a session opens; structured-cloneable. */
 export interface SessionDescriptor {
@@ -28,8 +28,8 @@ export interface SessionDescriptor {
   readonly marks: SessionMarksBuffers;
   /** Roots of the group's newest two snapshots, in hexadecimal. */
   readonly scopeRoots: readonly string[];
-  /** The manifests that the owner had when the session opened; their roots belong to the scope too. */
-  readonly scopeManifests: readonly string[];
+  /** Paths of the manifests that the owner had when the session opened; their roots belong to the scope too. */
+  readonly scopeManifests: SharedArrayBuffer;
   readonly compressionLevel: number;
   /** Quotas and free space. */
   readonly allowance: AllowanceDescriptor;
@@ -356,12 +356,12 @@ export class SessionSink {
   /** Roots of a manifest that is about to go and was there when the session opened: what they reach stays in scope (rule S3). */
   keepForgotten(roots: readonly string[]): void {
     this.#scopeRoots.push(...roots);
+    this.#scopeWalk?.add(roots);
   }
 
   #startScopeWalk(): ScopeWalk {
     const { space, scopeManifests } = this.#descriptor;
-    const owned = scopeManifests.flatMap((path) => readRoots(path, space));
-    return new ScopeWalk(this.#env, space, [...this.#scopeRoots, ...owned], this.#marks.scope);
+    return new ScopeWalk(this.#env, space, this.#scopeRoots, eachPath(scopeManifests), this.#marks.scope);
   }
 }
 
