@@ -172,8 +172,7 @@ export class Nodes {
     this.#online.set(node, connection);
     const nowMs = clock();
     this.#heardMs.set(node, nowMs);
-    store.put({
-      ...(store.find(node) as NodeRecord),
+    store.heard(node, {
       version: hello.version,
       hostName: hello['host-name'],
       bootId: hello['boot-id'],
@@ -196,7 +195,7 @@ export class Nodes {
     this.#heardMs.set(node, nowMs);
     const record = store.find(node);
     if (record !== undefined && nowMs - record.lastContactMs >= WRITE_CONTACT_EVERY_MS)
-      store.put({ ...record, lastContactMs: nowMs });
+      store.heard(node, { ...record, lastContactMs: nowMs });
   }
 
   #onClosed(connection: AgentConnection, reason: string): void {

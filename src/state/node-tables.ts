@@ -2,6 +2,7 @@
 import type { Database } from 'better-sqlite3';
 import type { EnrolmentRecord, NodeRecord, NodeStore } from '../nodes/node-store.ts';
 import type { AuthId, UserId } from '../schema/auth-id.ts';
+import { unsynced } from './unsynced.ts';
 
 interface StoredNode {
   readonly name: string;
@@ -33,6 +34,11 @@ export function nodeTables(db: Database): NodeStore {
      VALUES
        (:name, :auth_id, :machine_id, :enrolled_ms, :version, :host_name, :boot_id, :address, :last_contact_ms)`,
   );
+  const heard = db.prepare<Omit<StoredNode, 'auth_id' | 'machine_id' | 'enrolled_ms'>>(
+    `UPDATE nodes
+     SET version = :version, host_name = :host_name, boot_id = :boot_id, address = :address, last_contact_ms = :last_contact_ms
+     WHERE name = :name`,
+  );
   const remove = db.prepare<[string]>('DELETE FROM nodes WHERE name = ?');
   const listEnrolments = db.prepare<[], StoredEnrolment>('SELECT * FROM node_enrolments ORDER BY node');
   const findEnrolment = db.prepare<[string], StoredEnrolment>('SELECT * FROM node_enrolments WHERE node = ?');
@@ -47,6 +53,19 @@ export function nodeTables(db: Database): NodeStore {
     list: () => list.all().map(nodeOf),
     find: (name) => some(find.get(name), nodeOf),
     put: (node) => void put.run(rowOfNode(node)),
+    heard: (name, { version, hostName, bootId, address, lastContactMs }) =>
+      unsynced(
+        db,
+        () =>
+          void heard.run({
+            name,
+            version,
+            host_name: hostName,
+            boot_id: bootId,
+            address,
+            last_contact_ms: lastContactMs,
+          }),
+      ),
     delete: (name) => void remove.run(name),
     enrolments: () => listEnrolments.all().map(enrolmentOf),
     enrolment: (node) => some(findEnrolment.get(node), enrolmentOf),

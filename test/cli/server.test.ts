@@ -1,8 +1,9 @@
 // holdfast server as an administrator runs it: first start, restart, a second one, signals, and commands beside it.
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import Database from 'better-sqlite3';
 import { newPlace, PROGRAM } from './holdfast.ts';
 import { ask, run } from './running-server.ts';
@@ -30,6 +31,17 @@ test('a first start makes what it needs; a restart finds it; the end is clean', 
   again.child.kill('SIGINT');
   assert.equal(await again.ended, 0);
   assert.throws(() => statSync(password), 'the password is told once');
+});
+
+test('a server whose own agent cannot be started ends in order, and says why', async (t) => {
+  const place = await newPlace(t, { create: false });
+  mkdirSync(place.path('server'), { mode: 0o700 });
+  writeFileSync(join(place.path('server'), 'agent'), 'no directory');
+  const server = await run(t, place, '--local-agent');
+  const code = await Promise.race([server.ended, sleep(20_000, 'it runs on', { ref: false })]);
+  assert.ok(typeof code === 'number' && code > 0, String(code));
+  assert.ok(server.lines.some((line) => line.includes('the server has stopped')));
+  assert.match(server.lines.at(-1) ?? '', /^holdfast: /);
 });
 
 test('commands of this machine work beside a server that holds the datastore', async (t) => {

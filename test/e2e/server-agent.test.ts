@@ -421,7 +421,7 @@ test('a server that is killed finds its agents again, and what they went on with
   await rig.server.start();
   await agent.said(/the agent is connected/, from);
   assert.match(await endOf(rig, upid), /^interrupted/);
-  await rig.server.said(/given before the server started goes on/, fromServer);
+  await rig.server.said(/an order goes on that no task waits for/, fromServer);
   const ended = await rig.server.said(/an order ended that no task waits for/, fromServer);
   assert.equal((JSON.parse(ended) as { outcome: string }).outcome, 'ok');
   const target = rig.path('restored-web1');

@@ -32,6 +32,18 @@ test('a node comes back as it was put, is replaced by name, and is gone when del
   assert.equal(nodes.find('web1'), undefined);
 });
 
+test('what an agent says changes nothing else of its node, and makes none that is gone', (t) => {
+  const state = StateDatabase.open(join(temporaryDirectory(t), 'state.db'));
+  t.after(() => state.close());
+  const nodes = nodeTables(state.db);
+  const contact = { version: '0.2', hostName: 'web2', bootId: 'b2', address: '192.0.2.8', lastContactMs: 9 };
+  nodes.heard('web1', contact);
+  assert.deepEqual(nodes.list(), []);
+  nodes.put(NODE);
+  nodes.heard('web1', { ...NODE, ...contact, machineId: 'cd' } as NodeRecord);
+  assert.deepEqual(nodes.find('web1'), { ...NODE, ...contact });
+});
+
 test('an enrolment is replaced by a new one, and goes with its user', async (t) => {
   const fixture = await openFixture(t);
   const userid = await addUser(fixture, 'agents');

@@ -1,4 +1,4 @@
-// What waits for the disk: changes of users and rights do, rows of tasks do not.
+// What waits for the disk: changes of users and rights do, rows of tasks and contacts of agents do not.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -7,7 +7,7 @@ import { unsynced } from '../../src/state/unsynced.ts';
 import { temporaryDirectory } from '../datastore/fixture.ts';
 import { runWithFault, skipFaults } from '../support/faults/faults.ts';
 
-test('rows of tasks are written and not synced; a change of rights after them is', {
+test('rows of tasks and contacts of agents are written and not synced; a change of rights after them is', {
   skip: skipFaults(),
 }, async (t) => {
   const directory = temporaryDirectory(t);
@@ -25,7 +25,11 @@ test('rows of tasks are written and not synced; a change of rights after them is
       .map(({ path }) => path);
   const syncs = ['fsync', 'fdatasync'];
   assert.ok(place('tasks') > 0 && place('end') > place('rights'), 'the marks are there');
-  assert.ok(between('tasks', 'rights', ['write', 'pwrite']).includes('/state.db-wal'), 'they are written');
+  for (const [from, to] of [
+    ['tasks', 'contact'],
+    ['contact', 'rights'],
+  ] as const)
+    assert.ok(between(from, to, ['write', 'pwrite']).includes('/state.db-wal'), `${from}: they are written`);
   assert.deepEqual(between('tasks', 'rights', syncs), []);
   assert.ok(between('rights', 'end', syncs).includes('/state.db-wal'));
 });
