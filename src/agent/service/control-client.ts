@@ -108,7 +108,7 @@ async function converse(socket: WebSocket, cut: () => void, parts: ControlParts,
       {
         // A beat may come before the connection is open, and a socket throws then.
         send: (text) => {
-          socket.send(text);
+          if (socket.readyState === WebSocket.OPEN) socket.send(text);
         },
         get bufferedAmount() {
           return socket.bufferedAmount;
