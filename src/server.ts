@@ -7,13 +7,7 @@ import { loadFileCalls } from './agent/tree/file-calls.ts';
 import { createApi } from './api/server.ts';
 import type { ApiServices } from './api/services.ts';
 import { accessServices } from './auth/access-services.ts';
-import {
-  type CertificatePaths,
-  ensureSelfSigned,
-  expiryWarning,
-  loadCertificate,
-  type ServerCertificate,
-} from './daemon/certificate.ts';
+import { Certificates } from './daemon/certificates.ts';
 import { Clients } from './daemon/clients.ts';
 import { DatastoreList } from './daemon/datastore-list.ts';
 import type { Phase } from './daemon/health.ts';
@@ -122,7 +116,7 @@ async function start(
   const interrupted = await tasks.markInterrupted();
   if (interrupted > 0) log.warn({ tasks: interrupted }, 'tasks were cut off when the server stopped the last time');
 
-  const certificates = new Certificates(config, directory, names, log);
+  const certificates = new Certificates(config.certificate, directory, names, log);
   let certificate = await certificates.load();
 
   const onBug = (error: unknown): void => log.error({ err: error }, 'this is a bug in Holdfast');
@@ -306,33 +300,4 @@ async function start(
 async function makeFirst(datastores: Datastores, name: string, stateDirectory: string): Promise<void> {
   const path = `${stateDirectory}-${name}`;
   await datastores.create({ authId: ROOT_USER, address: '' }, { name, path, reuse: existsSync(path) });
-}
-
-/** The certificate that the administrator names, else the server's own. */
-class Certificates {
-  readonly #named: CertificatePaths | undefined;
-  readonly #own: CertificatePaths;
-  readonly #names: readonly string[];
-  readonly #log: Log;
-
-  constructor(config: ServerConfig, own: CertificatePaths, names: readonly string[], log: Log) {
-    this.#named = config.certificate;
-    this.#own = own;
-    this.#names = names;
-    this.#log = log;
-  }
-
-  async load(): Promise<ServerCertificate> {
-    const certificate =
-      this.#named === undefined
-        ? await ensureSelfSigned(this.#own, this.#names, Date.now())
-        : await loadCertificate(this.#named);
-    this.warnOfExpiry(certificate);
-    return certificate;
-  }
-
-  warnOfExpiry(certificate: ServerCertificate): void {
-    const warning = expiryWarning(certificate, Date.now());
-    if (warning !== undefined) this.#log.warn(warning);
-  }
 }

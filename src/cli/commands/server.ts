@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import type { ServerOptions } from '../../daemon/server-config.ts';
 import { OPERATIONS } from '../operations.ts';
 import { startPool } from '../repository.ts';
-import { startLocalAgent } from './agent.ts';
+import { type LocalAgent, startLocalAgent } from './agent.ts';
 import { addServerDatastoreCommands } from './server-datastores.ts';
 import { addRestoreStateCommand } from './server-restore.ts';
 
@@ -43,19 +43,19 @@ async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
   });
   try {
     const server = await startServer({ config, log, startPool, operations: OPERATIONS });
-    reload = () => server.reload();
-    if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
-    const agent = withAgent ? await startLocalAgent(server, config.stateDirectory, log, signals.hurry) : undefined;
-    if (agent !== undefined) {
-      const before = reload;
+    let agent: LocalAgent | undefined;
+    try {
       reload = async () => {
-        await before();
-        agent.trust(server.fingerprint());
+        await server.reload();
+        agent?.trust(server.fingerprint());
       };
+      if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
+      if (withAgent) agent = await startLocalAgent(server, config.stateDirectory, log, signals.hurry);
+      await signals.ending;
+    } finally {
+      await server.stop(signals.hurry);
+      await agent?.stop();
     }
-    await signals.ending;
-    await server.stop(signals.hurry);
-    await agent?.stop();
   } finally {
     signals.stop();
   }
