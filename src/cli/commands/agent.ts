@@ -125,8 +125,8 @@ export async function startLocalAgent(
   const { orderRunner } = await import('../orders/run-order.ts');
   const { describeMachine } = await import('../../agent/service/machine.ts');
   const stateDirectory = join(serverDirectory, 'agent');
-  const before = await readAgentConfig(stateDirectory);
   await makeStateDirectory(stateDirectory);
+  const before = await readAgentConfig(stateDirectory);
   const token = server.enrolLocalAgent(await describeMachine(stateDirectory), before !== undefined);
   const { address, port } = server.address;
   const config: AgentConfig = {
