@@ -7,7 +7,7 @@ import { RecordFetcher } from './datastore/record-fetcher.ts';
 import { StoreThread, type StoreThreadInit } from './datastore/store-thread.ts';
 import type { RemoteJoin } from './transport/client/hub-messages.ts';
 import { RemoteThread } from './transport/client/remote-thread.ts';
-import { BulkThread } from './transport/server/bulk-thread.ts';
+import type { BulkListen } from './transport/server/bulk-thread.ts';
 import { Arena } from './util/arena.ts';
 import { plainError } from './util/plain-error.ts';
 import { SharedBuffers } from './util/shared-buffers.ts';
@@ -38,14 +38,8 @@ const agent = new AgentThread(
   arena,
 );
 
-const bulk = new BulkThread(
-  { sink: (session) => joined().sink(session), reader: (session) => joined().reader(session) },
-  (error) => announce('bulk.failed', plainError(error)),
-);
-
 const handlers: Handlers = {
   ...agent.handlers(),
-  ...bulk.handlers(),
   'store.listen': (channelName: string) => {
     shared?.close();
     shared = new SharedBuffers(channelName);
@@ -60,6 +54,16 @@ const handlers: Handlers = {
       (entry) => announce('store.quarantined', entry),
     );
     Object.assign(handlers, store.handlers());
+  },
+  'bulk.listen': async (listen: BulkListen) => {
+    // With TLS and HTTP, which threads of a command do without.
+    const { BulkThread } = await import('./transport/server/bulk-thread.ts');
+    const bulk = new BulkThread(
+      { sink: (session) => joined().sink(session), reader: (session) => joined().reader(session) },
+      (error) => announce('bulk.failed', plainError(error)),
+    );
+    Object.assign(handlers, bulk.handlers());
+    handlers['bulk.listen']?.(listen as never);
   },
   'remote.join': (join: RemoteJoin) => {
     remote = new RemoteThread(arena.bytes);

@@ -51,22 +51,21 @@ async function atServer<Result>(
   { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
   use: (target: BackupTarget) => Promise<Result>,
 ): Promise<Result> {
-  let pool: WorkerPool | undefined;
+  // Threads start while the server is connected to.
+  const pool = startPool(workers, () => {});
   try {
     const run = async (store: RemoteStore): Promise<Result> => {
       const description = await new RemoteRepository(store).ask(describeStore, {});
-      const threads = startPool(workers, () => {});
-      pool = threads;
       return await use({
         ...description,
-        pool: threads,
+        pool,
         openSession: async ({ ns, group, compressionLevel, key }) =>
-          await store.openBackup(threads, { ns, group }, { key, compressionLevel }),
+          await store.openBackup(pool, { ns, group }, { key, compressionLevel }),
       });
     };
     return await withRemoteStore(options, signal, run, env);
   } finally {
     // Threads end after the sessions that they put into.
-    await pool?.close();
+    await pool.close();
   }
 }

@@ -5,6 +5,7 @@ import type { Client } from 'undici';
 import { HoldfastError } from '../../util/errors.ts';
 import { JsonShapeError, parseJson } from '../../util/json-file.ts';
 import { answerError, ERROR_MEDIA_TYPE } from './answer-error.ts';
+import { type Exchange, exchange } from './exchange.ts';
 import { Patience } from './patience.ts';
 import type { Access } from './remotes.ts';
 import { originOf, type RepositoryAddress } from './repository-address.ts';
@@ -91,24 +92,29 @@ export class ApiLine {
     const what = `${method} ${path.split('?')[0]}`;
     const headers = { ...login, accept: `application/json, ${ERROR_MEDIA_TYPE}` };
     const timeout = AbortSignal.timeout(timeoutMs);
+    const call: Exchange = {
+      method,
+      path: `/api2/json${path}`,
+      headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
+      body: body === undefined ? null : Buffer.from(JSON.stringify(body)),
+    };
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    const take = (part: Uint8Array): undefined => {
+      length += part.length;
+      if (length > MAX_ANSWER_BYTES) throw new HoldfastError('protocol-failed', `the answer to ${what} has no end`);
+      parts.push(part);
+    };
     let status: number;
-    let text: string;
     try {
-      const answer = await this.#client.request({
-        method,
-        path: `/api2/json${path}`,
-        headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
-        body: body === undefined ? null : JSON.stringify(body),
-        signal: AbortSignal.any([signal, timeout]),
-      });
-      status = answer.statusCode;
-      text = await readText(answer.body, what);
+      status = await exchange(this.#client, call, take, AbortSignal.any([signal, timeout]));
     } catch (error) {
       signal.throwIfAborted();
       if (timeout.aborted)
         throw Object.assign(new Error(`no answer to ${what} in ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' });
       throw error;
     }
+    const text = Buffer.concat(parts).toString('utf8');
     if (status < 200 || status > 299) throw answerError(status, text, what);
     try {
       return (parseJson(text, Type.Object({ data: schema })) as unknown as { data: Static<Schema> }).data;
@@ -119,15 +125,4 @@ export class ApiLine {
       });
     }
   }
-}
-
-async function readText(body: AsyncIterable<Uint8Array>, what: string): Promise<string> {
-  const parts: Uint8Array[] = [];
-  let length = 0;
-  for await (const part of body) {
-    length += part.length;
-    if (length > MAX_ANSWER_BYTES) throw new HoldfastError('protocol-failed', `the answer to ${what} has no end`);
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }

@@ -5,7 +5,7 @@ import { ID_BYTES, MAX_OBJECT_BYTES } from '../../chunker/object.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { answerError, MAX_ERROR_BYTES } from './answer-error.ts';
 import type { Bandwidth } from './bandwidth.ts';
-import { exchange } from './exchange.ts';
+import { type Exchange, exchange } from './exchange.ts';
 
 /** A line that moves no byte for so long is broken: the server closes it after 60 s. */
 const SILENCE_MS = 90_000;
@@ -92,7 +92,8 @@ export class BulkLine {
     const either = AbortSignal.any([signal, silence.signal]);
     try {
       const length = body.reduce((sum, part) => sum + part.length, 0);
-      const call = {
+      const call: Exchange = {
+        method: 'POST',
         path: `/v1/${session}/${method}`,
         headers: {
           authorization: `Bearer ${token}`,

@@ -3,16 +3,17 @@
 import type { Client, Dispatcher } from 'undici';
 
 export interface Exchange {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** What comes in several parts is as long as `content-length` says. */
-  readonly body: Uint8Array | AsyncIterable<Uint8Array>;
+  /** What comes in several parts is as long as `content-length` says; null: none. */
+  readonly body: Uint8Array | AsyncIterable<Uint8Array> | null;
 }
 
 /** Takes a part of the answer's body; the next one comes when what it returns has resolved. What it throws ends the call. */
 export type TakePart = (part: Uint8Array, status: number) => Promise<void> | undefined;
 
-/** POSTs; returns the status when the whole answer was taken. @throws what undici says of a broken line, the reason of `signal`. */
+/** Returns the status when the whole answer was taken. @throws what undici says of a broken line, the reason of `signal`. */
 export function exchange(client: Client, call: Exchange, take: TakePart, signal: AbortSignal): Promise<number> {
   return new Promise((resolve, reject) => {
     let running: Dispatcher.DispatchController | undefined;
@@ -30,9 +31,9 @@ export function exchange(client: Client, call: Exchange, take: TakePart, signal:
       return;
     }
     signal.addEventListener('abort', stop, { once: true });
-    const body = call.body as Uint8Array; // undici takes what can be iterated too, and does not say so in its types.
+    const body = call.body as Uint8Array | null; // undici takes what can be iterated too, and does not say so in its types.
     client.dispatch(
-      { method: 'POST', path: call.path, headers: call.headers, body, headersTimeout: 0, bodyTimeout: 0 },
+      { method: call.method, path: call.path, headers: call.headers, body, headersTimeout: 0, bodyTimeout: 0 },
       {
         onRequestStart: (controller) => {
           running = controller;
