@@ -7,7 +7,7 @@ import type { Image, MappedImage } from './images.ts';
 import { type Answer, atMost, type Context, type Question } from './question.ts';
 import { sizeName } from './size-name.ts';
 import { runPlain, startFrom, storeWith } from './stores.ts';
-import { requireSame, type Workspace, warm } from './workspace.ts';
+import { requireSame, type Workspace, warmFirst } from './workspace.ts';
 
 export const changemap: Question = {
   name: 'changemap',
@@ -17,9 +17,6 @@ export const changemap: Question = {
 
 async function answer({ images, workspace, runs }: Context): Promise<Answer> {
   const [base, mapped, wide, wideMapped] = [images.base(), images.mapped(), images.wide(), images.wideMapped()];
-  // Reading the holes of the wide image would push everything else out of the page cache.
-  warm(mapped.path);
-  warm(wideMapped.path, base.sizeBytes);
   const rows = await race(
     [
       mappedBackup(workspace, 'plain', base, mapped, base.sizeBytes),
@@ -60,11 +57,14 @@ function mappedBackup(
   return {
     name: `holdfast, ${sizeName(mapped.sizeBytes)} image`,
     missing: holdfastMissing(),
-    before: () =>
+    before: () => {
       startFrom(workspace, home, () => {
         const { snapshot } = storeWith(workspace, home, base.path);
         writeFileSync(map, changeMap(snapshot, mapped.extents));
-      }),
+      });
+      // Reading the holes of the wide image would push everything else out of the page cache.
+      warmFirst(mapped.path, provedBytes);
+    },
     commands: () => [backup(repository, mapped.path, { changedSince: map })],
     after: ([stdout]) => {
       const { figures } = readBackup(stdout);

@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { addUsage, type Command, measure, type Usage } from './measure.ts';
 import { median } from './median.ts';
+import { warm } from './workspace.ts';
 
 export interface Contender {
   name: string;
@@ -10,6 +11,11 @@ export interface Contender {
   missing?: string | undefined;
   /** Resets its state before every run; not measured. */
   before?: () => void | Promise<void>;
+  /**
+   * Files, and directories with all that is in them, that the job reads. They are read before every run, so that each contender finds them in the
+   * page cache: some machines take back what nobody touched for a few seconds, and whoever runs last would read from the disk.
+   */
+  reads?: () => readonly string[];
   /** The job: one process after another. Made anew for each run, after `before`. */
   commands: () => Command[];
   /** Looks at the result after every run: sizes, figures of its own output, proof that the result is right. Throws if it is wrong. */
@@ -81,6 +87,7 @@ async function runOnce(contender: Contender, row: Row): Promise<Record<string, n
   await contender.before?.();
   // Writes left over from the run before would be paid by this one.
   execFileSync('sync');
+  warm(contender.reads?.() ?? []);
   const commands = contender.commands();
   row.commands = commands.map(({ argv }) => argv.join(' '));
   const outputs: string[] = [];

@@ -15,11 +15,12 @@ const compress = (data: string, target: string, threads: number): Command => ({
 
 /** `zstd` + `b3sum` over the data, one after the other. */
 export function backupFloor(name: string, data: string, target: string, threads: number): Contender {
-  return { name, missing: missing(), commands: () => [compress(data, target, threads), b3sum(data, threads)] };
+  const commands = (): Command[] => [compress(data, target, threads), b3sum(data, threads)];
+  return { name, missing: missing(), reads: () => [data], commands };
 }
 
 export function hashFloor(name: string, data: string, threads: number): Contender {
-  return { name, missing: missingTools('b3sum'), commands: () => [b3sum(data, threads)] };
+  return { name, missing: missingTools('b3sum'), reads: () => [data], commands: () => [b3sum(data, threads)] };
 }
 
 /** The file that `restoreFloor` reads. */
@@ -28,5 +29,6 @@ export const compressForRestore = (data: string, target: string): Command => com
 /** `zstd -d` + `b3sum` of what came out. */
 export function restoreFloor(name: string, compressed: string, target: string, data: string): Contender {
   const decompress: Command = { argv: ['zstd', '-d', '-q', '-f', '--no-sparse', compressed, '-o', target] };
-  return { name, missing: missing(), commands: () => [decompress, b3sum(data, 1)] };
+  const reads = (): string[] => [compressed, ...(data === target ? [] : [data])];
+  return { name, missing: missing(), reads, commands: () => [decompress, b3sum(data, 1)] };
 }

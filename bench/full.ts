@@ -4,7 +4,6 @@ import { backupFloor } from './floor.ts';
 import { borg, restic } from './peers.ts';
 import { type Answer, atLeast, atMost, type Bar, type Context, type Question } from './question.ts';
 import { ourFullBackup, peerFullBackup } from './stores.ts';
-import { warm } from './workspace.ts';
 
 export const full: Question = {
   name: 'full',
@@ -15,8 +14,6 @@ export const full: Question = {
 async function answer({ images, workspace, runs }: Context): Promise<Answer> {
   const image = images.base();
   const data = images.baseData();
-  warm(data.path);
-  warm(image.path);
   const target = workspace.path('floor.zst');
   const ours = (level: number): Contender =>
     ourFullBackup(workspace, `holdfast level ${level}, 2 workers`, image.path, { workers: 2, level });

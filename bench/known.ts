@@ -5,7 +5,6 @@ import { hashFloor } from './floor.ts';
 import { backup, holdfastMissing, readBackup } from './holdfast.ts';
 import { type Answer, atLeast, type Context, type Question } from './question.ts';
 import { storeWith } from './stores.ts';
-import { warm } from './workspace.ts';
 
 const HOME = 'known';
 
@@ -18,14 +17,13 @@ export const known: Question = {
 async function answer({ images, workspace, runs }: Context): Promise<Answer> {
   const image = images.base();
   const data = images.baseData();
-  warm(data.path);
-  warm(image.path);
   const again = (workers: number): Contender => ({
     name: `holdfast, ${workers} worker${workers > 1 ? 's' : ''}`,
     missing: holdfastMissing(),
     before: () => {
       if (!existsSync(workspace.path(HOME))) storeWith(workspace, HOME, image.path);
     },
+    reads: () => [image.path],
     commands: () => [backup(workspace.path(HOME, 'repository'), image.path, { workers })],
     after: ([stdout]) => {
       const { figures } = readBackup(stdout);

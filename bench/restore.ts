@@ -7,7 +7,7 @@ import { borg, casync, restic } from './peers.ts';
 import { type Answer, atLeast, type Context, type Question } from './question.ts';
 import { peerRestore, runPlain, storeWith } from './stores.ts';
 import { missingTools } from './tools.ts';
-import { requireSame, type Workspace, warm } from './workspace.ts';
+import { requireSame, type Workspace } from './workspace.ts';
 
 const HOME = 'restore';
 
@@ -23,7 +23,6 @@ async function answer({ images, workspace, runs }: Context): Promise<Answer> {
   const compressed = workspace.path('floor.zst');
   const restored = workspace.path('floor.data');
   if (missingTools('zstd') === undefined) runPlain(compressForRestore(data.path, compressed));
-  warm(data.path);
   const [ours, floor, toFile] = await race(
     [
       ourRestore(workspace, image.path),
@@ -56,6 +55,7 @@ function ourRestore(workspace: Workspace, image: string): Contender {
     before: () => {
       if (!existsSync(workspace.path(HOME))) storeWith(workspace, HOME, image);
     },
+    reads: () => [workspace.path(HOME)],
     commands: () => [restoreCommand(workspace.path(HOME, 'repository'), target)],
     after: () => {
       requireSame(image, target);

@@ -4,7 +4,7 @@ import { backup, holdfastMissing, readBackup } from './holdfast.ts';
 import { borg, casync, restic } from './peers.ts';
 import { type Answer, atMost, type Context, type Question } from './question.ts';
 import { ourSize, peerSecondBackup, startFrom, storeWith } from './stores.ts';
-import { type Workspace, warm } from './workspace.ts';
+import type { Workspace } from './workspace.ts';
 
 const HOME = 'second';
 
@@ -17,7 +17,6 @@ export const second: Question = {
 async function answer({ images, workspace, runs }: Context): Promise<Answer> {
   const base = images.base();
   const image = images.second();
-  warm(image.path);
   const [ours] = await race([ourSecond(workspace, base.path, image.path)], runs);
   const peers = [casync(), restic(), borg('zstd,3')].map((peer) =>
     peerSecondBackup(workspace, peer, base.path, image.path),
@@ -43,6 +42,7 @@ function ourSecond(workspace: Workspace, base: string, image: string): Contender
       startFrom(workspace, HOME, () => storeWith(workspace, HOME, base));
       sizeBefore = ourSize(workspace, HOME);
     },
+    reads: () => [image],
     commands: () => [backup(workspace.path(HOME, 'repository'), image)],
     after: ([stdout]) => ({ ...readBackup(stdout).figures, storedBytes: ourSize(workspace, HOME) - sizeBefore }),
   };

@@ -50,6 +50,7 @@ export function ourFullBackup(workspace: Workspace, name: string, image: string,
     before: () => {
       emptyStore(workspace, home);
     },
+    reads: () => [image],
     commands: () => [backup(workspace.path(home, 'repository'), image, options)],
     after: ([stdout]) => ({ ...readBackup(stdout).figures, storedBytes: ourSize(workspace, home) }),
   };
@@ -76,6 +77,7 @@ export function peerFullBackup(workspace: Workspace, peer: Peer, image: string):
     before: () => {
       createPeer(workspace, peer);
     },
+    reads: () => [image],
     commands: () => [peer.backup(home, image)],
     after: () => {
       const { lengthBytes, diskBytes } = peer.stored(home);
@@ -98,6 +100,7 @@ export function peerSecondBackup(workspace: Workspace, peer: Peer, base: string,
       else startFrom(workspace, homeOf(peer), make);
       before = peer.stored(home);
     },
+    reads: () => [image],
     commands: () => [peer.backup(home, image)],
     after: () => {
       const { lengthBytes, diskBytes } = peer.stored(home);
@@ -117,6 +120,7 @@ export function peerRestore(workspace: Workspace, peer: Peer, image: string): Co
       if (!existsSync(home)) runPlain(peer.backup(createPeer(workspace, peer), image));
       workspace.fresh(target);
     },
+    reads: () => [home],
     commands: () => [peer.restore(home, image, workspace.path(target))],
     after: () => {
       requireSame(image, workspace.path(target, basename(image)));

@@ -1,8 +1,7 @@
 // Scratch folders of one question, and the reset of a repository to a prepared state between runs.
 import { execFileSync } from 'node:child_process';
-import { lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { scan } from './images/blocks.ts';
 
 export class Workspace {
   readonly directory: string;
@@ -71,9 +70,18 @@ export function folderSize(directory: string): FolderSize {
   return size;
 }
 
-/** Reads the file (or its first bytes) once, so that every contender finds it in the page cache. */
-export function warm(path: string, limit?: number): void {
-  scan(path, () => undefined, limit);
+/** Reads files, and all files of directories, into the page cache. */
+export function warm(paths: readonly string[]): void {
+  for (const path of paths) {
+    if (!existsSync(path)) throw new Error(`${path} does not exist`);
+    const read = 'find "$1" -xdev -type f -print0 | xargs -0 cat >/dev/null';
+    execFileSync('sh', ['-c', read, 'sh', path]);
+  }
+}
+
+/** Reads the first bytes of a file into the page cache. */
+export function warmFirst(path: string, bytes: number): void {
+  execFileSync('sh', ['-c', 'head -c "$2" "$1" >/dev/null', 'sh', path, String(bytes)]);
 }
 
 /** Proves with cmp that two files, or their first `limit` bytes, are the same; throws where they differ first. */

@@ -23,7 +23,10 @@ export async function nbdSpeed({ images, workspace, runs }: Context): Promise<An
   if (holdfastMissing() === undefined && !existsSync(repository)) storeWith(workspace, HOME, image.path);
   const server = await startServer(repository, socket);
   try {
-    const [restored, copied] = await race([restoreToNull(repository), copyToNull(socket)], runs);
+    const [restored, copied] = await race(
+      [restoreToNull(repository), { ...copyToNull(socket), reads: () => [repository] }],
+      runs,
+    );
     const [random] = await race([randomReads(socket)], runs);
     return {
       rows: [restored, copied, random],
@@ -55,6 +58,7 @@ function restoreToNull(repository: string): Contender {
   return {
     name: 'holdfast restore - to null',
     missing: holdfastMissing(),
+    reads: () => [repository],
     commands: () => [{ argv: ['sh', '-c', 'exec "$@" > /dev/null', 'sh', ...argv] }],
   };
 }

@@ -6,7 +6,7 @@ import { holdfastMissing, readVerification, verify } from '../holdfast.ts';
 import { type Answer, atLeast, atMost, type Context } from '../question.ts';
 import { runPlain, storeWith } from '../stores.ts';
 import { missingTools } from '../tools.ts';
-import { type Workspace, warm } from '../workspace.ts';
+import type { Workspace } from '../workspace.ts';
 
 const HOME = 'verify';
 
@@ -15,7 +15,6 @@ export async function verifyCost({ images, workspace, runs }: Context): Promise<
   const data = images.baseData();
   const compressed = workspace.path('floor.zst');
   if (missingTools('zstd') === undefined) runPlain(compressForRestore(data.path, compressed));
-  warm(data.path);
   const [ours, floor] = await race(
     [
       verification(workspace, 'verify, 2 workers', image.path, []),
@@ -44,6 +43,7 @@ function verification(workspace: Workspace, name: string, image: string, options
     before: () => {
       if (!existsSync(workspace.path(HOME))) storeWith(workspace, HOME, image);
     },
+    reads: () => [workspace.path(HOME)],
     commands: () => [verify(workspace.path(HOME, 'repository'), options)],
     after: ([stdout]) => readVerification(stdout),
   };

@@ -7,7 +7,7 @@ import { generate } from 'selfsigned';
 import { compressForRestore } from '../floor.ts';
 import { measure } from '../measure.ts';
 import { runPlain } from '../stores.ts';
-import type { Workspace } from '../workspace.ts';
+import { type Workspace, warm } from '../workspace.ts';
 
 const RECEIVER = fileURLToPath(new URL('tls-receiver.js', import.meta.url));
 const SLICE_BYTES = 256 * 1024;
@@ -22,7 +22,9 @@ export interface ServerFloor {
 export async function serverFloor(workspace: Workspace, data: string, recordBytes: number): Promise<ServerFloor> {
   const compressed = workspace.path('floor.zst');
   runPlain(compressForRestore(data, compressed));
+  warm([compressed]);
   const decompress = await measure({ argv: ['zstd', '-d', '-q', '-f', compressed, '-o', '/dev/null'] });
+  warm([data]);
   const hash = await measure({ argv: ['b3sum', '--num-threads', '1', data] });
   const receiveS = await receiveCpuS(workspace, recordBytes);
   const [unpackS, hashS] = [decompress.usage.cpuS, hash.usage.cpuS];

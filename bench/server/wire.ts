@@ -7,7 +7,7 @@ import { backup, holdfastMissing, readBackup, restore } from '../holdfast.ts';
 import { median } from '../median.ts';
 import { type Answer, atMost, type Context } from '../question.ts';
 import { emptyStore } from '../stores.ts';
-import { requireSame, warm } from '../workspace.ts';
+import { requireSame } from '../workspace.ts';
 import { serverFloor } from './floor.ts';
 import { runCommand } from './run-command.ts';
 import { ServerStore } from './server-store.ts';
@@ -20,8 +20,6 @@ export async function wireSpeed(context: Context): Promise<Answer> {
   const missing = holdfastMissing();
   const image = images.base();
   const data = images.baseData();
-  warm(data.path);
-  warm(image.path);
   const local = workspace.path(LOCAL, 'repository');
   let server: ServerStore | undefined;
   let cpuBefore = 0;
@@ -38,6 +36,7 @@ export async function wireSpeed(context: Context): Promise<Answer> {
   const locally = (name: string, more: Partial<Contender>): Contender => ({
     name: `${name}, directory`,
     missing,
+    reads: () => [image.path],
     commands: () => [backup(local, image.path)],
     after: ([stdout]) => readBackup(stdout).figures,
     ...more,
@@ -45,11 +44,13 @@ export async function wireSpeed(context: Context): Promise<Answer> {
   const remotely = (name: string, more: Partial<Contender>): Contender => ({
     name: `${name}, server`,
     missing,
+    reads: () => [image.path],
     commands: () => [there().letIn(backup(there().repository(), image.path))],
     after: ([stdout]) => readBackup(stdout).figures,
     ...more,
   });
   const restoring = (repository: () => string, target: string): Partial<Contender> => ({
+    reads: () => [repository() === local ? local : there().directory],
     commands: () => [
       repository() === local ? restore(local, target) : there().letIn(restore(there().repository(), target)),
     ],

@@ -5,17 +5,13 @@ import { backupTree, createKey, holdfastMissing, readBackup } from '../holdfast.
 import { type Answer, atMost, type Context } from '../question.ts';
 import { emptyStore, runPlain } from '../stores.ts';
 import type { Workspace } from '../workspace.ts';
-import { warmTree } from './open-trees.ts';
 
 export async function encryptionCost({ trees, workspace, runs }: Context): Promise<Answer> {
   const real = trees.realFile();
   const noise = trees.largeFile();
   const system = trees.system();
-  warmTree(real.path);
   const realRows = await race(pair(workspace, '1 GiB of files', real.path), runs);
-  warmTree(noise.path);
   const noiseRows = await race(pair(workspace, '1 GiB that does not compress', noise.path), runs);
-  warmTree(system.path);
   const smallRows = await race(pair(workspace, '/usr', system.path), runs);
   return {
     rows: [...realRows, ...noiseRows, ...smallRows],
@@ -38,6 +34,7 @@ function pair(workspace: Workspace, what: string, tree: string): Contender[] {
       emptyStore(workspace, home);
       if (isEncrypted) runPlain(createKey(repository, keyfile));
     },
+    reads: () => [tree],
     commands: () => [backupTree(repository, tree, isEncrypted ? keyfile : undefined)],
     after: ([stdout]) => readBackup(stdout).figures,
   });

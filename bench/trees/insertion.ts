@@ -4,15 +4,12 @@ import { type Contender, extra, race } from '../contender.ts';
 import { backupTree, holdfastMissing, readBackup } from '../holdfast.ts';
 import { type Answer, atMost, type Context } from '../question.ts';
 import { emptyStore, runPlain, startFrom } from '../stores.ts';
-import { warmTree } from './open-trees.ts';
 
 const HOME = 'insertion';
 
 export async function insertionCost({ trees, workspace }: Context): Promise<Answer> {
   const large = trees.largeFile();
   const shifted = trees.shiftedFile();
-  warmTree(large.path);
-  warmTree(shifted.path);
   const tree = workspace.path('insertion-tree');
   const contender: Contender = {
     name: 'one byte at the front of a large file',

@@ -7,14 +7,12 @@ import type { Command } from '../measure.ts';
 import { type Answer, atMost, type Context } from '../question.ts';
 import { emptyStore, runPlain } from '../stores.ts';
 import { requireSame } from '../workspace.ts';
-import { warmTree } from './open-trees.ts';
 import { LONE_FILE_BYTES } from './small-files.ts';
 
 const HOME = 'many';
 
 export async function manyFiles({ trees, workspace, runs }: Context): Promise<Answer> {
   const tree = trees.smallFiles();
-  warmTree(tree.path);
   const repository = workspace.path(HOME, 'repository');
   const ensure = (): void => {
     if (existsSync(repository)) return;
@@ -26,6 +24,7 @@ export async function manyFiles({ trees, workspace, runs }: Context): Promise<An
     before: () => {
       emptyStore(workspace, HOME);
     },
+    reads: () => [tree.path],
     commands: () => [backupTree(repository, tree.path)],
     after: ([stdout]) => readBackup(stdout).figures,
   };

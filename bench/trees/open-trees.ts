@@ -1,6 +1,6 @@
 // The trees that the questions about file trees read: made once, kept under .cache/bench/.
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached, requireRoom } from '../images/cache.ts';
 import { type SmallFilesFacts, writeSmallFiles } from './small-files.ts';
@@ -107,13 +107,6 @@ function writeReal(directory: string, tree: string, wantedBytes: number): { byte
   // head ends before cat does, which is no failure.
   execFileSync('sh', ['-c', `${read}; true`, 'sh', tree, String(wantedBytes), target]);
   return { bytes: statSync(target).size };
-}
-
-/** Reads every file once, so that all contenders find the tree in the page cache. */
-export function warmTree(path: string): void {
-  if (!existsSync(path)) throw new Error(`${path} does not exist`);
-  const read = 'find "$1" -xdev -type f -print0 | xargs -0 cat >/dev/null';
-  execFileSync('sh', ['-c', read, 'sh', path]);
 }
 
 /** Proves that two trees hold the same files, links and bytes; throws with the first difference. */

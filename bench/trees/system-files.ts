@@ -8,14 +8,13 @@ import { borg, type Peer, restic } from '../peers.ts';
 import { type Answer, atLeast, atMost, type Context } from '../question.ts';
 import { createPeer, emptyStore, ourSize, peerFullBackup, runPlain } from '../stores.ts';
 import type { Workspace } from '../workspace.ts';
-import { requireSameTree, warmTree } from './open-trees.ts';
+import { requireSameTree } from './open-trees.ts';
 
 const HOME = 'ours';
 const TARGET = 'restored';
 
 export async function systemFiles({ trees, workspace, runs }: Context): Promise<Answer> {
   const tree = trees.system();
-  warmTree(tree.path);
   const peers = [borg('zstd,3'), restic()];
   const first: Contender = {
     name: 'holdfast, /usr, first run',
@@ -23,6 +22,7 @@ export async function systemFiles({ trees, workspace, runs }: Context): Promise<
     before: () => {
       emptyStore(workspace, HOME);
     },
+    reads: () => [tree.path],
     commands: () => [backupTree(workspace.path(HOME, 'repository'), tree.path)],
     after: ([stdout]) => ({ ...readBackup(stdout).figures, storedBytes: ourSize(workspace, HOME) }),
   };
@@ -56,6 +56,7 @@ function ourRestore(workspace: Workspace, tree: string): Contender {
       if (!existsSync(repository)) runPlain(backupTree(emptyStore(workspace, HOME), tree));
       workspace.fresh(TARGET);
     },
+    reads: () => [repository],
     commands: () => [restoreTree(repository, workspace.path(TARGET))],
     after: () => proved(workspace, tree, workspace.path(TARGET)),
   };
@@ -70,6 +71,7 @@ function peerTreeRestore(workspace: Workspace, peer: Peer, tree: string): Conten
       if (!existsSync(workspace.path(home))) runPlain(peer.backup(createPeer(workspace, peer), tree));
       workspace.fresh(TARGET);
     },
+    reads: () => [workspace.path(home)],
     commands: () => [peer.restore(workspace.path(home), tree, workspace.path(TARGET))],
     after: () => proved(workspace, tree, workspace.path(TARGET, basename(tree))),
   };
