@@ -29,6 +29,7 @@ class FakeSession implements Session {
   onCommit: (attempt: number) => Promise<void> = async () => {};
   onSuspend: () => Promise<void> = async () => {};
   client: ClientPart | undefined;
+  isFar = false;
 
   async put(kind: number, refs: Uint8Array, payload: Uint8Array): Promise<ObjectId> {
     return this.store.put(kind, refs, payload);
@@ -247,6 +248,33 @@ test('a base whose list is lost: a warning and a full read', async (t) => {
   await runBackup(request, fakePool(pages), async () => session);
   assert.deepEqual(refsOfRoot(session), [1, 2, 3, 4]);
   assert.match(warnings.join(), /no object 7777.*the whole disk is read/);
+});
+
+test('a full read far away expects the pages of the base, as far as its lists are there', async (t) => {
+  const expectedOf = async (change: Partial<Archive>, get?: FakeSession['get']) => {
+    const { request, session, warnings } = rig(t);
+    session.isFar = true;
+    session.bases = [await makeBase(session, change)];
+    if (get !== undefined) session.get = get;
+    const expected: (number | undefined)[] = [];
+    const pool = fakePool((method, argument) => {
+      if (method === 'backup.page') {
+        const { work } = argument as { work: { offset: number; expected?: Buffer } };
+        expected[work.offset / PAGE_BYTES] = work.expected?.[0];
+      }
+      return pages(method, argument);
+    });
+    await runBackup(request, pool, async () => session);
+    assert.deepEqual(refsOfRoot(session), [1, 2, 3, 4], 'all is read all the same');
+    assert.deepEqual(warnings, []);
+    return expected;
+  };
+  assert.deepEqual(await expectedOf({}), [0xa0, 0xa1, 0xa2, 0xa3]);
+  assert.deepEqual(await expectedOf({ root: '77'.repeat(32) }), [undefined, undefined, undefined, undefined]);
+  const unreachable = async (): Promise<never> => {
+    throw new HoldfastError('server-unreachable', 'nobody answers');
+  };
+  await assert.rejects(expectedOf({}, unreachable), { code: 'server-unreachable' });
 });
 
 test('a full read that loses an object is not tried again', async (t) => {
