@@ -16,12 +16,12 @@ import type { AllowanceDescriptor } from '../limits/allowance.ts';
 import type { IndexLocator, ObjectSource } from '../object-source.ts';
 import type { PackTable } from '../packs/pack-table.ts';
 import type { QuarantineList } from '../quarantine.ts';
-import type { GroupStore } from '../snapshots/group-store.ts';
+import type { GroupStore, SnapshotName } from '../snapshots/group-store.ts';
 import { readableManifest } from '../snapshots/readable-manifest.ts';
 import { type CommitResult, SessionCommit } from './session-commit.ts';
 import { SessionMarks } from './session-marks.ts';
 import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
-import { sharePaths } from './shared-paths.ts';
+import { type GroupLabels, shareManifests } from './shared-manifests.ts';
 
 /** What sessions share: the store's parts and one turn per group for commits. */
 export interface SessionContext {
@@ -62,8 +62,8 @@ interface OpenOptions {
   readonly allowance: AllowanceDescriptor;
   /** Counters then say nothing of what others have stored (rule S7). */
   readonly countsScopeOnly: boolean;
-  /** Paths of the owner's manifests: what they reach is in scope. */
-  readonly ownerManifests: readonly string[];
+  /** The owner's groups that have snapshots: what these reach is in scope. */
+  readonly ownerGroups: readonly GroupLabels[];
   readonly adopted: readonly SessionRecord[];
   readonly leftovers: readonly Uint32Array[];
   /** Called once when the session is over; `committed` false when what it stored stays for a retry. */
@@ -126,7 +126,7 @@ export class BackupSession {
       key: options.key,
       marks: marks.buffers,
       scopeRoots: scopeRoots.map(({ id }) => Buffer.from(id).toString('hex')),
-      scopeManifests: sharePaths(options.ownerManifests),
+      scopeManifests: shareManifests(options.ownerGroups),
       compressionLevel: options.compressionLevel,
       allowance: options.allowance,
       countsScopeOnly: options.countsScopeOnly,
@@ -146,7 +146,7 @@ export class BackupSession {
 
   /** When it opened, nothing was in scope: no snapshot of the owner, nothing adopted. */
   get scopeIsEmpty(): boolean {
-    return this.#scopeRoots.length === 0 && this.#options.ownerManifests.length === 0 && this.adoptedObjects === 0;
+    return this.#scopeRoots.length === 0 && this.#options.ownerGroups.length === 0 && this.adoptedObjects === 0;
   }
 
   /** Stores one object through the pool's first thread. */
@@ -233,8 +233,9 @@ export class BackupSession {
   }
 
   /** A snapshot is about to be forgotten: what it reaches stays in the scope of a session that opened while it was there. */
-  async keepForgotten(manifestPath: string, roots: readonly Root[]): Promise<void> {
-    if (!this.#options.ownerManifests.includes(manifestPath)) return;
+  async keepForgotten({ ns, group, time }: SnapshotName, roots: readonly Root[]): Promise<void> {
+    const path = this.#context.groups.groupPath(ns, group);
+    if (!this.#options.ownerGroups.some(({ groupPath, times }) => groupPath === path && times.includes(time))) return;
     this.#scopeRoots.push(...roots);
     const ids = roots.map(({ id }) => Buffer.from(id).toString('hex'));
     await this.#context.pool.all('store.keepForgotten', { session: this.id, roots: ids });

@@ -17,7 +17,7 @@ import { type RecordCheck, requireSize } from './received-record.ts';
 import { RecordReader } from './record-reader.ts';
 import { markCopies, ScopeWalk } from './scope-walk.ts';
 import { SessionMarks, type SessionMarksBuffers } from './session-marks.ts';
-import { eachPath } from './shared-paths.ts';
+import { eachManifest, type SharedManifests } from './shared-manifests.ts';
 
 /** What every thread is told when a session opens; structured-cloneable. */
 export interface SessionDescriptor {
@@ -28,8 +28,8 @@ export interface SessionDescriptor {
   readonly marks: SessionMarksBuffers;
   /** Roots of the group's newest two snapshots, in hexadecimal. */
   readonly scopeRoots: readonly string[];
-  /** Paths of the manifests that the owner had when the session opened; their roots belong to the scope too. */
-  readonly scopeManifests: SharedArrayBuffer;
+  /** The manifests that the owner had when the session opened; their roots belong to the scope too. */
+  readonly scopeManifests: SharedManifests;
   readonly compressionLevel: number;
   /** Quotas and free space. */
   readonly allowance: AllowanceDescriptor;
@@ -361,7 +361,7 @@ export class SessionSink {
 
   #startScopeWalk(): ScopeWalk {
     const { space, scopeManifests } = this.#descriptor;
-    return new ScopeWalk(this.#env, space, this.#scopeRoots, eachPath(scopeManifests), this.#marks.scope);
+    return new ScopeWalk(this.#env, space, this.#scopeRoots, eachManifest(scopeManifests), this.#marks.scope);
   }
 }
 

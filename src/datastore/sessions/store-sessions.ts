@@ -11,12 +11,15 @@ import type { Root, RootSession } from '../gc/roots.ts';
 import type { AllowanceDescriptor } from '../limits/allowance.ts';
 import { requireOnline, requireWritable } from '../limits/maintenance.ts';
 import type { SessionAllowances } from '../limits/session-allowances.ts';
+import type { SnapshotName } from '../snapshots/group-store.ts';
+import { KnownGroups } from '../snapshots/known-groups.ts';
 import type { StoreClock } from '../store-clock.ts';
 import { BackupSession, type SessionContext } from './backup-session.ts';
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './leftovers.ts';
 import { type ReadRequest, ReadSession } from './read-session.ts';
 import { writeSessionFile } from './session-files.ts';
 import { sessionSpace } from './session-space.ts';
+import type { GroupLabels } from './shared-manifests.ts';
 
 export interface SessionRequest {
   readonly ns: Namespace;
@@ -44,6 +47,8 @@ export class StoreSessions {
   readonly #clock: StoreClock;
   readonly #unfinished: SessionRecord[];
   readonly #leftovers: Leftovers;
+  /** Not read anew for each session: of 100,000 snapshots that would take seconds, in which no other session opens. */
+  readonly #known: KnownGroups;
   readonly #backups = new Map<string, BackupSession>();
   readonly #readers = new Set<ReadSession>();
   #failed = 0;
@@ -51,6 +56,7 @@ export class StoreSessions {
   constructor(context: SessionContext, allowances: SessionAllowances, before: SessionsBefore) {
     this.#context = context;
     this.#allowances = allowances;
+    this.#known = new KnownGroups(context.groups);
     this.#clock = before.clock;
     this.#unfinished = before.unfinished;
     this.#leftovers = before.leftovers;
@@ -90,8 +96,8 @@ export class StoreSessions {
   }
 
   /** A snapshot is about to be forgotten: what it reaches stays for backups that opened while it was there (rule S3). */
-  async keepForgotten(manifestPath: string, roots: readonly Root[]): Promise<void> {
-    for (const session of this.#backups.values()) await session.keepForgotten(manifestPath, roots);
+  async keepForgotten(name: SnapshotName, roots: readonly Root[]): Promise<void> {
+    for (const session of this.#backups.values()) await session.keepForgotten(name, roots);
   }
 
   /**
@@ -166,7 +172,7 @@ export class StoreSessions {
       compressionLevel: request.compressionLevel,
       countsScopeOnly: request.countsScopeOnly ?? false,
       allowance,
-      ownerManifests: await this.#manifestsOf(request.owner),
+      ownerGroups: await this.#groupsOf(request.owner),
       adopted,
       leftovers,
       onEnded: async (committed) => {
@@ -178,17 +184,17 @@ export class StoreSessions {
     return session;
   }
 
-  /** The manifests that the owner has now; they are read only when a session needs its whole scope. */
-  async #manifestsOf(owner: string): Promise<string[]> {
+  /** The snapshots that the owner has now; their manifests are read only when a session needs its whole scope. */
+  async #groupsOf(owner: string): Promise<GroupLabels[]> {
     const { groups } = this.#context;
-    const paths: string[] = [];
+    const found: GroupLabels[] = [];
     for (const ns of await groups.namespaces()) {
       for (const group of await groups.groups(ns)) {
-        if ((await groups.state(ns, group))?.owner !== owner) continue;
-        for (const time of await groups.times(ns, group)) paths.push(groups.manifestPath({ ns, group, time }));
+        const { state, times = [] } = (await this.#known.get(ns, group)) ?? {};
+        if (state?.owner === owner && times.length > 0) found.push({ groupPath: groups.groupPath(ns, group), times });
       }
     }
-    return paths;
+    return found;
   }
 
   /** In the turn of the roots. */

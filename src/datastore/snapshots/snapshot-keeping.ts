@@ -19,7 +19,7 @@ export interface SnapshotKeepingContext {
   readonly rootTurn: Turn;
   readonly clock: StoreClock;
   /** Those that are open, told of a snapshot before it goes: what they may still name goes only when they have ended (rule S3). */
-  readonly sessions: { keepForgotten(manifestPath: string, roots: readonly Root[]): Promise<void> };
+  readonly sessions: { keepForgotten(name: SnapshotName, roots: readonly Root[]): Promise<void> };
 }
 
 type ServerPart = Manifest['server'];
@@ -56,7 +56,7 @@ export class SnapshotKeeping {
         `${snapshotLabel(name)} is protected; remove the protection first: holdfast snapshot protect ${snapshotLabel(name)} --off`,
       );
     }
-    if (manifest !== undefined) await sessions.keepForgotten(groups.manifestPath(name), rootsOf(manifest));
+    if (manifest !== undefined) await sessions.keepForgotten(name, rootsOf(manifest));
     await describingRootErrors(layout.root, () => groups.remove(name));
   }
 

@@ -11,7 +11,7 @@ import {
   SessionSink,
   type SinkEnvironment,
 } from '../../../src/datastore/sessions/session-sink.ts';
-import { eachPath, sharePaths } from '../../../src/datastore/sessions/shared-paths.ts';
+import { eachManifest, shareManifests } from '../../../src/datastore/sessions/shared-manifests.ts';
 import { commitImage, createTemporaryStore, OpenStore } from '../../support/store.ts';
 
 /** A sink over a store with a snapshot of each group, which is to find what all of them reach. */
@@ -33,7 +33,9 @@ async function rig(t: TestContext, groups: readonly string[]) {
     key: undefined,
     marks: new SessionMarks().buffers,
     scopeRoots: [],
-    scopeManifests: sharePaths(snapshots.map(({ path }) => path)),
+    scopeManifests: shareManifests(
+      snapshots.map(({ name }) => ({ groupPath: store.groups.groupPath(name.ns, name.group), times: [name.time] })),
+    ),
     compressionLevel: 1,
     allowance: { root, lowSpaceBytes: 0, quotas: [], stored: new SharedArrayBuffer(8) },
     countsScopeOnly: true,
@@ -70,6 +72,19 @@ test('a manifest that cannot be read is an error each time, never a smaller scop
   assert.deepEqual(sink.have([root]), [true]);
 });
 
-test('paths are shared as they are', () => {
-  for (const paths of [[], ['/a'], ['/a b/ä\n', '/c']]) assert.deepEqual([...eachPath(sharePaths(paths))], paths);
+test('threads are told of each manifest by its path', () => {
+  assert.deepEqual([...eachManifest(shareManifests([]))], []);
+  const groups = [
+    { groupPath: '/a b/ä\n', times: [0, 253_402_300_799] },
+    { groupPath: '/empty', times: [] },
+    { groupPath: '/c', times: [1_795_225_600] },
+  ];
+  assert.deepEqual(
+    [...eachManifest(shareManifests(groups))],
+    [
+      '/a b/ä\n/1970-01-01T00:00:00Z/manifest.json',
+      '/a b/ä\n/9999-12-31T23:59:59Z/manifest.json',
+      '/c/2026-11-21T01:46:40Z/manifest.json',
+    ],
+  );
 });
