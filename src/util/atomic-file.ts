@@ -3,11 +3,11 @@ import { type FileHandle, open, readFile, rename, unlink } from 'node:fs/promise
 import { dirname } from 'node:path';
 import { systemCode } from './errors.ts';
 
-/** Writes, syncs, renames, syncs the directory. What fails leaves the old file in place. */
+/** Writes, syncs, renames, syncs the directory. What fails leaves the old file in place, and nothing beside it. */
 export async function writeFileAtomic(path: string, content: string | Uint8Array): Promise<void> {
   const temporary = `${path}.tmp`;
-  await writeSynced(temporary, content);
   try {
+    await writeSynced(temporary, content);
     await rename(temporary, path);
   } catch (error) {
     await unlink(temporary).catch(() => undefined);

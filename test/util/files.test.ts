@@ -7,13 +7,15 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statfsSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Arena } from '../../src/util/arena.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic, writeSynced } from '../../src/util/atomic-file.ts';
@@ -52,7 +54,17 @@ test('a full disk leaves the old file in place', { skip: skipSmallDisk() }, asyn
     disk.fill();
     await assert.rejects(writeFileAtomic(path, 'x'.repeat(100_000)), { code: 'ENOSPC' });
     assert.equal(readFileSync(path, 'utf8'), 'old');
+    assert.ok(!existsSync(`${path}.tmp`), 'it would take what little room there is');
   });
+});
+
+test('what could not be written does not stay beside the old file', async (t) => {
+  const path = join(temporaryDirectory(t), 'state.json');
+  writeFileSync(path, 'old');
+  symlinkSync('/dev/full', `${path}.tmp`);
+  await assert.rejects(writeFileAtomic(path, 'new'), { code: 'ENOSPC' });
+  assert.equal(readFileSync(path, 'utf8'), 'old');
+  assert.deepEqual(readdirSync(dirname(path)), ['state.json']);
 });
 
 test('errors other than absence are not taken for absence', async (t) => {
