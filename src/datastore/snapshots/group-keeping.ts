@@ -56,6 +56,7 @@ export class GroupKeeping {
       this.#requireIdle(ns, group);
       if ((await this.#context.groups.times(ns, group)).length > 0)
         throw new HoldfastError('exists', `group ${group} has snapshots; forget them first`);
+      await this.#context.groups.removeRemains(ns, group);
       await this.#context.groups.writeState(ns, group, { ...state, owner: '' });
     });
   }

@@ -145,7 +145,7 @@ export class GroupStore {
   async removeNamespace(ns: Namespace): Promise<void> {
     const path = this.namespacePath(ns);
     for (const group of await this.groups(ns)) {
-      await this.#removeRemains(this.groupPath(ns, group));
+      await this.removeRemains(ns, group);
       for (const name of ['group.json', 'group.json.tmp'])
         await unlink(join(this.groupPath(ns, group), name)).catch(ignoreMissing);
       await this.#removeDirectory(this.groupPath(ns, group));
@@ -162,16 +162,16 @@ export class GroupStore {
 
   /** Prepares a manifest: written and synced, not yet visible. Commits of a group follow each other. */
   async prepare(name: SnapshotName, manifest: Pick<Manifest, 'client' | 'server'>): Promise<PreparedManifest> {
-    await this.#removeRemains(this.groupPath(name.ns, name.group));
+    await this.removeRemains(name.ns, name.group);
     const path = this.manifestPath(name);
     await this.#directories.create(dirname(path));
     await writeSynced(`${path}.tmp`, encodeManifest(manifest.client, manifest.server));
     return new PreparedManifest(path, this.#directories);
   }
 
-  /** Directories of snapshots that a crash kept from being made, or from being wholly removed. */
-  async #removeRemains(groupPath: string): Promise<void> {
-    for await (const { directory, isSnapshot } of this.#labelled(groupPath)) {
+  /** Directories of snapshots that a crash kept from being made, or from being wholly removed. No commit of the group is under way. */
+  async removeRemains(ns: Namespace, group: GroupName): Promise<void> {
+    for await (const { directory, isSnapshot } of this.#labelled(this.groupPath(ns, group))) {
       if (isSnapshot) continue;
       await removeBeside(directory);
       this.#directories.forget(directory);

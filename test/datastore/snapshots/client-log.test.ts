@@ -97,3 +97,54 @@ test('what a crash left of a forgotten snapshot with its log goes with the next 
   await commitImage(open, ['more']);
   assert.equal(existsSync(directory), false);
 });
+
+test('an upload that was killed at any step can be repeated, and leaves nothing when its snapshot goes', async (t) => {
+  const { root, remove } = await createTemporaryStore();
+  t.after(remove);
+  const open = await OpenStore.open(root, 1);
+  t.after(() => open.close());
+  const { store } = open;
+  const log = asBlob(TEXT);
+  for (const written of [0, 5, log.length, log.length + 99]) {
+    const { name } = await commitImage(open, ['content']);
+    const path = store.groups.clientLogPath(name);
+    // What the steps before the renaming leave; of an upload of other bytes also more than comes now.
+    writeFileSync(`${path}.tmp`, Buffer.concat([log, Buffer.alloc(99)]).subarray(0, written));
+    assert.equal((await store.groups.manifest(name))?.digest.length, 64, 'the snapshot is as it was');
+    await store.keeping.addClientLog(name, log);
+    assert.deepEqual(readdirSync(dirname(path)).sort(), ['client.log.blob', 'manifest.json']);
+    assert.ok((await readFile(path)).equals(log));
+    writeFileSync(`${path}.tmp`, 'of a second upload');
+    await store.forget(name);
+    assert.equal(existsSync(dirname(path)), false);
+  }
+});
+
+test('a log that comes while its snapshot is forgotten is refused or goes with it', async (t) => {
+  const { root, remove } = await createTemporaryStore();
+  t.after(remove);
+  const open = await OpenStore.open(root, 1);
+  t.after(() => open.close());
+  const { store } = open;
+  for (const isForgottenFirst of [true, false]) {
+    const { name } = await commitImage(open, ['content']);
+    const forget = () => store.forget(name);
+    const add = () => store.keeping.addClientLog(name, asBlob(TEXT));
+    await Promise.allSettled((isForgottenFirst ? [forget, add] : [add, forget]).map((each) => each()));
+    assert.equal(existsSync(dirname(store.groups.clientLogPath(name))), false);
+  }
+});
+
+test('what a crash left of a forgotten snapshot with its log goes also when its group is given up', async (t) => {
+  const { root, remove } = await createTemporaryStore();
+  t.after(remove);
+  const open = await OpenStore.open(root, 1);
+  t.after(() => open.close());
+  const { name } = await commitImage(open, ['content']);
+  await open.store.forget(name);
+  const path = open.store.groups.clientLogPath(name);
+  mkdirSync(dirname(path));
+  for (const left of [path, `${path}.tmp`]) writeFileSync(left, 'log');
+  await open.store.keeping.releaseGroup(name.ns, name.group);
+  assert.equal(existsSync(dirname(path)), false);
+});
