@@ -99,7 +99,7 @@ async function start(
   const access = accessServices(stores, clock);
 
   const metrics = new Metrics({
-    datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
+    datastores: () => datastores.figures(),
     runningTasks: () => tasks.runningCount,
     connectedAgents: () => nodes.onlineCount,
     openSessions: () => sessions.count,
@@ -226,19 +226,10 @@ async function start(
   handUpgradesTo(listener, (request, socket, head) => api.server.emit('upgrade', request, socket, head));
   closing.push(() => nodes.close());
 
-  let following: Promise<void> | undefined;
   const follow = setInterval(() => {
-    following ??= datastores
-      .follow()
-      .catch(onBug)
-      .finally(() => {
-        following = undefined;
-      });
+    datastores.follow().catch(onBug);
   }, FOLLOW_EVERY_MS);
-  closing.push(async () => {
-    clearInterval(follow);
-    await following;
-  });
+  closing.push(() => clearInterval(follow));
   const daily = setInterval(() => {
     keepHouse().catch(onBug);
   }, DAY_MS);

@@ -16,7 +16,7 @@ export interface DatastoreFigures {
 
 /** What is asked each time that figures are read. */
 export interface MetricSources {
-  datastores(): readonly DatastoreFigures[];
+  datastores(): Promise<readonly DatastoreFigures[]>;
   runningTasks(): number;
   connectedAgents(): number;
   /** Of clients. */
@@ -125,10 +125,11 @@ export class Metrics {
         help,
         labelNames: ['datastore'],
         registers: [this.#registry],
-        collect() {
+        async collect() {
+          const datastores = await sources.datastores();
           // A datastore that was removed has no figures any more.
           this.reset();
-          for (const each of sources.datastores()) {
+          for (const each of datastores) {
             const value = figure(each);
             if (value !== undefined) this.set({ datastore: each.name }, value);
           }

@@ -5,13 +5,14 @@ import type { Actor } from '../auth/audit-log.ts';
 import type { Operations } from '../datastore/control/operation.ts';
 import { Layout } from '../datastore/layout.ts';
 import { readLimits } from '../datastore/limits/limits-file.ts';
-import { spaceOf } from '../datastore/limits/low-space.ts';
 import { requireOnline } from '../datastore/limits/maintenance.ts';
 import type { DatastoreEntry } from '../schema/datastore-entry.ts';
 import { readIfPresent } from '../util/atomic-file.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { Turn } from '../util/turn.ts';
 import type { DatastoreChange, DatastoreList, NewDatastore } from './datastore-list.ts';
+import { FileSystems } from './file-systems.ts';
+import type { DatastoreFigures } from './metrics.ts';
 import { type OpenDatastore, OpenStore, type ServeClients, type StartPool } from './open-store.ts';
 
 /** A datastore that failed is not tried again sooner: whoever asks meanwhile gets the same error. */
@@ -22,9 +23,6 @@ export interface DatastoreState {
   readonly isOpen: boolean;
   /** Why it is not open, as far as somebody tried. */
   readonly reason: string | undefined;
-  /** Undefined when its file system cannot be asked. */
-  readonly totalBytes: number | undefined;
-  readonly availableBytes: number | undefined;
 }
 
 export interface DatastoresOptions {
@@ -56,6 +54,9 @@ export class Datastores {
   readonly #known = new Set<string>();
   /** Changes of the list. */
   readonly #turn = new Turn();
+  readonly #fileSystems = new FileSystems();
+  /** Names of those that are being looked at: a disk that does not answer is asked once, and holds up only its own datastore. */
+  readonly #looks = new Set<string>();
   #isClosed = false;
 
   constructor(options: DatastoresOptions) {
@@ -71,24 +72,40 @@ export class Datastores {
   /**
    * Follows what other processes changed, and what became of the datastores: opens what is new, closes what is gone or lies elsewhere now, closes
    * what is offline, opens what is so no more, and opens anew what has lost a thread. What fails is warned of.
+   * It may be called again meanwhile: that leaves out what is still being looked at.
    */
   async follow(): Promise<void> {
     const entries = new Map(this.list().map((entry) => [entry.name, entry]));
-    for (const [name, place] of [...this.#places]) {
-      if (entries.has(name)) continue;
-      await this.#turn.run(async () => {
-        if (this.list().some((entry) => entry.name === name)) return;
-        await this.#releaseOrWarn(name);
-        if (this.#places.get(name) === place) this.#places.delete(name);
-      });
-    }
+    const gone = [...this.#places].filter(([name]) => !entries.has(name));
     for (const name of this.#known) if (!entries.has(name)) this.#known.delete(name);
-    await Promise.all(
-      [...entries.values()].map(async (entry) => {
-        if (this.#known.has(entry.name)) await this.#followOne(entry);
-        else await this.#openFirst(entry.name);
-      }),
-    );
+    await Promise.all([
+      ...gone.map(([name, place]) => this.#lookOnce(name, () => this.#leave(name, place))),
+      ...[...entries.values()].map((entry) =>
+        this.#lookOnce(entry.name, () =>
+          this.#known.has(entry.name) ? this.#followOne(entry) : this.#openFirst(entry.name),
+        ),
+      ),
+    ]);
+  }
+
+  /** Looks, unless the look before has not come to its end. */
+  async #lookOnce(name: string, look: () => Promise<void>): Promise<void> {
+    if (this.#looks.has(name)) return;
+    this.#looks.add(name);
+    try {
+      await look();
+    } finally {
+      this.#looks.delete(name);
+    }
+  }
+
+  /** Closes one that another process took from the list. */
+  async #leave(name: string, place: Place): Promise<void> {
+    await this.#turn.run(async () => {
+      if (this.#isClosed || this.list().some((entry) => entry.name === name)) return;
+      await this.#releaseOrWarn(name);
+      if (this.#places.get(name) === place) this.#places.delete(name);
+    });
   }
 
   list(): readonly DatastoreEntry[] {
@@ -110,16 +127,21 @@ export class Datastores {
   }
 
   state(name: string): DatastoreState {
-    const { path } = this.#entry(name);
-    const place = this.#place(name);
+    const place = this.#place(this.#entry(name).name);
     const isOpen = place.open !== undefined;
     const reason = isOpen ? undefined : (place.failure?.error as Error | undefined)?.message;
-    try {
-      const { totalBytes, freeBytes } = spaceOf(path);
-      return { name, isOpen, reason, totalBytes, availableBytes: freeBytes };
-    } catch {
-      return { name, isOpen, reason, totalBytes: undefined, availableBytes: undefined };
-    }
+    return { name, isOpen, reason };
+  }
+
+  /** Of all of them, with their file systems. */
+  async figures(): Promise<DatastoreFigures[]> {
+    return await Promise.all(
+      this.list().map(async ({ name, path }) => {
+        const { isOpen } = this.state(name);
+        const space = await this.#fileSystems.space(path);
+        return { name, isOpen, totalBytes: space?.totalBytes, availableBytes: space?.freeBytes };
+      }),
+    );
   }
 
   /**
@@ -175,6 +197,7 @@ export class Datastores {
     try {
       await this.get(name);
     } catch (error) {
+      if (this.#isClosed) return;
       this.#place(name).isAwaited = error instanceof HoldfastError && error.code === 'datastore-maintenance';
       this.#options.warn(`cannot be opened: ${(error as Error).message}`, name);
     }
@@ -185,6 +208,7 @@ export class Datastores {
     const place = this.#place(name);
     if (place.open === undefined && !place.isAwaited) return;
     const condition = await conditionOf(path);
+    if (this.#isClosed) return;
     if (place.open !== undefined) {
       const { failure } = place.open.pool;
       if (condition !== 'offline' && failure === undefined) return;

@@ -18,7 +18,7 @@ function started(t: TestContext) {
     bugs: [] as unknown[],
   };
   const metrics = new Metrics({
-    datastores: () => made.datastores,
+    datastores: async () => made.datastores,
     runningTasks: () => made.tasks,
     connectedAgents: () => 2,
     openSessions: () => made.sessions,

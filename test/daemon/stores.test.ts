@@ -1,8 +1,22 @@
 // The datastores of a server: real ones with real threads, opened, held, refused and let go.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmdirSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { Datastores } from '../../src/daemon/stores.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
@@ -67,7 +81,7 @@ test('a datastore is made, held once, and opened again by the next server', asyn
   assert.equal(a, b);
   assert.equal(a.store.config.chunk.averageBytes, 65536);
   assert.equal(poolsStarted(), 1);
-  const { isOpen, totalBytes, availableBytes } = first.state('one');
+  const [{ isOpen, totalBytes, availableBytes }] = await first.figures();
   assert.ok(isOpen && (totalBytes ?? 0) >= (availableBytes ?? 0) && (availableBytes ?? 0) > 0);
   await first.close();
   await assert.rejects(first.get('one'), { code: 'aborted' });
@@ -124,7 +138,7 @@ test('one that cannot be opened keeps nobody from the others, and is tried again
   assert.equal(warnings.length, 1);
   assert.match(warnings[0], /^one: cannot be opened: .*not a Holdfast datastore/);
   assert.match(datastores.state('one').reason ?? '', /not a Holdfast datastore/);
-  assert.equal(datastores.state('one').totalBytes, undefined);
+  assert.equal((await datastores.figures()).find(({ name }) => name === 'one')?.totalBytes, undefined);
   await assert.rejects(datastores.get('one'), { code: 'datastore-foreign' });
   renameSync(path('unmounted'), path('one'));
   await assert.rejects(datastores.get('one'), { code: 'datastore-foreign' }, 'not tried again at once');
@@ -212,6 +226,38 @@ test('what a command set offline is closed as soon as work on it has ended, and 
   made.workEnds = true;
   await datastores.follow();
   assert.equal(datastores.state('one').isOpen, false);
+});
+
+test('a disk that does not answer is asked once, and the other datastores are followed all the same', async (t) => {
+  const { make, path, table } = fixture(t);
+  const datastores = make();
+  for (const name of ['hung', 'fine']) await datastores.create(ROOT, { name, path: path(name), reuse: false });
+  const { limits } = new Layout(path('hung'));
+  // Opening it for reading waits until somebody writes.
+  execFileSync('mkfifo', [limits]);
+  const looks = [datastores.follow()];
+  await changeLimits(new Layout(path('fine')), (before) => ({
+    ...before,
+    maintenance: { mode: 'offline', message: '' },
+  }));
+  const startedMs = performance.now();
+  while (datastores.state('fine').isOpen && performance.now() - startedMs < 10_000) {
+    looks.push(datastores.follow());
+    await sleep(20);
+  }
+  assert.equal(datastores.state('fine').isOpen, false);
+  table.remove('fine');
+  await datastores.follow();
+  assert.throws(() => datastores.state('fine'), { code: 'not-found' });
+  assert.equal(datastores.state('hung').isOpen, true);
+  const writer = openSync(limits, constants.O_RDWR | constants.O_NONBLOCK);
+  writeFileSync(writer, JSON.stringify(NO_LIMITS));
+  rmSync(limits);
+  await sleep(100);
+  closeSync(writer);
+  await Promise.all(looks);
+  await datastores.follow();
+  assert.equal(datastores.state('hung').isOpen, true);
 });
 
 test('a datastore that has lost a thread is opened anew', async (t) => {

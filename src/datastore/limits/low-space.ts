@@ -1,5 +1,6 @@
 // The low-space limit: backups stop before the file system is full, so that forgetting and garbage collection still have room to work.
-import { statfsSync } from 'node:fs';
+import { type StatsFs, statfsSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
 import { HoldfastError } from '../../util/errors.ts';
 
 const GIB = 1024 ** 3;
@@ -18,7 +19,15 @@ export interface FileSystemSpace {
 }
 
 export function spaceOf(path: string): FileSystemSpace {
-  const { blocks, bavail, bsize } = statfsSync(path);
+  return spaceIn(statfsSync(path));
+}
+
+/** The same beside the event loop: a disk may take long to answer, or for ever. */
+export async function askSpace(path: string): Promise<FileSystemSpace> {
+  return spaceIn(await statfs(path));
+}
+
+function spaceIn({ blocks, bavail, bsize }: StatsFs): FileSystemSpace {
   return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
 }
 
