@@ -198,16 +198,18 @@ class Output {
     return { pack: writer.pack, offset };
   }
 
-  /** Seals what is being written: all of it is durable then. */
+  /** Seals what is being written: all of it is durable then. A pack that cannot be sealed goes. */
   finish(): void {
     const writer = this.#writer;
     if (writer === undefined) return;
     try {
       writer.seal();
-      this.bytesWritten += writer.end;
-    } finally {
-      this.#release(writer);
+    } catch (error) {
+      this.abandon();
+      throw error;
     }
+    this.bytesWritten += writer.end;
+    this.#release(writer);
   }
 
   abandon(): void {
