@@ -6,7 +6,7 @@ import type { RemoteStore } from '../transport/client/remote-store.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { unlockFor } from './client-key.ts';
-import type { ExpectedUse, FoundSnapshot, Repository, SnapshotObjects } from './open-repository.ts';
+import type { ExpectedUse, FoundSnapshot, Repository, SnapshotObjects } from './readable-repository.ts';
 import { startPool } from './repository.ts';
 
 export class RemoteRepository implements Repository {
