@@ -8,21 +8,25 @@ import { withReadDatastore } from './local-store.ts';
 import type { Repository } from './readable-repository.ts';
 import { RemoteRepository } from './remote-repository.ts';
 import { withRemoteStore } from './remote-store.ts';
-import { type CommonOptions, repositoryText } from './repository.ts';
+import { type CommonOptions, repositoryText, startPool } from './repository.ts';
 import type { Surroundings } from './surroundings.ts';
 
-/** Runs `use` with the repository of --repository open, and closes everything after it. Without `around` Ctrl-C stops it. */
+/**
+ * Runs `use` with the repository of --repository open, and closes everything after it. Without `around` Ctrl-C stops it. What surely opens
+ * objects says with how many `workers`: they start while a server is connected to.
+ */
 export async function withRepository<Result>(
   options: CommonOptions,
   use: (repository: Repository) => Promise<Result>,
   around?: Pick<Surroundings, 'signal' | 'env'>,
+  workers = 0,
 ): Promise<Result> {
   const place = repositoryText(options);
   if (!isServerAddress(place)) return await withDirectory(place, use);
-  if (around !== undefined) return await withServer(options, use, around);
+  if (around !== undefined) return await withServer(options, use, around, workers);
   const interrupt = interruptSignal();
   try {
-    return await withServer(options, use, { signal: interrupt.signal, env: process.env });
+    return await withServer(options, use, { signal: interrupt.signal, env: process.env }, workers);
   } finally {
     interrupt.stop();
   }
@@ -53,10 +57,12 @@ async function withServer<Result>(
   options: CommonOptions,
   use: (repository: Repository) => Promise<Result>,
   { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
+  workers: number,
 ): Promise<Result> {
+  const threads = workers === 0 ? undefined : startPool(workers, () => {});
   let repository: RemoteRepository | undefined;
   const run = async (store: RemoteStore): Promise<Result> => {
-    repository = new RemoteRepository(store);
+    repository = new RemoteRepository(store, threads);
     return await use(repository);
   };
   try {
@@ -64,5 +70,6 @@ async function withServer<Result>(
   } finally {
     // Threads end after the sessions that they read in.
     await repository?.close();
+    await threads?.close();
   }
 }

@@ -74,7 +74,7 @@ export async function performRestore(
     refuseTreeOptions(archive, options);
     await restoreDisk(place, options);
   };
-  await withRepository(options, run, around);
+  await withRepository(options, run, around, workerCount(options));
 }
 
 /** Opens the objects of a snapshot in a pool. */
