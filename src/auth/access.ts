@@ -134,8 +134,8 @@ export class Access {
   }
 
   /** Newest first; only with Sys.Audit on /access. */
-  auditLog(actor: Actor, query: AuditQuery): readonly AuditEntry[] {
+  async auditLog(actor: Actor, query: AuditQuery): Promise<readonly AuditEntry[]> {
     this.#parts.rules.requireAudit(actor);
-    return this.#parts.audit.list(query);
+    return await this.#parts.audit.list(query);
   }
 }

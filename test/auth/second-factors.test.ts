@@ -146,7 +146,7 @@ test('eight wrong codes lock; a recovery code or an administrator unlocks', asyn
   assert.equal(fixture.access.unlockTfa(ROOT, anna), false);
   assert.throws(() => fixture.access.unlockTfa(as(anna), anna), withCode('permission-denied'));
   assert.ok((await answer(`totp:${totpSoon(code)}`)).ticket);
-  assert.equal(fixture.stores.audit.list({ limit: 100, action: 'tfa-locked' }).length, 2);
+  assert.equal((await fixture.stores.audit.list({ limit: 100, action: 'tfa-locked' })).length, 2);
 });
 
 /** The code as of when `answer` has let its pause pass. */

@@ -246,7 +246,7 @@ test('each change of the list is in the audit log, with who asked for it; what i
   await assert.rejects(datastores.remove(anna, 'two'));
   assert.deepEqual((await readLimits(new Layout(path('one')))).quotas, quotas);
   await datastores.remove(anna, 'one');
-  const entries = [...authTables(state).audit.list({ limit: 10 })].reverse();
+  const entries = [...(await authTables(state).audit.list({ limit: 10 }))].reverse();
   assert.ok(
     entries.every(({ by, address, object }) => by === anna.authId && address === '192.0.2.7' && object === 'one'),
   );

@@ -74,7 +74,7 @@ test('a secret that is wrong, used, late, or of no node is refused in the same w
   clock.passSeconds(60);
   const words = new Set([refusal('late1', late.secret), refusal('used1', used.secret), refusal('none1', 'x')]);
   assert.equal(words.size, 1);
-  const refused = access.auditLog(ROOT, { limit: 10, action: 'enrolment-refused' });
+  const refused = await access.auditLog(ROOT, { limit: 10, action: 'enrolment-refused' });
   assert.deepEqual(new Set(refused.map(({ object }) => object)), new Set(['late1', 'used1', 'none1']));
 });
 
@@ -136,7 +136,7 @@ test('a node goes with its token, its rights and its enrolment; each change is i
   assert.deepEqual([nodes.list(), nodes.enrolments()], [[], []]);
   assert.deepEqual([access.listTokens(ROOT, USER).tokens, access.listAcl(ROOT).entries], [[], []]);
   assert.throws(() => enrolments.remove(ROOT, 'web1'), withCode('not-found'));
-  const actions = access.auditLog(ROOT, { limit: 50 }).filter(({ object }) => object === 'web1');
+  const actions = (await access.auditLog(ROOT, { limit: 50 })).filter(({ object }) => object === 'web1');
   assert.deepEqual(
     actions.map(({ action }) => action),
     ['node-remove', 'node-add', 'node-enrol', 'node-add'],
