@@ -60,7 +60,7 @@ export interface AuditQuery {
 
 export interface AuditLog {
   append(event: AuditEvent): void;
-  /** Newest first, `AUDIT_PAGE.most` of them at most. The whole log is looked through in short turns. */
+  /** Newest first. The log is looked through in short turns of the thread. */
   list(query: AuditQuery): Promise<readonly AuditEntry[]>;
 }
 

@@ -2,7 +2,7 @@
 // of who changed what.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
-import { AUDIT_PAGE, type AuditAction, type AuditEntry, type AuditLog } from '../auth/audit-log.ts';
+import type { AuditAction, AuditEntry, AuditLog } from '../auth/audit-log.ts';
 
 /** What is kept of each kind. */
 export interface AuditRetention {
@@ -63,12 +63,11 @@ export function auditTable(db: Database, clock: () => number, retention: AuditRe
       if (appended++ % PRUNE_EVERY === 0) prune();
     },
     async list({ limit, before: end = Number.MAX_SAFE_INTEGER, action = null, by = null }) {
-      const wanted = Math.min(limit, AUDIT_PAGE.most);
       const found: AuditRow[] = [];
       for (let before = end; ; await nextTurn()) {
         const from = lowest.get(before) ?? 0;
-        found.push(...select.all({ from, before, action, by, limit: wanted - found.length }));
-        if (from === 0 || found.length >= wanted) return found.map(entryOf);
+        found.push(...select.all({ from, before, action, by, limit: limit - found.length }));
+        if (from === 0 || found.length >= limit) return found.map(entryOf);
         before = from;
       }
     },
