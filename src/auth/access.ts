@@ -107,11 +107,6 @@ export class Access {
     return this.#parts.tfa.of(actor, user);
   }
 
-  /** A key for an authenticator, not stored yet. */
-  proposeTotp(user: UserId, issuer: string): string {
-    return this.#parts.tfa.proposeTotp(user, issuer);
-  }
-
   addTotp(actor: Actor, user: UserId, totp: NewTotp): Promise<string> {
     return this.#parts.tfa.addTotp(actor, user, totp);
   }

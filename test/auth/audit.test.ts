@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parseTotpUri } from '../../src/auth/totp.ts';
 import { authTables } from '../../src/state/auth-tables.ts';
-import { ADDRESS, addUser, as, openFixture, passwordOf, ROOT, signIn } from './access-fixture.ts';
+import { ADDRESS, addUser, as, newTotpUri, openFixture, passwordOf, ROOT, signIn } from './access-fixture.ts';
 
 test('every change and every failed sign-in is in the log, and no secret is', async (t) => {
   const fixture = await openFixture(t);
   const { access, clock, rootPassword } = fixture;
   const anna = await addUser(fixture, 'anna');
   const confirmation = passwordOf('anna');
-  const uri = access.proposeTotp(anna, 'Holdfast');
+  const uri = newTotpUri(anna);
   const code = parseTotpUri(uri).generate({ timestamp: clock.nowMs });
   const id = await access.addTotp(as(anna), anna, { uri, code, description: 'phone', confirmation });
   const codes = await access.addRecovery(as(anna), anna, confirmation);
