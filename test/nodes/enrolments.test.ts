@@ -1,31 +1,17 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Enrolments } from '../../src/nodes/enrolments.ts';
-import type { NodeStore } from '../../src/nodes/node-store.ts';
 import { parseUserId } from '../../src/schema/auth-id.ts';
-import { nodeTables } from '../../src/state/node-tables.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
-import { ADDRESS, type Fixture, openFixture, ROOT, withCode } from '../auth/access-fixture.ts';
+import { ADDRESS, openFixture, ROOT, withCode } from '../auth/access-fixture.ts';
+import { openEnrolments } from './enrolments-fixture.ts';
 
 const USER = parseUserId('agents@local');
 const MACHINE = { machineId: 'ab'.repeat(32), hostName: 'web1.example', address: ADDRESS };
 
-async function rig(t: TestContext): Promise<Fixture & { enrolments: Enrolments; nodes: NodeStore }> {
+async function rig(t: TestContext) {
   const parts = await openFixture(t);
-  const { access, stores, state, throttle, failures, clock } = parts;
-  await access.createUser(ROOT, { userid: USER });
-  const nodes = nodeTables(state.db);
-  const enrolments = new Enrolments({
-    store: nodes,
-    access,
-    tokens: stores.tokens,
-    throttle,
-    audit: stores.audit,
-    failures,
-    transactions: state,
-    clock: clock.read,
-    ownNames: ['vault', 'vault.example'],
-  });
+  await parts.access.createUser(ROOT, { userid: USER });
+  const { store: nodes, enrolments } = openEnrolments(parts, ['vault', 'vault.example']);
   return { ...parts, enrolments, nodes };
 }
 
