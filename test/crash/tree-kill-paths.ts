@@ -1,26 +1,30 @@
 // File trees, plain and under a key, whose backup, import and restore are killed: no half snapshot, what was stored is taken over, and
 // what comes back is the tree, by `diff`, `find` and the restore's own rules.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ListedSnapshot } from '../../src/datastore/snapshots/list-snapshots.ts';
 import { type BackupSummary, errorOf, holdfast, jsonOf } from '../support/crash/cli.ts';
 import { storedRecords } from '../support/crash/stored-records.ts';
-import { type Listed, residue } from '../support/crash/verifier.ts';
+import { residue } from '../support/crash/verifier.ts';
 import { randomNumbers } from '../support/power-cut/crash-points.ts';
+import { Scratch } from '../support/power-cut/scratch.ts';
 import type { KillPath, Scene, Template } from './kill-paths.ts';
 
 const MIB = 1 << 20;
 /** Beyond one slice of a directory, some 2,500 names. */
 const MANY_NAMES = 5200;
 const LARGE_BYTES = 20 * MIB;
+/** Tree, archive, and the store and restored trees of one kill; in memory where it fits. */
+const SCRATCH_BYTES = 512 * MIB;
 const GROUP = 'host/tree';
 const ARCHIVE = 'root.tree';
 const PARTIAL = '.holdfast-partial-';
 
 /** The tree, its tar archive, a key, and stores without and with a snapshot of it. */
 export class TreeWorld {
-  readonly folder = mkdtempSync(join(tmpdir(), 'hf-kill-tree-'));
+  readonly #scratch = Scratch.create(SCRATCH_BYTES);
+  readonly folder = this.#scratch.path;
   readonly tree = join(this.folder, 'tree');
   readonly tar = join(this.folder, 'tree.tar');
   readonly #key = join(this.folder, 'key');
@@ -42,7 +46,7 @@ export class TreeWorld {
   close(): void {
     if (this.#stateBefore === undefined) delete process.env.HOLDFAST_STATE_DIR;
     else process.env.HOLDFAST_STATE_DIR = this.#stateBefore;
-    rmSync(this.folder, { recursive: true });
+    this.#scratch.dispose();
   }
 
   template(name: 'empty' | 'one'): Template {
@@ -139,7 +143,8 @@ async function requireRestores(world: TreeWorld, root: string, target: string, i
   rmSync(target, { recursive: true });
 }
 
-const list = async (root: string): Promise<Listed[]> => jsonOf<Listed[]>(await holdfast(root, ['snapshot', 'list']));
+const list = async (root: string): Promise<ListedSnapshot[]> =>
+  jsonOf<ListedSnapshot[]>(await holdfast(root, ['snapshot', 'list']));
 
 async function requireClean(root: string): Promise<void> {
   jsonOf(await holdfast(root, ['datastore', 'verify']));
