@@ -3,10 +3,9 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ListedSnapshot } from '../../src/datastore/snapshots/list-snapshots.ts';
 import { type BackupSummary, errorOf, holdfast, jsonOf } from '../support/crash/cli.ts';
 import { storedRecords } from '../support/crash/stored-records.ts';
-import { residue } from '../support/crash/verifier.ts';
+import { listSnapshotsOf, residue } from '../support/crash/verifier.ts';
 import { randomNumbers } from '../support/power-cut/crash-points.ts';
 import { Scratch } from '../support/power-cut/scratch.ts';
 import type { KillPath, Scene, Template } from './kill-paths.ts';
@@ -97,7 +96,7 @@ export const TREE_KILL_PATHS: readonly KillPath<TreeWorld>[] = [
 
 /** No half snapshot, a clean store, and a retry that takes over what was stored and restores equal. */
 async function judgeBackup({ world, root, folder, run }: Scene<TreeWorld>, isEncrypted: boolean, source: string) {
-  const before = await list(root);
+  const before = await listSnapshotsOf(root);
   const broken = before.find((row) => row.error !== null || row.damaged);
   if (broken !== undefined) throw new Error(`${broken.snapshot} is listed as ${broken.error ?? 'damaged'}`);
   if (before.length > 1) throw new Error(`listed although nobody made it: ${before.length} snapshots`);
@@ -109,7 +108,8 @@ async function judgeBackup({ world, root, folder, run }: Scene<TreeWorld>, isEnc
   const summary = jsonOf<BackupSummary>(await holdfast(root, world.backup(isEncrypted, source)));
   if (before.length === 0 && stored.ofUnfinished > 0 && summary.objectsAdopted + summary.objectsReused === 0)
     throw new Error(`${stored.ofUnfinished} records were stored, none taken over`);
-  if ((await list(root)).length !== before.length + 1) throw new Error('the retry made no snapshot of its own');
+  if ((await listSnapshotsOf(root)).length !== before.length + 1)
+    throw new Error('the retry made no snapshot of its own');
   await requireRestores(world, root, join(folder, 'second'), isEncrypted);
   await requireClean(root);
   const left = residue(root);
@@ -142,9 +142,6 @@ async function requireRestores(world: TreeWorld, root: string, target: string, i
   requireEqual(world.tree, target);
   rmSync(target, { recursive: true });
 }
-
-const list = async (root: string): Promise<ListedSnapshot[]> =>
-  jsonOf<ListedSnapshot[]>(await holdfast(root, ['snapshot', 'list']));
 
 async function requireClean(root: string): Promise<void> {
   jsonOf(await holdfast(root, ['datastore', 'verify']));

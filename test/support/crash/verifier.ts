@@ -47,7 +47,7 @@ export class Verifier {
   async check(root: string, expected: Expected): Promise<readonly ListedSnapshot[]> {
     const store = await ReadDatastore.open(root);
     try {
-      const listed = await new LocalRepository(store).ask(listSnapshots, { ns: '' as Namespace, group: null });
+      const listed = await listIn(store);
       requireExpected(listed, expected);
       const objects = store.objects(Number.POSITIVE_INFINITY);
       await objects.join(this.#pool);
@@ -117,6 +117,19 @@ export class Verifier {
     return content;
   }
 }
+
+/** The code of `holdfast snapshot list` on the store, in this process. */
+export async function listSnapshotsOf(root: string): Promise<readonly ListedSnapshot[]> {
+  const store = await ReadDatastore.open(root);
+  try {
+    return await listIn(store);
+  } finally {
+    store.close();
+  }
+}
+
+const listIn = (store: ReadDatastore): Promise<readonly ListedSnapshot[]> =>
+  new LocalRepository(store).ask(listSnapshots, { ns: '' as Namespace, group: null });
 
 /** Throws unless the listing is as expected. */
 function requireExpected(listed: readonly ListedSnapshot[], expected: Expected): void {
