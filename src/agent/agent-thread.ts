@@ -13,6 +13,7 @@ import { type ContentsWork, type CutContents, StreamCutter, type StreamPiece } f
 import { DownloadThread } from './download/download-thread.ts';
 import type { ObjectFetcher, ObjectSink } from './object-sink.ts';
 import { isLostObject, type LostRange, PieceRestorer, type RestorePiece } from './restore/piece-restorer.ts';
+import type { RestoredRange, RestoreWork } from './restore/restore-work.ts';
 import { BufferTarget, FileTarget, type FileTargetLocator, type RangeTarget } from './restore/target.ts';
 import { type LoadFailure, type LoadWork, loadPieces } from './serve/load-pieces.ts';
 import { openDiskReader } from './sources/reader.ts';
@@ -23,25 +24,6 @@ import { TreeRestoreThread } from './tree/restore/restore-thread.ts';
 /** The largest piece that any parameters allow: four times the largest average of a datastore. */
 export const MAX_PIECE_BYTES = 1024 * 1024;
 const ZERO_BYTES = 1024 * 1024;
-
-/** A range to restore: a page, or pieces that the caller has looked up. */
-export interface RestoreWork {
-  readonly space: number;
-  readonly offset: number;
-  readonly length: number;
-  readonly page: Uint8Array | undefined;
-  readonly pieces: readonly RestorePiece[] | undefined;
-  /** Where the bytes go; undefined returns them. */
-  readonly target: FileTargetLocator | undefined;
-  /** Write zeros for what is lost, and say where; without it a lost object is an error. */
-  readonly zeroLost: boolean;
-}
-
-export interface RestoredRange {
-  readonly bytes: ArrayBuffer | undefined;
-  /** Ranges of the archive that were lost, in order. */
-  readonly lost: readonly LostRange[];
-}
 
 /** What the thread needs from whoever has the objects. */
 export interface ThreadObjects {

@@ -56,7 +56,7 @@ export interface Realm {
 export type AuthenticatorCalls = Pick<Authenticator, 'authenticate' | 'login'>;
 export type PermissionCalls = Pick<Permissions, 'has' | 'hasBelow'>;
 /** The rules of who may do what are checked behind it too; what it throws is in words that go out as they are. */
-export type AccessCalls = Omit<Access, 'auditLog' | 'proposeTotp' | 'requireTokenMaking'>;
+export type AccessCalls = Omit<Access, 'requireTokenMaking'>;
 export type TaskCalls = Pick<Tasks, 'start' | 'list' | 'status' | 'get' | 'log' | 'abort'>;
 
 /** Hosts, their agents, and orders to them; what it throws is in words that go out as they are. */

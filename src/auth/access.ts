@@ -5,7 +5,7 @@ import type { AccessRules } from './access-rules.ts';
 import type { AclChange, AclChanges, AclQuery } from './acl-changes.ts';
 import { parseAclPath } from './acl-path.ts';
 import type { Rights } from './acl-rights.ts';
-import type { Actor, AuditEntry, AuditLog, AuditQuery } from './audit-log.ts';
+import { type Actor, AUDIT_PAGE, type AuditEntry, type AuditLog, type AuditQuery } from './audit-log.ts';
 import type { Permissions } from './permissions.ts';
 import type { NewTotp, TfaEnrolment } from './tfa-enrolment.ts';
 import type { TokenAccounts, TokenChanges, TokenFields } from './token-accounts.ts';
@@ -107,11 +107,6 @@ export class Access {
     return this.#parts.tfa.of(actor, user);
   }
 
-  /** A key for an authenticator, not stored yet. */
-  proposeTotp(user: UserId, issuer: string): string {
-    return this.#parts.tfa.proposeTotp(user, issuer);
-  }
-
   addTotp(actor: Actor, user: UserId, totp: NewTotp): Promise<string> {
     return this.#parts.tfa.addTotp(actor, user, totp);
   }
@@ -133,9 +128,9 @@ export class Access {
     return this.#parts.tfa.unlock(actor, user);
   }
 
-  /** Newest first; only with Sys.Audit on /access. */
-  auditLog(actor: Actor, query: AuditQuery): readonly AuditEntry[] {
+  /** Newest first, `AUDIT_PAGE.most` of them at most; only with Sys.Audit on /access. */
+  async auditLog(actor: Actor, query: AuditQuery): Promise<readonly AuditEntry[]> {
     this.#parts.rules.requireAudit(actor);
-    return this.#parts.audit.list(query);
+    return await this.#parts.audit.list({ ...query, limit: Math.min(query.limit, AUDIT_PAGE.most) });
   }
 }

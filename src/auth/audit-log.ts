@@ -2,31 +2,33 @@
 // are made of names, times and flags alone.
 import type { AuthId } from '../schema/auth-id.ts';
 
-export type AuditAction =
-  | 'user-create'
-  | 'user-update'
-  | 'user-delete'
-  | 'password-set'
-  | 'token-create'
-  | 'token-update'
-  | 'token-delete'
-  | 'acl-set'
-  | 'acl-delete'
-  | 'tfa-add'
-  | 'tfa-update'
-  | 'tfa-delete'
-  | 'tfa-locked'
-  | 'tfa-unlock'
-  | 'datastore-add'
-  | 'datastore-update'
-  | 'datastore-remove'
-  | 'node-add'
-  | 'node-enrol'
-  | 'node-remove'
-  | 'login'
-  | 'login-failed'
-  | 'token-refused'
-  | 'enrolment-refused';
+export const AUDIT_ACTIONS = [
+  'user-create',
+  'user-update',
+  'user-delete',
+  'password-set',
+  'token-create',
+  'token-update',
+  'token-delete',
+  'acl-set',
+  'acl-delete',
+  'tfa-add',
+  'tfa-update',
+  'tfa-delete',
+  'tfa-locked',
+  'tfa-unlock',
+  'datastore-add',
+  'datastore-update',
+  'datastore-remove',
+  'node-add',
+  'node-enrol',
+  'node-remove',
+  'login',
+  'login-failed',
+  'token-refused',
+  'enrolment-refused',
+] as const;
+export type AuditAction = (typeof AUDIT_ACTIONS)[number];
 
 export interface AuditEvent {
   readonly action: AuditAction;
@@ -45,6 +47,9 @@ export interface AuditEntry extends AuditEvent {
   readonly timeMs: number;
 }
 
+/** Entries of one page: as many as come when nobody says how many, and the most. */
+export const AUDIT_PAGE = { usual: 50, most: 1000 } as const;
+
 export interface AuditQuery {
   readonly limit: number;
   /** Entries older than this one. */
@@ -55,8 +60,8 @@ export interface AuditQuery {
 
 export interface AuditLog {
   append(event: AuditEvent): void;
-  /** Newest first. */
-  list(query: AuditQuery): readonly AuditEntry[];
+  /** Newest first. The log is looked through in short turns of the thread. */
+  list(query: AuditQuery): Promise<readonly AuditEntry[]>;
 }
 
 /** Who asks for a change, and from where. */

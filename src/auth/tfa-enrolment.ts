@@ -9,7 +9,7 @@ import type { Actor, AuditAction, AuditLog } from './audit-log.ts';
 import type { PasswordConfirmation } from './password-confirmation.ts';
 import { newRecoveryCode, RECOVERY_CODE_COUNT, recoveryCodeHash } from './recovery-codes.ts';
 import { type FactorEntry, type SecondFactorStore, UNLOCKED } from './second-factor-store.ts';
-import { acceptedStep, newTotpUri, parseTotpUri } from './totp.ts';
+import { acceptedStep, parseTotpUri } from './totp.ts';
 import { noSuchUser } from './user-accounts.ts';
 
 const MAX_FACTORS_A_USER = 16;
@@ -64,11 +64,6 @@ export class TfaEnrolment {
     this.#parts.rules.requireSeeing(actor, user);
     this.#requireUser(user);
     return this.#view(user);
-  }
-
-  /** A key for an authenticator, not stored yet. `issuer` names this server in the authenticator. */
-  proposeTotp(user: UserId, issuer: string): string {
-    return newTotpUri(user, issuer);
   }
 
   /** Returns the id. The code cannot be used again. */

@@ -1,19 +1,12 @@
 // Time-based codes (RFC 6238) as authenticator programs make them; a code counts once. Keys come as `otpauth://` addresses.
-import { Secret, TOTP, URI } from 'otpauth';
+import { TOTP, URI } from 'otpauth';
 import { HoldfastError } from '../util/errors.ts';
 
 /** 128 bits, RFC 4226 section 4. */
 const MIN_SECRET_BYTES = 16;
-const NEW_SECRET_BYTES = 20;
 const MAX_URI_LENGTH = 1024;
 /** Steps before and after now. */
 const WINDOW = 1;
-
-/** A new key for a user, as an `otpauth://` address: to be shown as a QR code. Nothing is stored. */
-export function newTotpUri(user: string, issuer: string): string {
-  const totp = new TOTP({ issuer, label: user, secret: new Secret({ size: NEW_SECRET_BYTES }) });
-  return totp.toString();
-}
 
 /** Checks an `otpauth://totp/` address. Throws `bad-argument`; the message does not repeat it. */
 export function parseTotpUri(uri: string): TOTP {

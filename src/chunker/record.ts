@@ -5,6 +5,8 @@ import { type IdHasher, shortHash } from './object-id.ts';
 import { type Compressor, compressBound, type Decompressor } from './zstd.ts';
 
 export const RECORD_HEADER_BYTES = 56;
+/** Where the id stands in a record. */
+export const RECORD_ID_AT = 24;
 export const CHECKSUM_BYTES = 16;
 const MAGIC = 0x52464448; // "HDFR"
 const VERSION = 1;
@@ -77,7 +79,7 @@ export function writeRecordHeader(
   view.setUint32(12, storedLength, true);
   view.setUint32(16, rawLength, true);
   view.setUint32(20, 0, true);
-  target.set(id, 24);
+  target.set(id, RECORD_ID_AT);
   target.set(refs, RECORD_HEADER_BYTES);
   return view;
 }
@@ -122,7 +124,7 @@ export function recordIsWhole(record: Uint8Array): boolean {
 }
 
 export function recordId(record: Uint8Array): ObjectId {
-  return Buffer.from(record.subarray(24, 24 + ID_BYTES)) as ObjectId;
+  return Buffer.from(record.subarray(RECORD_ID_AT, RECORD_ID_AT + ID_BYTES)) as ObjectId;
 }
 
 /** The refs of a record, one after the other; a view on it. */

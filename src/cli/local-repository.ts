@@ -5,7 +5,7 @@ import type { Query } from '../datastore/control/query.ts';
 import type { OpenObjects, ReadDatastore } from '../datastore/read-datastore.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { unlockFor } from './client-key.ts';
-import type { ExpectedUse, FoundSnapshot, Repository, SnapshotObjects } from './open-repository.ts';
+import type { ExpectedUse, FoundSnapshot, Repository, SnapshotObjects } from './readable-repository.ts';
 import { startPool, warn } from './repository.ts';
 
 export class LocalRepository implements Repository {

@@ -5,6 +5,7 @@ import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
 import { addAclCommands } from './commands/acl.ts';
 import { addAgentCommand } from './commands/agent.ts';
+import { addAuditCommands } from './commands/audit.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
 import { addKeyCommands } from './commands/key.ts';
@@ -51,6 +52,7 @@ function createProgram(): Command {
   addTokenCommands(program);
   addAclCommands(program);
   addTfaCommands(program);
+  addAuditCommands(program);
   allowGlobalsAnywhere(program, program.options);
   return program;
 }

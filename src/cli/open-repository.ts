@@ -1,60 +1,32 @@
-// A repository as commands that read see it, wherever it is: questions to ask of it, and the objects of its snapshots.
-import type { GetObject } from '../agent/tree/read-tree.ts';
-import type { DataKey } from '../chunker/data-key.ts';
+// Opens the repository of --repository for commands that read, wherever it is.
 import type { Query } from '../datastore/control/query.ts';
-import type { SnapshotName } from '../datastore/snapshots/group-store.ts';
-import type { Manifest } from '../schema/manifest.ts';
 import type { RemoteStore } from '../transport/client/remote-store.ts';
 import { isServerAddress } from '../transport/client/repository-address.ts';
-import type { WorkerPool } from '../util/worker-pool.ts';
 import { interruptSignal } from './interrupt.ts';
 import { LocalRepository } from './local-repository.ts';
 import { withReadDatastore } from './local-store.ts';
+import type { Repository } from './readable-repository.ts';
 import { RemoteRepository } from './remote-repository.ts';
 import { withRemoteStore } from './remote-store.ts';
-import { type CommonOptions, repositoryText } from './repository.ts';
+import { type CommonOptions, repositoryText, startPool } from './repository.ts';
 import type { Surroundings } from './surroundings.ts';
 
-export interface Repository {
-  ask<Argument, Answer>(query: Query<Argument, Answer>, argument: Argument, signal?: AbortSignal): Promise<Answer>;
-  /**
-   * Opens the objects of snapshots that are in one space. They stay open as long as the repository.
-   * @throws `key-missing`, `key-wrong`, `manifest-altered`.
-   */
-  open(snapshots: readonly FoundSnapshot[], key: DataKey | undefined, use: ExpectedUse): Promise<SnapshotObjects>;
-}
-
-export interface FoundSnapshot {
-  readonly name: SnapshotName;
-  readonly manifest: Manifest;
-}
-
-export interface ExpectedUse {
-  /** How many objects will be asked for: with few, the index of a directory stays on disk. */
-  readonly lookups: number;
-  /** Threads of the pool. */
-  readonly workers: number;
-}
-
-export interface SnapshotObjects {
-  /** Reads an object. */
-  readonly get: GetObject;
-  /** Threads that read the same objects, started at the first call. */
-  pool(): Promise<WorkerPool>;
-}
-
-/** Runs `use` with the repository of --repository open, and closes everything after it. Without `around` Ctrl-C stops it. */
+/**
+ * Runs `use` with the repository of --repository open, and closes everything after it. Without `around` Ctrl-C stops it. What surely opens
+ * objects says with how many `workers`: they start while a server is connected to.
+ */
 export async function withRepository<Result>(
   options: CommonOptions,
   use: (repository: Repository) => Promise<Result>,
   around?: Pick<Surroundings, 'signal' | 'env'>,
+  workers = 0,
 ): Promise<Result> {
   const place = repositoryText(options);
   if (!isServerAddress(place)) return await withDirectory(place, use);
-  if (around !== undefined) return await withServer(options, use, around);
+  if (around !== undefined) return await withServer(options, use, around, workers);
   const interrupt = interruptSignal();
   try {
-    return await withServer(options, use, { signal: interrupt.signal, env: process.env });
+    return await withServer(options, use, { signal: interrupt.signal, env: process.env }, workers);
   } finally {
     interrupt.stop();
   }
@@ -85,10 +57,12 @@ async function withServer<Result>(
   options: CommonOptions,
   use: (repository: Repository) => Promise<Result>,
   { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
+  workers: number,
 ): Promise<Result> {
+  const threads = workers === 0 ? undefined : startPool(workers, () => {});
   let repository: RemoteRepository | undefined;
   const run = async (store: RemoteStore): Promise<Result> => {
-    repository = new RemoteRepository(store);
+    repository = new RemoteRepository(store, threads);
     return await use(repository);
   };
   try {
@@ -96,5 +70,6 @@ async function withServer<Result>(
   } finally {
     // Threads end after the sessions that they read in.
     await repository?.close();
+    await threads?.close();
   }
 }

@@ -6,15 +6,18 @@ import type { RemoteStore } from '../transport/client/remote-store.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { unlockFor } from './client-key.ts';
-import type { ExpectedUse, FoundSnapshot, Repository, SnapshotObjects } from './open-repository.ts';
+import type { ExpectedUse, FoundSnapshot, Repository, SnapshotObjects } from './readable-repository.ts';
 import { startPool } from './repository.ts';
 
 export class RemoteRepository implements Repository {
   readonly #store: RemoteStore;
+  #threads: WorkerPool | undefined;
   readonly #pools: WorkerPool[] = [];
 
-  constructor(store: RemoteStore) {
+  /** The first snapshots that are opened with so many threads get `threads`, which stay the caller's; others get threads of their own. */
+  constructor(store: RemoteStore, threads?: WorkerPool) {
     this.#store = store;
+    this.#threads = threads;
   }
 
   async ask<Argument, Answer>(query: Query<Argument, Answer>, argument: Argument): Promise<Answer> {
@@ -39,8 +42,7 @@ export class RemoteRepository implements Repository {
       used = opened;
     };
     for (const { manifest } of snapshots) unlockFor({ unlock }, manifest, key);
-    const pool = startPool(workers, () => {});
-    this.#pools.push(pool);
+    const pool = this.#poolOf(workers);
     const times = [...new Set(snapshots.map(({ name }) => name.time))];
     await this.#store.openReader(pool, { ns, group }, times, used);
     const { space } = first.manifest.server;
@@ -50,7 +52,16 @@ export class RemoteRepository implements Repository {
     };
   }
 
-  /** Ends the threads; the store has ended the sessions by then. */
+  #poolOf(workers: number): WorkerPool {
+    const given = this.#threads;
+    this.#threads = undefined;
+    if (given?.size === workers) return given;
+    const pool = startPool(workers, () => {});
+    this.#pools.push(pool);
+    return pool;
+  }
+
+  /** Ends the threads that were started here; the store has ended the sessions by then. */
   async close(): Promise<void> {
     for (const pool of this.#pools) await pool.close();
   }

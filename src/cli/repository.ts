@@ -7,6 +7,7 @@ import { HoldfastError } from '../util/errors.ts';
 import { type PlainError, reviveError } from '../util/plain-error.ts';
 import { WorkerPool } from '../util/worker-pool.ts';
 import { type OutputFormat, printable } from './output.ts';
+import { wholeNumber } from './whole-number.ts';
 
 /** The user of a local datastore: whoever may write to its directory. */
 export const LOCAL_OWNER = 'root@pam';
@@ -57,14 +58,7 @@ export function snapshotRequest(text: string, options: CommonOptions): SnapshotR
 /** Threads to use: --workers, else one per processor. */
 export function workerCount(options: CommonOptions): number {
   if (options.workers === undefined) return Math.min(MAX_WORKERS, availableParallelism());
-  const count = Number(options.workers);
-  if (!Number.isInteger(count) || count < 1 || count > MAX_WORKERS) {
-    throw new HoldfastError(
-      'bad-argument',
-      `--workers takes a whole number from 1 to ${MAX_WORKERS}, not ${JSON.stringify(options.workers)}`,
-    );
-  }
-  return count;
+  return wholeNumber('--workers', options.workers, 1, MAX_WORKERS);
 }
 
 /** `onFailed` hears of connections of clients that a thread of a server failed with. */

@@ -8,7 +8,6 @@ import { Layout } from '../datastore/layout.ts';
 import { changeLimits } from '../datastore/limits/limits-file.ts';
 import {
   type DatastoreEntry,
-  type DatastoreOptions,
   type DatastoreTable,
   MAX_COMMENT,
   MAX_DATASTORES,
@@ -23,7 +22,6 @@ export interface NewDatastore {
   readonly name: string;
   readonly path: string;
   readonly comment?: string | undefined;
-  readonly options?: DatastoreOptions | undefined;
   /** The directory is a datastore already, and is taken as it is. */
   readonly reuse: boolean;
   readonly averageChunkBytes?: number | undefined;
@@ -33,8 +31,6 @@ export interface NewDatastore {
 export interface DatastoreChange {
   /** Null takes it away. */
   readonly comment?: string | null | undefined;
-  /** Holds from the next time that the datastore is opened. */
-  readonly options?: DatastoreOptions | undefined;
   readonly maintenance?: Limits['maintenance'] | undefined;
   readonly quotas?: Limits['quotas'] | undefined;
 }
@@ -87,8 +83,8 @@ export class DatastoreList {
   /** One change at a time in a process. @throws `not-found`, `too-large`, and what writing the datastore's limits throws. */
   async change(actor: Actor, name: string, change: DatastoreChange): Promise<void> {
     const { path } = this.entry(name);
-    const { comment, options, maintenance, quotas } = change;
-    const fields = Object.entries({ comment, options, maintenance, quotas }).flatMap(([field, value]) =>
+    const { comment, maintenance, quotas } = change;
+    const fields = Object.entries({ comment, maintenance, quotas }).flatMap(([field, value]) =>
       value === undefined ? [] : [field],
     );
     if (fields.length === 0) return;
@@ -105,7 +101,6 @@ export class DatastoreList {
       this.#parts.table.update({
         ...entry,
         comment: comment === undefined ? entry.comment : (comment ?? undefined),
-        options: options ?? entry.options,
       });
       const mode = maintenance === undefined ? {} : { maintenance: maintenance.mode };
       this.#note(actor, 'datastore-update', name, { fields, ...mode });
@@ -145,14 +140,14 @@ export class DatastoreList {
   }
 }
 
-function checkedEntry({ name, path, comment, options }: NewDatastore): DatastoreEntry {
+function checkedEntry({ name, path, comment }: NewDatastore): DatastoreEntry {
   if (!isAbsolute(path) || /\p{Cc}/u.test(path) || resolve(path) === '/')
     throw new HoldfastError(
       'bad-argument',
       `the path of a datastore is that of a directory, from the root, such as /backup/store; not ${JSON.stringify(path.slice(0, 200))}`,
     );
   checkLength(comment ?? '', MAX_COMMENT, 'a comment');
-  return { name: parseDatastoreName(name), path: resolve(path), comment, options: options ?? {} };
+  return { name: parseDatastoreName(name), path: resolve(path), comment, options: {} };
 }
 
 /** @throws `too-large`. */

@@ -210,7 +210,7 @@ export class Datastores {
     if (failure !== undefined && performance.now() - failure.atMs < RETRY_AFTER_MS) throw failure.error;
     const { startPool, operations, serve, workers, warn } = this.#options;
     try {
-      const opening = { name: entry.name, path: entry.path, workers: entry.options.workers ?? workers };
+      const opening = { name: entry.name, path: entry.path, workers };
       place.open = await OpenStore.open(opening, startPool, operations, serve, (message) => warn(message, entry.name));
       place.failure = undefined;
       return place.open;

@@ -1,7 +1,8 @@
 // What of an archive cannot be read back, whatever its kind, in a space whose objects can be opened here.
 import type { Archive } from '../schema/manifest.ts';
 import { type ArchiveDamageFinder, type DamagedRange, type DamageSource, DamageWalk } from './damage.ts';
-import { type TreeDamage, TreeDamageWalk } from './tree-damage.ts';
+import type { TreeDamage } from './damaged-paths.ts';
+import { TreeDamageWalk } from './tree-damage.ts';
 
 /** Its answers count while nothing that it has looked at changes. */
 export class ReadableDamage implements ArchiveDamageFinder {

@@ -7,7 +7,7 @@ import { copyId, ID_BYTES, Kind, type ObjectId, type StoredObject } from '../chu
 import { parsePage } from '../chunker/page.ts';
 import type { Archive } from '../schema/manifest.ts';
 import { HoldfastError } from '../util/errors.ts';
-import type { TreeDamage } from './tree-damage.ts';
+import type { TreeDamage } from './damaged-paths.ts';
 
 export interface DamagedRange {
   readonly archive: string;

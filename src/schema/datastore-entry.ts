@@ -6,11 +6,8 @@ import { HoldfastError } from '../util/errors.ts';
 export const MAX_DATASTORES = 64;
 export const MAX_COMMENT = 1024;
 
-/** Plain JSON; what a version does not know it keeps. */
-export const DatastoreOptions = Type.Object({
-  /** Worker threads of this datastore; one per processor without it. */
-  workers: Type.Optional(Type.Integer({ minimum: 1, maximum: 64 })),
-});
+/** Plain JSON. There are none yet; what a version does not know it keeps. */
+export const DatastoreOptions = Type.Object({});
 export type DatastoreOptions = Static<typeof DatastoreOptions>;
 
 export interface DatastoreEntry {

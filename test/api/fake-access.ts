@@ -3,7 +3,7 @@
 import type { AccessCalls, AuthenticatorCalls, PermissionCalls } from '../../src/api/services.ts';
 import type { StoredAclEntry } from '../../src/auth/access-store.ts';
 import type { AclChange } from '../../src/auth/acl-changes.ts';
-import type { Actor } from '../../src/auth/audit-log.ts';
+import type { Actor, AuditEntry, AuditQuery } from '../../src/auth/audit-log.ts';
 import type { Identity } from '../../src/auth/authenticator.ts';
 import { digestOf, requireDigest } from '../../src/auth/config-digest.ts';
 import type { Privilege } from '../../src/auth/privileges.ts';
@@ -34,6 +34,8 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
   readonly tokens = new Map<AuthId, TokenView & { secret: string }>();
   readonly factors = new Map<UserId, FactorEntry[]>();
   acl: StoredAclEntry[] = [];
+  auditEntries: AuditEntry[] = [];
+  readonly auditAsked: AuditQuery[] = [];
   #count = 0;
 
   listUsers({ authId }: Actor) {
@@ -156,6 +158,11 @@ export class FakeAccess implements AccessCalls, PermissionCalls {
     const { user } = this.getUser(actor, userid);
     this.users.set(userid, { ...user, totpLocked: false });
     return user.totpLocked;
+  }
+
+  async auditLog(_actor: Actor, query: AuditQuery): Promise<AuditEntry[]> {
+    this.auditAsked.push(query);
+    return this.auditEntries;
   }
 
   /** A user or a token with these roles on these paths. */

@@ -77,6 +77,7 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
   'GET /access/acl': SIGNED_IN,
   'PUT /access/acl': ADMIN,
   'PUT /access/password': ADMIN,
+  'GET /access/audit': AUDIT,
   'GET /access/tfa': SIGNED_IN,
   'GET /access/tfa/{userid}': AUDIT,
   'GET /access/tfa/{userid}/{id}': AUDIT,

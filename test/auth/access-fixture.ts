@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { Secret, TOTP } from 'otpauth';
 import { type AccessServices, type AccessStores, accessServices } from '../../src/auth/access-services.ts';
 import type { Actor } from '../../src/auth/audit-log.ts';
 import type { PasswordHashing } from '../../src/auth/passwords.ts';
@@ -87,6 +88,11 @@ export function as(authId: Actor['authId']): Actor {
 
 export function signIn({ authenticator }: Fixture, username: string, password: string, tfaChallenge?: string) {
   return authenticator.login({ username, password, tfaChallenge, address: ADDRESS });
+}
+
+/** A key as a user's authenticator and the page that shows it make one: the server is told, and never makes one. */
+export function newTotpUri(user: string, issuer = 'Holdfast'): string {
+  return new TOTP({ issuer, label: user, secret: new Secret({ size: 20 }) }).toString();
 }
 
 /** For `assert.throws` and `assert.rejects`. */

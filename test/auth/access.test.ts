@@ -122,6 +122,7 @@ test('whoever may nothing may look at and change themselves, and nobody else', a
   await assert.rejects(access.updateUser(me, bob, { comment: 'x' }), DENIED);
   await assert.rejects(access.setPassword(me, bob, 'taken over', 'another one'), DENIED);
   await assert.rejects(access.createUser(me, { userid: parseUserId('c@local') }), DENIED);
+  await assert.rejects(access.auditLog(me, { limit: 1 }), DENIED);
   for (const refused of [
     () => access.getUser(me, bob),
     () => access.deleteUser(me, bob),
@@ -133,7 +134,6 @@ test('whoever may nothing may look at and change themselves, and nobody else', a
     () => access.deleteToken(me, bob, 'ci'),
     () => access.changeAcl(me, { path: '/', role: 'Admin', authId: anna }),
     () => access.permissionsOf(me, bob),
-    () => access.auditLog(me, { limit: 1 }),
   ])
     assert.throws(refused, DENIED, refused.toString());
 });
@@ -146,7 +146,7 @@ test('a confirmation cannot be guessed without end', async (t) => {
   await assert.rejects(change(passwordOf('anna')), withCode('login-throttled'));
   fixture.clock.passSeconds(1);
   await change(passwordOf('anna'));
-  assert.equal(fixture.access.auditLog(ROOT, { limit: 100, action: 'login-failed' }).length, 4);
+  assert.equal((await fixture.access.auditLog(ROOT, { limit: 100, action: 'login-failed' })).length, 4);
 });
 
 test('who may manage users cannot become one that may more', async (t) => {

@@ -3,14 +3,14 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parseTotpUri } from '../../src/auth/totp.ts';
 import { authTables } from '../../src/state/auth-tables.ts';
-import { ADDRESS, addUser, as, openFixture, passwordOf, ROOT, signIn } from './access-fixture.ts';
+import { ADDRESS, addUser, as, newTotpUri, openFixture, passwordOf, ROOT, signIn } from './access-fixture.ts';
 
 test('every change and every failed sign-in is in the log, and no secret is', async (t) => {
   const fixture = await openFixture(t);
   const { access, clock, rootPassword } = fixture;
   const anna = await addUser(fixture, 'anna');
   const confirmation = passwordOf('anna');
-  const uri = access.proposeTotp(anna, 'Holdfast');
+  const uri = newTotpUri(anna);
   const code = parseTotpUri(uri).generate({ timestamp: clock.nowMs });
   const id = await access.addTotp(as(anna), anna, { uri, code, description: 'phone', confirmation });
   const codes = await access.addRecovery(as(anna), anna, confirmation);
@@ -32,7 +32,7 @@ test('every change and every failed sign-in is in the log, and no secret is', as
   access.deleteToken(ROOT, anna, 'ci');
   access.deleteUser(ROOT, anna);
 
-  const entries = access.auditLog(ROOT, { limit: 100 });
+  const entries = await access.auditLog(ROOT, { limit: 100 });
   const expected = [
     'user-create',
     'user-create',
@@ -81,24 +81,55 @@ test('the log is bounded, and sign-ins do not push out changes', async (t) => {
   const event = { by: 'anna@local', address: ADDRESS, object: 'anna@local' };
   for (let index = 0; index < 10; index++) audit.append({ ...event, action: 'user-update' });
   for (let index = 0; index < 600; index++) audit.append({ ...event, action: 'login-failed' });
-  assert.equal(audit.list({ limit: 1000, action: 'user-update' }).length, 10);
-  const failures = audit.list({ limit: 1000, action: 'login-failed' }).length;
+  assert.equal((await audit.list({ limit: 1000, action: 'user-update' })).length, 10);
+  const failures = (await audit.list({ limit: 1000, action: 'login-failed' })).length;
   assert.ok(failures >= 50 && failures < 50 + 256, `${failures}`);
   fixture.clock.passSeconds(24 * 3600 + 1);
   for (let index = 0; index < 256; index++) audit.append({ ...event, action: 'login' });
-  assert.deepEqual(audit.list({ limit: 1000, action: 'user-update' }), []);
+  assert.deepEqual(await audit.list({ limit: 1000, action: 'user-update' }), []);
 });
 
 test('the log is read page by page, by action and by who did it', async (t) => {
   const fixture = await openFixture(t);
   const anna = await addUser(fixture, 'anna');
   for (let index = 0; index < 5; index++) await fixture.access.updateUser(as(anna), anna, { comment: `${index}` });
-  const first = fixture.access.auditLog(ROOT, { limit: 3 });
-  const second = fixture.access.auditLog(ROOT, { limit: 3, before: first[2].id });
+  const first = await fixture.access.auditLog(ROOT, { limit: 3 });
+  const second = await fixture.access.auditLog(ROOT, { limit: 3, before: first[2].id });
   assert.deepEqual(
     [...first, ...second].map(({ id }) => id),
     [7, 6, 5, 4, 3, 2],
   );
-  assert.equal(fixture.access.auditLog(ROOT, { limit: 100, by: anna }).length, 5);
-  assert.equal(fixture.access.auditLog(ROOT, { limit: 100, action: 'user-create' }).length, 2);
+  assert.equal((await fixture.access.auditLog(ROOT, { limit: 100, by: anna })).length, 5);
+  assert.equal((await fixture.access.auditLog(ROOT, { limit: 100, action: 'user-create' })).length, 2);
+});
+
+test('a long log is read to its end, others have turns meanwhile, and a page has its most', async (t) => {
+  const { access, stores, state } = await openFixture(t);
+  const event = { address: ADDRESS, object: 'x' };
+  const others = 12_000;
+  state.atomically(() => {
+    for (let index = 0; index < 3; index++) stores.audit.append({ ...event, by: 'early@local', action: 'user-update' });
+    for (let index = 0; index < others; index++) stores.audit.append({ ...event, by: 'b@local', action: 'login' });
+    stores.audit.append({ ...event, by: 'early@local', action: 'acl-set' });
+  });
+  let turns = 0;
+  const counting = (): unknown => ++turns < 100 && setImmediate(counting);
+  counting();
+  const found = await stores.audit.list({ limit: 10, by: 'early@local' });
+  assert.deepEqual(
+    found.map(({ id, action }) => `${id} ${action}`),
+    [`${others + 5} acl-set`, '4 user-update', '3 user-update', '2 user-update'],
+  );
+  assert.ok(turns > 2, `${turns}`);
+  const ids: number[] = [];
+  for (let before = Number.MAX_SAFE_INTEGER; ; before = ids.at(-1) as number) {
+    const page = await access.auditLog(ROOT, { limit: 5000, before });
+    if (page.length === 0) break;
+    assert.ok(page.length === 1000 || page.at(-1)?.id === 1);
+    ids.push(...page.map(({ id }) => id));
+  }
+  assert.deepEqual(
+    ids,
+    Array.from({ length: others + 5 }, (_, place) => others + 5 - place),
+  );
 });

@@ -2,9 +2,19 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret } from 'otpauth';
 import { SecondFactors } from '../../src/auth/second-factors.ts';
-import { acceptedStep, newTotpUri, parseTotpUri } from '../../src/auth/totp.ts';
+import { acceptedStep, parseTotpUri } from '../../src/auth/totp.ts';
 import type { UserId } from '../../src/schema/auth-id.ts';
-import { addUser, as, type Fixture, openFixture, passwordOf, ROOT, signIn, withCode } from './access-fixture.ts';
+import {
+  addUser,
+  as,
+  type Fixture,
+  newTotpUri,
+  openFixture,
+  passwordOf,
+  ROOT,
+  signIn,
+  withCode,
+} from './access-fixture.ts';
 
 const REFUSED = withCode('not-authenticated', /^permission check failed\.$/);
 
@@ -72,7 +82,7 @@ interface Enrolled {
 async function enrolled(t: Parameters<typeof openFixture>[0]): Promise<Enrolled> {
   const fixture = await openFixture(t);
   const anna = await addUser(fixture, 'anna');
-  const uri = fixture.access.proposeTotp(anna, 'Holdfast');
+  const uri = newTotpUri(anna);
   const totp = parseTotpUri(uri);
   const code = (seconds = 0): string => totp.generate({ timestamp: fixture.clock.nowMs + seconds * 1000 });
   const confirmation = passwordOf('anna');
@@ -146,7 +156,7 @@ test('eight wrong codes lock; a recovery code or an administrator unlocks', asyn
   assert.equal(fixture.access.unlockTfa(ROOT, anna), false);
   assert.throws(() => fixture.access.unlockTfa(as(anna), anna), withCode('permission-denied'));
   assert.ok((await answer(`totp:${totpSoon(code)}`)).ticket);
-  assert.equal(fixture.stores.audit.list({ limit: 100, action: 'tfa-locked' }).length, 2);
+  assert.equal((await fixture.stores.audit.list({ limit: 100, action: 'tfa-locked' })).length, 2);
 });
 
 /** The code as of when `answer` has let its pause pass. */
@@ -199,7 +209,7 @@ test('second factors are changed by people who know their password, and by admin
   const { fixture, anna, id, code } = await enrolled(t);
   const { access } = fixture;
   const bob = await addUser(fixture, 'bob');
-  const uri = access.proposeTotp(anna, 'Holdfast');
+  const uri = newTotpUri(anna);
   const totp = { uri, code: '000000', description: '' };
   const confirmation = passwordOf('anna');
   await assert.rejects(access.addTotp(as(anna), anna, { ...totp, confirmation }), withCode('bad-argument', /clock/));

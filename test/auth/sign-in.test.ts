@@ -78,7 +78,7 @@ test('each way to be wrong is one answer, and costs one look at a password', asy
     assert.equal(fixture.passwords.verified, before + 1, username);
     clock.passSeconds(400);
   }
-  const failures = fixture.stores.audit.list({ limit: 100, action: 'login-failed' });
+  const failures = await fixture.stores.audit.list({ limit: 100, action: 'login-failed' });
   assert.equal(failures.length, wrong.length);
   assert.equal(failures.filter(({ by }) => by === '(no user id)').length, 2);
 });
@@ -129,7 +129,7 @@ test('renewing a ticket is never throttled, guessing is', async (t) => {
   assert.equal(throttled, 16);
   await assert.rejects(signIn(fixture, anna, passwordOf('anna')), withCode('login-throttled'));
   assert.equal((await signIn(fixture, anna, ticket)).username, anna);
-  const failures = fixture.stores.audit.list({ limit: 100, action: 'login-failed' });
+  const failures = await fixture.stores.audit.list({ limit: 100, action: 'login-failed' });
   assert.equal(failures.length, 5, 'four guesses, and once that it was throttled');
 });
 
@@ -223,9 +223,9 @@ test('refused tokens do not fill the audit log', async (t) => {
   for (let host = 0; host < 200; host++)
     await assert.rejects(withToken(fixture, 'anna@local!ci', 'x', `203.0.113.${host}`), NOBODY);
   const rows = () => fixture.stores.audit.list({ limit: 1000, action: 'token-refused' });
-  assert.equal(rows().length, 30);
+  assert.equal((await rows()).length, 30);
   fixture.clock.passSeconds(300);
   await assert.rejects(withToken(fixture, 'anna@local!ci', 'x'), NOBODY);
-  assert.equal(rows().length, 31);
-  assert.equal(rows()[0].detail?.notWrittenBefore, 171);
+  assert.equal((await rows()).length, 31);
+  assert.equal((await rows())[0].detail?.notWrittenBefore, 171);
 });

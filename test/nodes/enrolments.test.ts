@@ -1,31 +1,17 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { Enrolments } from '../../src/nodes/enrolments.ts';
-import type { NodeStore } from '../../src/nodes/node-store.ts';
 import { parseUserId } from '../../src/schema/auth-id.ts';
-import { nodeTables } from '../../src/state/node-tables.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
-import { ADDRESS, type Fixture, openFixture, ROOT, withCode } from '../auth/access-fixture.ts';
+import { ADDRESS, openFixture, ROOT, withCode } from '../auth/access-fixture.ts';
+import { openEnrolments } from './enrolments-fixture.ts';
 
 const USER = parseUserId('agents@local');
 const MACHINE = { machineId: 'ab'.repeat(32), hostName: 'web1.example', address: ADDRESS };
 
-async function rig(t: TestContext): Promise<Fixture & { enrolments: Enrolments; nodes: NodeStore }> {
+async function rig(t: TestContext) {
   const parts = await openFixture(t);
-  const { access, stores, state, throttle, failures, clock } = parts;
-  await access.createUser(ROOT, { userid: USER });
-  const nodes = nodeTables(state.db);
-  const enrolments = new Enrolments({
-    store: nodes,
-    access,
-    tokens: stores.tokens,
-    throttle,
-    audit: stores.audit,
-    failures,
-    transactions: state,
-    clock: clock.read,
-    ownNames: ['vault', 'vault.example'],
-  });
+  await parts.access.createUser(ROOT, { userid: USER });
+  const { store: nodes, enrolments } = openEnrolments(parts, ['vault', 'vault.example']);
   return { ...parts, enrolments, nodes };
 }
 
@@ -74,7 +60,7 @@ test('a secret that is wrong, used, late, or of no node is refused in the same w
   clock.passSeconds(60);
   const words = new Set([refusal('late1', late.secret), refusal('used1', used.secret), refusal('none1', 'x')]);
   assert.equal(words.size, 1);
-  const refused = access.auditLog(ROOT, { limit: 10, action: 'enrolment-refused' });
+  const refused = await access.auditLog(ROOT, { limit: 10, action: 'enrolment-refused' });
   assert.deepEqual(new Set(refused.map(({ object }) => object)), new Set(['late1', 'used1', 'none1']));
 });
 
@@ -136,7 +122,7 @@ test('a node goes with its token, its rights and its enrolment; each change is i
   assert.deepEqual([nodes.list(), nodes.enrolments()], [[], []]);
   assert.deepEqual([access.listTokens(ROOT, USER).tokens, access.listAcl(ROOT).entries], [[], []]);
   assert.throws(() => enrolments.remove(ROOT, 'web1'), withCode('not-found'));
-  const actions = access.auditLog(ROOT, { limit: 50 }).filter(({ object }) => object === 'web1');
+  const actions = (await access.auditLog(ROOT, { limit: 50 })).filter(({ object }) => object === 'web1');
   assert.deepEqual(
     actions.map(({ action }) => action),
     ['node-remove', 'node-add', 'node-enrol', 'node-add'],

@@ -3,13 +3,12 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AgentConnection } from '../../src/nodes/agent-connection.ts';
-import { Enrolments } from '../../src/nodes/enrolments.ts';
 import { NodeOrders } from '../../src/nodes/node-orders.ts';
 import { Nodes } from '../../src/nodes/nodes.ts';
 import { parseAuthId } from '../../src/schema/auth-id.ts';
-import { nodeTables } from '../../src/state/node-tables.ts';
 import type { Heartbeat } from '../../src/transport/control/limits.ts';
 import { addUser, openFixture, ROOT, withCode } from '../auth/access-fixture.ts';
+import { openEnrolments } from './enrolments-fixture.ts';
 import { FakeSocket } from './fake-socket.ts';
 
 const MACHINE = 'ab'.repeat(32);
@@ -17,20 +16,8 @@ const NEVER: Heartbeat = { pingMs: 3_600_000, deadMs: 7_200_000 };
 
 async function rig(t: TestContext, heartbeat = NEVER) {
   const fixture = await openFixture(t);
-  const { access, stores, state, throttle, failures, clock } = fixture;
   const user = await addUser(fixture, 'agents');
-  const store = nodeTables(state.db);
-  const enrolments = new Enrolments({
-    store,
-    access,
-    tokens: stores.tokens,
-    throttle,
-    audit: stores.audit,
-    failures,
-    transactions: state,
-    clock: clock.read,
-    ownNames: [],
-  });
+  const { store, enrolments } = openEnrolments(fixture);
   const reports: string[] = [];
   const report = (message: string): void => void reports.push(message);
   const orders = new NodeOrders({ tasks: { start: () => assert.fail('no order is given here') }, report });
@@ -38,7 +25,7 @@ async function rig(t: TestContext, heartbeat = NEVER) {
     store,
     enrolments,
     orders,
-    clock: clock.read,
+    clock: fixture.clock.read,
     version: '0.1',
     heartbeat,
     answerMs: 300,

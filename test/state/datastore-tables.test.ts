@@ -15,7 +15,7 @@ test('entries are kept, changed and removed, and survive a restart', (t) => {
   };
   const first = open();
   const [one, two] = [
-    { name: 'one', path: '/backup/one', comment: 'the first', options: { workers: 2 } },
+    { name: 'one', path: '/backup/one', comment: 'the first', options: { later: [2] } },
     { name: 'two', path: '/backup/two', options: {} },
   ];
   first.table.add(two);
@@ -29,7 +29,7 @@ test('entries are kept, changed and removed, and survive a restart', (t) => {
   assert.deepEqual(table.get('two'), { ...two, comment: 'second' });
   table.remove('one');
   assert.equal(table.get('one'), undefined);
-  state.db.exec(`UPDATE datastores SET options = '{"workers": "many"}'`);
+  state.db.exec(`UPDATE datastores SET options = '[]'`);
   assert.throws(() => table.list(), { code: 'datastore-damaged', message: /two/ });
   state.close();
 });

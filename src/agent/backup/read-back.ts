@@ -7,7 +7,7 @@ import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
-import type { RestoreWork } from '../agent-thread.ts';
+import type { RestoreWork } from '../restore/restore-work.ts';
 import { directPieces } from '../tree/file-content.ts';
 
 /** Holes have nothing to read: so many tries to hit a chunk before the disk counts as empty. */

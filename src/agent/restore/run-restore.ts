@@ -7,11 +7,11 @@ import { Kind, MAX_OBJECT_BYTES, type ObjectId, PAGE_BYTES, parseId, type Stored
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { Threads, WorkerPool } from '../../util/worker-pool.ts';
-import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import { blockDeviceBytes } from '../sources/file-size.ts';
 import { LostRanges } from './lost-ranges.ts';
 import { isLostObject, type LostRange, type RestorePiece } from './piece-restorer.ts';
+import type { RestoredRange, RestoreWork } from './restore-work.ts';
 import { type FileTargetLocator, targetError } from './target.ts';
 
 export interface RestoreRequest {

@@ -6,9 +6,9 @@ import { FileType, fileType, inodeKey, readStat, sizeOf } from '../../chunker/st
 import { type ByteString, below, display } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Threads } from '../../util/worker-pool.ts';
-import type { RestoredRange, RestoreWork } from '../agent-thread.ts';
 import { inOrder } from '../in-order.ts';
 import type { RestorePiece } from '../restore/piece-restorer.ts';
+import type { RestoredRange, RestoreWork } from '../restore/restore-work.ts';
 import { filePieces, inlineContent } from '../tree/file-content.ts';
 import { aclText } from '../tree/ids/posix-acl.ts';
 import { directoryOf, findPath, type GetObject, readEntries } from '../tree/read-tree.ts';

@@ -1,6 +1,7 @@
 // Every method of the backup dialect.
 import type { AnyMethod } from '../method.ts';
 import { ACL_METHODS } from './access/acl.ts';
+import { AUDIT_METHODS } from './access/audit.ts';
 import { DOMAIN_METHODS } from './access/domains.ts';
 import { PASSWORD_METHODS } from './access/password.ts';
 import { PERMISSION_METHODS } from './access/permissions.ts';
@@ -42,6 +43,7 @@ export const METHODS: readonly AnyMethod[] = [
   ...ACL_METHODS,
   ...PASSWORD_METHODS,
   ...TFA_METHODS,
+  ...AUDIT_METHODS,
   ...QUERY_METHODS,
   ...OPERATION_METHODS,
   ...STORE_LIST_METHODS,

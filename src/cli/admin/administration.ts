@@ -1,6 +1,7 @@
-// What the commands of users, tokens, rights and second factors ask for, wherever the server's state is: the interface beside its consumers.
+// What the commands of users, tokens, rights, second factors and the audit log ask for, wherever the server's state is: the interface beside its consumers.
 import type { StoredAclEntry } from '../../auth/access-store.ts';
 import type { AclChange } from '../../auth/acl-changes.ts';
+import type { AuditEntry, AuditQuery } from '../../auth/audit-log.ts';
 import type { UserFactors } from '../../auth/tfa-enrolment.ts';
 import type { TokenFields, TokenView } from '../../auth/token-accounts.ts';
 import type { NewUser, UserChanges, UserView } from '../../auth/user-accounts.ts';
@@ -10,6 +11,11 @@ export interface NewSecret {
   readonly tokenid: AuthId;
   /** The secret. Nothing can show it again. */
   readonly value: string;
+}
+
+export interface AuditView extends Omit<AuditEntry, 'timeMs'> {
+  /** Unix seconds. */
+  readonly time: number;
 }
 
 /** Each call throws what the rules of access control say: `permission-denied`, `not-found`, `exists`, `bad-argument`. */
@@ -32,4 +38,6 @@ export interface Administration {
   /** Of one user, or of all that have any. */
   listTfa(user: UserId | undefined): Promise<readonly UserFactors[]>;
   deleteTfa(user: UserId, id: string): Promise<void>;
+  /** Newest first. */
+  listAudit(query: AuditQuery): Promise<readonly AuditView[]>;
 }

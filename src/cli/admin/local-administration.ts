@@ -23,5 +23,10 @@ export function localAdministration({ access, actor }: Pick<OpenState, 'access' 
     changeAcl: async (change) => access.changeAcl(actor, change),
     listTfa: async (user) => (user === undefined ? access.listTfa(actor) : [access.tfaOf(actor, user)]),
     deleteTfa: (user, id) => access.deleteTfa(actor, user, id),
+    listAudit: async (query) =>
+      (await access.auditLog(actor, query)).map(({ timeMs, ...entry }) => ({
+        ...entry,
+        time: Math.floor(timeMs / 1000),
+      })),
   };
 }

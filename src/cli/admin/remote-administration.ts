@@ -1,6 +1,7 @@
 // Administration through a server's API, with the rights of the user or token of the address.
 import { type Static, type TSchema, Type } from 'typebox';
 import type { StoredAclEntry } from '../../auth/access-store.ts';
+import type { AuditAction } from '../../auth/audit-log.ts';
 import type { RoleName } from '../../auth/privileges.ts';
 import type { UserView } from '../../auth/user-accounts.ts';
 import { type AuthId, tokenIdOf, type UserId } from '../../schema/auth-id.ts';
@@ -9,7 +10,7 @@ import { findAccess } from '../../transport/client/remotes.ts';
 import { parseRepositoryAddress } from '../../transport/client/repository-address.ts';
 import { TrustedLines } from '../../transport/client/trusted-line.ts';
 import type { CommonOptions } from '../repository.ts';
-import type { Administration } from './administration.ts';
+import type { Administration, AuditView } from './administration.ts';
 
 /** A call that changes something is made once: whoever asked sees whether it came through. */
 const LIST_PATIENCE_MS = 20_000;
@@ -51,6 +52,21 @@ const TfaAnswer = Type.Array(
     entries: Type.Array(Factor),
     'totp-locked': Type.Optional(Type.Boolean()),
     'tfa-locked-until': Type.Optional(Type.Integer()),
+  }),
+);
+
+const AuditAnswer = Type.Array(
+  Type.Object({
+    id: Type.Integer(),
+    time: Type.Integer(),
+    action: Type.String(),
+    by: Type.String(),
+    address: Type.String(),
+    object: Type.String(),
+    detail: Type.Record(
+      Type.String(),
+      Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Array(Type.String())]),
+    ),
   }),
 );
 
@@ -126,6 +142,10 @@ export async function remoteAdministration(
       const query = confirmation === undefined ? undefined : { password: confirmation };
       await change('DELETE', `/access/tfa/${encodeURIComponent(user)}/${encodeURIComponent(id)}`, query, none);
     },
+    listAudit: async (query) => {
+      const words = Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]);
+      return (await get(`/access/audit?${new URLSearchParams(words)}`, AuditAnswer)).map(auditOfRow);
+    },
     close: async () => await line.close(),
   };
 }
@@ -146,4 +166,13 @@ function userOfRow(row: Static<typeof UserAnswer>[number]): UserView {
 
 function aclOfRow({ path, propagate, roleid, ugid }: Static<typeof AclAnswer>[number]): StoredAclEntry {
   return { path, propagate, role: roleid as RoleName, authId: ugid as AuthId };
+}
+
+function auditOfRow({ action, detail, ...row }: Static<typeof AuditAnswer>[number]): AuditView {
+  const named = Object.entries(detail).map(([name, value]) => [name.replace(/-([a-z])/g, camel), value]);
+  return { ...row, action: action as AuditAction, detail: Object.fromEntries(named) };
+}
+
+function camel(_: string, letter: string): string {
+  return letter.toUpperCase();
 }

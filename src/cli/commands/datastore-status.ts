@@ -1,7 +1,7 @@
 // holdfast datastore status | account: what a datastore holds, what it takes, and for how long the file system lasts.
 import { readdir } from 'node:fs/promises';
 import type { Command } from 'commander';
-import { accountSpace } from '../../datastore/accounting/account.ts';
+import { accountSpace } from '../../datastore/accounting/account-operation.ts';
 import type { Growth } from '../../datastore/accounting/growth.ts';
 import { reportSpace, type SpaceReport, type SpaceRow } from '../../datastore/accounting/space-report.ts';
 import { readLimits } from '../../datastore/limits/limits-file.ts';

@@ -11,6 +11,7 @@ import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
 import { print, table } from '../output.ts';
 import { type CommonOptions, namespaceOf, warn } from '../repository.ts';
+import { wholeNumber } from '../whole-number.ts';
 
 const MAX_COUNT = 1_000_000;
 
@@ -39,7 +40,7 @@ export function addPruneCommand(program: Command): void {
     .option('--group <TYPE/ID>', 'only this group')
     .option('--all-groups', 'every group of the namespace (the default)');
   for (const rule of KEEP_RULES)
-    prune.option(`--${rule} <N>`, RULE_HELP[rule], (text: string) => parseCount(rule, text));
+    prune.option(`--${rule} <N>`, RULE_HELP[rule], (text: string) => wholeNumber(`--${rule}`, text, 0, MAX_COUNT));
   prune
     .option('--dry-run', 'print the plan, and remove nothing')
     .option('--force-empty', 'carry out rules that are all 0, which keep nothing')
@@ -129,14 +130,4 @@ function countsOf(options: PruneCommandOptions): KeepCounts {
     return [rule, options[`keep${period[0]?.toUpperCase()}${period.slice(1)}`]] as const;
   });
   return Object.fromEntries(given.filter(([, count]) => count !== undefined));
-}
-
-/** @throws `bad-argument`. */
-function parseCount(rule: string, text: string): number {
-  const count = /^\d{1,7}$/.test(text) ? Number(text) : Number.NaN;
-  if (count <= MAX_COUNT) return count;
-  throw new HoldfastError(
-    'bad-argument',
-    `--${rule} takes a whole number from 0 to ${MAX_COUNT}, not ${JSON.stringify(text)}`,
-  );
 }

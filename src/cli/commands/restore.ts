@@ -6,7 +6,8 @@ import type { Archive, Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { addReadKeyOptions, findTrusted, type KeyOptions, readKey } from '../client-key.ts';
-import { type FoundSnapshot, type Repository, withRepository } from '../open-repository.ts';
+import { withRepository } from '../open-repository.ts';
+import type { FoundSnapshot, Repository } from '../readable-repository.ts';
 import { workerCount } from '../repository.ts';
 import { atTerminal, type Surroundings } from '../surroundings.ts';
 import { restoreDisk } from './restore-disk.ts';
@@ -73,7 +74,7 @@ export async function performRestore(
     refuseTreeOptions(archive, options);
     await restoreDisk(place, options);
   };
-  await withRepository(options, run, around);
+  await withRepository(options, run, around, workerCount(options));
 }
 
 /** Opens the objects of a snapshot in a pool. */

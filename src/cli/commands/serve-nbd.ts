@@ -19,6 +19,7 @@ import { NbdExports, parseExport } from '../nbd-exports.ts';
 import { pairs, print } from '../output.ts';
 import { namespaceOf, repositoryPath, startPool, warn, workerCount } from '../repository.ts';
 import { ServingView } from '../serving-view.ts';
+import { wholeNumber } from '../whole-number.ts';
 
 interface ServeNbdOptions extends KeyOptions {
   readonly socket?: string;
@@ -53,13 +54,13 @@ export function addServeNbdCommand(program: Command): void {
 async function serve(options: ServeNbdOptions): Promise<void> {
   const address = parseAddress(options);
   const only = options.export?.map(parseExport);
-  const cacheMib = numberOf(
+  const cacheMib = wholeNumber(
     '--cache-mib',
     options.cacheMib ?? `${DEFAULT_CACHE_MIB}`,
     MIN_CACHE_BYTES / MiB,
     MAX_CACHE_MIB,
   );
-  const idleMs = numberOf('--idle-timeout', options.idleTimeout ?? '0', 0, MAX_IDLE_SECONDS) * 1000;
+  const idleMs = wholeNumber('--idle-timeout', options.idleTimeout ?? '0', 0, MAX_IDLE_SECONDS) * 1000;
   const workers = workerCount(options);
   const key = await readKey(options);
   const interrupt = interruptSignal();
@@ -152,14 +153,4 @@ function parseAddress(options: ServeNbdOptions): NbdAddress {
       `${host} can be reached from other machines, and NBD asks nobody who they are: everyone there could read every disk. Listen on 127.0.0.1 or a socket and use a tunnel, or give --insecure-network`,
     );
   return { host, port };
-}
-
-function numberOf(option: string, text: string, least: number, most: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= least && value <= most))
-    throw new HoldfastError(
-      'bad-argument',
-      `${option} takes a whole number from ${least} to ${most}, not ${JSON.stringify(text)}`,
-    );
-  return value;
 }

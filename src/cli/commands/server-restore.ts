@@ -15,8 +15,8 @@ import type { StateOptions } from '../admin/server-state.ts';
 import { interruptSignal } from '../interrupt.ts';
 import { LocalRepository } from '../local-repository.ts';
 import { withReadDatastore } from '../local-store.ts';
-import type { FoundSnapshot } from '../open-repository.ts';
 import { pairs, print } from '../output.ts';
+import type { FoundSnapshot } from '../readable-repository.ts';
 
 interface RestoreStateOptions extends StateOptions {
   readonly from: string;

@@ -3,7 +3,6 @@
 import type { Accounting } from '../../schema/accounting-file.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import type { Operation } from '../control/operation.ts';
 import { rootsOf } from '../gc/roots.ts';
 import { LENGTH_MASK, Word } from '../index/index-entry.ts';
 import type { ObjectIndex } from '../index/object-index.ts';
@@ -24,18 +23,6 @@ export interface AccountingSources {
   readonly source: ObjectSource;
   readonly packs: PackTable;
 }
-
-export type AccountingSummary = Omit<Accounting, 'snapshots' | 'shared' | 'format'> & { readonly snapshots: number };
-
-/** `holdfast datastore account`. */
-export const accountSpace: Operation<Record<string, never>, AccountingSummary> = {
-  name: 'account',
-  isLong: true,
-  run: async (store, _, { signal, warn }) => {
-    const { snapshots, shared: _shared, format: _format, ...rest } = await store.account(signal, warn);
-    return { ...rest, snapshots: snapshots.length };
-  },
-};
 
 /** Counts everything and writes the figures down. Manifests that cannot be read are left out, and said through `warn`. */
 export async function accountAll(

@@ -2,7 +2,7 @@
 // after a bad frame it goes on only at a checkpoint that the pack's own salt vouches for. docs/format.md, section 6.
 import { fstatSync } from 'node:fs';
 import { MAX_OBJECT_BYTES } from '../../chunker/object.ts';
-import { recordIsWhole } from '../../chunker/record.ts';
+import { recordId, recordIsWhole } from '../../chunker/record.ts';
 import { readFully } from '../../util/direct-io.ts';
 import {
   BLOCK_BYTES,
@@ -117,7 +117,7 @@ class Scan {
     const record = bytes.subarray(FRAME_HEADER_BYTES);
     if (!recordIsWhole(record)) return undefined;
     const entry = {
-      id: Buffer.from(record.subarray(24, 56)),
+      id: recordId(record),
       space: frame.space,
       offset: offset + FRAME_HEADER_BYTES,
       length: frame.bodyLength,
@@ -147,7 +147,7 @@ class Scan {
     return (
       readFully(this.#fd, record, entry.offset) === entry.length &&
       recordIsWhole(record) &&
-      record.subarray(24, 56).equals(entry.id)
+      recordId(record).equals(entry.id)
     );
   }
 

@@ -1,12 +1,6 @@
 // Repair of an open store: copies out what damaged packs hold, and lets quarantined copies go that read well again.
 import type { Operation } from '../control/operation.ts';
-import type { SalvagedPack } from './salvage-packs.ts';
-
-export interface PackRepair {
-  readonly packs: readonly SalvagedPack[];
-  /** Copies that were quarantined and are good again. */
-  readonly copiesReleased: number;
-}
+import type { PackRepair } from './salvage-packs.ts';
 
 export const repairPacks: Operation<{ dryRun: boolean }, PackRepair> = {
   name: 'repair',

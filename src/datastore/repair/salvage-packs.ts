@@ -44,6 +44,13 @@ export interface SalvagedPack {
   readonly records: number;
 }
 
+/** What a repair did, or would do. */
+export interface PackRepair {
+  readonly packs: readonly SalvagedPack[];
+  /** Copies that were quarantined and are good again. */
+  readonly copiesReleased: number;
+}
+
 /** A pack that is not as it should be, and how to read what is left of it. */
 interface Patient {
   readonly problem: SalvagedPack['problem'];

@@ -6,40 +6,17 @@ import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
 import { formatTime, type GroupName, type Namespace } from '../../schema/names.ts';
 import type { SessionRecord } from '../../schema/state-files.ts';
 import { Turn } from '../../util/turn.ts';
-import type { WorkerPool } from '../../util/worker-pool.ts';
 import { describingRootErrors } from '../config.ts';
 import type { DamagedRange } from '../damage.ts';
 import { damageFinder } from '../find-damage.ts';
 import { type Root, rootsOf } from '../gc/roots.ts';
-import type { Layout } from '../layout.ts';
 import type { AllowanceDescriptor } from '../limits/allowance.ts';
-import type { IndexLocator, ObjectSource } from '../object-source.ts';
-import type { PackTable } from '../packs/pack-table.ts';
-import type { QuarantineList } from '../quarantine.ts';
-import type { GroupStore } from '../snapshots/group-store.ts';
 import { readableManifest } from '../snapshots/readable-manifest.ts';
 import { type CommitResult, SessionCommit } from './session-commit.ts';
+import type { SessionContext } from './session-context.ts';
 import { SessionMarks } from './session-marks.ts';
 import type { SessionDescriptor, SinkCounters } from './session-sink.ts';
 import { sharePaths } from './shared-paths.ts';
-
-/** What sessions share: the store's parts and one turn per group for commits. */
-export interface SessionContext {
-  readonly layout: Layout;
-  readonly pool: WorkerPool;
-  readonly groups: GroupStore;
-  readonly locator: IndexLocator;
-  readonly source: ObjectSource;
-  readonly packs: PackTable;
-  readonly quarantine: QuarantineList;
-  readonly storeId: string;
-  /** Per group path: commits of one group follow each other. */
-  readonly groupTurns: Map<string, Turn>;
-  /** Opening, publishing, ending, forgetting and the roots of garbage collection exclude each other (rule G1). */
-  readonly rootTurn: Turn;
-  /** Roots of manifests that were published and withdrawn, whose removal may not be durable (rule D6). */
-  readonly withdrawnRoots: Root[];
-}
 
 /** A snapshot that a client may build on. */
 export interface BaseSnapshot {

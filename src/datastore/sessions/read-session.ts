@@ -7,8 +7,8 @@ import type { GroupName, Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { type Root, type RootSession, rootsOf } from '../gc/roots.ts';
 import { snapshotLabel } from '../snapshots/group-store.ts';
-import type { SessionContext } from './backup-session.ts';
 import { markCopies } from './scope-walk.ts';
+import type { SessionContext } from './session-context.ts';
 import { SessionMarks } from './session-marks.ts';
 
 export interface ReadRequest {

@@ -1,13 +1,14 @@
 // What a thread checks of a record that a client sends: that it is one whole record, of a form that may stand in its space, and in space
 // plain that its content is what its id says. Elsewhere nobody can tell that here, and what it claims concerns that space alone.
 import { ENCRYPTION_OVERHEAD_BYTES } from '../../chunker/encrypting-codec.ts';
-import { Kind, MAX_OBJECT_BYTES, type ObjectId, PLAIN_SPACE } from '../../chunker/object.ts';
+import { ID_BYTES, Kind, MAX_OBJECT_BYTES, type ObjectId, PLAIN_SPACE } from '../../chunker/object.ts';
 import { IdHasher, shortHash } from '../../chunker/object-id.ts';
 import {
   CHECKSUM_BYTES,
   Codec,
   Crypt,
   damagedRecord,
+  RECORD_ID_AT,
   type RecordHeader,
   readRecordHeader,
   recordRefs,
@@ -26,7 +27,6 @@ export interface ReceivedRecord {
   readonly payloadBytes: number;
 }
 
-const ID_AT = 24;
 /** Before the payload in the scratch memory: the hash of data borrows them. */
 const BORROWED_BYTES = 4;
 
@@ -52,7 +52,7 @@ export class RecordCheck {
     const payloadBytes = isPlain ? header.rawLength : header.storedLength - ENCRYPTION_OVERHEAD_BYTES;
     const refs = recordRefs(bytes, header);
     requireSize(refs.length + payloadBytes);
-    const id = bytes.subarray(ID_AT, ID_AT + 32) as ObjectId;
+    const id = bytes.subarray(RECORD_ID_AT, RECORD_ID_AT + ID_BYTES) as ObjectId;
     if (isPlain && !this.#contentId(bytes, header, refs).equals(id))
       throw damagedRecord(bytes, 'its content does not match its id');
     return { kind: header.kind, id, refs, payloadBytes };

@@ -11,7 +11,7 @@ import type { PreparedManifest, SnapshotName } from '../snapshots/group-store.ts
 import { labelTime } from '../snapshots/label-time.ts';
 import { manifestDigest } from '../snapshots/manifest-digest.ts';
 import { readableManifest } from '../snapshots/readable-manifest.ts';
-import type { SessionContext } from './backup-session.ts';
+import type { SessionContext } from './session-context.ts';
 import { removeSessionFiles } from './session-files.ts';
 import type { SessionMarks } from './session-marks.ts';
 

@@ -12,9 +12,10 @@ import type { AllowanceDescriptor } from '../limits/allowance.ts';
 import { requireOnline, requireWritable } from '../limits/maintenance.ts';
 import type { SessionAllowances } from '../limits/session-allowances.ts';
 import type { StoreClock } from '../store-clock.ts';
-import { BackupSession, type SessionContext } from './backup-session.ts';
+import { BackupSession } from './backup-session.ts';
 import { findLeftovers, type Leftovers, sessionsOfPacks } from './leftovers.ts';
 import { type ReadRequest, ReadSession } from './read-session.ts';
+import type { SessionContext } from './session-context.ts';
 import { writeSessionFile } from './session-files.ts';
 import { sessionSpace } from './session-space.ts';
 

@@ -3,7 +3,7 @@
 import { fromBytes } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { shownPath } from '../../util/shown-path.ts';
-import type { DamagedPath } from '../tree-damage.ts';
+import type { DamagedPath } from '../damaged-paths.ts';
 import type { ArchiveDamage } from './snapshot-damage.ts';
 import type { VerifyReport } from './verify-store.ts';
 

@@ -3,8 +3,8 @@ import type { Manifest } from '../../schema/manifest.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { DamagedRange } from '../damage.ts';
+import type { DamagedPath, TreeDamage } from '../damaged-paths.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
-import type { DamagedPath, TreeDamage } from '../tree-damage.ts';
 import type { RangesRequest } from './verify-thread.ts';
 
 export interface NamedManifest {

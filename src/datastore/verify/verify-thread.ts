@@ -5,9 +5,9 @@ import type { Archive } from '../../schema/manifest.ts';
 import type { Area } from '../../util/arena.ts';
 import type { Handlers } from '../../util/worker-pool.ts';
 import type { ArchiveDamageFinder, DamagedRange } from '../damage.ts';
+import type { TreeDamage } from '../damaged-paths.ts';
 import { damageFinder } from '../find-damage.ts';
 import { EntrySet } from '../index/entry-set.ts';
-import type { TreeDamage } from '../tree-damage.ts';
 import { type CheckEnvironment, createInput, PackCheck, type PackProgress } from './pack-check.ts';
 import { RecordCheck } from './record-check.ts';
 

@@ -16,7 +16,6 @@ export class RunningTask {
   readonly #now: () => number;
   readonly #aborting = new AbortController();
   readonly #progress: Progress;
-  readonly #watchers = new Set<() => void>();
   #warnings = 0;
   #isOver = false;
 
@@ -24,17 +23,11 @@ export class RunningTask {
     this.upid = upid;
     this.#now = now;
     this.#progress = new Progress(now());
-    this.log = new TaskLog(logPath, now, () => this.#tellWatchers());
+    this.log = new TaskLog(logPath, now);
   }
 
   get progress(): TaskProgress | undefined {
     return this.#progress.at(this.#now());
-  }
-
-  /** Calls `onChange` when the log has grown or the task has ended, until the returned function is called. */
-  watch(onChange: () => void): () => void {
-    this.#watchers.add(onChange);
-    return () => this.#watchers.delete(onChange);
   }
 
   /** Asks the work to stop. Only the first reason counts. */
@@ -62,7 +55,6 @@ export class RunningTask {
     await this.log.close(`TASK ${outcome === 'error' ? `ERROR: ${status}` : status}`);
     const endtime = Math.floor(this.#now() / 1000);
     save({ endtime, status, outcome, logNote: this.log.note ?? null, data: this.#data(result) });
-    this.#tellWatchers();
     return { upid: this.upid, outcome, status, endtime, ...(error !== undefined && { error }) };
   }
 
@@ -109,9 +101,5 @@ export class RunningTask {
   /** What is said after the end, by something that the work forgot to wait for, is not kept: the last line is the last line. */
   #say(text: string): void {
     if (!this.#isOver) this.log.append(text);
-  }
-
-  #tellWatchers(): void {
-    for (const watcher of [...this.#watchers]) watcher();
   }
 }

@@ -15,7 +15,6 @@ export class TaskLog {
   readonly path: string;
   readonly index = new LineIndex();
   readonly #now: () => number;
-  readonly #onChange: () => void;
   readonly #maxBytes: number;
   #file: FileHandle | undefined;
   #waiting: string[] = [];
@@ -28,11 +27,9 @@ export class TaskLog {
   #writing: Promise<void> | undefined;
   #isClosed = false;
 
-  /** `onChange` is called when lines have been written. */
-  constructor(path: string, now: () => number, onChange: () => void, maxBytes = MAX_LOG_BYTES) {
+  constructor(path: string, now: () => number, maxBytes = MAX_LOG_BYTES) {
     this.path = path;
     this.#now = now;
-    this.#onChange = onChange;
     this.#maxBytes = maxBytes;
   }
 
@@ -107,7 +104,6 @@ export class TaskLog {
         this.#fail(error as Error, lines.length);
       }
       this.#waitingBytes -= bytes.length;
-      this.#onChange();
     }
     // In the same step as the look at what waits: a line that comes later begins anew.
     this.#writing = undefined;

@@ -135,42 +135,6 @@ export class Tasks {
     return withNotes(page ?? { lines: [], total: 0 }, notesOf(row, page !== undefined), start, limit);
   }
 
-  /** The file of a log, for whoever sends it whole; lines so far are in it. @throws `not-found`. */
-  async logPath(upid: string): Promise<string> {
-    const row = this.#known(upid);
-    await this.#running.get(row.upid)?.task.log.flushed();
-    return this.#files.pathOf(row.upid);
-  }
-
-  /** Returns when the log has more than `seenLines`, when the task has ended, or after `timeoutMs`. @throws `not-found`; the signal's reason. */
-  async waitForChange(upid: string, seenLines: number, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const running = this.#running.get(this.#known(upid).upid);
-    if (running === undefined || running.task.log.index.lines > seenLines) return;
-    await new Promise<void>((resolve, reject) => {
-      const stop = (): void => {
-        clearTimeout(timer);
-        unwatch();
-        signal.removeEventListener('abort', abort);
-      };
-      const abort = (): void => {
-        stop();
-        reject(signal.reason as Error);
-      };
-      const over = (): void => {
-        stop();
-        resolve();
-      };
-      const timer = setTimeout(over, timeoutMs);
-      const unwatch = running.task.watch(() => {
-        if (running.task.log.index.lines > seenLines || !this.#running.has(running.task.upid)) over();
-      });
-      // The task's very end comes after its last line.
-      running.done.then(over, over);
-      signal.addEventListener('abort', abort, { once: true });
-    });
-  }
-
   /** Asks a task to stop; false when it has ended. `by` is who asks. @throws `not-found`. */
   abort(upid: string, reason: string, by?: string): boolean {
     const row = this.#known(upid);

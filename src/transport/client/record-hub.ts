@@ -2,6 +2,7 @@
 // server has not answered; after a broken line it asks what arrived and sends the rest.
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import { ID_BYTES } from '../../chunker/object.ts';
+import { RECORD_ID_AT } from '../../chunker/record.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { plainError } from '../../util/plain-error.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
@@ -295,7 +296,7 @@ export class RecordHub<Opened extends OpenedAccess> {
     const frames: { id: string; bytes: Uint8Array }[] = [];
     for (const body of bodies) {
       for (const { record, from, to } of eachFrame(body))
-        frames.push({ id: idKey(record, 24), bytes: body.subarray(from, to) });
+        frames.push({ id: idKey(record, RECORD_ID_AT), bytes: body.subarray(from, to) });
     }
     const unknown: Uint8Array[] = [];
     const { haveIds } = this.#options.limits;

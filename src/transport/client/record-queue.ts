@@ -1,7 +1,7 @@
 // Records of all threads on their way to the server, and their order: one that names others leaves when those were answered, or earlier in
 // the same body. What was not answered is kept. Pure: it knows neither lines nor threads.
 import { ID_BYTES } from '../../chunker/object.ts';
-import { readRecordHeader, recordRefs } from '../../chunker/record.ts';
+import { RECORD_ID_AT, readRecordHeader, recordRefs } from '../../chunker/record.ts';
 import { eachFrame, idKey } from './frames.ts';
 
 /** Data records that came together are one run, up to this size: what is asked about after a broken line, and sent again, is small. */
@@ -110,7 +110,7 @@ function runsOf(owner: number, frames: Uint8Array): (Omit<Run, 'waitsFor'> & { r
   for (const { record, from, to } of eachFrame(frames)) {
     const header = readRecordHeader(record);
     if (header === undefined) throw new Error('a thread handed over what is no record');
-    const id = idKey(record, 24);
+    const id = idKey(record, RECORD_ID_AT);
     if (header.refCount > 0) {
       endRun(from);
       const refs = recordRefs(record, header);

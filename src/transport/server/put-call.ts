@@ -2,6 +2,7 @@
 // connections of the thread come first.
 import type { IncomingMessage } from 'node:http';
 import { ID_BYTES } from '../../chunker/object.ts';
+import { RECORD_ID_AT } from '../../chunker/record.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { LARGE_RECORD_BYTES_PER_MS, LARGE_RECORD_MS } from './bulk-limits.ts';
 import type { RecordSink } from './bulk-objects.ts';
@@ -9,8 +10,7 @@ import type { FrameReader } from './frame-reader.ts';
 import type { LargeRecords } from './large-records.ts';
 import { WorkTurn } from './work-turn.ts';
 
-/** Where the id stands in a record. */
-const ID_AT = 24;
+const ID_END = RECORD_ID_AT + ID_BYTES;
 
 export interface PutOptions {
   readonly session: string;
@@ -117,7 +117,7 @@ export class PutCall {
     try {
       this.#options.sink.putRecord(record);
     } catch (error) {
-      const id = record.length < ID_AT + ID_BYTES ? undefined : record.toString('hex', ID_AT, ID_AT + ID_BYTES);
+      const id = record.length < ID_END ? undefined : record.toString('hex', RECORD_ID_AT, ID_END);
       throw at(error, this.#records, id);
     }
     this.#records++;

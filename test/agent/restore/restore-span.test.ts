@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { RestoreWork } from '../../../src/agent/agent-thread.ts';
+import type { RestoreWork } from '../../../src/agent/restore/restore-work.ts';
 import { restoreToPipe, type Span } from '../../../src/agent/restore/run-restore.ts';
 import { encodeList, type ListEntry } from '../../../src/chunker/list.ts';
 import { Kind, type ObjectId, PAGE_BYTES } from '../../../src/chunker/object.ts';

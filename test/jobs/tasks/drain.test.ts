@@ -79,7 +79,7 @@ test('tasks of a process that was killed are ended as interrupted, with a line o
   const [running, ended] = said.trim().split(' ');
   const tasks = fixture.tasks({ clock: () => Date.now() });
   assert.equal(tasks.status(running).status, 'running');
-  const path = await tasks.logPath(running);
+  const path = fixture.logPath(running);
   // Half a line is what a kill leaves at worst.
   appendFileSync(path, 'half a li');
   const diedAt = Math.floor(Date.now() / 1000) - 1;
@@ -105,7 +105,7 @@ test('a task that runs in this process is not interrupted, and a log that is gon
   });
   assert.equal(await tasks.markInterrupted(), 0);
   const next = fixture.tasks();
-  await tasks.logPath(task.upid);
+  await tasks.log(task.upid, 0, 0);
   rmSync(`${fixture.directory}/log`, { recursive: true });
   assert.equal(await next.markInterrupted(), 1);
   assert.equal(next.status(task.upid).endtime, BEGIN_MS / 1000);
@@ -125,7 +125,7 @@ test('history is kept for its days, and no more than its count', async () => {
     fixture.nowMs += 86_400_000;
   }
   const running = tasks.start(GC, untilAborted);
-  const paths = await Promise.all(upids.map((upid) => tasks.logPath(upid)));
+  const paths = upids.map((upid) => fixture.logPath(upid));
   assert.equal(await tasks.prune({ maxAgeDays: 7, maxCount: 100 }), 3);
   assert.equal(await tasks.prune({ maxAgeDays: 7, maxCount: 2 }), 5);
   assert.deepEqual(

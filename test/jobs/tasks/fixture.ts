@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { LogFiles } from '../../../src/jobs/tasks/log-files.ts';
 import { Tasks, type TasksOptions } from '../../../src/jobs/tasks/tasks.ts';
 import { tasks as migration } from '../../../src/state/migrations/0002-tasks.ts';
 import { TaskTables } from '../../../src/state/task-tables.ts';
@@ -25,6 +26,10 @@ export class TaskFixture {
   tasks(more: Partial<TasksOptions> = {}): Tasks {
     const { store } = this;
     return new Tasks({ store, directory: join(this.directory, 'log'), node: 'vm', clock: () => this.nowMs, ...more });
+  }
+
+  logPath(upid: string): string {
+    return new LogFiles(join(this.directory, 'log')).pathOf(upid);
   }
 
   [Symbol.dispose](): void {

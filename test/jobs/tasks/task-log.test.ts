@@ -104,37 +104,9 @@ test('pages of a running task and of one that has ended are those of the file', 
   assert.deepEqual([end.total, end.active], [1001, false]);
 });
 
-test('a change is waited for: a line, the end, the time, or nobody who waits any more', async () => {
-  using fixture = new TaskFixture();
-  const tasks = fixture.tasks();
-  const never = new AbortController().signal;
-  const [line, end] = [gate(), gate()];
-  const task = tasks.start(TASK, async ({ log }) => {
-    await line.opened;
-    log('one');
-    await end.opened;
-  });
-  await tasks.waitForChange(task.upid, 0, 10, never);
-  assert.equal((await tasks.log(task.upid, 0, 0)).total, 0);
-  const one = tasks.waitForChange(task.upid, 0, 60_000, never);
-  line.open();
-  await one;
-  assert.equal((await tasks.log(task.upid, 0, 0)).total, 1);
-  await tasks.waitForChange(task.upid, 0, 60_000, never);
-  const gone = new AbortController();
-  const leaving = tasks.waitForChange(task.upid, 1, 60_000, gone.signal);
-  gone.abort(new Error('gone'));
-  await assert.rejects(leaving, /gone/);
-  const ended = tasks.waitForChange(task.upid, 2, 60_000, never);
-  end.open();
-  await ended;
-  assert.equal(tasks.status(task.upid).status, 'stopped');
-  await tasks.waitForChange(task.upid, 99, 60_000, never);
-});
-
 test('a log that is full says so once, and still has the end', async () => {
   using fixture = new TaskFixture();
-  const log = new TaskLog(join(fixture.directory, 'full.log'), now, () => {}, 10_000);
+  const log = new TaskLog(join(fixture.directory, 'full.log'), now, 10_000);
   for (let line = 0; line < 1000; line++) log.append(`line ${line}`);
   await log.close('TASK OK');
   const lines = readFileSync(log.path, 'utf8')
@@ -152,7 +124,7 @@ test('a log that is full says so once, and still has the end', async () => {
 
 test('lines that come faster than the disk takes them are counted, not kept in memory', async () => {
   using fixture = new TaskFixture();
-  const log = new TaskLog(join(fixture.directory, 'fast.log'), now, () => {});
+  const log = new TaskLog(join(fixture.directory, 'fast.log'), now);
   const text = 'x'.repeat(3000);
   for (let line = 0; line < 1000; line++) log.append(text);
   await log.close('TASK OK');

@@ -67,7 +67,7 @@ test('lines have the local time with its offset, as Proxmox writes them', async 
   const tasks = fixture.tasks();
   const task = tasks.start(VERIFY, async ({ log }) => log('a\nb'));
   await task.done;
-  const text = readFileSync(await tasks.logPath(task.upid), 'utf8');
+  const text = readFileSync(fixture.logPath(task.upid), 'utf8');
   const stamps = text
     .trimEnd()
     .split('\n')

@@ -3,7 +3,7 @@
 
 import { type TObject, Type } from 'typebox';
 import type { Privilege } from '../../../../auth/privileges.ts';
-import { accountSpace } from '../../../../datastore/accounting/account.ts';
+import { accountSpace } from '../../../../datastore/accounting/account-operation.ts';
 import type { Operation, Work } from '../../../../datastore/control/operation.ts';
 import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
 import { type PruneRequest, removePruned } from '../../../../datastore/prune/prune-operation.ts';
