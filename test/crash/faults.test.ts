@@ -12,7 +12,6 @@ import {
   truncateSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,11 +30,13 @@ import { copyStore } from '../support/crash/copy-store.ts';
 import { type Image, writeVersions } from '../support/crash/images.ts';
 import { type Archives, residue, Verifier } from '../support/crash/verifier.ts';
 import { type FaultPlan, type FaultRun, runWithFault, skipFaults } from '../support/faults/faults.ts';
-import { leftovers } from '../support/power-cut/scratch.ts';
+import { leftovers, Scratch } from '../support/power-cut/scratch.ts';
 import { type SmallDisk, skipSmallDisk, withSmallDisk } from '../support/small-disk.ts';
 
 const MIB = 1 << 20;
 const IMAGE_BYTES = 20 * MIB;
+/** Images, template and the stores of one test; in memory where it fits, since the faults come before the file system. */
+const SCRATCH_BYTES = 512 * MIB;
 const DISK = 'disk0.img';
 const GROUP = 'vm/101';
 const EXIT = {
@@ -46,6 +47,7 @@ const EXIT = {
   'source-changed': 32,
 } as const;
 
+let scratch: Scratch;
 let folder: string;
 let images: Image[];
 let verifier: Verifier;
@@ -64,7 +66,8 @@ const backupOf = (version: number): string[] => [
 ];
 
 async function start(): Promise<void> {
-  folder = mkdtempSync(join(tmpdir(), 'hf-broken-'));
+  scratch = Scratch.create(SCRATCH_BYTES);
+  folder = scratch.path;
   images = writeVersions(folder, 'disk', { sizeBytes: IMAGE_BYTES, versions: 2, seed: 5, share: 0.7 });
   verifier = new Verifier();
   template = join(folder, 'template');
@@ -74,7 +77,7 @@ async function start(): Promise<void> {
 
 async function stop(): Promise<void> {
   await verifier.close();
-  rmSync(folder, { recursive: true });
+  scratch.dispose();
   assert.deepEqual(leftovers(), []);
 }
 

@@ -1,21 +1,24 @@
 // The commands that are killed, and what must hold after each kill. A path has a template, a store that is copied for every kill; the
 // command is killed at a counted call or after a time; then the store is judged as it lies, after a retry, and for what piles up.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { GcReport } from '../../src/datastore/gc/gc-operation.ts';
+import type { ListedSnapshot } from '../../src/datastore/snapshots/list-snapshots.ts';
 import { type BackupSummary, errorOf, holdfast, holdfastWithFault, jsonOf } from '../support/crash/cli.ts';
 import { copyStore } from '../support/crash/copy-store.ts';
 import { type Image, sameBytes, writeChangeMap, writeVersions } from '../support/crash/images.ts';
 import { type KillPoint, spreadKillPoints } from '../support/crash/kill-points.ts';
 import type { CrashPlan, Finding, PathReport } from '../support/crash/plan.ts';
 import { storedRecords } from '../support/crash/stored-records.ts';
-import { type Archives, type Expected, type Listed, residue, Verifier } from '../support/crash/verifier.ts';
+import { type Archives, type Expected, residue, Verifier } from '../support/crash/verifier.ts';
 import type { FaultCall } from '../support/faults/faults.ts';
+import { Scratch } from '../support/power-cut/scratch.ts';
 
 const MIB = 1 << 20;
 /** Two pages, so that two threads write packs that are flushed before they are sealed. */
 const IMAGE_BYTES = 20 * MIB;
+/** All templates, images and the copies of one kill. In memory where it fits: what a killed process wrote is there on any file system. */
+const SCRATCH_BYTES = 512 * MIB;
 /** For commands that touch no pack. */
 const SMALL_IMAGE_BYTES = 2 * MIB;
 const DISK = 'disk0.img';
@@ -54,7 +57,8 @@ export interface KillPath<Known = World> {
 
 /** Images, templates and the verifier that all paths share. */
 export class World {
-  readonly folder = mkdtempSync(join(tmpdir(), 'hf-kill-'));
+  readonly #scratch = Scratch.create(SCRATCH_BYTES);
+  readonly folder = this.#scratch.path;
   readonly verifier = new Verifier();
   readonly images: readonly Image[];
   readonly #small: readonly Image[];
@@ -81,7 +85,7 @@ export class World {
 
   async close(): Promise<void> {
     await this.verifier.close();
-    rmSync(this.folder, { recursive: true });
+    this.#scratch.dispose();
   }
 
   template(name: 'nothing' | 'empty' | 'one' | 'two' | 'crashed' | 'small' | 'garbage'): Template {
@@ -373,10 +377,10 @@ async function judgeCollection({ world, root, present }: Scene): Promise<void> {
 async function judgeChange(
   { world, root, present, run }: Scene,
   args: string[],
-  isDone: (row: Listed) => boolean,
+  isDone: (row: ListedSnapshot) => boolean,
 ): Promise<void> {
   const newest = world.newest({ root, present });
-  const find = (rows: Listed[]) => rows.find((row) => row.snapshot === newest)!;
+  const find = (rows: readonly ListedSnapshot[]) => rows.find((row) => row.snapshot === newest)!;
   const listed = await world.verifier.check(root, { present });
   if (run.status === 0 && !isDone(find(listed))) throw new Error('acknowledged, but it is not there');
   jsonOf(await holdfast(root, args));

@@ -1,19 +1,23 @@
 // The file `spaces` when its writer dies or its disk fails: a number that records have is in the file for good (rule B3).
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { errorOf, holdfast, holdfastWithFault, jsonOf, skipWithoutBuild } from '../support/crash/cli.ts';
 import { skipFaults } from '../support/faults/faults.ts';
+import { Scratch } from '../support/power-cut/scratch.ts';
+
+const SCRATCH_BYTES = 64 << 20;
 
 suite('the file of spaces', { skip: skipWithoutBuild() || skipFaults() }, () => {
+  let scratch: Scratch;
   let folder: string;
   let key: string;
   const stateBefore = process.env.HOLDFAST_STATE_DIR;
 
   before(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'hf-spaces-'));
+    scratch = Scratch.create(SCRATCH_BYTES);
+    folder = scratch.path;
     process.env.HOLDFAST_STATE_DIR = join(folder, 'state');
     key = join(folder, 'key');
     jsonOf(await holdfast(folder, ['key', 'create', key, '--kdf', 'none']));
@@ -22,7 +26,7 @@ suite('the file of spaces', { skip: skipWithoutBuild() || skipFaults() }, () => 
   after(() => {
     if (stateBefore === undefined) delete process.env.HOLDFAST_STATE_DIR;
     else process.env.HOLDFAST_STATE_DIR = stateBefore;
-    rmSync(folder, { recursive: true });
+    scratch.dispose();
   });
 
   const backup = (): string[] => [

@@ -1,26 +1,29 @@
 // File trees, plain and under a key, whose backup, import and restore are killed: no half snapshot, what was stored is taken over, and
 // what comes back is the tree, by `diff`, `find` and the restore's own rules.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BackupSummary, errorOf, holdfast, jsonOf } from '../support/crash/cli.ts';
 import { storedRecords } from '../support/crash/stored-records.ts';
-import { type Listed, residue } from '../support/crash/verifier.ts';
+import { listSnapshotsOf, residue } from '../support/crash/verifier.ts';
 import { randomNumbers } from '../support/power-cut/crash-points.ts';
+import { Scratch } from '../support/power-cut/scratch.ts';
 import type { KillPath, Scene, Template } from './kill-paths.ts';
 
 const MIB = 1 << 20;
 /** Beyond one slice of a directory, some 2,500 names. */
 const MANY_NAMES = 5200;
 const LARGE_BYTES = 20 * MIB;
+/** Tree, archive, and the store and restored trees of one kill; in memory where it fits. */
+const SCRATCH_BYTES = 512 * MIB;
 const GROUP = 'host/tree';
 const ARCHIVE = 'root.tree';
 const PARTIAL = '.holdfast-partial-';
 
 /** The tree, its tar archive, a key, and stores without and with a snapshot of it. */
 export class TreeWorld {
-  readonly folder = mkdtempSync(join(tmpdir(), 'hf-kill-tree-'));
+  readonly #scratch = Scratch.create(SCRATCH_BYTES);
+  readonly folder = this.#scratch.path;
   readonly tree = join(this.folder, 'tree');
   readonly tar = join(this.folder, 'tree.tar');
   readonly #key = join(this.folder, 'key');
@@ -42,7 +45,7 @@ export class TreeWorld {
   close(): void {
     if (this.#stateBefore === undefined) delete process.env.HOLDFAST_STATE_DIR;
     else process.env.HOLDFAST_STATE_DIR = this.#stateBefore;
-    rmSync(this.folder, { recursive: true });
+    this.#scratch.dispose();
   }
 
   template(name: 'empty' | 'one'): Template {
@@ -93,7 +96,7 @@ export const TREE_KILL_PATHS: readonly KillPath<TreeWorld>[] = [
 
 /** No half snapshot, a clean store, and a retry that takes over what was stored and restores equal. */
 async function judgeBackup({ world, root, folder, run }: Scene<TreeWorld>, isEncrypted: boolean, source: string) {
-  const before = await list(root);
+  const before = await listSnapshotsOf(root);
   const broken = before.find((row) => row.error !== null || row.damaged);
   if (broken !== undefined) throw new Error(`${broken.snapshot} is listed as ${broken.error ?? 'damaged'}`);
   if (before.length > 1) throw new Error(`listed although nobody made it: ${before.length} snapshots`);
@@ -105,7 +108,8 @@ async function judgeBackup({ world, root, folder, run }: Scene<TreeWorld>, isEnc
   const summary = jsonOf<BackupSummary>(await holdfast(root, world.backup(isEncrypted, source)));
   if (before.length === 0 && stored.ofUnfinished > 0 && summary.objectsAdopted + summary.objectsReused === 0)
     throw new Error(`${stored.ofUnfinished} records were stored, none taken over`);
-  if ((await list(root)).length !== before.length + 1) throw new Error('the retry made no snapshot of its own');
+  if ((await listSnapshotsOf(root)).length !== before.length + 1)
+    throw new Error('the retry made no snapshot of its own');
   await requireRestores(world, root, join(folder, 'second'), isEncrypted);
   await requireClean(root);
   const left = residue(root);
@@ -138,8 +142,6 @@ async function requireRestores(world: TreeWorld, root: string, target: string, i
   requireEqual(world.tree, target);
   rmSync(target, { recursive: true });
 }
-
-const list = async (root: string): Promise<Listed[]> => jsonOf<Listed[]>(await holdfast(root, ['snapshot', 'list']));
 
 async function requireClean(root: string): Promise<void> {
   jsonOf(await holdfast(root, ['datastore', 'verify']));

@@ -1,17 +1,16 @@
 // The order in which a command writes, read from its own calls. A journal hides some missing syncs from any simulated power cut (each
 // fsync of another file flushes the whole disk), so the order itself is asserted: what must be durable was synced before what needs it.
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { type BackupSummary, holdfast, holdfastWithFault, jsonOf, skipWithoutBuild } from '../support/crash/cli.ts';
 import { copyStore } from '../support/crash/copy-store.ts';
 import { writeVersions } from '../support/crash/images.ts';
 import { type FaultCall, type FaultOp, skipFaults } from '../support/faults/faults.ts';
-import { leftovers } from '../support/power-cut/scratch.ts';
+import { leftovers, Scratch } from '../support/power-cut/scratch.ts';
 
 const IMAGE_BYTES = 20 << 20;
+const SCRATCH_BYTES = 256 << 20;
 
 /** The calls of one command in the order in which they began. */
 class CallLog {
@@ -87,17 +86,19 @@ function requirePacksDurable(log: CallLog, publication: number): void {
 }
 
 suite('order of writes', { skip: skipWithoutBuild() || skipFaults() }, () => {
+  let scratch: Scratch;
   let folder: string;
   let root: string;
   let paths: string[];
   before(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'hf-order-'));
+    scratch = Scratch.create(SCRATCH_BYTES);
+    folder = scratch.path;
     root = join(folder, 'store');
     paths = writeVersions(folder, 'disk', { sizeBytes: IMAGE_BYTES, versions: 2, seed: 3 }).map((image) => image.path);
     jsonOf(await holdfast(root, ['datastore', 'create']));
   });
   after(() => {
-    rmSync(folder, { recursive: true });
+    scratch.dispose();
     assert.deepEqual(leftovers(), []);
   });
 

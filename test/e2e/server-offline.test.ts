@@ -48,12 +48,13 @@ test('offline ends a backup that runs and closes every file; back and online it 
   // It would wait ten minutes for the datastore to be there again.
   backup.child.kill('SIGKILL');
   await backup.ended;
+  const away = `${rig.storePath}-away`;
   // As an unmount and a mount: what is there meanwhile is another directory.
-  renameSync(rig.storePath, rig.path('away'));
+  renameSync(rig.storePath, away);
   mkdirSync(rig.storePath);
   await sleep(2500);
   rmdirSync(rig.storePath);
-  renameSync(rig.path('away'), rig.storePath);
+  renameSync(away, rig.storePath);
   await rig.admin.call('PUT', CONFIG, { delete: ['maintenance-mode'] });
   await account.run('backup', '--group', 'vm/1', `d.img:${disk}`);
   assert.equal((await listed(account)).length, 1);

@@ -1,5 +1,6 @@
 // A call of a method that is for the world: nothing is shown of who asks, and it is made once.
 import { type Static, type TSchema, Type } from 'typebox';
+import request from 'undici/lib/api/api-request.js';
 import { HoldfastError } from '../../util/errors.ts';
 import { JsonShapeError, parseJson } from '../../util/json-file.ts';
 import { answerError, ERROR_MEDIA_TYPE, isBrokenLine, lineError, MAX_ERROR_BYTES } from './answer-error.ts';
@@ -26,7 +27,7 @@ export async function openCall<Schema extends TSchema>(
   const client = new TrustedLines(place.fingerprint).open(originOf(place));
   const what = `POST ${path}`;
   try {
-    const answer = await client.request({
+    const answer = await request.call(client, {
       method: 'POST',
       path: `/api2/json${path}`,
       headers: { accept: `application/json, ${ERROR_MEDIA_TYPE}`, 'content-type': 'application/json' },

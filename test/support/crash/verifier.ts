@@ -1,30 +1,26 @@
-// Judges a store after a crash: what is listed is what may be listed, and every snapshot of it restores byte for byte. Restores run
-// the code of `holdfast restore` in this process, because hundreds of program starts would be most of the time of these tests.
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+// Judges a store after a crash: what is listed is what may be listed, and every snapshot of it restores byte for byte. Both run the
+// code of `holdfast snapshot list` and `holdfast restore` in this process: hundreds of program starts would be most of the time.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { runRestore } from '../../../src/agent/restore/run-restore.ts';
+import { LocalRepository } from '../../../src/cli/local-repository.ts';
 import { AVERAGE_CHUNK_BYTES, createDatastore } from '../../../src/datastore/config.ts';
 import { ReadDatastore } from '../../../src/datastore/read-datastore.ts';
 import { findSnapshot } from '../../../src/datastore/snapshots/find-snapshot.ts';
 import { snapshotLabel } from '../../../src/datastore/snapshots/group-store.ts';
+import { type ListedSnapshot, listSnapshots } from '../../../src/datastore/snapshots/list-snapshots.ts';
 import { type GroupName, type Namespace, parseSnapshotRef } from '../../../src/schema/names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { WorkerPool } from '../../../src/util/worker-pool.ts';
-import { holdfast, jsonOf, WORKER } from './cli.ts';
+import { Scratch } from '../power-cut/scratch.ts';
+import { WORKER } from './cli.ts';
 
 /** By archive name, the file whose bytes the archive holds. */
 export type Archives = Readonly<Record<string, string>>;
 
-export interface Listed {
-  readonly snapshot: string;
-  readonly sequence: number;
-  readonly notes: string;
-  readonly protected: boolean;
-  readonly damaged: boolean;
-  readonly error: string | null;
-}
+/** The empty store that threads let go of others with. */
+const SCRATCH_BYTES = 1 << 20;
 
 export interface Expected {
   /** Acknowledged: must be there. */
@@ -40,48 +36,36 @@ export interface Expected {
 export class Verifier {
   readonly #pool = WorkerPool.start(WORKER, 2);
   readonly #contents = new Map<string, Buffer>();
-  readonly #scratch = mkdtempSync(join(tmpdir(), 'hf-verifier-'));
+  readonly #scratch = Scratch.create(SCRATCH_BYTES);
 
   async close(): Promise<void> {
     await this.#pool.close();
-    rmSync(this.#scratch, { recursive: true });
+    this.#scratch.dispose();
   }
 
   /** Throws unless the listing is as expected and everything in it restores. Returns the listing. */
-  async check(root: string, expected: Expected): Promise<Listed[]> {
-    const listed = jsonOf<Listed[]>(await holdfast(root, ['snapshot', 'list']));
-    const names = listed.map((row) => row.snapshot);
-    const broken = listed.find((row) => row.error !== null || row.damaged);
-    if (broken !== undefined) throw new Error(`${broken.snapshot} is listed as ${broken.error ?? 'damaged'}`);
-    for (const name of expected.present.keys()) {
-      if (!names.includes(name) && !expected.maybeForgotten?.includes(name))
-        throw new Error(`acknowledged ${name} is gone; listed: ${names}`);
-    }
-    const back = expected.forgotten?.find((name) => names.includes(name));
-    if (back !== undefined) throw new Error(`forgotten ${back} came back`);
-    const more = names.filter((name) => !expected.present.has(name));
-    if (more.length > (expected.maybeMade === undefined ? 0 : 1))
-      throw new Error(`listed although nobody made it: ${more}`);
+  async check(root: string, expected: Expected): Promise<readonly ListedSnapshot[]> {
     const store = await ReadDatastore.open(root);
     try {
+      const listed = await listIn(store);
+      requireExpected(listed, expected);
       const objects = store.objects(Number.POSITIVE_INFINITY);
       await objects.join(this.#pool);
-      for (const name of names) await this.#restore(store, name, expected.present.get(name) ?? expected.maybeMade!);
+      for (const { snapshot } of listed)
+        await this.#restore(store, snapshot, expected.present.get(snapshot) ?? expected.maybeMade!);
+      return listed;
     } finally {
       store.close();
       await this.#letGo();
     }
-    return listed;
   }
 
   /** What `GROUP/latest` stands for; undefined when there is no snapshot. */
   async latest(root: string, group: string): Promise<string | undefined> {
     const store = await ReadDatastore.open(root);
     try {
-      const { groups, layout, config } = store;
-      const view = { groups, layout, config, seesSizes: true, accounting: async () => undefined };
       const request = { ns: '' as Namespace, group: group as GroupName, time: null };
-      return snapshotLabel((await findSnapshot.run(view, request, new AbortController().signal)).name);
+      return snapshotLabel((await new LocalRepository(store).ask(findSnapshot, request)).name);
     } catch (error) {
       if (error instanceof HoldfastError && error.code === 'not-found') return undefined;
       throw error;
@@ -92,7 +76,7 @@ export class Verifier {
 
   /** Threads keep packs open until they join another store; what is mounted could not be unmounted. */
   async #letGo(): Promise<void> {
-    const root = join(this.#scratch, 'empty');
+    const root = join(this.#scratch.path, 'empty');
     if (!existsSync(root)) await createDatastore(root, AVERAGE_CHUNK_BYTES[0]);
     const store = await ReadDatastore.open(root);
     await store.objects(Number.POSITIVE_INFINITY).join(this.#pool);
@@ -132,6 +116,35 @@ export class Verifier {
     this.#contents.set(path, content);
     return content;
   }
+}
+
+/** The code of `holdfast snapshot list` on the store, in this process. */
+export async function listSnapshotsOf(root: string): Promise<readonly ListedSnapshot[]> {
+  const store = await ReadDatastore.open(root);
+  try {
+    return await listIn(store);
+  } finally {
+    store.close();
+  }
+}
+
+const listIn = (store: ReadDatastore): Promise<readonly ListedSnapshot[]> =>
+  new LocalRepository(store).ask(listSnapshots, { ns: '' as Namespace, group: null });
+
+/** Throws unless the listing is as expected. */
+function requireExpected(listed: readonly ListedSnapshot[], expected: Expected): void {
+  const names = listed.map((row) => row.snapshot);
+  const broken = listed.find((row) => row.error !== null || row.damaged);
+  if (broken !== undefined) throw new Error(`${broken.snapshot} is listed as ${broken.error ?? 'damaged'}`);
+  for (const name of expected.present.keys()) {
+    if (!names.includes(name) && !expected.maybeForgotten?.includes(name))
+      throw new Error(`acknowledged ${name} is gone; listed: ${names}`);
+  }
+  const back = expected.forgotten?.find((name) => names.includes(name));
+  if (back !== undefined) throw new Error(`forgotten ${back} came back`);
+  const more = names.filter((name) => !expected.present.has(name));
+  if (more.length > (expected.maybeMade === undefined ? 0 : 1))
+    throw new Error(`listed although nobody made it: ${more}`);
 }
 
 /** Compares what is written to it with what is expected. */

@@ -118,7 +118,8 @@ export function leftovers(pid = process.pid): string[] {
   ];
 }
 
-function roomyParent(expectedBytes: number): string {
+/** Where scratch of this size goes: memory when it has the room, since a sync of a disk costs many milliseconds. */
+export function roomyParent(expectedBytes: number): string {
   if (!existsSync('/dev/shm')) return tmpdir();
   const { bavail, bsize } = statfsSync('/dev/shm');
   const available = Number(/^MemAvailable:\s+(\d+)/m.exec(readFileSync('/proc/meminfo', 'latin1'))?.[1] ?? 0) * 1024;

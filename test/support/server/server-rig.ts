@@ -3,11 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Ending, type Place, PROGRAM, placeIn } from '../../cli/holdfast.ts';
+import { roomyParent } from '../power-cut/scratch.ts';
 import { AdminApi } from './server-api.ts';
 import { ServerProcess } from './server-process.ts';
 
 export const STORE = 'tank';
 const PASSWORD = 'correct horse battery';
+/** Of the datastore and the server's state. */
+const SERVED_BYTES = 512 << 20;
 
 /** Somebody at the server: commands of this place go there. */
 export interface Account extends Place {
@@ -24,8 +27,9 @@ export interface Account extends Place {
 }
 
 export interface ServerRig {
+  /** For what is backed up and restored. */
   readonly directory: string;
-  /** Of the datastore. */
+  /** Of the datastore; like the server's state in memory where it fits. */
   readonly storePath: string;
   readonly stateDirectory: string;
   readonly server: ServerProcess;
@@ -43,12 +47,13 @@ export interface ServerRig {
 
 export async function startRig(t: Ending, options: readonly string[] = []): Promise<ServerRig> {
   const directory = mkdtempSync(join(tmpdir(), 'hft-server-'));
-  const stateDirectory = join(directory, 'server');
-  const storePath = join(directory, STORE);
+  const served = mkdtempSync(join(roomyParent(SERVED_BYTES), 'hft-served-'));
+  const stateDirectory = join(served, 'server');
+  const storePath = join(served, STORE);
   const server = await ServerProcess.start({ program: PROGRAM, stateDirectory, options });
   t.after(() => {
     server.kill();
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    for (const each of [directory, served]) rmSync(each, { recursive: true, force: true, maxRetries: 5 });
   });
   await server.said(/password is in/);
   const admin = await AdminApi.login(server, stateDirectory);
