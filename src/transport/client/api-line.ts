@@ -3,16 +3,12 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { Client } from 'undici';
 import { HoldfastError } from '../../util/errors.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
-import { answerError, ERROR_MEDIA_TYPE } from './answer-error.ts';
-import { type Exchange, exchange } from './exchange.ts';
+import { jsonCall } from './json-call.ts';
 import { Patience } from './patience.ts';
 import type { Access } from './remotes.ts';
 import { originOf, type RepositoryAddress } from './repository-address.ts';
 import type { TrustedLines } from './trusted-line.ts';
 
-/** Manifests of 1,024 archives are some hundred KiB; nothing of the API is larger than this. */
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 60_000;
 /** A ticket is good for 2 h; it is renewed before. */
 const TICKET_LIFETIME_MS = 60 * 60_000;
@@ -89,40 +85,14 @@ export class ApiLine {
     login: Record<string, string>,
     { signal, timeoutMs = CALL_TIMEOUT_MS }: CallOptions,
   ): Promise<Static<Schema>> {
-    const what = `${method} ${path.split('?')[0]}`;
-    const headers = { ...login, accept: `application/json, ${ERROR_MEDIA_TYPE}` };
     const timeout = AbortSignal.timeout(timeoutMs);
-    const call: Exchange = {
-      method,
-      path: `/api2/json${path}`,
-      headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' },
-      body: body === undefined ? null : Buffer.from(JSON.stringify(body)),
-    };
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    const take = (part: Uint8Array): undefined => {
-      length += part.length;
-      if (length > MAX_ANSWER_BYTES) throw new HoldfastError('protocol-failed', `the answer to ${what} has no end`);
-      parts.push(part);
-    };
-    let status: number;
     try {
-      status = await exchange(this.#client, call, take, AbortSignal.any([signal, timeout]));
+      return await jsonCall(this.#client, { method, path, body, login }, schema, AbortSignal.any([signal, timeout]));
     } catch (error) {
       signal.throwIfAborted();
-      if (timeout.aborted)
-        throw Object.assign(new Error(`no answer to ${what} in ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' });
-      throw error;
-    }
-    const text = Buffer.concat(parts).toString('utf8');
-    if (status < 200 || status > 299) throw answerError(status, text, what);
-    try {
-      return (parseJson(text, Type.Object({ data: schema })) as unknown as { data: Static<Schema> }).data;
-    } catch (cause) {
-      if (!(cause instanceof JsonShapeError)) throw cause;
-      throw new HoldfastError('protocol-failed', `the answer to ${what} is not as it should be: ${cause.message}`, {
-        cause,
-      });
+      if (!timeout.aborted) throw error;
+      const what = `${method} ${path.split('?')[0]}`;
+      throw Object.assign(new Error(`no answer to ${what} in ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' });
     }
   }
 }

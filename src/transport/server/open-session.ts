@@ -74,6 +74,11 @@ export class OpenSession {
     return this.#client.kind === 'backup';
   }
 
+  /** Whether it has ended, or is ending. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** Whether it has ended, or made its snapshot: then it only answers what it has answered before. */
   get isDone(): boolean {
     return this.#isOver || this.#isCommitted;

@@ -224,8 +224,11 @@ export class TransportSessions implements SessionCalls {
     const now = nowSeconds();
     for (const session of [...this.#sessions.values()]) {
       const { place, activity } = session;
-      if (!session.isBackup || session.isDone || place.served !== served) continue;
+      if (!session.isBackup || place.served !== served) continue;
       if (place.owner !== owner || place.ns !== ns || place.group !== group) continue;
+      // One that is just ending has not left what it holds yet.
+      if (session.isOver) await session.end();
+      if (session.isDone) continue;
       if (!activity.isConnected && activity.idleSeconds(now) >= this.#options.abandonedSeconds)
         await this.#end(session);
     }
@@ -245,8 +248,11 @@ export class TransportSessions implements SessionCalls {
   }
 
   async #end(session: OpenSession): Promise<void> {
-    this.#sessions.delete(session.id);
-    await session.end();
+    try {
+      await session.end();
+    } finally {
+      this.#sessions.delete(session.id);
+    }
   }
 }
 
