@@ -182,6 +182,15 @@ test('an idle session ends by itself, and what it put is adopted', async () => {
   assert.equal((await rig.backup()).opened['adopted-objects'], 4);
 });
 
+test('a session that is still ending is waited for by the next one of its group', async () => {
+  await start();
+  const client = await rig.backup();
+  await client.putImage(['a', 'b']);
+  const ending = client.end();
+  assert.equal((await rig.backup()).opened['adopted-objects'], 4);
+  await ending;
+});
+
 test('a session that its client lost makes way for the next one of the same group', async () => {
   await start({ sessions: { abandonedSeconds: 3 } });
   const client = await rig.backup();
