@@ -52,6 +52,7 @@ const SLOW = [
   'test/datastore/control/control.test.ts',
   'test/datastore/repair/repair.test.ts',
   'test/datastore/sessions/rules.test.ts',
+  'test/datastore/sessions/scope-',
   'test/datastore/limits/held-limits.test.ts',
   'test/datastore/encrypted/sessions.test.ts',
   'test/datastore/gc/collect-garbage.test.ts',
