@@ -116,7 +116,10 @@ export class HeldOrder {
     this.#pump();
   }
 
-  /** Of those that were not told, the first two become one that says how many are missing: what is under way stays as it was told. */
+  /**
+   * Of those that were not told, the first two become one that says how many are missing: what is under way stays as it was told. There always
+   * are two before the end, for what is under way is a small part of what is kept.
+   */
   #forgetOldest(): void {
     const place = this.#events.findIndex(({ seq }) => seq > this.#sentSeq);
     const [first, second] = this.#events.splice(place, 2) as [OrderEvent, OrderEvent];

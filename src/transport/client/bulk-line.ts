@@ -94,6 +94,7 @@ export class BulkLine {
       const length = body.reduce((sum, part) => sum + part.length, 0);
       const call: Exchange = {
         method: 'POST',
+        isWatched: true,
         path: `/v1/${session}/${method}`,
         headers: {
           authorization: `Bearer ${token}`,

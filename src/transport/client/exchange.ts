@@ -8,6 +8,8 @@ export interface Exchange {
   readonly headers: Readonly<Record<string, string>>;
   /** What comes in several parts is as long as `content-length` says; null: none. */
   readonly body: Uint8Array | AsyncIterable<Uint8Array> | null;
+  /** The caller watches over silence by itself: of a long body that is still being sent the line's limits know nothing. */
+  readonly isWatched?: boolean;
 }
 
 /** Takes a part of the answer's body; the next one comes when what it returns has resolved. What it throws ends the call. */
@@ -32,8 +34,9 @@ export function exchange(client: Client, call: Exchange, take: TakePart, signal:
     }
     signal.addEventListener('abort', stop, { once: true });
     const body = call.body as Uint8Array | null; // undici takes what can be iterated too, and does not say so in its types.
+    const limits = call.isWatched === true ? { headersTimeout: 0, bodyTimeout: 0 } : {};
     client.dispatch(
-      { method: call.method, path: call.path, headers: call.headers, body, headersTimeout: 0, bodyTimeout: 0 },
+      { method: call.method, path: call.path, headers: call.headers, body, ...limits },
       {
         onRequestStart: (controller) => {
           running = controller;
