@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControlParts, keepConnected } from '../../../src/agent/service/control-client.ts';
 import { OrderDesk } from '../../../src/agent/service/order-desk.ts';
+import { ApiLine } from '../../../src/transport/client/api-line.ts';
 import { makeCertificate } from '../../transport/client/certificate.ts';
 
 /** A server that lets agents in, and leaves their upgrades without an answer. */
@@ -24,10 +25,8 @@ async function silentServer(t: TestContext) {
   return { upgrades, port: (server.address() as AddressInfo).port, fingerprint: certificate.fingerprint };
 }
 
-test('an upgrade that nobody answers is waited for, beats or not, and ends when the agent does', async (t) => {
-  const { upgrades, port, fingerprint } = await silentServer(t);
-  const failures: unknown[] = [];
-  const parts: ControlParts = {
+function partsFor(port: number, fingerprint: string, onFailed: (error: unknown) => void): ControlParts {
+  return {
     config: {
       host: '127.0.0.1',
       port,
@@ -45,8 +44,14 @@ test('an upgrade that nobody answers is waited for, beats or not, and ends when 
     desk: new OrderDesk(() => assert.fail('no order is given here')),
     heartbeat: { pingMs: 20, deadMs: 60_000 },
     onConnected: () => assert.fail('nobody is there'),
-    onFailed: (error) => failures.push(error),
+    onFailed,
   };
+}
+
+test('an upgrade that nobody answers is waited for, beats or not, and ends when the agent does', async (t) => {
+  const { upgrades, port, fingerprint } = await silentServer(t);
+  const failures: unknown[] = [];
+  const parts = partsFor(port, fingerprint, (error) => failures.push(error));
   const stop = new AbortController();
   const kept = keepConnected(parts, stop.signal);
   for (let waits = 0; upgrades.length === 0 && waits < 500; waits++) await sleep(20);
@@ -54,4 +59,16 @@ test('an upgrade that nobody answers is waited for, beats or not, and ends when 
   assert.deepEqual([upgrades.length, failures], [1, []]);
   stop.abort(new Error('the agent ends'));
   await kept;
+});
+
+test('an agent that ends between its question and its connection makes none', async (t) => {
+  const { upgrades, port, fingerprint } = await silentServer(t);
+  const stop = new AbortController();
+  const close = ApiLine.prototype.close;
+  t.mock.method(ApiLine.prototype, 'close', async function (this: ApiLine) {
+    stop.abort(new Error('the agent ends'));
+    await close.call(this);
+  });
+  await keepConnected(partsFor(port, fingerprint, assert.ifError), stop.signal);
+  assert.deepEqual(upgrades, []);
 });
