@@ -54,6 +54,12 @@ export const ERROR_CODES = {
   'node-offline': ['world', 47],
   'node-duplicate': ['world', 48],
   'node-foreign': ['world', 49],
+  'guest-locked': ['world', 50],
+  'guest-running': ['world', 51],
+  'guest-stopped': ['world', 52],
+  'guest-failed': ['world', 53],
+  'guest-agent-silent': ['world', 54],
+  'config-changed': ['world', 55],
   aborted: ['world', 130],
 } as const satisfies Record<string, readonly [ErrorFamily, number]>;
 

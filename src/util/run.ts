@@ -5,12 +5,24 @@ import { type ErrorCode, HoldfastError, systemCode } from './errors.ts';
 
 /** Debian package of the programs that Holdfast starts. */
 export const TOOL_PACKAGES: Readonly<Record<string, string>> = {
+  'qemu-system-x86_64': 'qemu-system-x86',
   'qemu-img': 'qemu-utils',
+  'qemu-io': 'qemu-utils',
   'qemu-nbd': 'qemu-utils',
   'qemu-storage-daemon': 'qemu-system-common',
   setpriv: 'util-linux',
   ionice: 'util-linux',
   perl: 'perl-base',
+  lzop: 'lzop',
+  ip: 'iproute2',
+  bridge: 'iproute2',
+  tc: 'iproute2',
+  genisoimage: 'genisoimage',
+  xorriso: 'xorriso',
+  openssl: 'openssl',
+  btrfs: 'btrfs-progs',
+  swtpm: 'swtpm',
+  swtpm_setup: 'swtpm-tools',
 };
 
 export interface RunOptions {
@@ -18,8 +30,12 @@ export interface RunOptions {
   /** Wall time; default 60 s. */
   timeoutMs?: number;
   input?: string | Uint8Array;
+  /** Hears stdout as it comes, in whatever pieces; for progress. */
+  onOutput?: (text: string) => void;
   /** Of stdout; default 16 MiB. Of stderr the first 64 KiB are kept and the rest is dropped. */
   maxOutputBytes?: number;
+  /** Variables beside those of this process. */
+  environment?: Readonly<Record<string, string>>;
   /** Code of the error for an exit status other than 0; default `source-failed`. */
   failure?: ErrorCode;
 }
@@ -42,13 +58,13 @@ export function toolMissing(tool: string, cause?: unknown): HoldfastError {
 
 /** Throws `tool-missing`, `timed-out`, `aborted`, `too-large` (output), or `options.failure` with the program's own words. */
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const { signal, timeoutMs = 60_000, input, maxOutputBytes = 16 << 20, failure = 'source-failed' } = options;
+  const { signal, timeoutMs = 60_000, input, onOutput, maxOutputBytes = 16 << 20, failure = 'source-failed' } = options;
   return new Promise((resolve, reject) => {
     let stopped: HoldfastError | undefined;
     const aborted = () => new HoldfastError('aborted', `${command} was aborted`, { cause: signal?.reason });
     if (signal?.aborted) return reject(aborted());
     // Messages are passed on to people and, in tests, compared: one language.
-    const env = { ...process.env, LC_ALL: 'C' };
+    const env = { ...process.env, ...options.environment, LC_ALL: 'C' };
     const child = spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'], env });
     const stop = (error: HoldfastError) => {
       stopped ??= error;
@@ -68,6 +84,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       if (outBytes > maxOutputBytes)
         stop(new HoldfastError('too-large', `${command} printed more than ${maxOutputBytes} bytes`));
       else out.push(data);
+      onOutput?.(data.toString());
     });
     child.stderr!.on('data', (data: Buffer) => {
       if (errorBytes < 65_536) errors.push(data);
