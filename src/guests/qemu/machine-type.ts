@@ -1,0 +1,18 @@
+// `machine` of a configuration as a machine type that this QEMU has.
+
+export interface MachineChoice {
+  readonly type: string;
+  readonly family: 'i440fx' | 'q35';
+  /** What was asked for, when this QEMU does not have it. */
+  readonly missing?: string;
+}
+
+/** `available` are the names of `-machine help`. One that is newer than this QEMU becomes its newest: the guest sees other hardware versions, no other devices. */
+export function chooseMachineType(machine: string | undefined, available: readonly string[]): MachineChoice {
+  const asked = (machine ?? 'pc').split(',').find((part) => !part.includes('=') || part.startsWith('type=')) ?? 'pc';
+  // Proxmox's own revisions of a type have no meaning elsewhere.
+  const name = asked.replace(/^type=/, '').replace(/\+pve\d+$/, '');
+  const family = name.includes('q35') ? 'q35' : 'i440fx';
+  if (available.includes(name)) return { type: name, family };
+  return { type: family === 'q35' ? 'q35' : 'pc', family, missing: name };
+}
