@@ -1,0 +1,192 @@
+// Bitmaps of raw disks over a power cycle: QEMU cannot store them in the disk, so they are merged into a small qcow2 image beside it before QEMU ends, and
+// back before the guest runs. A sidecar is believed only while the disk's file is the one that was left: same inode, size and time of
+// change. It is gone before the guest runs, so a crash leaves none that is older than the disk.
+import { rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Static, Type } from 'typebox';
+import type { GuestId } from '../../schema/guest-names.ts';
+import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { run } from '../../util/run.ts';
+import type { NodeDirectory } from '../node-directory.ts';
+import { type QmpCommands, queryBlockNodes } from '../qmp/qmp-types.ts';
+import { BITMAP_GRANULARITY } from './bitmap-names.ts';
+import { type DiskBitmap, listBitmaps } from './qemu-bitmaps.ts';
+
+const Fingerprint = Type.Object({
+  path: Type.String(),
+  inode: Type.String(),
+  sizeBytes: Type.Integer(),
+  mtimeNs: Type.String(),
+  ctimeNs: Type.String(),
+});
+type Fingerprint = Static<typeof Fingerprint>;
+
+const Sidecars = Type.Object({
+  format: Type.Literal(1),
+  /** By disk key. */
+  disks: Type.Record(Type.String(), Type.Object({ file: Fingerprint, bitmaps: Type.Array(Type.String()) })),
+});
+
+/** A raw disk of a guest. Block devices have no sidecar: nothing tells whether somebody wrote to them meanwhile. */
+export interface RawDisk {
+  readonly key: string;
+  readonly path: string;
+}
+
+/** What was stored into sidecars but is not sealed yet: QEMU may still write to the disks. */
+export type Unsealed = Readonly<Record<string, { readonly path: string; readonly bitmaps: readonly string[] }>>;
+
+/** Stores the bitmaps of stopped raw disks. Call with the guest stopped, and `sealSidecars` when QEMU has ended. */
+export async function storeSidecars(
+  monitor: QmpCommands,
+  node: NodeDirectory,
+  id: GuestId,
+  disks: readonly RawDisk[],
+): Promise<Unsealed> {
+  const bitmaps = (await listBitmaps(monitor)).filter(({ isInconsistent }) => !isInconsistent);
+  const sizes = new Map((await queryBlockNodes(monitor)).map((each) => [each.nodeName, each.virtualSizeBytes]));
+  const stored: Record<string, { path: string; bitmaps: string[] }> = {};
+  for (const { key, path } of disks) {
+    const ours = bitmaps.filter((bitmap) => bitmap.key === key);
+    const sizeBytes = sizes.get(`d-${key}`);
+    if (ours.length === 0 || sizeBytes === undefined) continue;
+    const sidecar = sidecarPath(node, id, key);
+    await rm(sidecar, { force: true });
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '--', sidecar, String(sizeBytes)], {
+      failure: 'write-failed',
+    });
+    await copyBitmaps(monitor, sidecar, ours, 'into');
+    stored[key] = { path, bitmaps: ours.map((bitmap) => bitmap.name) };
+  }
+  return stored;
+}
+
+/** Records of what files the sidecars speak. Call when QEMU has ended: from here on they are believed. */
+export async function sealSidecars(node: NodeDirectory, id: GuestId, unsealed: Unsealed): Promise<void> {
+  const disks: Record<string, { file: Fingerprint; bitmaps: string[] }> = {};
+  for (const [key, { path, bitmaps }] of Object.entries(unsealed)) {
+    const file = await fingerprint(path);
+    if (file !== undefined) disks[key] = { file, bitmaps: [...bitmaps] };
+  }
+  if (Object.keys(disks).length === 0) return;
+  await writeFileAtomic(recordPath(node, id), `${JSON.stringify({ format: 1, disks }, null, 2)}\n`);
+}
+
+/**
+ * What the sidecars of these disks hold and is still true. Look before QEMU opens the disks for writing.
+ * Returns the names of the bitmaps by disk.
+ */
+export async function trustedSidecars(
+  node: NodeDirectory,
+  id: GuestId,
+  disks: readonly RawDisk[],
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const records = await readRecords(node, id);
+  const trusted = new Map<string, readonly string[]>();
+  for (const { key, path } of disks) {
+    const record = records[key];
+    const now = record && (await fingerprint(path));
+    if (record && now && JSON.stringify(now) === JSON.stringify({ ...now, ...record.file }))
+      trusted.set(key, record.bitmaps);
+  }
+  return trusted;
+}
+
+/** Merges trusted bitmaps back, and removes all sidecars. Call with QEMU started and the guest not yet running. */
+export async function loadSidecars(
+  monitor: QmpCommands,
+  node: NodeDirectory,
+  id: GuestId,
+  trusted: ReadonlyMap<string, readonly string[]>,
+): Promise<void> {
+  // A record that is gone makes the images worthless, whatever happens next.
+  await rm(recordPath(node, id), { force: true });
+  for (const [key, names] of trusted) {
+    const disk = `d-${key}`;
+    const sidecar = sidecarPath(node, id, key);
+    const add = names.map((name) => ({
+      type: 'block-dirty-bitmap-add',
+      data: { node: disk, name, granularity: BITMAP_GRANULARITY },
+    }));
+    await monitor.execute('transaction', { actions: add });
+    await copyBitmaps(
+      monitor,
+      sidecar,
+      names.map((name) => ({ name, node: disk })),
+      'from',
+    );
+    await rm(sidecar, { force: true });
+  }
+}
+
+/** Removes what a guest has of sidecars: its bitmaps are not to be believed any more. */
+export async function dropSidecars(node: NodeDirectory, id: GuestId, keys: readonly string[]): Promise<void> {
+  await rm(recordPath(node, id), { force: true });
+  for (const key of keys) await rm(sidecarPath(node, id, key), { force: true });
+}
+
+async function copyBitmaps(
+  monitor: QmpCommands,
+  sidecar: string,
+  bitmaps: readonly Pick<DiskBitmap, 'name' | 'node'>[],
+  direction: 'into' | 'from',
+): Promise<void> {
+  const side = 'hf-sidecar';
+  await monitor.execute('blockdev-add', {
+    driver: 'qcow2',
+    'node-name': side,
+    file: { driver: 'file', filename: sidecar },
+  });
+  try {
+    for (const { name, node } of bitmaps) {
+      if (direction === 'from') {
+        await monitor.execute('block-dirty-bitmap-merge', { node, target: name, bitmaps: [{ node: side, name }] });
+        continue;
+      }
+      const data = { node: side, name, persistent: true, disabled: true, granularity: BITMAP_GRANULARITY };
+      const merge = { node: side, target: name, bitmaps: [{ node, name }] };
+      await monitor.execute('transaction', {
+        actions: [
+          { type: 'block-dirty-bitmap-add', data },
+          { type: 'block-dirty-bitmap-merge', data: merge },
+        ],
+      });
+    }
+  } finally {
+    // Closing the node is what writes its bitmaps.
+    await monitor.execute('blockdev-del', { 'node-name': side });
+  }
+}
+
+async function readRecords(node: NodeDirectory, id: GuestId): Promise<Static<typeof Sidecars>['disks']> {
+  const text = await readIfPresent(recordPath(node, id));
+  if (text === undefined) return {};
+  try {
+    return parseJson(text, Sidecars).disks;
+  } catch (error) {
+    if (error instanceof JsonShapeError) return {};
+    throw error;
+  }
+}
+
+async function fingerprint(path: string): Promise<Fingerprint | undefined> {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = await stat(path, { bigint: true });
+    return { path, inode: String(ino), sizeBytes: Number(size), mtimeNs: String(mtimeNs), ctimeNs: String(ctimeNs) };
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw new HoldfastError('source-failed', `${path} cannot be looked at: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function sidecarPath(node: NodeDirectory, id: GuestId, key: string): string {
+  return join(node.guestPath(id), `bitmaps-${key}.qcow2`);
+}
+
+function recordPath(node: NodeDirectory, id: GuestId): string {
+  return join(node.guestPath(id), 'sidecars.json');
+}
