@@ -1,0 +1,24 @@
+// qm listsnapshot: the snapshots that a configuration has.
+import type { VmConfig } from '../config/vm-config.ts';
+
+export interface ListedSnapshot {
+  readonly name: string;
+  readonly description: string | undefined;
+  readonly parent: string | undefined;
+  /** Unix seconds. */
+  readonly time: number;
+  /** False for one that was cut off while it was made or deleted. */
+  readonly isWhole: boolean;
+}
+
+/** Oldest first. */
+export function listSnapshots({ snapshots }: Pick<VmConfig, 'snapshots'>): ListedSnapshot[] {
+  const listed = [...snapshots].map(([name, { values, description }]) => ({
+    name,
+    description,
+    parent: values.get('parent'),
+    time: Number(values.get('snaptime') ?? 0),
+    isWhole: !values.has('snapstate'),
+  }));
+  return listed.sort((a, b) => a.time - b.time || (a.name < b.name ? -1 : 1));
+}

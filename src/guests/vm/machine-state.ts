@@ -1,0 +1,56 @@
+// What is so of a guest right now, asked of the kernel and of QEMU.
+import type { GuestId } from '../../schema/guest-names.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { GuestNode } from '../guest-node.ts';
+import { findQemu } from '../qemu/qemu-process.ts';
+import { QmpClient } from '../qmp/qmp-client.ts';
+import { queryStatus } from '../qmp/qmp-types.ts';
+
+/** A hung storage below QEMU hangs its monitor too; nobody waits for that longer. */
+const ANSWER_TIMEOUT_MS = 5_000;
+
+export interface MachineState {
+  readonly pid: number | undefined;
+  /** QEMU's word (`running`, `paused`, `prelaunch`, `io-error`, ...), `stopped` without a process, `silent` when it does not answer. */
+  readonly status: string;
+}
+
+export async function lookAtMachine(node: GuestNode, id: GuestId, signal?: AbortSignal): Promise<MachineState> {
+  const run = node.directory.run(id);
+  const pid = await findQemu(run);
+  if (pid === undefined) return { pid, status: 'stopped' };
+  try {
+    return { pid, status: await withMonitor(node, id, async (monitor) => (await queryStatus(monitor)).status, signal) };
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    if (error.code === 'guest-stopped' || (await findQemu(run)) === undefined)
+      return { pid: undefined, status: 'stopped' };
+    if (error.code === 'timed-out') return { pid, status: 'silent' };
+    throw error;
+  }
+}
+
+/** Runs `use` with the guest's control monitor. @throws `guest-stopped` when it does not run, `timed-out` when it does not answer. */
+export async function withMonitor<Result>(
+  node: GuestNode,
+  id: GuestId,
+  use: (monitor: QmpClient) => Promise<Result>,
+  signal?: AbortSignal,
+): Promise<Result> {
+  const run = node.directory.run(id);
+  if ((await findQemu(run)) === undefined) throw notRunning(id);
+  const monitor = await QmpClient.connect(run.controlMonitor, {
+    label: `VM ${id}`,
+    timeoutMs: ANSWER_TIMEOUT_MS,
+    signal,
+  });
+  try {
+    return await use(monitor);
+  } finally {
+    monitor.close();
+  }
+}
+
+export function notRunning(id: GuestId): HoldfastError {
+  return new HoldfastError('guest-stopped', `VM ${id} not running`, { data: { vmid: id } });
+}
