@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { PassThrough, Readable } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -24,19 +25,25 @@ async function read(archive: Buffer, portion = 1000): Promise<Buffer> {
 
 const plain = Buffer.from('some text that goes on and on, '.repeat(40_000));
 
-test('plain, gzip and zstd of one frame or many, in portions of any size', async () => {
+const lzop = (bytes: Buffer): Buffer => execFileSync('lzop', ['-c'], { input: bytes });
+
+test('plain, gzip, lzop and zstd of one frame or many, in portions of any size', async () => {
   const half = plain.length >> 1;
   const frames = Buffer.concat([zstd(plain.subarray(0, half)), zstd(plain.subarray(half))]);
   for (const portion of [1, 5, 1000, 10_000_000])
     for (const archive of [zstd(plain), frames, gzipSync(plain)])
       assert.ok((await read(archive, portion)).equals(plain));
+  for (const portion of [5000, 10_000_000]) assert.ok((await read(lzop(plain), portion)).equals(plain));
+  // A frame to skip, as programs that compress with many threads begin with.
+  const skipped = Buffer.from('502a4d180400000001020304', 'hex');
+  assert.ok((await read(Buffer.concat([skipped, zstd(plain)]))).equals(plain));
   assert.ok((await read(plain)).equals(plain));
   assert.equal((await read(Buffer.alloc(0))).length, 0);
   assert.equal((await read(Buffer.from('abc'))).toString(), 'abc');
 });
 
 test('compressed data that is cut off or changed is an error, wherever', async () => {
-  for (const archive of [zstd(plain), gzipSync(plain)]) {
+  for (const archive of [zstd(plain), gzipSync(plain), lzop(plain)]) {
     for (const length of [7, archive.length >> 1, archive.length - 1])
       await assert.rejects(read(archive.subarray(0, length)), { code: 'source-failed' }, `${length} bytes`);
     const changed = Buffer.from(archive);
@@ -64,4 +71,18 @@ test('a stream that fails says why, and one that is silent can be stopped', asyn
   setImmediate(() => interrupt.abort(new HoldfastError('aborted', 'stopped')));
   await assert.rejects(reading, { code: 'aborted' });
   assert.ok(silent.destroyed);
+});
+
+test('whoever stops reading stops lzop, and where it is not installed the package is named', async (t) => {
+  const archive = lzop(Buffer.alloc(50_000_000, 'x'));
+  for await (const part of openTar(Readable.from([archive], { objectMode: false }), NO_SIGNAL)) {
+    assert.ok(part.length > 0);
+    break;
+  }
+  const path = process.env.PATH;
+  process.env.PATH = '/nowhere';
+  t.after(() => {
+    process.env.PATH = path;
+  });
+  await assert.rejects(read(archive), { code: 'tool-missing', message: /Debian package lzop/ });
 });
