@@ -20,6 +20,7 @@ import { openDiskReader } from './sources/reader.ts';
 import type { DiskReader, SourceLocator } from './sources/source.ts';
 import { TreeBackupThread } from './tree/backup/tree-thread.ts';
 import { TreeRestoreThread } from './tree/restore/restore-thread.ts';
+import { PageBytes, type PageBytesWork } from './vma/page-bytes.ts';
 
 /** The largest piece that any parameters allow: four times the largest average of a datastore. */
 export const MAX_PIECE_BYTES = 1024 * 1024;
@@ -97,6 +98,15 @@ export class AgentThread {
         work: SampleWork;
       }): Promise<SampleResult> => await comparePiece(work, await this.#disk(locator), this.#objects.sink(session)),
       'backup.closeDisk': async () => await this.#closeDisk(),
+      'backup.openPages': (cut: DiskCutParameters) => {
+        this.#cutter.setDisk(cut);
+        this.#pages.setMaxPiece(cut.maxBytes);
+      },
+      'backup.pageBytes': async ({ session, bytes, masks, length }: PageBytesWork): Promise<PageResult> => {
+        const page = new PageBytes(bytes, masks, length);
+        const work = { offset: 0, length, zeros: page.zeroRanges(), base: undefined };
+        return await this.#pages.run(work, page, this.#objects.sink(session));
+      },
       'backup.openStream': (cut: StreamCutParameters) => {
         this.#cutter.setStream(cut);
         this.#streams.start();

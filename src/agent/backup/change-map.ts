@@ -17,6 +17,8 @@ export interface ChangeMap {
   readonly base: string;
   /** Per archive name, ascending ranges that do not touch. A disk without an entry is read in full. */
   readonly disks: ReadonlyMap<string, readonly Range[]>;
+  /** Whoever made it has told already why a disk has no entry. */
+  readonly isExplained?: boolean;
 }
 
 /** @throws `bad-change-map` when the file is missing or malformed. */

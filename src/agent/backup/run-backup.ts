@@ -226,6 +226,7 @@ function incrementalOf(
   const changed = map.disks.get(name);
   const base = bases.find((candidate) => candidate.name === map.base);
   const archive = base?.archives.find((candidate) => candidate.name === name);
+  if (changed === undefined && map.isExplained === true) return undefined;
   let why: string | undefined;
   if (changed === undefined) why = 'the change map does not name this disk';
   else if (base === undefined) why = `${map.base} is not one of the group's newest two snapshots`;
@@ -277,7 +278,13 @@ async function commit(
   }
 }
 
-async function clientPart(request: Work, session: Session, stored: Stored, started: number): Promise<ClientPart> {
+/** What a client says of a snapshot whose archives are stored, signed when there is a key. `started`: by `performance.now`. */
+export async function clientPart(
+  request: Pick<Work, 'group' | 'bases' | 'changeMap' | 'time' | 'key' | 'recovery'>,
+  session: Session,
+  stored: Stored,
+  started: number,
+): Promise<ClientPart> {
   const { objectsNew, objectsReused, bytesNew } = await session.counters();
   const bytesLogical = stored.archives.reduce((sum, archive) => sum + archive.sizeBytes, 0);
   const base = request.bases.find((candidate) => candidate.name === request.changeMap?.base) ?? request.bases[0];

@@ -1,6 +1,4 @@
-// A QEMU process that exports one image, read-only, over NBD on a unix socket in a private directory.
-// It must not outlive us: setpriv (util-linux) asks the kernel to kill it when the thread that started it ends, which our
-// kill -9 does as well; sh in between checks that we were not gone before the kernel had been asked.
+// A QEMU process that exports one image, read-only, over NBD on a unix socket in a private directory. It does not outlive us.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -8,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../../util/errors.ts';
+import { liveWithUs } from '../../util/live-with-us.ts';
 import { toolMissing } from '../../util/run.ts';
 
 export const EXPORT_NAME = 'disk';
@@ -17,7 +16,6 @@ const POLL_MS = 10;
 /** sun_path holds 108 bytes; `/hf-XXXXXX/nbd` and the final zero take 15. */
 const MAX_DIRECTORY_BYTES = 90;
 const ERROR_BYTES = 16_384;
-const LIVE_WITH_US = '[ "$PPID" = "$0" ] || exit 1; exec "$@"';
 
 export interface ImageServerOptions {
   /** Absolute; a relative one could be taken for a protocol. */
@@ -132,16 +130,7 @@ function chooseCommand(options: ImageServerOptions): Choice {
     `${process.env.PATH ?? ''}${delimiter}/usr/sbin${delimiter}/usr/bin${delimiter}/sbin${delimiter}/bin`;
   const setpriv = findTool('setpriv', searchPath);
   if (!setpriv) throw toolMissing('setpriv');
-  const wrap = (command: string[]) => [
-    setpriv,
-    '--pdeathsig',
-    'KILL',
-    '/bin/sh',
-    '-c',
-    LIVE_WITH_US,
-    String(process.pid),
-    ...command,
-  ];
+  const wrap = (command: string[]) => liveWithUs(setpriv, command);
   const daemon = findTool('qemu-storage-daemon', searchPath);
   if (daemon)
     return { tool: 'qemu-storage-daemon', command: (socketPath) => wrap([daemon, ...daemonArgs(options, socketPath)]) };

@@ -1,0 +1,130 @@
+// The fleece: where the old bytes of blocks go that a guest overwrites while it is backed up. Its images are served by a storage daemon of its own, because a
+// storage that hangs below QEMU itself freezes guest and monitor at the next drain; this daemon can be killed, which breaks the backup and leaves the guest alone.
+// What it takes is bounded: past the limit it is killed too.
+import { once } from 'node:events';
+import { stat } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import type { QemuProgram } from '../../guests/qemu/qemu-program.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { StorageDaemon } from './storage-daemon.ts';
+
+const LOOK_MS = 500;
+/** Of its sockets. */
+const NAME = 'fleece';
+
+export interface FleeceImage {
+  readonly key: string;
+  /** A sparse raw file of exactly the disk's size. */
+  readonly path: string;
+}
+
+export interface FleeceOptions {
+  readonly label: string;
+  /** Private; for its sockets. */
+  readonly directory: string;
+  readonly images: readonly FleeceImage[];
+  /** Bytes on the storage for all images together. */
+  readonly limitBytes: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Fleece {
+  readonly #daemon: StorageDaemon;
+  readonly #options: FleeceOptions;
+  readonly #timer: NodeJS.Timeout;
+  #isLooking = false;
+  #broken: HoldfastError | undefined;
+
+  private constructor(daemon: StorageDaemon, options: FleeceOptions) {
+    this.#daemon = daemon;
+    this.#options = options;
+    this.#timer = setInterval(() => {
+      this.#look().catch((error: Error) => {
+        const text = `the fleece cannot be looked at: ${error.message}`;
+        this.#broken ??= new HoldfastError('source-failed', text, { cause: error });
+      });
+    }, LOOK_MS);
+    this.#timer.unref();
+  }
+
+  /** Exports each image under its key. @throws what starting the daemon and opening the images throws. */
+  static async start(qemu: QemuProgram, options: FleeceOptions): Promise<Fleece> {
+    const { label, directory, signal } = options;
+    const daemon = await StorageDaemon.start(qemu, {
+      label: `${label}, fleece`,
+      directory,
+      name: NAME,
+      atOurEnd: 'KILL',
+      signal,
+    });
+    try {
+      for (const { key, path } of options.images) {
+        const node = `img-${key}`;
+        const file = { driver: 'file', filename: path, discard: 'unmap' };
+        await daemon.monitor.execute('blockdev-add', { driver: 'raw', 'node-name': node, discard: 'unmap', file });
+        const share = { type: 'nbd', id: node, 'node-name': node, name: key, writable: true };
+        await daemon.monitor.execute('block-export-add', share);
+      }
+      return new Fleece(daemon, options);
+    } catch (error) {
+      await daemon.kill();
+      throw error;
+    }
+  }
+
+  /** Where QEMU finds the image of a disk. */
+  node(key: string, nodeName: string): Readonly<Record<string, unknown>> {
+    const server = { type: 'unix', path: this.#daemon.nbdSocket };
+    return { driver: 'nbd', 'node-name': nodeName, server, export: key, discard: 'unmap' };
+  }
+
+  /** Why the backup cannot be had any more; undefined while it can. */
+  get broken(): HoldfastError | undefined {
+    if (this.#broken !== undefined) return this.#broken;
+    if (!this.#daemon.hasEnded) return undefined;
+    return new HoldfastError(
+      'source-failed',
+      `${this.#options.label}: the fleece's storage daemon has ended; run the backup again`,
+    );
+  }
+
+  /**
+   * Kills the daemon: from then on nothing waits for the fleece's storage, and the guest's filter breaks without harm. Returns whether it is gone; when it is not,
+   * its storage hangs, and the filter must be left alone until it does not.
+   */
+  async end(): Promise<boolean> {
+    clearInterval(this.#timer);
+    return await this.#daemon.kill();
+  }
+
+  async #look(): Promise<void> {
+    if (this.#isLooking || this.#broken !== undefined) return;
+    this.#isLooking = true;
+    try {
+      const { images, limitBytes, label } = this.#options;
+      let usedBytes = 0;
+      for (const { path } of images) usedBytes += (await stat(path)).blocks * 512;
+      if (usedBytes <= limitBytes) return;
+      const text = `${label}: the guest overwrote ${usedBytes} bytes during the backup, more than the ${limitBytes} that its fleece may take; give it more with --fleecing-limit, or another storage`;
+      this.#broken = new HoldfastError('disk-full', text, { data: { usedBytes, limitBytes } });
+      await this.#daemon.kill();
+    } finally {
+      this.#isLooking = false;
+    }
+  }
+}
+
+/** Whether a fleece's daemon is still there: one that was killed while its storage hangs goes only when that answers. */
+export async function isServed(directory: string): Promise<boolean> {
+  const socket = connect(join(directory, `${NAME}.nbd`));
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch (error) {
+    if (['ENOENT', 'ECONNREFUSED'].includes(systemCode(error) ?? '')) return false;
+    throw error;
+  } finally {
+    socket.destroy();
+  }
+}

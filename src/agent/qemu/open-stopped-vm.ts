@@ -1,0 +1,118 @@
+// A guest that does not run, opened for its backup: its disks in a storage daemon of ours, which knows and stores the same bitmaps as a running QEMU. Nobody starts
+// the guest meanwhile, for the backup holds its lock.
+import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
+import { readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
+import { listBitmaps, reconcileBitmaps } from '../../guests/bitmaps/qemu-bitmaps.ts';
+import { loadSidecars, sealSidecars, storeSidecars, trustedSidecars } from '../../guests/bitmaps/sidecars.ts';
+import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
+import { type PlannedDisk, planDisks } from '../../guests/qemu/plan-disks.ts';
+import { runningDisk } from '../../guests/qemu/running-machine.ts';
+import { queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
+import { chooseBase } from './choose-base.ts';
+import { readDirtyRanges } from './dirty-ranges.ts';
+import type { OpenVmOptions } from './open-running-vm.ts';
+import type { OpenedVm } from './opened-vm.ts';
+import { recordBitmaps } from './record-bitmaps.ts';
+import { StorageDaemon } from './storage-daemon.ts';
+import { backupNames, type VmDisk } from './vm-disk.ts';
+
+type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeoutSeconds'>;
+
+/** Call with the guest's lock and the backup's. @throws `guest-failed` with QEMU's words, e.g. when a disk is in use; `aborted`. */
+export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> {
+  const { node, id, target, bases, signal } = options;
+  const run = node.directory.run(id);
+  const { config } = await node.configs.read(id);
+  const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
+  const raw = planned.filter((disk) => disk.format === 'raw' && !disk.isBlockDevice && !disk.isReadOnly);
+  const files = raw.map(({ key, path }) => ({ key, path: path as string }));
+  await options.atTheInstant();
+  const trusted = await trustedSidecars(node.directory, id, files);
+  const daemon = await StorageDaemon.start(node.qemu, {
+    label: `VM ${id}`,
+    directory: run.path,
+    name: 'stopped',
+    atOurEnd: 'TERM',
+    signal,
+  });
+  const { monitor } = daemon;
+  /** Bitmaps go back where they are kept while the guest does not run. */
+  const close = async (): Promise<void> => {
+    try {
+      await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
+      const unsealed = await storeSidecars(monitor, node.directory, id, files);
+      await daemon.quit();
+      await sealSidecars(node.directory, id, unsealed);
+    } catch (error) {
+      await daemon.kill();
+      throw error;
+    }
+  };
+  try {
+    for (const disk of planned)
+      for (const each of diskNodes(disk).slice(0, 2)) await monitor.execute('blockdev-add', each);
+    await loadSidecars(monitor, node.directory, id, trusted);
+    const records = await readBitmapRecords(node.directory, id);
+    await reconcileBitmaps(monitor, records);
+    const disks = await vmDisks(planned, monitor);
+    const plan = chooseBase(target, disks, await listBitmaps(monitor), records[target], bases);
+    const actions = plan.disks.flatMap(({ disk, next, since }) => {
+      const data = { node: nodeNames(disk.key).format, granularity: BITMAP_GRANULARITY };
+      const persistent = disk.format === 'qcow2';
+      const add = { type: 'block-dirty-bitmap-add', data: { ...data, name: next, persistent } };
+      const disable = { type: 'block-dirty-bitmap-disable', data: { node: data.node, name: since } };
+      return [...(disk.isReadOnly ? [] : [add]), ...(since === undefined ? [] : [disable])];
+    });
+    if (actions.length > 0) await monitor.execute('transaction', { actions });
+    const changed = new Map();
+    for (const { disk, since } of plan.disks) {
+      await monitor.execute('block-export-add', {
+        type: 'nbd',
+        id: backupNames(disk.key).exportId,
+        'node-name': nodeNames(disk.key).format,
+        name: disk.key,
+        ...(since !== undefined && { bitmaps: [{ node: nodeNames(disk.key).format, name: since }] }),
+      });
+      if (since === undefined) continue;
+      const place = { socketPath: daemon.nbdSocket, exportName: disk.key, bitmap: since };
+      changed.set(disk.key, await readDirtyRanges(place, signal));
+    }
+    const removeExports = async (): Promise<void> => {
+      for (const { disk } of plan.disks) {
+        const id = backupNames(disk.key).exportId;
+        const gone = monitor.waitForEvent('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id);
+        gone.catch(() => undefined);
+        await monitor.execute('block-export-del', { id, mode: 'hard' });
+        await gone;
+      }
+    };
+    return {
+      plan,
+      sources: new Map(
+        disks.map(({ key }) => [key, `nbd+unix:///${key}?socket=${encodeURIComponent(daemon.nbdSocket)}`]),
+      ),
+      changed,
+      broken: () => undefined,
+      finish: async (manifest) => {
+        await removeExports();
+        await recordBitmaps(node, id, target, plan, manifest);
+        await close();
+      },
+      abandon: async () => {
+        await removeExports();
+        await close();
+      },
+    };
+  } catch (error) {
+    await close().catch((problem: Error) => options.report.warn(`bitmaps are not kept: ${problem.message}`));
+    throw error;
+  }
+}
+
+async function vmDisks(planned: readonly PlannedDisk[], monitor: StorageDaemon['monitor']): Promise<VmDisk[]> {
+  const sizes = new Map((await queryBlockNodes(monitor)).map((each) => [each.nodeName, each.virtualSizeBytes]));
+  return planned.flatMap((disk) => {
+    const [known, sizeBytes] = [runningDisk(disk), sizes.get(nodeNames(disk.key).format)];
+    return known === undefined || sizeBytes === undefined ? [] : [{ ...known, sizeBytes }];
+  });
+}

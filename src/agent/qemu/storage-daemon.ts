@@ -1,0 +1,122 @@
+// A qemu-storage-daemon of ours with a monitor and an NBD server on unix sockets in one private directory. Two uses: the fleece of a running guest, which
+// must be killable without touching the guest, and the disks of a guest that does not run.
+import { type ChildProcess, spawn } from 'node:child_process';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { QemuProgram } from '../../guests/qemu/qemu-program.ts';
+import { connectWhenReady } from '../../guests/qmp/connect-when-ready.ts';
+import type { QmpClient } from '../../guests/qmp/qmp-client.ts';
+import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { liveWithUs } from '../../util/live-with-us.ts';
+import { toolMissing } from '../../util/run.ts';
+
+const START_TIMEOUT_MS = 30_000;
+const END_TIMEOUT_MS = 30_000;
+const KILL_TIMEOUT_MS = 5_000;
+const POLL_MS = 10;
+const WORDS_BYTES = 8_192;
+
+export interface StorageDaemonOptions {
+  /** Names it in messages. */
+  readonly label: string;
+  /** Private; sockets `NAME.qmp` and `NAME.nbd` are made there. */
+  readonly directory: string;
+  readonly name: string;
+  /** With our end it stores bitmaps and ends (TERM), or goes at once (KILL). */
+  readonly atOurEnd: 'TERM' | 'KILL';
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class StorageDaemon {
+  readonly monitor: QmpClient;
+  readonly nbdSocket: string;
+  readonly #child: ChildProcess;
+  readonly #paths: readonly string[];
+  #hasEnded = false;
+
+  private constructor(child: ChildProcess, monitor: QmpClient, nbdSocket: string, paths: readonly string[]) {
+    this.#child = child;
+    this.monitor = monitor;
+    this.nbdSocket = nbdSocket;
+    this.#paths = paths;
+    child.once('exit', () => {
+      this.#hasEnded = true;
+    });
+    if (child.exitCode !== null || child.signalCode !== null) this.#hasEnded = true;
+  }
+
+  /** Its NBD server listens, nothing is exported yet. @throws `tool-missing`, `guest-failed` with its own words, `timed-out`, `aborted`. */
+  static async start(qemu: QemuProgram, options: StorageDaemonOptions): Promise<StorageDaemon> {
+    const { label, directory, name, atOurEnd, signal } = options;
+    const [monitorSocket, nbdSocket] = [join(directory, `${name}.qmp`), join(directory, `${name}.nbd`)];
+    await Promise.all([monitorSocket, nbdSocket].map(async (path) => await rm(path, { force: true })));
+    const chardev = `socket,id=monitor,path=${monitorSocket.replaceAll(',', ',,')},server=on,wait=off`;
+    const command = [qemu.storageDaemon, '--chardev', chardev, '--monitor', 'chardev=monitor'];
+    const [program, ...args] = liveWithUs('setpriv', command, atOurEnd);
+    const child = spawn(program as string, args, {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...qemu.environment, LC_ALL: 'C' },
+    });
+    let words = '';
+    let failure: Error | undefined;
+    child.stderr?.on('data', (data: Buffer) => {
+      if (words.length < WORDS_BYTES) words += data.toString();
+    });
+    child.once('error', (error) => {
+      failure = systemCode(error) === 'ENOENT' ? toolMissing('setpriv', error) : error;
+    });
+    try {
+      const whyNot = async (): Promise<Error | undefined> => {
+        if (failure !== undefined) return failure;
+        if (child.exitCode === 127) return toolMissing(qemu.storageDaemon);
+        if (child.exitCode === null && child.signalCode === null) return undefined;
+        return new HoldfastError('guest-failed', `${label}: qemu-storage-daemon ended: ${words.trim()}`);
+      };
+      const ready = { label, timeoutMs: START_TIMEOUT_MS, signal, failure: whyNot };
+      const monitor = await connectWhenReady(monitorSocket, ready);
+      await monitor.execute('nbd-server-start', {
+        addr: { type: 'unix', data: { path: nbdSocket } },
+        'max-connections': 0,
+      });
+      return new StorageDaemon(child, monitor, nbdSocket, [monitorSocket, nbdSocket]);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  get hasEnded(): boolean {
+    return this.#hasEnded;
+  }
+
+  /** Ends it in order: what it has open is closed, bitmaps are stored. @throws `timed-out` after killing it. */
+  async quit(): Promise<void> {
+    await this.monitor.execute('quit', undefined, { timeoutMs: END_TIMEOUT_MS }).catch(() => undefined);
+    if (await this.#isGone(END_TIMEOUT_MS)) return await this.#cleanUp();
+    await this.kill();
+    throw new HoldfastError(
+      'timed-out',
+      'qemu-storage-daemon did not end and was killed; bitmaps of its disks are lost',
+    );
+  }
+
+  /** Ends it at once. Returns whether it is gone: one that waits for a dead storage is not. */
+  async kill(): Promise<boolean> {
+    this.#child.kill('SIGKILL');
+    const isGone = await this.#isGone(KILL_TIMEOUT_MS);
+    if (isGone) await this.#cleanUp();
+    return isGone;
+  }
+
+  async #isGone(timeoutMs: number): Promise<boolean> {
+    const deadline = performance.now() + timeoutMs;
+    while (!this.#hasEnded && performance.now() < deadline) await sleep(POLL_MS);
+    return this.#hasEnded;
+  }
+
+  async #cleanUp(): Promise<void> {
+    this.monitor.close();
+    for (const path of this.#paths) await rm(path, { force: true });
+  }
+}

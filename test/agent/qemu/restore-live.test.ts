@@ -1,0 +1,182 @@
+// Live restores that need no booted guest: what is left when they end, well or not.
+import assert from 'node:assert/strict';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { readLiveRestore } from '../../../src/agent/qemu/restore-journal.ts';
+import { type LiveRestoreRequest, liveRestoreVm, resumeLiveRestore } from '../../../src/agent/qemu/restore-live.ts';
+import type { VmSnapshot } from '../../../src/agent/qemu/restore-source.ts';
+import { restoreVm } from '../../../src/agent/qemu/restore-vm.ts';
+import { findQemu } from '../../../src/guests/qemu/qemu-process.ts';
+import { queryBlockJobs, queryBlockNodes } from '../../../src/guests/qmp/qmp-types.ts';
+import { lookAtMachine, withMonitor } from '../../../src/guests/vm/machine-state.ts';
+import { stopVm } from '../../../src/guests/vm/stop.ts';
+import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
+import { HoldfastError } from '../../../src/util/errors.ts';
+import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
+import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
+import { backUp, fillDisk, requireSame, snapshotOf } from '../../support/guests/vm-snapshots.ts';
+import { createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
+
+const skip = await reasonToSkipGuest();
+const KEYS = ['scsi0', 'scsi1'];
+
+suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () => {
+  let node: TestNode;
+  let temporary: Awaited<ReturnType<typeof createTemporaryStore>>;
+  let open: OpenStore;
+  let snapshot: VmSnapshot;
+
+  before(async () => {
+    node = await TestNode.create();
+    temporary = await createTemporaryStore();
+    open = await OpenStore.open(temporary.root);
+    const id = await node.addVm(7201, {
+      disks: { scsi0: { format: 'qcow2', sizeMiB: 64 }, scsi1: { format: 'raw', sizeMiB: 64 } },
+      settings: { agent: '0' },
+    });
+    await fillDisk(node, id, 'scsi0', [0, 5, 40, 63]);
+    await fillDisk(node, id, 'scsi1', [1, 30, 31]);
+    snapshot = snapshotOf(open, (await backUp(node, open, id)).committed.manifest);
+  });
+
+  after(async () => {
+    await node?.remove();
+    await open?.close();
+    await temporary?.remove();
+  });
+
+  test('in place of a guest: it runs, and when all is copied nothing is left but the guest, whose next backup is right', async () => {
+    const id = node.expectVm(7202);
+    await restoreVm({ ...request(id), force: false });
+    const old = await volumesOf(id);
+    let whileRunning: string[] = [];
+    const look = async (): Promise<void> => {
+      whileRunning = [...(await volumesOf(id)), (await configOf(id)).get('lock') ?? ''];
+    };
+    let looked: Promise<void> | undefined;
+    const onRunning = (): void => {
+      looked = look();
+    };
+    await liveRestoreVm({ ...request(id), force: true, onRunning });
+    await looked;
+    assert.deepEqual(
+      old.filter((volume) => !whileRunning.includes(volume)),
+      [],
+      'the old volumes stay until the new ones are whole',
+    );
+    assert.equal(whileRunning.at(-1), 'create');
+    assert.equal((await lookAtMachine(node.node, id)).status, 'running');
+    await requireClean(id);
+    const values = await configOf(id);
+    assert.equal(values.get('scsi0'), 'local:7202/vm-7202-disk-2.qcow2,size=64M');
+    assert.equal(values.get('scsi1'), 'local:7202/vm-7202-disk-3.raw,size=64M');
+    assert.deepEqual(await volumesOf(id), ['disk-2.qcow2', 'disk-3.raw']);
+    for (const key of KEYS) assert.ok((await usedBytes(id, key)) < 8 << 20, `${key} has lost its holes`);
+    const report = new KeptReport();
+    const next = snapshotOf(open, (await backUp(node, open, id, { report })).committed.manifest);
+    await stopVm(node.node, id, {}, report);
+    for (const key of KEYS) {
+      await requireSame(node, id, key, snapshot);
+      await requireSame(node, id, key, next);
+    }
+  });
+
+  test('stopped in the middle, or read from a damaged backup: the guest is gone, and one that was there is there again', async () => {
+    const id = node.expectVm(7203);
+    const abort = new AbortController();
+    const onRunning = (): void => abort.abort(new HoldfastError('aborted', 'stopped'));
+    await refuses(
+      liveRestoreVm({ ...request(id), bytesPerSecond: 1 << 20, signal: abort.signal, onRunning }),
+      'aborted',
+    );
+    await requireNothing(id);
+    const archives = snapshot.archives.map((each) =>
+      each.name === 'drive-scsi1.img' ? { ...each, root: '77'.repeat(32) } : each,
+    );
+    const report = new KeptReport();
+    await refuses(liveRestoreVm({ ...request(id), report, snapshot: { ...snapshot, archives } }), 'object-missing');
+    await requireNothing(id);
+    assert.match(report.warnings.join('\n'), /what was restored is removed/);
+    const there = parseGuestId(7201);
+    const [text, volumes] = [(await node.node.configs.read(there)).text, await volumesOf(there)];
+    const [second, third] = [new AbortController(), new KeptReport()];
+    const stop = (): void => second.abort(new HoldfastError('aborted', 'stopped'));
+    await refuses(
+      liveRestoreVm({ ...request(there), force: true, report: third, signal: second.signal, onRunning: stop }),
+      'aborted',
+    );
+    assert.equal((await node.node.configs.read(there)).text, text, third.warnings.join('\n'));
+    assert.deepEqual(await volumesOf(there), volumes);
+    assert.equal(await findQemu(node.node.directory.run(there)), undefined);
+  });
+
+  test('there is nothing to go on with where no live restore was cut off', async () => {
+    await refuses(resumeLiveRestore(request(parseGuestId(7201))), 'not-found');
+  });
+
+  function request(id: GuestId): LiveRestoreRequest {
+    return {
+      node: node.node,
+      id,
+      snapshot,
+      storage: undefined,
+      format: undefined,
+      force: false,
+      unique: false,
+      start: false,
+      report: new KeptReport(),
+      onProgress: () => {},
+      onRunning: () => {},
+      bytesPerSecond: undefined,
+      waitMs: 1000,
+      signal: NO_SIGNAL,
+    };
+  }
+
+  async function refuses(work: Promise<unknown>, code: string): Promise<void> {
+    const error = await work.then(
+      () => assert.fail(`it is not refused as ${code}`),
+      (reason: unknown) => reason,
+    );
+    assert.ok(error instanceof HoldfastError, String((error as Error).stack));
+    assert.equal(error.code, code, error.message);
+  }
+
+  const configOf = async (id: GuestId) => (await node.node.configs.read(id)).config.values;
+
+  async function volumesOf(id: GuestId): Promise<string[]> {
+    const storage = await node.node.storages.get('local');
+    return (await storage.list({ vmid: id })).map(({ name }) => name.replace(/^\d+\/vm-\d+-/, ''));
+  }
+
+  async function usedBytes(id: GuestId, key: string): Promise<number> {
+    const volume = ((await configOf(id)).get(key) as string).split(',')[0] as string;
+    return (await stat((await node.node.storages.volume(volume)).path)).blocks * 512;
+  }
+
+  async function requireClean(id: GuestId): Promise<void> {
+    const [nodes, jobs] = await withMonitor(node.node, id, async (monitor) => [
+      await queryBlockNodes(monitor),
+      await queryBlockJobs(monitor),
+    ]);
+    const wanted = KEYS.flatMap((key) => [`d-${key}`, `f-${key}`, `t-${key}`]).sort();
+    assert.deepEqual(nodes.map(({ nodeName }) => nodeName).sort(), wanted);
+    assert.deepEqual(jobs, []);
+    assert.equal(await readLiveRestore(node.node.directory, id), undefined);
+    assert.equal((await readdir(node.node.directory.run(id).path)).includes('restore-disks'), false);
+    assert.equal((await configOf(id)).get('lock'), undefined);
+    assert.equal(
+      [...(await configOf(id)).keys()].some((key) => key.startsWith('unused')),
+      false,
+    );
+  }
+
+  async function requireNothing(id: GuestId): Promise<void> {
+    assert.equal((await node.node.configs.list()).includes(id), false);
+    assert.deepEqual(await volumesOf(id), []);
+    assert.equal(await findQemu(node.node.directory.run(id)), undefined);
+    assert.equal(await readLiveRestore(node.node.directory, id), undefined);
+    assert.equal((await readdir(join(node.node.directory.run(id).path))).includes('restore-disks'), false);
+  }
+});
