@@ -1,8 +1,9 @@
-// The paths that rights stand on, Proxmox Backup Server's: `/`, `/datastore/STORE/NS…`, `/access/users` and so on, and `/system/nodes/NODE` of
-// ours. A path that means nothing is refused, for a right on it would protect nothing and look as if it did.
+// The paths that rights stand on: `/`, Proxmox Backup Server's (`/datastore/STORE/NS…`, `/access/users` and so on), Proxmox VE's (`/vms/VMID`,
+// `/storage/STORAGE`, `/nodes/NODE`, `/pool/POOL` and so on), and `/system/nodes/NODE` of ours. A path that means nothing is refused, for a right on it would protect nothing and look as if it did.
 import { HoldfastError } from '../util/errors.ts';
 
 const SAFE = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
+const GUEST = /^[1-9]\d{2,8}$/;
 const MAX_NAMESPACE_DEPTH = 7;
 /** `/datastore/`, a store and a namespace at their longest. */
 const MAX_LENGTH = 320;
@@ -12,6 +13,8 @@ interface Branch {
   readonly words?: Readonly<Record<string, Branch>>;
   readonly any?: Branch;
   readonly namespaceBelow?: boolean;
+  /** A VMID and nothing else. */
+  readonly guest?: true;
 }
 
 const END: Branch = {};
@@ -20,7 +23,9 @@ const STORE: Branch = { any: { namespaceBelow: true } };
 
 const GRAMMAR: Branch = {
   words: {
-    access: { words: { acl: END, users: END, domains: END, openid: { any: END } } },
+    access: {
+      words: { acl: END, users: END, domains: END, openid: NAMED, groups: NAMED, realm: NAMED },
+    },
     datastore: STORE,
     remote: { any: STORE },
     system: {
@@ -39,6 +44,12 @@ const GRAMMAR: Branch = {
         'encryption-keys': NAMED,
       },
     },
+    mapping: { any: NAMED },
+    nodes: NAMED,
+    pool: { any: { any: NAMED } },
+    sdn: { any: { any: { any: NAMED } } },
+    storage: NAMED,
+    vms: { guest: true },
     tape: { words: { device: NAMED, pool: NAMED, job: NAMED } },
   },
 };
@@ -59,6 +70,7 @@ function isAclPath(text: string): boolean {
   const parts = text.slice(1).split('/');
   for (const [index, part] of parts.entries()) {
     if (!SAFE.test(part)) return false;
+    if (branch.guest) return GUEST.test(part) && index === parts.length - 1;
     if (branch.namespaceBelow)
       return parts.slice(index).every((each) => SAFE.test(each)) && parts.length - index <= MAX_NAMESPACE_DEPTH;
     const words = branch.words ?? {};

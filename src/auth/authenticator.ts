@@ -31,9 +31,9 @@ export class Authenticator {
 
   /** `nowMs` is Unix milliseconds. A ticket needs the CSRF token for every method but GET. Throws `not-authenticated`. */
   async authenticate(credentials: Credentials, nowMs: number): Promise<Identity> {
-    const ticket = ticketOf(credentials.cookie);
+    const ticket = ticketOf(credentials);
     if (ticket !== undefined) return this.#byTicket(ticket, credentials, Math.floor(nowMs / 1000), nowMs);
-    const token = tokenOf(credentials.authorization);
+    const token = tokenOf(credentials);
     if (token !== undefined) return this.#byToken(token, credentials.address, nowMs);
     throw notAuthenticated();
   }

@@ -2,7 +2,33 @@
 import { type AuthId, parseAuthId, tokenNameOf } from '../schema/auth-id.ts';
 import { HoldfastError } from '../util/errors.ts';
 
+/** How the clients of one dialect write what they show. */
+export interface CredentialStyle {
+  /** The first that is there counts. */
+  readonly cookies: readonly string[];
+  /** `NAME=` before a ticket in `Authorization`; undefined where no client puts one there. */
+  readonly ticketScheme?: string;
+  /** `SCHEME=USER!NAME`, the separator, and the secret; a space may stand for the first `=`. */
+  readonly tokenScheme: string;
+  readonly tokenSeparator: ':' | '=';
+}
+
+/** The first cookie is set for browsers alone, and no other host name of the domain can put one there. */
+export const BACKUP_CREDENTIALS: CredentialStyle = {
+  cookies: ['__Host-PBSAuthCookie', 'PBSAuthCookie'],
+  tokenScheme: 'PBSAPIToken',
+  tokenSeparator: ':',
+};
+
+export const GUEST_CREDENTIALS: CredentialStyle = {
+  cookies: ['__Host-PVEAuthCookie', 'PVEAuthCookie'],
+  ticketScheme: 'PVEAuthCookie',
+  tokenScheme: 'PVEAPIToken',
+  tokenSeparator: '=',
+};
+
 export interface Credentials {
+  readonly style: CredentialStyle;
   readonly authorization: string | undefined;
   readonly cookie: string | undefined;
   readonly csrfToken: string | undefined;
@@ -15,24 +41,32 @@ export interface ShownToken {
   readonly secret: string;
 }
 
-/** The first is set for browsers alone, and no other host name of the domain can put one there. */
-const COOKIES = ['__Host-PBSAuthCookie', 'PBSAuthCookie'];
-
-/** The ticket of a `Cookie` header, or undefined. */
-export function ticketOf(cookie: string | undefined): string | undefined {
+/** The ticket of a `Cookie` header, or else of `Authorization` where the dialect has one there; undefined without one. */
+export function ticketOf({
+  cookie,
+  authorization,
+  style,
+}: Pick<Credentials, 'cookie' | 'authorization' | 'style'>): string | undefined {
   const pairs = (cookie ?? '').split(';').map((pair) => pair.trim());
-  for (const name of COOKIES) {
+  for (const name of style.cookies) {
     const found = pairs.find((pair) => pair.startsWith(`${name}=`));
     if (found !== undefined) return decoded(found.slice(name.length + 1));
   }
-  return undefined;
+  const { ticketScheme } = style;
+  if (ticketScheme === undefined || !authorization?.startsWith(`${ticketScheme}=`)) return undefined;
+  return decoded(authorization.slice(ticketScheme.length + 1));
 }
 
-/** The token of `PBSAPIToken=USER!NAME:SECRET`, also with a space for `=`; undefined for anything else. */
-export function tokenOf(authorization: string | undefined): ShownToken | undefined {
-  const text = /^PBSAPIToken[= ](.+)$/.exec(authorization ?? '')?.[1];
-  const plain = text === undefined ? undefined : decoded(text);
-  const cut = plain?.indexOf(':') ?? -1;
+/** The token of `PBSAPIToken=USER!NAME:SECRET` or `PVEAPIToken=USER!NAME=SECRET`; undefined for anything else. */
+export function tokenOf({
+  authorization,
+  style,
+}: Pick<Credentials, 'authorization' | 'style'>): ShownToken | undefined {
+  const { tokenScheme, tokenSeparator } = style;
+  const text = authorization?.startsWith(tokenScheme) ? authorization.slice(tokenScheme.length) : '';
+  const plain = /^[= ]./.test(text) ? decoded(text.slice(1)) : undefined;
+  // A secret of ours has neither; those of other servers may have a colon, and users a `=`.
+  const cut = (tokenSeparator === '=' ? plain?.lastIndexOf('=') : plain?.indexOf(tokenSeparator)) ?? -1;
   if (plain === undefined || cut < 0) return undefined;
   try {
     const authId = parseAuthId(plain.slice(0, cut));

@@ -9,13 +9,15 @@ import type { PasswordHashing } from './passwords.ts';
 import { isActive } from './permissions.ts';
 import type { QuietFailures } from './quiet-failures.ts';
 import type { SecondFactors } from './second-factors.ts';
-import type { Tickets } from './tickets.ts';
+import { looksLikeTicket, type TicketPrefix, type Tickets } from './tickets.ts';
 
 export interface LoginRequest {
   readonly username: string;
   /** A password, a ticket, or with `tfaChallenge` the answer: `totp:123456`, `recovery:CODE`. */
   readonly password: string;
   readonly tfaChallenge: string | undefined;
+  /** Of the ticket; `PBS` when not given. */
+  readonly ticketPrefix?: TicketPrefix;
   readonly address: string;
 }
 
@@ -96,13 +98,13 @@ export class SignIn {
 
   /** An old ticket as the password. */
   #renew(user: UserId, request: LoginRequest): LoginResult | undefined {
-    if (request.tfaChallenge !== undefined || !request.password.startsWith('PBS:')) return undefined;
+    if (request.tfaChallenge !== undefined || !looksLikeTicket(request.password)) return undefined;
     const nowMs = this.#parts.clock();
     const record = this.#parts.users.find(user);
     const epochOf = (claimed: UserId): string | undefined => (claimed === user ? record?.ticketEpoch : undefined);
     const holder = this.#parts.tickets.read(request.password, Math.floor(nowMs / 1000), epochOf);
     if (holder === undefined || record === undefined || !isActive(record, nowMs)) return undefined;
-    return this.#ticketFor(record);
+    return this.#ticketFor(record, request);
   }
 
   async #first(user: UserId | undefined, request: LoginRequest): Promise<LoginResult | undefined> {
@@ -114,10 +116,12 @@ export class SignIn {
     if (!isRight || record === undefined || record.passwordHash !== before?.passwordHash) return undefined;
     if (!isActive(record, nowMs)) return undefined;
     const challenge = this.#parts.secondFactors.challengeOf(record.userid, nowMs);
-    if (challenge === undefined) return this.#ticketFor(record);
+    if (challenge === undefined) return this.#ticketFor(record, request);
     if (!challenge.totp && challenge.recovery.length === 0) throw locked();
-    const ticket = this.#parts.tickets.issueChallenge(record.userid, record.ticketEpoch, challenge, this.#seconds());
-    return { username: record.userid, ticket, csrfToken: NO_CSRF_TOKEN, needsSecondFactor: true };
+    const { userid, ticketEpoch } = record;
+    const { tickets } = this.#parts;
+    const ticket = tickets.issueChallenge(userid, ticketEpoch, challenge, this.#seconds(), request.ticketPrefix);
+    return { username: userid, ticket, csrfToken: NO_CSRF_TOKEN, needsSecondFactor: true };
   }
 
   #second(user: UserId | undefined, request: LoginRequest): LoginResult | undefined {
@@ -129,14 +133,14 @@ export class SignIn {
     if (!tickets.checkChallenge(request.tfaChallenge ?? '', userid, ticketEpoch, this.#seconds())) return undefined;
     const verdict = secondFactors.answer(userid, request.password, nowMs);
     if (verdict === 'locked') this.#audited('tfa-locked', request, {});
-    return verdict === 'accepted' ? this.#ticketFor(record) : undefined;
+    return verdict === 'accepted' ? this.#ticketFor(record, request) : undefined;
   }
 
-  #ticketFor(record: UserRecord): LoginResult {
+  #ticketFor(record: UserRecord, { ticketPrefix }: Pick<LoginRequest, 'ticketPrefix'>): LoginResult {
     const time = this.#seconds();
     return {
       username: record.userid,
-      ticket: this.#parts.tickets.issue(record.userid, record.ticketEpoch, time),
+      ticket: this.#parts.tickets.issue(record.userid, record.ticketEpoch, time, ticketPrefix),
       csrfToken: this.#parts.tickets.issueCsrfToken(record.userid, time),
       needsSecondFactor: false,
     };

@@ -1,5 +1,6 @@
-// Tickets and CSRF tokens in Proxmox's layout: `PBS:<data>:<%08X time>::<signature>`, signed with Ed25519. Nothing is kept about a ticket;
-// the signature also covers the user's ticket epoch, and a new epoch ends all tickets of before.
+// Tickets and CSRF tokens in Proxmox's layout: `PBS:<data>:<%08X time>::<signature>`, signed with Ed25519, or `PVE:…` of the guest dialect,
+// which is good at either listener. Nothing is kept about a ticket; the signature also covers the user's ticket epoch, and a new epoch ends all
+// tickets of before.
 import {
   createHmac,
   createPrivateKey,
@@ -17,11 +18,13 @@ export const TICKET_LIFETIME_SECONDS = 7200;
 export const CHALLENGE_LIFETIME_SECONDS = 300;
 /** How far in the future a ticket may be: clocks of several servers. */
 export const MAX_SKEW_SECONDS = 300;
-const PREFIX = 'PBS';
 const CHALLENGE_MARK = '!tfa!';
 const SIGNATURE_BYTES = 64;
 /** Longer ones are not looked at: a challenge names at most ten codes. */
 const MAX_TICKET_LENGTH = 1024;
+
+/** Which product a ticket says that it is of. */
+export type TicketPrefix = 'PBS' | 'PVE';
 
 /** What a second factor may be answered with. */
 export interface Challenge {
@@ -43,8 +46,8 @@ export class Tickets {
   }
 
   /** `time` in Unix seconds. */
-  issue(user: UserId, epoch: string, time: number): string {
-    return this.#seal(`${PREFIX}:${user}:${hex(time)}`, ticketBound(epoch));
+  issue(user: UserId, epoch: string, time: number, prefix: TicketPrefix = 'PBS'): string {
+    return this.#seal(`${prefix}:${user}:${hex(time)}`, ticketBound(epoch));
   }
 
   /**
@@ -60,10 +63,16 @@ export class Tickets {
   }
 
   /** A ticket that proves the password alone; of no use but for the second step of the same user. */
-  issueChallenge(user: UserId, epoch: string, challenge: Challenge, time: number): string {
+  issueChallenge(
+    user: UserId,
+    epoch: string,
+    challenge: Challenge,
+    time: number,
+    prefix: TicketPrefix = 'PBS',
+  ): string {
     const json = JSON.stringify({ totp: challenge.totp, recovery: challenge.recovery });
     return this.#seal(
-      `${PREFIX}:${CHALLENGE_MARK}${json.replaceAll(':', '%3A')}:${hex(time)}`,
+      `${prefix}:${CHALLENGE_MARK}${json.replaceAll(':', '%3A')}:${hex(time)}`,
       challengeBound(user, epoch),
     );
   }
@@ -107,7 +116,12 @@ export class Tickets {
 
 function partsOf(ticket: string): RegExpExecArray | undefined {
   if (ticket.length > MAX_TICKET_LENGTH) return undefined;
-  return /^(PBS:([^:]+):([0-9A-F]{8}))::([A-Za-z0-9+/]+)$/.exec(ticket) ?? undefined;
+  return /^(P(?:BS|VE):([^:]+):([0-9A-F]{8}))::([A-Za-z0-9+/]+)$/.exec(ticket) ?? undefined;
+}
+
+/** Whether a text is meant as a ticket: passwords that begin so are tried as one first. */
+export function looksLikeTicket(text: string): boolean {
+  return text.startsWith('PBS:') || text.startsWith('PVE:');
 }
 
 /** Whose a ticket says it is; nothing is checked but the name. */

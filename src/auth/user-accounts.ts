@@ -14,8 +14,8 @@ import type { SecondFactorStore } from './second-factor-store.ts';
 
 /** The realm of users that are kept here. */
 export const LOCAL_REALM = 'local';
-/** Users that are kept here. `pbs` is Proxmox's word for the same: its clients and people write it. */
-const OWN_REALMS: readonly string[] = [LOCAL_REALM, 'pbs'];
+/** Users that are kept here. `pbs` and `pve` are Proxmox's words for the same: its clients and people write them. */
+const OWN_REALMS: readonly string[] = [LOCAL_REALM, 'pbs', 'pve'];
 const MAX_USERS = 10_000;
 
 export type TextField = keyof UserTexts;

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ticketOf, tokenOf } from '../../src/auth/credentials.ts';
+import {
+  BACKUP_CREDENTIALS,
+  GUEST_CREDENTIALS,
+  ticketOf as ticketIn,
+  tokenOf as tokenIn,
+} from '../../src/auth/credentials.ts';
+
+const ticketOf = (cookie: string | undefined, authorization?: string, style = BACKUP_CREDENTIALS) =>
+  ticketIn({ cookie, authorization, style });
+const tokenOf = (authorization: string | undefined, style = BACKUP_CREDENTIALS) => tokenIn({ authorization, style });
 
 const TICKET = 'PBS:anna@local:691F3C40::abc+/def';
 
@@ -48,4 +57,26 @@ test('what is no token is none', () => {
     'xPBSAPIToken=a@b!c:d',
   );
   for (const header of bad) assert.equal(tokenOf(header), undefined, header);
+});
+
+test('the guest dialect has names of its own, takes a ticket from the other header too, and a token after its last =', () => {
+  const guest = GUEST_CREDENTIALS;
+  const ticket = 'PVE:anna@local:691F3C40::abc+/def==';
+  assert.equal(ticketOf(`PVEAuthCookie=${ticket}`, undefined, guest), ticket);
+  assert.equal(ticketOf(`PVEAuthCookie=${encodeURIComponent(ticket)}`, undefined, guest), ticket);
+  assert.equal(ticketOf(undefined, `PVEAuthCookie=${ticket}`, guest), ticket);
+  assert.equal(ticketOf('PVEAuthCookie=cookie', `PVEAuthCookie=${ticket}`, guest), 'cookie');
+  assert.equal(ticketOf(`PBSAuthCookie=${ticket}`, undefined, guest), undefined);
+  assert.equal(ticketOf(undefined, `PBSAuthCookie=${ticket}`), undefined);
+  const shown = { authId: 'anna@local!ci', secret: 'abc' };
+  assert.deepEqual(tokenOf('PVEAPIToken=anna@local!ci=abc', guest), shown);
+  assert.deepEqual(tokenOf('PVEAPIToken anna@local!ci=abc', guest), shown);
+  assert.deepEqual(tokenOf('PVEAPIToken=a=b@local!ci=abc', guest), { authId: 'a=b@local!ci', secret: 'abc' });
+  for (const header of [
+    'PVEAPIToken=anna@local!ci:abc',
+    'PBSAPIToken=anna@local!ci:abc',
+    'PVEAPIToken',
+    'PVEAPIToken=',
+  ])
+    assert.equal(tokenOf(header, guest), undefined, header);
 });

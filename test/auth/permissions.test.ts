@@ -3,7 +3,17 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { AclEntry } from '../../src/auth/acl-rights.ts';
 import { type AccountState, Permissions, type RightsSource } from '../../src/auth/permissions.ts';
-import { PRIVILEGES, type Privilege, privilegesOf, ROLES, type RoleName } from '../../src/auth/privileges.ts';
+import {
+  BACKUP_PRIVILEGES,
+  BACKUP_ROLES,
+  GUEST_PRIVILEGES,
+  GUEST_ROLES,
+  PRIVILEGES,
+  type Privilege,
+  privilegesOf,
+  ROLES,
+  type RoleName,
+} from '../../src/auth/privileges.ts';
 import { type AuthId, parseAuthId, parseUserId, ROOT_USER } from '../../src/schema/auth-id.ts';
 import { NOON_MS, withCode } from './access-fixture.ts';
 
@@ -248,8 +258,8 @@ test('require names what was missing in its data, and takes any of several', () 
 });
 
 test('roles are those of Proxmox Backup Server', () => {
-  assert.equal(PRIVILEGES.length, 23);
-  assert.equal(Object.keys(ROLES).length, 18);
+  assert.equal(BACKUP_PRIVILEGES.length, 23);
+  assert.equal(Object.keys(BACKUP_ROLES).length, 18);
   assert.deepEqual(privilegesOf('Admin'), PRIVILEGES);
   assert.deepEqual(privilegesOf('NoAccess'), []);
   assert.deepEqual(privilegesOf('Audit'), ['Sys.Audit', 'Datastore.Audit']);
@@ -257,4 +267,26 @@ test('roles are those of Proxmox Backup Server', () => {
     assert.equal(new Set(privilegesOf(role)).size, privilegesOf(role).length);
     if (role.startsWith('Datastore')) assert.ok(privilegesOf(role).every((each) => each.startsWith('Datastore.')));
   }
+});
+
+test('and those of Proxmox VE', () => {
+  assert.equal(GUEST_PRIVILEGES.length, 47);
+  assert.equal(new Set(GUEST_PRIVILEGES).size, 47);
+  assert.equal(Object.keys(GUEST_ROLES).length, 17);
+  const mayNot = GUEST_PRIVILEGES.filter((each) => !privilegesOf('PVEAdmin').includes(each));
+  assert.deepEqual(mayNot.sort(), [
+    'Mapping.Modify',
+    'Permissions.Modify',
+    'Realm.Allocate',
+    'Sys.AccessNetwork',
+    'Sys.Incoming',
+    'Sys.Modify',
+    'Sys.PowerMgmt',
+  ]);
+  assert.ok(privilegesOf('PVEVMAdmin').every((each) => each.startsWith('VM.')));
+  assert.equal(privilegesOf('PVEVMAdmin').length, GUEST_PRIVILEGES.filter((each) => each.startsWith('VM.')).length);
+  assert.deepEqual(
+    privilegesOf('PVEAuditor').filter((each) => !each.endsWith('.Audit')),
+    [],
+  );
 });

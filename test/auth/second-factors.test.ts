@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Secret } from 'otpauth';
+import { BACKUP_CREDENTIALS } from '../../src/auth/credentials.ts';
 import { SecondFactors } from '../../src/auth/second-factors.ts';
 import { acceptedStep, parseTotpUri } from '../../src/auth/totp.ts';
 import type { UserId } from '../../src/schema/auth-id.ts';
@@ -121,7 +122,14 @@ test('a challenge is no ticket, ends after five minutes, and with a new password
   const { fixture, anna, code, challenge } = await enrolled(t);
   const old = await challenge();
   const cookie = `PBSAuthCookie=${encodeURIComponent(old)}`;
-  const credentials = { authorization: undefined, cookie, csrfToken: undefined, method: 'GET', address: '' };
+  const credentials = {
+    style: BACKUP_CREDENTIALS,
+    authorization: undefined,
+    cookie,
+    csrfToken: undefined,
+    method: 'GET',
+    address: '',
+  };
   await assert.rejects(fixture.authenticator.authenticate(credentials, fixture.clock.nowMs));
   await assert.rejects(signIn(fixture, anna, old), REFUSED, 'as a password');
   await addUser(fixture, 'bob');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { accessServices } from '../../src/auth/access-services.ts';
+import { BACKUP_CREDENTIALS } from '../../src/auth/credentials.ts';
 import { parseUserId } from '../../src/schema/auth-id.ts';
 import { authTables } from '../../src/state/auth-tables.ts';
 import type { ErrorCode } from '../../src/util/errors.ts';
@@ -22,14 +23,21 @@ const REFUSED = withCode('not-authenticated', /^permission check failed\.$/);
 
 function withTicket({ authenticator, clock }: Fixture, ticket: string, method = 'GET', csrfToken?: string) {
   const cookie = `PBSAuthCookie=${encodeURIComponent(ticket)}`;
-  const credentials = { authorization: undefined, cookie, csrfToken, method, address: ADDRESS };
+  const credentials = {
+    style: BACKUP_CREDENTIALS,
+    authorization: undefined,
+    cookie,
+    csrfToken,
+    method,
+    address: ADDRESS,
+  };
   return authenticator.authenticate(credentials, clock.nowMs);
 }
 
 function withToken({ authenticator, clock }: Fixture, tokenid: string, secret: string, address = ADDRESS) {
   const authorization = `PBSAPIToken=${tokenid}:${secret}`;
   return authenticator.authenticate(
-    { authorization, cookie: undefined, csrfToken: undefined, method: 'POST', address },
+    { style: BACKUP_CREDENTIALS, authorization, cookie: undefined, csrfToken: undefined, method: 'POST', address },
     clock.nowMs,
   );
 }
@@ -206,6 +214,7 @@ test('a request that shows nothing, or a bad ticket beside a good token, is nobo
   const { tokenid, value } = fixture.access.createToken(as(anna), anna, 'ci');
   const authorization = `PBSAPIToken=${tokenid}:${value}`;
   const nothing = {
+    style: BACKUP_CREDENTIALS,
     authorization: undefined,
     cookie: undefined,
     csrfToken: undefined,

@@ -26,6 +26,16 @@ test('a ticket has the layout of Proxmox', () => {
   assert.equal(tickets.read(ticket, NOW, epochOf), ANNA);
 });
 
+test('a ticket of the guest dialect says so, and is as good', () => {
+  const ticket = tickets.issue(ANNA, EPOCH, NOW, 'PVE');
+  assert.match(ticket, /^PVE:anna@local:[0-9A-F]{8}::[A-Za-z0-9+/]{86}$/);
+  assert.equal(tickets.read(ticket, NOW, epochOf), ANNA);
+  assert.equal(tickets.read(ticket.replace('PVE', 'PBS'), NOW, epochOf), undefined);
+  const challenge = tickets.issueChallenge(ANNA, EPOCH, { totp: true, recovery: [] }, NOW, 'PVE');
+  assert.match(challenge, /^PVE:!tfa!/);
+  assert.ok(tickets.checkChallenge(challenge, ANNA, EPOCH, NOW));
+});
+
 test('a ticket counts from five minutes before its time to two hours after', () => {
   const ticket = tickets.issue(ANNA, EPOCH, NOW);
   for (const [age, isGood] of [

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { BACKUP_CREDENTIALS } from '../../src/auth/credentials.ts';
 import { parseUserId } from '../../src/schema/auth-id.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 import { ADDRESS, openFixture, ROOT, withCode } from '../auth/access-fixture.ts';
@@ -16,6 +17,7 @@ async function rig(t: TestContext) {
 }
 
 const authorization = (tokenid: string, secret: string) => ({
+  style: BACKUP_CREDENTIALS,
   authorization: `PBSAPIToken=${tokenid}:${secret}`,
   cookie: undefined,
   csrfToken: undefined,
