@@ -1,24 +1,24 @@
 // Composition root of the server: builds every part by hand, in the order in which they need each other, and takes them apart in reverse.
 import { existsSync } from 'node:fs';
-import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { loadFileCalls } from './agent/tree/file-calls.ts';
+import { createGuestApi } from './api/guest/server.ts';
+import type { GuestServices } from './api/guest/services.ts';
 import { createApi } from './api/server.ts';
-import type { ApiServices } from './api/services.ts';
+import type { ApiServices, CommonServices } from './api/services.ts';
 import { accessServices } from './auth/access-services.ts';
+import { openApiListener } from './daemon/api-listener.ts';
 import { Certificates } from './daemon/certificates.ts';
 import { Clients } from './daemon/clients.ts';
 import { DatastoreList } from './daemon/datastore-list.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
-import { instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
-import { closeListener, createListener, handUpgradesTo, listen, replaceCertificate } from './daemon/listener.ts';
+import { GUEST_REALMS, GUEST_VERSION_INFO, instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
 import type { Log } from './daemon/log.ts';
 import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
 import type { StartPool } from './daemon/open-store.ts';
-import { withProbes } from './daemon/probes.ts';
 import type { ServerConfig } from './daemon/server-config.ts';
 import { sessionTasks } from './daemon/session-tasks.ts';
 import { StateBackup } from './daemon/state-backup/state-backup.ts';
@@ -40,8 +40,6 @@ import { TransportSessions } from './transport/server/sessions.ts';
 import { closeAll } from './util/close-all.ts';
 
 const DAY_MS = 24 * 3600 * 1000;
-/** What answers that are under way get when the server ends. */
-const ANSWER_GRACE_MS = 5000;
 const MAX_WORKERS = 64;
 /** What the backup of the server's own state may take when the server ends. */
 const LAST_STATE_BACKUP_MS = 30_000;
@@ -54,10 +52,16 @@ export interface ServerParts {
   readonly startPool: StartPool;
   /** What commands of the same user may ask of a datastore that the server holds. */
   readonly operations: Operations;
+  /** The guests of this machine; without them there is no listener of the guest dialect. */
+  readonly guests?: ServedGuests | undefined;
 }
+
+export type ServedGuests = Pick<GuestServices, 'guests' | 'storages'>;
 
 export interface RunningServer {
   readonly address: AddressInfo;
+  /** Of the guest dialect. */
+  readonly guestAddress: AddressInfo | undefined;
   /** Of root@pam, at the very first start: nothing can show it again. */
   readonly rootPassword: string | undefined;
   fingerprint(): string;
@@ -85,7 +89,7 @@ export async function startServer(parts: ServerParts): Promise<RunningServer> {
 }
 
 async function start(
-  { config, log, startPool, operations }: ServerParts,
+  { config, log, startPool, operations, guests }: ServerParts,
   closing: (() => unknown)[],
 ): Promise<RunningServer> {
   let phase: Phase = 'starting';
@@ -196,12 +200,9 @@ async function start(
     checkState: () => void state.db.prepare('SELECT 1').get(),
     datastores: () => datastores.list().map(({ name }) => datastores.state(name)),
   };
-  const services: ApiServices = {
+  const common: CommonServices = {
     ...access,
     tasks,
-    datastores,
-    sessions,
-    nodes,
     realms: REALMS,
     version: VERSION_INFO,
     node: {
@@ -211,19 +212,25 @@ async function start(
     },
     clock,
   };
+  const services: ApiServices = { ...common, datastores, sessions, nodes };
   const api = createApi(services, { onBug, onCut: (error) => log.warn({ err: error }, 'a download was cut off') });
-  closing.push(() => api.close());
-  const routes = new WeakMap<IncomingMessage, string>();
-  api.addHook('onRequest', async ({ raw, routeOptions }) => void routes.set(raw, routeOptions.url ?? 'other'));
-  await api.ready();
-  const probes = { metrics, health, routeOf: (request: IncomingMessage) => routes.get(request) ?? 'other' };
-  const listener = createListener(
-    certificate,
-    withProbes((request, response) => api.routing(request, response), probes, onBug),
-  );
-  const address = await listen(listener, config.host, config.port);
-  closing.push(() => closeListener(listener, ANSWER_GRACE_MS));
-  handUpgradesTo(listener, (request, socket, head) => api.server.emit('upgrade', request, socket, head));
+  const behind = { certificate, metrics, health, onBug };
+  const { host, port, guestHost, guestPort } = config;
+  const listener = await openApiListener({ ...behind, api, host, port, option: '--listen' }, closing);
+  const { address } = listener;
+  const guestListener =
+    guests === undefined
+      ? undefined
+      : await openApiListener(
+          {
+            ...behind,
+            api: createGuestApi({ ...common, ...guests, realms: GUEST_REALMS, version: GUEST_VERSION_INFO }, { onBug }),
+            host: guestHost,
+            port: guestPort,
+            option: '--guest-listen',
+          },
+          closing,
+        );
   closing.push(() => nodes.close());
 
   const follow = setInterval(() => {
@@ -247,6 +254,10 @@ async function start(
   const rootPassword = await access.createRoot();
   phase = 'running';
   log.info({ address: address.address, port: address.port, fingerprint: certificate.fingerprint }, 'the server runs');
+  if (guestListener !== undefined) {
+    const { address: at, port: on } = guestListener.address;
+    log.info({ address: at, port: on }, 'guests of this machine are served');
+  }
 
   const stop = async (hurry?: AbortSignal): Promise<void> => {
     phase = 'stopping';
@@ -263,6 +274,7 @@ async function start(
   let stopped: Promise<void> | undefined;
   return {
     address,
+    guestAddress: guestListener?.address,
     rootPassword,
     fingerprint: () => certificate.fingerprint,
     enrolLocalAgent: (machine, isEnrolled) => {
@@ -276,7 +288,8 @@ async function start(
     },
     reload: async () => {
       certificate = await certificates.load();
-      replaceCertificate(listener, certificate);
+      listener.secure(certificate);
+      guestListener?.secure(certificate);
       await clients.secure();
       log.info({ fingerprint: certificate.fingerprint }, 'the certificate was read anew');
     },

@@ -9,7 +9,7 @@ import type { AuthId } from '../schema/auth-id.ts';
 import type { TextSocket } from '../transport/control/control-line.ts';
 import type { ByteAnswer } from './downloads/byte-answer.ts';
 import type { Downloads } from './downloads/downloads.ts';
-import type { ApiServices, TextReceiver } from './services.ts';
+import type { ApiServices, CommonServices, TextReceiver } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
 import type { Verdicts } from './snapshots/verdicts.ts';
 import type { Forecasts } from './stores/forecast.ts';
@@ -40,12 +40,8 @@ export type AccessRule<Parameters> =
   | ((parameters: Parameters) => PrivilegeRule);
 
 /** What a handler knows of the request, and can add to the answer. */
-export interface Call {
-  readonly services: ApiServices;
-  readonly views: SnapshotViews;
-  readonly downloads: Downloads;
-  readonly verdicts: Verdicts;
-  readonly forecasts: Forecasts;
+export interface BaseCall {
+  readonly services: CommonServices;
   /** Undefined for methods that the world may call. */
   readonly identity: Identity | undefined;
   readonly address: string;
@@ -63,7 +59,20 @@ export interface Call {
   header(name: string, value: string): void;
 }
 
-export interface Method<Parameters extends TObject = TObject, Returns extends TSchema = TSchema> {
+/** Of the backup dialect. */
+export interface Call extends BaseCall {
+  readonly services: ApiServices;
+  readonly views: SnapshotViews;
+  readonly downloads: Downloads;
+  readonly verdicts: Verdicts;
+  readonly forecasts: Forecasts;
+}
+
+export interface Method<
+  Parameters extends TObject = TObject,
+  Returns extends TSchema = TSchema,
+  CallOf extends BaseCall = Call,
+> {
   readonly method: HttpMethod;
   /** Below `/api2/json`: `/access/users/{userid}`. Each part in braces is a parameter. */
   readonly path: string;
@@ -77,16 +86,18 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
   readonly media?: readonly string[];
   /** The body is bytes and no parameters; the handler finds them in `Call.body`. */
   readonly takesBytes?: true;
+  /** The last name in braces takes what is left of the path, slashes and all. */
+  readonly takesRestOfPath?: true;
   /** Most bytes of a body, where the usual 512 KiB are too few. */
   readonly maxBodyBytes?: number;
   /** A `ByteAnswer` in place of data where `media` says so, and for lists that are too long to be held. */
   handler(
-    call: Call,
+    call: CallOf,
     parameters: Static<Parameters>,
   ): Promise<Static<Returns> | ByteAnswer> | Static<Returns> | ByteAnswer;
   /** Of a GET that can become a WebSocket: takes it over, after the handler let the call through. */
   upgrade?(
-    call: Pick<Call, 'services'>,
+    call: Pick<CallOf, 'services'>,
     parameters: Static<Parameters>,
     caller: AgentCaller,
     socket: TextSocket,
@@ -95,7 +106,7 @@ export interface Method<Parameters extends TObject = TObject, Returns extends TS
 
 /** A method whose parameters the table of all methods does not know. */
 // biome-ignore lint/suspicious/noExplicitAny: parameters are checked against the schema that stands beside the handler
-export type AnyMethod = Method<any, any>;
+export type AnyMethod = Method<any, any, any>;
 
 export function defineMethod<Parameters extends TObject, Returns extends TSchema>(
   method: Method<Parameters, Returns>,
@@ -110,7 +121,7 @@ export function ruleOf({ access }: AnyMethod, parameters: InPath): PrivilegeRule
 }
 
 /** Who calls a method that is not for the world. */
-export function callerOf({ identity }: Call): AuthId {
+export function callerOf({ identity }: Pick<BaseCall, 'identity'>): AuthId {
   if (identity === undefined) throw new Error('a method for the world asked who calls');
   return identity.authId;
 }

@@ -13,19 +13,24 @@ import type { TextSocket } from '../transport/control/control-line.ts';
 import type { SessionCalls } from '../transport/server/sessions.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 
-export interface ApiServices {
+/** Of all dialects. */
+export interface CommonServices {
   readonly authenticator: AuthenticatorCalls;
   readonly access: AccessCalls;
   readonly realms: readonly Realm[];
   readonly permissions: PermissionCalls;
   readonly tasks: TaskCalls;
-  readonly datastores: Datastores;
-  readonly sessions: SessionCalls;
-  readonly nodes: NodeCalls;
   readonly version: VersionInfo;
   readonly node: NodeInfo;
   /** Unix milliseconds. */
   readonly clock: () => number;
+}
+
+/** Of the backup dialect. */
+export interface ApiServices extends CommonServices {
+  readonly datastores: Datastores;
+  readonly sessions: SessionCalls;
+  readonly nodes: NodeCalls;
 }
 
 export interface VersionInfo {

@@ -1,6 +1,6 @@
 // Work that takes long as a task of whoever asked for it. What it came to and what it warned of are kept with its end.
 import type { Task, TaskWork } from '../jobs/tasks/task.ts';
-import { type Call, callerOf } from './method.ts';
+import { type BaseCall, callerOf } from './method.ts';
 
 /** Warnings that are told with the result; the log has all of them. */
 const MAX_WARNINGS = 1000;
@@ -13,7 +13,7 @@ export interface KeptResult<Result = unknown> {
 
 /** Starts it, and returns at once. */
 export function startTask<Result>(
-  call: Call,
+  call: BaseCall,
   { type, id }: { readonly type: string; readonly id: string },
   run: (task: TaskWork) => Promise<Result>,
 ): Task {

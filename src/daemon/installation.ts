@@ -17,6 +17,20 @@ export const REALMS: readonly Realm[] = [
   { realm: 'pam', type: 'pam', comment: 'the administrator root@pam' },
 ];
 
+/** Of the guest dialect, whose clients know no type of realm but these. */
+export const GUEST_REALMS: readonly Realm[] = [
+  { realm: 'pam', type: 'pam', comment: 'the administrator root@pam', default: true },
+  { realm: 'pve', type: 'pve', comment: 'users of this server, by the name that Proxmox has for it' },
+  { realm: 'local', type: 'pve', comment: 'users of this server' },
+  { realm: 'pbs', type: 'pve', comment: 'users of this server, by the name that the backup dialect has for it' },
+];
+
+/**
+ * What the guest dialect says it is: clients choose their calls and parameters by the version of Proxmox VE. 8.4 is the last one whose clients
+ * expect nothing of what came with 9, such as images of OCI registries.
+ */
+export const GUEST_VERSION_INFO: VersionInfo = { ...VERSION_INFO, version: '8.4.0', release: '8.4' };
+
 const INSTANCE = 'instance-id';
 
 interface Secrets {

@@ -73,14 +73,14 @@ export function replaceCertificate(server: Server, { cert, key }: ServerCertific
   server.setSecureContext({ cert, key, minVersion: 'TLSv1.2' });
 }
 
-/** @throws `bad-argument` when the address is not this machine's, or taken. */
-export async function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
+/** `option` is how another address is chosen. @throws `bad-argument` when the address is not this machine's, or taken. */
+export async function listen(server: Server, host: string, port: number, option = '--listen'): Promise<AddressInfo> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => {
       const code = systemCode(error);
       const why = code === 'EADDRINUSE' ? 'another program listens there' : (error as Error).message;
       reject(
-        new HoldfastError('bad-argument', `cannot listen on ${host} port ${port}: ${why}; choose with --listen`, {
+        new HoldfastError('bad-argument', `cannot listen on ${host} port ${port}: ${why}; choose with ${option}`, {
           cause: error,
         }),
       );

@@ -15,6 +15,8 @@ const ConfigFile = Type.Object(
   {
     stateDirectory: Type.Optional(Type.String({ minLength: 1 })),
     listen: Type.Optional(Type.String()),
+    guestListen: Type.Optional(Type.String()),
+    nodeDirectory: Type.Optional(Type.String({ minLength: 1 })),
     bulkPort: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PORT })),
     certificate: Type.Optional(Type.String({ minLength: 1 })),
     key: Type.Optional(Type.String({ minLength: 1 })),
@@ -41,6 +43,8 @@ export interface ServerOptions {
   readonly config?: string | undefined;
   readonly stateDir?: string | undefined;
   readonly listen?: string | undefined;
+  readonly guestListen?: string | undefined;
+  readonly nodeDir?: string | undefined;
   readonly bulkPort?: string | undefined;
   readonly certificate?: string | undefined;
   readonly key?: string | undefined;
@@ -55,6 +59,11 @@ export interface ServerConfig {
   readonly stateDirectory: string;
   readonly host: string;
   readonly port: number;
+  /** Of the guest dialect, where the server has guests. */
+  readonly guestHost: string;
+  readonly guestPort: number;
+  /** Where this machine keeps its guests; without it the server has none, and no listener for them. */
+  readonly nodeDirectory: string | undefined;
   /** The bulk listener of the first datastore; those of others follow. 0 for any free ones. */
   readonly bulkPort: number;
   /** Undefined for the server's own. */
@@ -68,19 +77,30 @@ export interface ServerConfig {
   readonly firstDatastore: string | undefined;
 }
 
-const USUAL = { listen: '127.0.0.1:8007', bulkPort: 8008, drainSeconds: 60, logLevel: 'info' } as const;
+const USUAL = {
+  listen: '127.0.0.1:8007',
+  guestListen: '127.0.0.1:8006',
+  bulkPort: 8008,
+  drainSeconds: 60,
+  logLevel: 'info',
+} as const;
 const USUAL_HISTORY = { days: 90, count: 20_000 };
 
 /** @throws `bad-argument` that names the option or the member of the file. */
 export function serverConfig(options: ServerOptions): ServerConfig {
   const file = options.config === undefined ? {} : readConfigFile(options.config);
   const { host, port } = parseAddress(options.listen ?? file.listen ?? USUAL.listen);
+  const guest = parseAddress(options.guestListen ?? file.guestListen ?? USUAL.guestListen, '--guest-listen');
   const { days, count } = file.taskHistory ?? USUAL_HISTORY;
+  const nodeDirectory = options.nodeDir ?? file.nodeDirectory;
   return {
     file: options.config === undefined ? undefined : resolve(options.config),
     stateDirectory: resolve(options.stateDir ?? file.stateDirectory ?? defaultStateDirectory()),
     host,
     port,
+    guestHost: guest.host,
+    guestPort: guest.port,
+    nodeDirectory: nodeDirectory === undefined ? undefined : resolve(nodeDirectory),
     bulkPort: wholeNumber('--bulk-port', options.bulkPort, MAX_PORT) ?? file.bulkPort ?? USUAL.bulkPort,
     certificate: certificateOf(options.certificate ?? file.certificate, options.key ?? file.key),
     drainMs: 1000 * (wholeNumber('--drain', options.drain, 86_400) ?? file.drainSeconds ?? USUAL.drainSeconds),
@@ -92,14 +112,14 @@ export function serverConfig(options: ServerOptions): ServerConfig {
 }
 
 /** `127.0.0.1:8007`, `backup.example:8007`, `[::]:8007`. @throws `bad-argument`. */
-export function parseAddress(text: string): { host: string; port: number } {
+export function parseAddress(text: string, option = '--listen'): { host: string; port: number } {
   const [, v6, name, digits] = /^(?:\[([^\]]{2,60})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/.exec(text) ?? [];
   const port = Number(digits);
   const host = v6 ?? name;
   if (host !== undefined && port <= MAX_PORT && (v6 === undefined || isIPv6(v6.split('%')[0]))) return { host, port };
   throw new HoldfastError(
     'bad-argument',
-    `--listen takes an address and a port, such as 127.0.0.1:8007 or [::]:8007, not ${JSON.stringify(text.slice(0, 100))}`,
+    `${option} takes an address and a port, such as 127.0.0.1:8007 or [::]:8007, not ${JSON.stringify(text.slice(0, 100))}`,
   );
 }
 

@@ -1,12 +1,9 @@
 // Where a server keeps what is not in a datastore: users, tasks, its certificate. One process at a time, and nobody else may look inside.
 import { chmodSync, lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Database as Connection } from 'better-sqlite3';
 import { HoldfastError, systemCode } from '../util/errors.ts';
-
-const Database = createRequire(import.meta.url)('better-sqlite3') as typeof import('better-sqlite3');
+import { type HeldLock, tryLock } from '../util/process-lock.ts';
 
 /** What a server, or a client beside it, puts into the directory. Whatever else is there belongs to somebody who may need the modes as they are. */
 const OURS =
@@ -26,9 +23,9 @@ export class StateDirectory {
   readonly stateBackup: string;
   readonly certificate: string;
   readonly key: string;
-  readonly #lock: Connection;
+  readonly #lock: HeldLock;
 
-  private constructor(path: string, lock: Connection) {
+  private constructor(path: string, lock: HeldLock) {
     this.path = path;
     this.database = join(path, 'state.db');
     this.taskLogs = join(path, 'tasks');
@@ -46,25 +43,19 @@ export class StateDirectory {
     const path = resolve(directory);
     makePrivate(path);
     const holder = join(path, 'server.pid');
-    const lock = new Database(join(path, 'lock.db'), { timeout: 0 });
-    try {
-      lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
-    } catch (error) {
-      lock.close();
-      if (!String((error as { code?: unknown }).code).startsWith('SQLITE_BUSY')) throw error;
+    const lock = tryLock(join(path, 'lock.db'));
+    if (lock === undefined)
       throw new HoldfastError(
         'datastore-locked',
         `a holdfast server runs with the state directory ${path} already (${holderText(holder)}); stop it, or give this one another --state-dir`,
-        { cause: error },
       );
-    }
     mkdirSync(join(path, 'state-backup'), { recursive: true, mode: 0o700 });
     writeFileSync(holder, `${process.pid}\n`, { mode: 0o600 });
     return new StateDirectory(path, lock);
   }
 
   close(): void {
-    if (this.#lock.open) this.#lock.close();
+    this.#lock.release();
   }
 }
 

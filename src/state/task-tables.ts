@@ -27,6 +27,7 @@ const COLUMNS = 'upid, node, pid, pstart, starttime, type, worker_id, auth_id, e
 /** Each filter as a condition. A part of a text is searched by its characters: none of them is a wildcard. */
 const CONDITIONS: Readonly<Record<string, string>> = {
   running: '(NOT :running OR endtime IS NULL)',
+  ended: '(NOT :ended OR endtime IS NOT NULL)',
   errors: "(NOT :errors OR outcome IS NOT 'ok')",
   store: "worker_id = :store OR substr(worker_id, 1, length(:store) + 1) = :store || ':'",
   since: 'starttime >= :since',

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TObject } from 'typebox';
+import { BACKUP_DIALECT } from '../../src/api/dialect/backup-dialect.ts';
 import { pathParameters, ruleOf } from '../../src/api/method.ts';
 import { describeApi } from '../../src/api/openapi/describe-api.ts';
 import { METHODS } from '../../src/api/routes/methods.ts';
@@ -67,7 +68,7 @@ test('texts of parameters are bounded, numbers are safe, and no schema is open',
 });
 
 test('the OpenAPI document has every method, each parameter once, and can be read by everybody', async () => {
-  const document = describeApi(METHODS, VERSION) as {
+  const document = describeApi(BACKUP_DIALECT, METHODS, VERSION) as {
     openapi: string;
     paths: Record<
       string,

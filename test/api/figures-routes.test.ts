@@ -1,6 +1,7 @@
 // What monitoring asks for: whether snapshots were verified, when a disk is full, what a task said.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { BACKUP_DIALECT } from '../../src/api/dialect/backup-dialect.ts';
 import { describeApi } from '../../src/api/openapi/describe-api.ts';
 import { METHODS } from '../../src/api/routes/methods.ts';
 import { readAccounting, writeAccounting } from '../../src/datastore/accounting/accounting-file.ts';
@@ -80,7 +81,7 @@ test("a task's log comes as text, of any length, as far as it goes; of a task of
 });
 
 test('the OpenAPI document names the media of answers and bodies that are bytes', () => {
-  const { paths } = describeApi(METHODS, { version: '1.0', release: '1', repoid: 'a' }) as {
+  const { paths } = describeApi(BACKUP_DIALECT, METHODS, { version: '1.0', release: '1', repoid: 'a' }) as {
     paths: Record<
       string,
       Record<string, { requestBody?: { content: object }; responses: { 200: { content: object } } }>

@@ -1,11 +1,10 @@
-// What goes back: the two envelopes, errors as plain text, and errors with codes for callers that ask for them.
+// What goes back in the backup dialect: the two envelopes, errors as plain text, and errors with codes for callers that ask for them.
 import { setImmediate } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
+import type { FailedCall, Format } from './dialect.ts';
 import { codedStatus, type Failure } from './failure.ts';
 
-export type Format = 'json' | 'extjs';
-
-const JSON_TYPE = 'application/json;charset=UTF-8';
+export const JSON_TYPE = 'application/json;charset=UTF-8';
 /** Stands for no type at all: the last step before sending takes it away. */
 export const UNLABELLED = 'unlabelled/unlabelled';
 /** The media type of errors with codes; docs/protocol.md, section 3. */
@@ -22,7 +21,11 @@ export async function sendData(
 ): Promise<void> {
   const envelope = format === 'extjs' ? { success: true, status: 200 } : {};
   // Members beside `data` come first, as clients that stop reading at `data` expect them.
-  const head = { ...envelope, ...Object.fromEntries(beside) };
+  await sendEnvelope(reply, { ...envelope, ...Object.fromEntries(beside) }, data);
+}
+
+/** `{"data": …}` with the members of `head` before it. */
+export async function sendEnvelope(reply: FastifyReply, head: object, data: unknown): Promise<void> {
   const text = Array.isArray(data) ? await listText(head, data) : JSON.stringify({ ...head, data: data ?? null });
   await reply.code(200).type(JSON_TYPE).send(text);
 }
@@ -42,13 +45,6 @@ async function listText(head: object, rows: readonly unknown[]): Promise<Buffer>
   return Buffer.concat(parts);
 }
 
-export interface FailedCall {
-  readonly format: Format;
-  readonly wantsCodes: boolean;
-  /** A method was found: its errors are labelled as its answers are, and come in the envelope that was asked for. */
-  readonly isRouted: boolean;
-}
-
 export async function sendFailure(
   reply: FastifyReply,
   { format, wantsCodes, isRouted }: FailedCall,
@@ -56,11 +52,7 @@ export async function sendFailure(
 ): Promise<void> {
   const isEnveloped = format === 'extjs' && isRouted && !wantsCodes;
   if (failure.status === 401 && !isEnveloped) reply.header('set-cookie', EXPIRED_COOKIE);
-  if (wantsCodes) {
-    const { code, text: message, data } = failure;
-    await reply.code(codedStatus(failure)).type(CODED_ERRORS).send(JSON.stringify({ code, message, data }));
-    return;
-  }
+  if (wantsCodes) return await sendCoded(reply, failure);
   if (isEnveloped) {
     const isParameters = Object.keys(failure.errors).length > 0;
     const message = isParameters ? 'parameter verification errors' : failure.text;
@@ -72,4 +64,10 @@ export async function sendFailure(
   reply.code(failure.status).type(isRouted ? JSON_TYPE : UNLABELLED);
   // A Buffer, for a text would be given a label of its own.
   await reply.send(Buffer.from(failure.text));
+}
+
+/** For callers that ask for codes, in any dialect. */
+export async function sendCoded(reply: FastifyReply, failure: Failure): Promise<void> {
+  const { code, text: message, data } = failure;
+  await reply.code(codedStatus(failure)).type(CODED_ERRORS).send(JSON.stringify({ code, message, data }));
 }

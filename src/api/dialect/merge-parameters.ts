@@ -2,7 +2,7 @@
 // differs is refused.
 import type { TObject, TSchema } from 'typebox';
 import { ApiError, ParameterError } from './failure.ts';
-import { readParameter } from './read-parameter.ts';
+import { type ParameterReading, readParameter } from './read-parameter.ts';
 
 /** More of them is no call of any method. */
 const MAX_GIVEN = 1000;
@@ -59,12 +59,14 @@ function add(given: Given, name: string, value: unknown): void {
  * @throws ParameterError with a reason for each that is wrong, missing or unknown.
  */
 export function readParameters(
+  reading: ParameterReading,
   schema: TObject,
   path: ReadonlyMap<string, string>,
   given: readonly Given[],
 ): Record<string, unknown> {
   const errors: [string, string][] = [];
-  const all = merged(path, given, errors);
+  const { words } = reading;
+  const all = merged(words, path, given, errors);
   const properties = schema.properties as Readonly<Record<string, TSchema>>;
   const values: Record<string, unknown> = {};
   for (const [name, property] of Object.entries(properties)) {
@@ -72,21 +74,26 @@ export function readParameters(
     if (each === undefined) {
       const { default: otherwise } = property as { default?: unknown };
       if (otherwise !== undefined) values[name] = otherwise;
-      else if (schema.required?.includes(name)) errors.push([name, 'parameter is missing and it is not optional.']);
+      else if (schema.required?.includes(name)) errors.push([name, words.missing]);
       continue;
     }
-    const read = readParameter(property, each);
+    const read = readParameter(reading, property, each);
     if ('reason' in read) errors.push([name, read.reason]);
     else values[name] = read.value;
   }
   for (const name of all.keys()) {
-    if (!Object.hasOwn(properties, name)) errors.push([shown(name), 'schema does not allow additional properties.']);
+    if (!Object.hasOwn(properties, name)) errors.push([shown(name), words.unknown]);
   }
   if (errors.length > 0) throw new ParameterError(errors);
   return values;
 }
 
-function merged(path: ReadonlyMap<string, string>, given: readonly Given[], errors: [string, string][]): Given {
+function merged(
+  words: ParameterReading['words'],
+  path: ReadonlyMap<string, string>,
+  given: readonly Given[],
+  errors: [string, string][],
+): Given {
   const all: Given = new Map();
   for (const source of given) {
     // The same in query and body is one: clients that resend a form do both.
@@ -94,7 +101,7 @@ function merged(path: ReadonlyMap<string, string>, given: readonly Given[], erro
   }
   for (const [name, value] of path) {
     const others = all.get(name) ?? [];
-    if (others.some((other) => String(other) !== value)) errors.push([name, 'differs from the one in the path.']);
+    if (others.some((other) => String(other) !== value)) errors.push([name, words.differs]);
     all.set(name, [value]);
   }
   return all;

@@ -1,7 +1,7 @@
 // Sends an answer that is bytes. What goes wrong in the middle cannot be told any more: the connection is cut, so that nobody takes the part for the whole.
 import { finished, Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
-import type { Format } from '../dialect/answer.ts';
+import type { Format } from '../dialect/dialect.ts';
 import { type ByteAnswer, dispositionOf } from './byte-answer.ts';
 
 /** What a caller has for the last bytes, which wait in this process when nothing more is made: some 2 MiB, at 9 KB a second. */

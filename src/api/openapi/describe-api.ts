@@ -1,39 +1,29 @@
 // The API as an OpenAPI 3.1 document, made of the same schemas that check its calls.
 import type { TObject, TSchema } from 'typebox';
+import type { Dialect } from '../dialect/dialect.ts';
 import { type AnyMethod, pathParameters, ruleOf } from '../method.ts';
 import type { VersionInfo } from '../services.ts';
 
-const TEXT_ERROR = {
-  description: 'what is wrong, as plain text',
-  content: { 'text/plain': { schema: { type: 'string' } } },
-};
-
-export function describeApi(methods: readonly AnyMethod[], { version, release }: VersionInfo): Record<string, unknown> {
+export function describeApi(
+  dialect: Pick<Dialect, 'title' | 'securitySchemes' | 'errorAnswer'>,
+  methods: readonly AnyMethod[],
+  { version, release }: VersionInfo,
+): Record<string, unknown> {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const method of methods) {
     const path = `/api2/json${method.path}`;
     paths[path] ??= {};
-    paths[path][method.method.toLowerCase()] = operationOf(method);
+    paths[path][method.method.toLowerCase()] = operationOf(method, dialect.errorAnswer);
   }
   return {
     openapi: '3.1.0',
-    info: { title: 'Holdfast, backup dialect', version: `${version}.${release}` },
-    components: {
-      securitySchemes: {
-        token: {
-          type: 'apiKey',
-          in: 'header',
-          name: 'Authorization',
-          description: 'PBSAPIToken=USER@REALM!NAME:SECRET',
-        },
-        ticket: { type: 'apiKey', in: 'cookie', name: 'PBSAuthCookie' },
-      },
-    },
+    info: { title: dialect.title, version: `${version}.${release}` },
+    components: { securitySchemes: dialect.securitySchemes },
     paths,
   };
 }
 
-function operationOf(method: AnyMethod): Record<string, unknown> {
+function operationOf(method: AnyMethod, errorAnswer: object): Record<string, unknown> {
   const inPath = new Set(pathParameters(method.path));
   const schema = method.parameters as TObject;
   const rest = Object.entries(schema.properties as Record<string, TSchema>).filter(([name]) => !inPath.has(name));
@@ -80,7 +70,7 @@ function operationOf(method: AnyMethod): Record<string, unknown> {
         description: 'the answer, under `data`, or bytes',
         content: contentOf(method),
       },
-      default: TEXT_ERROR,
+      default: errorAnswer,
     },
   };
 }

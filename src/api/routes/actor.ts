@@ -1,7 +1,7 @@
 // Who asks, for the audit log.
 import type { Actor } from '../../auth/audit-log.ts';
-import { type Call, callerOf } from '../method.ts';
+import { type BaseCall, callerOf } from '../method.ts';
 
-export function actorOf(call: Call): Actor {
+export function actorOf(call: BaseCall): Actor {
   return { authId: callerOf(call), address: call.address };
 }

@@ -31,9 +31,11 @@ export interface TaskEnding {
 export interface TaskFilter {
   /** Only those that run. */
   readonly running?: boolean | undefined;
+  /** Only those that have ended. */
+  readonly ended?: boolean | undefined;
   /** No tasks that ended well. */
   readonly errors?: boolean | undefined;
-  /** Tasks on this datastore: their worker id is its name, or begins with it and a colon. */
+  /** Tasks on this datastore or guest: their worker id is its name, or begins with it and a colon. */
   readonly store?: string | undefined;
   /** Started at this second or later, */
   readonly since?: number | undefined;

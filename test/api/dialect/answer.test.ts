@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Fastify from 'fastify';
-import { type Format, sendData } from '../../../src/api/dialect/answer.ts';
+import { sendData } from '../../../src/api/dialect/answer.ts';
+import type { Format } from '../../../src/api/dialect/dialect.ts';
 
 async function answered(format: Format, data: unknown, beside: ReadonlyMap<string, unknown>): Promise<string> {
   const app = Fastify();

@@ -43,6 +43,7 @@ test('a task can be asked about the moment that its UPID is there, and when it h
     tasks.list({ running: true }).rows.map((row) => row.upid),
     [task.upid],
   );
+  assert.equal(tasks.list({ ended: true }).total, 0);
   assert.deepEqual(await texts(tasks, task.upid), ['verify store1']);
   assert.equal((await tasks.log(task.upid, 0, 0)).active, true);
   fixture.nowMs += 5500;
@@ -60,6 +61,7 @@ test('a task can be asked about the moment that its UPID is there, and when it h
   assert.deepEqual(await texts(tasks, task.upid), ['verify store1', 'TASK OK']);
   assert.equal(tasks.runningCount, 0);
   assert.deepEqual(tasks.list({ running: true }), { rows: [], total: 0 });
+  assert.equal(tasks.list({ ended: true }).total, 1);
 });
 
 test('lines have the local time with its offset, as Proxmox writes them', async () => {

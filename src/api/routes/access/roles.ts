@@ -1,6 +1,6 @@
-// GET /access/roles: the fixed roles and what each allows.
+// GET /access/roles: the fixed roles of the backup dialect and what each allows.
 import { Type } from 'typebox';
-import { ROLES } from '../../../auth/privileges.ts';
+import { BACKUP_PRIVILEGES, BACKUP_ROLES, type Privilege } from '../../../auth/privileges.ts';
 import { defineMethod } from '../../method.ts';
 
 export const ROLE_METHODS = [
@@ -14,7 +14,11 @@ export const ROLE_METHODS = [
       Type.Object({ roleid: Type.String(), privs: Type.Array(Type.String()), comment: Type.Optional(Type.String()) }),
     ),
     handler: () =>
-      Object.entries(ROLES).map(([roleid, privs]) => ({ roleid, privs: [...privs], comment: wordsOf(roleid) })),
+      Object.entries(BACKUP_ROLES).map(([roleid, privs]) => ({
+        roleid,
+        privs: BACKUP_PRIVILEGES.filter((each) => (privs as readonly Privilege[]).includes(each)),
+        comment: wordsOf(roleid),
+      })),
   }),
 ];
 

@@ -1,0 +1,114 @@
+// What it takes to change keys of a configuration: privileges on the guest by kind of key, on the storage of a disk, on the bridge of a network
+// card; and what reaches into the host (raw devices, arguments of QEMU, paths) is for root@pam itself.
+import type { Privilege } from '../../auth/privileges.ts';
+import { ROOT_USER } from '../../schema/auth-id.ts';
+import { ApiError } from '../dialect/failure.ts';
+import { callerOf, type PrivilegeRule } from '../method.ts';
+import { CONFIG_KEYS, type KeyRight } from './config-keys.ts';
+import { type GuestCall, requirePrivilege } from './method.ts';
+
+/** `STORAGE:SIZE` asks for a new volume, `STORAGE:cloudinit` too. */
+const NEW_VOLUME = /^([A-Za-z][A-Za-z0-9._-]*):(?:\d+(?:\.\d+)?|cloudinit)$/;
+const OLD_VOLUME = /^([A-Za-z][A-Za-z0-9._-]*):(.+)$/;
+const OWNED_VOLUME = /(?:^|\/)(?:vm|base)-(\d+)-/;
+
+type Need = Pick<PrivilegeRule, 'path' | 'anyOf'> | 'root';
+
+/** Holds changes of a guest's configuration against the rights of the caller. @throws ApiError 403. */
+export function requireConfigRights(
+  call: GuestCall,
+  vmid: number,
+  set: Readonly<Record<string, string>>,
+  remove: readonly string[],
+): void {
+  const changes = [...Object.entries(set), ...remove.map((key) => [key, undefined] as const)];
+  for (const [key, value] of changes) {
+    for (const need of needsOf(vmid, key, value)) {
+      if (need === 'root') requireRoot(call, key);
+      else requirePrivilege(call, need.path, ...need.anyOf);
+    }
+  }
+}
+
+/** What a change of a key takes: all of it. `value` undefined: the key goes. */
+export function needsOf(vmid: number, key: string, value: string | undefined): readonly Need[] {
+  const right: KeyRight = CONFIG_KEYS.get(key)?.right ?? 'root';
+  const onGuest = (...anyOf: Privilege[]): Need => ({ path: `/vms/${vmid}`, anyOf });
+  switch (right) {
+    case 'root':
+      return ['root'];
+    case 'disk':
+      return needsOfDisk(vmid, value, onGuest);
+    case 'network':
+      return [onGuest('VM.Config.Network'), ...needsOfBridge(value)];
+    case 'device':
+      return [onGuest('VM.Config.HWType'), ...(value === undefined ? [] : needsOfDevice(key, value))];
+    case 'VM.Config.Cloudinit':
+      return [onGuest('VM.Config.Cloudinit', 'VM.Config.Network')];
+    default:
+      return [onGuest(right)];
+  }
+}
+
+function needsOfDisk(vmid: number, value: string | undefined, onGuest: (...anyOf: Privilege[]) => Need): Need[] {
+  // Which kind of drive goes is the service's to know.
+  if (value === undefined) return [onGuest('VM.Config.Disk', 'VM.Config.CDROM')];
+  const { bare, options } = partsOf(value);
+  const volume = options.get('file') ?? options.get('volume') ?? bare ?? '';
+  const isCdrom = options.get('media') === 'cdrom' || volume === 'none' || volume === 'cdrom';
+  const named = [volume, options.get('import-from') ?? ''].filter((each) => each !== '' && each !== 'none');
+  return [
+    onGuest(isCdrom ? 'VM.Config.CDROM' : 'VM.Config.Disk'),
+    ...named.flatMap((each) => needsOfVolume(vmid, each)),
+  ];
+}
+
+function needsOfVolume(vmid: number, volume: string): Need[] {
+  const [, forNew] = NEW_VOLUME.exec(volume) ?? [];
+  if (forNew !== undefined) return [{ path: `/storage/${forNew}`, anyOf: ['Datastore.AllocateSpace'] }];
+  const [, storage, name = ''] = OLD_VOLUME.exec(volume) ?? [];
+  // A path of the host, or its own drive.
+  if (storage === undefined) return ['root'];
+  const owner = OWNED_VOLUME.exec(name)?.[1];
+  if (owner === String(vmid)) return [];
+  // Another guest's disk holds what its owner wrote.
+  if (owner !== undefined) return [{ path: `/storage/${storage}`, anyOf: ['Datastore.Allocate'] }];
+  return [{ path: `/storage/${storage}`, anyOf: ['Datastore.AllocateSpace', 'Datastore.Audit'] }];
+}
+
+function needsOfBridge(value = ''): Need[] {
+  const bridge = partsOf(value).options.get('bridge');
+  if (bridge === undefined) return [];
+  const name = bridge.replace(/[^A-Za-z0-9._-]/g, '_');
+  return [{ path: `/sdn/zones/localnetwork/${name}`, anyOf: ['SDN.Use'] }];
+}
+
+/** A console and a mapped device reach nothing of the host that nobody gave. */
+function needsOfDevice(key: string, value: string): Need[] {
+  const { bare, options } = partsOf(value);
+  if (key.startsWith('serial') && value === 'socket') return [];
+  if (key.startsWith('usb') && (bare === 'spice' || options.get('host') === 'spice')) return [];
+  const mapping = options.get('mapping') ?? (key.startsWith('virtiofs') ? (options.get('dirid') ?? bare) : undefined);
+  const kind = key.startsWith('usb') ? 'usb' : key.startsWith('hostpci') ? 'pci' : 'dir';
+  const isRaw = options.has('host') || (bare !== undefined && kind !== 'dir');
+  if (mapping === undefined || isRaw || !/^[A-Za-z0-9_-]+$/.test(mapping)) return ['root'];
+  return [{ path: `/mapping/${kind}/${mapping}`, anyOf: ['Mapping.Use'] }];
+}
+
+/** root@pam with its password, and not through a token. @throws ApiError 403. */
+export function requireRoot(call: GuestCall, what: string): void {
+  if (callerOf(call) !== ROOT_USER)
+    throw new ApiError(403, 'permission-denied', `only root can set '${what.slice(0, 100)}' config`);
+}
+
+/** Of `a,b=c`: what stands alone, and what has a name. */
+function partsOf(value: string): { bare: string | undefined; options: ReadonlyMap<string, string> } {
+  const parts = value.split(',');
+  const named = parts.filter((part) => part.includes('='));
+  return {
+    bare: parts.find((part) => part !== '' && !part.includes('=')),
+    options: new Map(
+      named.map((part) => [part.slice(0, part.indexOf('=')), part.slice(part.indexOf('=') + 1)] as const),
+    ),
+  };
+}
