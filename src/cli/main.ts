@@ -8,6 +8,7 @@ import { addAgentCommand } from './commands/agent.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
+import { addImportCommand } from './commands/import.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addPruneCommand } from './commands/prune.ts';
@@ -18,6 +19,8 @@ import { addSnapshotCommands } from './commands/snapshot.ts';
 import { addTfaCommands } from './commands/tfa.ts';
 import { addTokenCommands } from './commands/token.ts';
 import { addUserCommands } from './commands/user.ts';
+import { addVmCommands } from './commands/vm.ts';
+import { addQmRestoreCommand } from './commands/vm-restore.ts';
 import { printable } from './output.ts';
 
 /** commander's own exit code for bad usage is 1; ours is that of `bad-argument`. */
@@ -40,12 +43,15 @@ function createProgram(): Command {
     .showHelpAfterError('(see holdfast help, or holdfast COMMAND --help)');
   addDatastoreCommands(program);
   addBackupCommand(program);
+  addImportCommand(program);
   addRestoreCommand(program);
   addServeNbdCommand(program);
+  addQmRestoreCommand(program);
   addServerCommand(program);
   addNodeCommands(program);
   addAgentCommand(program);
   addSnapshotCommands(program);
+  addVmCommands(program);
   addPruneCommand(program);
   addKeyCommands(program);
   addUserCommands(program);

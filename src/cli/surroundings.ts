@@ -1,7 +1,7 @@
 // What a command has around it while it works: a terminal, or an agent that runs it as an order of its server.
 import { openTerminal, type Terminal } from './ask-terminal.ts';
 import { interruptSignal } from './interrupt.ts';
-import { type OutputFormat, print } from './output.ts';
+import { type OutputFormat, print, printable } from './output.ts';
 import { Progress } from './progress.ts';
 import { warn } from './repository.ts';
 
@@ -12,6 +12,8 @@ export interface Surroundings {
   /** To ask somebody; undefined where nobody is. */
   openTerminal(): Terminal | undefined;
   warn(message: string): void;
+  /** What an operation does on its way: for people, and for a task's log. */
+  note(message: string): void;
   onProgress(what: string, bytesDone: number, bytesTotal: number | undefined): void;
   /** Before anything is told. */
   endProgress(): void;
@@ -32,6 +34,11 @@ export async function atTerminal<Result>(
       signal: interrupt.signal,
       openTerminal,
       warn,
+      note: (message) => {
+        if (outputFormat !== 'text') return;
+        progress.end();
+        process.stderr.write(`${printable(message)}\n`);
+      },
       onProgress: (what, bytesDone, bytesTotal) => progress.update(what, bytesDone, bytesTotal),
       endProgress: () => progress.end(),
       tell: (value, text) => print(outputFormat, value, text),

@@ -48,7 +48,7 @@ test('the manual names the limits as the sources have them', () => {
     ['schema/manifest.ts', /Type\.Array\(Archive, \{ maxItems: 1024 \}\)/, '| 1,024, at most one'],
     ['cli/commands/backup.ts', /MAX_ARCHIVES = 1024;/, '| 1,024, at most one'],
     ['schema/manifest.ts', /notes: Type\.String\(\{ maxLength: 65536 \}\)/, '| 65,536 characters |'],
-    ['cli/commands/snapshot.ts', /MAX_NOTE_LENGTH = 65_536;/, '| 65,536 characters |'],
+    ['cli/note.ts', /MAX_NOTE_LENGTH = 65_536;/, '| 65,536 characters |'],
     ['chunker/object.ts', /MAX_OBJECT_BYTES = 16 \* 1024 \* 1024 \+ 64 \* 1024;/, '| 16 MiB + 64 KiB |'],
     ['agent/backup/change-map.ts', /MAX_FILE_BYTES = 512 \* 1024 \* 1024;/, '| 512 MiB |'],
     ['datastore/index/index-tables.ts', /MAX_ENTRIES = 1 << 27;/, '| 2^27 copies'],

@@ -23,7 +23,10 @@ export function addAclCommands(program: Command): void {
       .option(...STATE_DIR_OPTION);
   const change = (name: string, description: string): Command =>
     command(name, description)
-      .argument('<PATH>', '/, /datastore/STORE, /datastore/STORE/NAMESPACE, /access, /system …')
+      .argument(
+        '<PATH>',
+        '/, /datastore/STORE, /datastore/STORE/NAMESPACE, /vms/VMID, /storage/STORAGE, /access, /system …',
+      )
       .argument('<ROLE>', 'see holdfast role list')
       .requiredOption('--auth-id <ID>', 'a user, or a token USER@REALM!TOKEN');
   const options = (each: Command): AclOptions => each.optsWithGlobals();

@@ -1,38 +1,21 @@
 // holdfast backup --group vm/101 disk0.img:PATH ... name.conf:PATH
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { readChangeMap } from '../../agent/backup/change-map.ts';
-import { type ArchiveSpec, type BackupResult, isFromStdin, runBackup, tarPath } from '../../agent/backup/run-backup.ts';
-import type { Remembered, RememberedGroup } from '../../agent/keys/last-snapshots.ts';
-import { wrapForRecovery } from '../../agent/keys/recovery-key.ts';
-import { ZSTD_LEVELS } from '../../schema/compression.ts';
-import type { RecoveryRecord } from '../../schema/manifest.ts';
-import { archiveKind, formatTime, parseGroup, parseSnapshotRef, parseTime } from '../../schema/names.ts';
+import { type ArchiveSpec, isFromStdin, runBackup, tarPath } from '../../agent/backup/run-backup.ts';
+import { archiveKind, parseGroup, parseSnapshotRef, parseTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { requireAcknowledged } from '../acknowledge-key.ts';
-import { withBackupTarget } from '../backup-target.ts';
-import {
-  addKeyOptions,
-  type KeyOptions,
-  lastSnapshots,
-  type OpenedKey,
-  openKey,
-  rememberedGroup,
-} from '../client-key.ts';
-import { formatBytes, formatDuration, pairs } from '../output.ts';
-import { namespaceOf } from '../repository.ts';
+import { addKeyOptions } from '../client-key.ts';
+import { addSnapshotOptions, makeSnapshot, type SnapshotOptions } from '../make-snapshot.ts';
 import { atTerminal, type Surroundings } from '../surroundings.ts';
 import { addTreeOptions, type TreeCommandOptions, treeOptions } from '../tree-options.ts';
 
 /** As many as the schema of the manifest takes (src/schema/manifest.ts): one more, and nobody could read it again. */
 const MAX_ARCHIVES = 1024;
 
-export interface BackupOptions extends KeyOptions, TreeCommandOptions {
-  readonly cryptMode?: 'none' | 'encrypt';
-  readonly acknowledgeLostKey?: boolean;
+export interface BackupOptions extends SnapshotOptions, TreeCommandOptions {
   readonly group: string;
   readonly changedSince?: string;
   readonly time?: string;
-  readonly compressionLevel: string;
 }
 
 export function addBackupCommand(program: Command): void {
@@ -45,20 +28,11 @@ export function addBackupCommand(program: Command): void {
     .requiredOption('--group <TYPE/ID>', 'vm/101, ct/200 or host/name')
     .option('--changed-since <FILE>', 'JSON change map: only what it names is read')
     .option('--time <TIME>', 'label of the snapshot, RFC 3339 or Unix seconds')
-    .option(
-      '--compression-level <N>',
-      `zstd level, ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}`,
-      String(ZSTD_LEVELS.default),
-    )
-    .addOption(
-      new Option('--crypt-mode <MODE>', 'default: encrypt when there is a key file').choices(['none', 'encrypt']),
-    )
-    .option('--acknowledge-lost-key', 'accept, once and for all, that without the key file these backups are lost')
-    .option('--workers <N>', 'worker threads (default: one per processor)')
     .action(async (archives: string[], _, command: Command) => {
       const options: BackupOptions = command.optsWithGlobals();
       await atTerminal(options, async (around) => await performBackup(archives, options, around));
     });
+  addSnapshotOptions(command);
   addTreeOptions(command);
 }
 
@@ -68,136 +42,16 @@ export async function performBackup(
   options: BackupOptions,
   around: Surroundings,
 ): Promise<void> {
-  const { warn } = around;
-  const started = performance.now();
   const group = parseGroup(options.group);
-  const ns = namespaceOf(options);
   const archives = parseArchives(texts);
   const time = options.time === undefined ? undefined : parseTime(options.time);
-  const compressionLevel = parseLevel(options.compressionLevel);
   const changeMap = options.changedSince === undefined ? undefined : await readChangeMap(options.changedSince);
   if (changeMap !== undefined) parseSnapshotRef(changeMap.base);
   const tree = treeOptions(options);
-  const opened = await encryptionKey(options, around);
-  const key = opened?.key;
-  const { result, indexGrowthBytes } = await withBackupTarget(
-    options,
-    around,
-    async ({ storeId, averageBytes, pool, openSession }) => {
-      const remembered = key === undefined ? undefined : rememberedGroup(storeId, { ns, group }, key);
-      const request = {
-        group,
-        archives,
-        changeMap,
-        tree,
-        time,
-        key,
-        recovery: recoveryOf(opened),
-        last: await lastOf(remembered, warn),
-        averageBytes,
-        stdin: process.stdin,
-        signal: around.signal,
-        onProgress: around.onProgress,
-        warn,
-      };
-      const done = await runBackup(request, pool, () => openSession({ ns, group, compressionLevel, key }));
-      await remember(remembered, done, warn);
-      return done;
-    },
-  );
-  around.endProgress();
-  for (const warning of result.committed.warnings) warn(warning);
-  around.tell(summary(result, indexGrowthBytes, Math.round(performance.now() - started)), describe);
-}
-
-/** The key to encrypt with; undefined for a plain backup. @throws `key-missing`, `key-unacknowledged`, and what opening it throws. */
-async function encryptionKey(options: BackupOptions, around: Surroundings): Promise<OpenedKey | undefined> {
-  if (options.cryptMode === 'none') return undefined;
-  const opened = await openKey(options, around);
-  if (opened !== undefined) await requireAcknowledged(opened, options.acknowledgeLostKey ?? false, around);
-  else if (options.cryptMode === 'encrypt' || options.acknowledgeLostKey)
-    throw new HoldfastError(
-      'key-missing',
-      'encrypt with which key? Give --keyfile FILE; make one with: holdfast key create FILE',
-    );
-  return opened;
-}
-
-function recoveryOf(opened: OpenedKey | undefined): RecoveryRecord | undefined {
-  if (opened === undefined || opened.file.recovery === null) return undefined;
-  return wrapForRecovery(opened.file.recovery, opened.key);
-}
-
-/** What cannot be known keeps nobody from a backup, and is said. */
-async function lastOf(group: RememberedGroup | undefined, warn: Surroundings['warn']): Promise<Remembered | undefined> {
-  if (group === undefined) return undefined;
-  try {
-    return await lastSnapshots().last(group);
-  } catch (error) {
-    warn(`whether the datastore's last snapshot is the latest cannot be told: ${(error as Error).message}`);
-    return undefined;
-  }
-}
-
-/** The snapshot is made by then: what fails here is a warning. */
-async function remember(
-  group: RememberedGroup | undefined,
-  { committed }: BackupResult,
-  warn: Surroundings['warn'],
-): Promise<void> {
-  if (group === undefined) return;
-  try {
-    await lastSnapshots().remember(group, committed.manifest);
-  } catch (error) {
-    warn(`an older snapshot could be passed off for this one: ${(error as Error).message}`);
-  }
-}
-
-interface Summary {
-  readonly snapshot: string;
-  readonly sequence: number;
-  readonly bytesLogical: number;
-  readonly bytesRead: number;
-  readonly bytesSampled: number;
-  readonly bytesNew: number;
-  readonly bytesStored: number;
-  readonly objectsNew: number;
-  readonly objectsReused: number;
-  readonly objectsAdopted: number;
-  readonly durationMs: number;
-}
-
-function summary(result: BackupResult, indexGrowthBytes: number, durationMs: number): Summary {
-  const { committed, statistics } = result;
-  return {
-    snapshot: `${committed.name.group}/${formatTime(committed.name.time)}`,
-    sequence: committed.manifest.server.sequence,
-    bytesLogical: statistics.bytesLogical,
-    bytesRead: statistics.bytesRead,
-    bytesSampled: statistics.bytesSampled,
-    bytesNew: statistics.bytesNew,
-    bytesStored: committed.bytesStored + indexGrowthBytes,
-    objectsNew: statistics.objectsNew,
-    objectsReused: statistics.objectsReused,
-    objectsAdopted: result.objectsAdopted,
-    durationMs,
-  };
-}
-
-function describe(value: Summary): string {
-  return pairs([
-    ['snapshot', value.snapshot],
-    ['size', formatBytes(value.bytesLogical)],
-    [
-      'read',
-      value.bytesSampled === 0
-        ? formatBytes(value.bytesRead)
-        : `${formatBytes(value.bytesRead)} and ${formatBytes(value.bytesSampled)} of samples`,
-    ],
-    ['new', `${formatBytes(value.bytesNew)} in ${value.objectsNew} objects (${value.objectsReused} known)`],
-    ['stored', formatBytes(value.bytesStored)],
-    ['time', formatDuration(value.durationMs)],
-  ]);
+  await makeSnapshot(options, around, group, async (parts, pool, openSession) => {
+    const request = { ...parts, archives, changeMap, tree, time, signal: around.signal, warn: around.warn };
+    return await runBackup(request, pool, openSession);
+  });
 }
 
 function parseArchives(texts: readonly string[]): ArchiveSpec[] {
@@ -233,15 +87,4 @@ function parseArchives(texts: readonly string[]): ArchiveSpec[] {
       `${other.name} cannot come from standard input; only .img can, and .tree as tar:-`,
     );
   return archives;
-}
-
-function parseLevel(text: string): number {
-  const level = Number(text);
-  if (!Number.isInteger(level) || level < ZSTD_LEVELS.lowest || level > ZSTD_LEVELS.highest) {
-    throw new HoldfastError(
-      'bad-argument',
-      `--compression-level takes ${ZSTD_LEVELS.lowest} to ${ZSTD_LEVELS.highest}, not ${JSON.stringify(text)}`,
-    );
-  }
-  return level;
 }

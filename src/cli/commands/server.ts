@@ -2,7 +2,10 @@
 // of the program.
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import type { ServerOptions } from '../../daemon/server-config.ts';
+import type { OpenGuests } from '../../daemon/guests/open-guests.ts';
+import type { Log } from '../../daemon/log.ts';
+import type { ServerConfig, ServerOptions } from '../../daemon/server-config.ts';
+import type { RunningServer } from '../../server.ts';
 import { OPERATIONS } from '../operations.ts';
 import { startPool } from '../repository.ts';
 import { type LocalAgent, startLocalAgent } from './agent.ts';
@@ -16,6 +19,8 @@ export function addServerCommand(program: Command): void {
     .option('--config <FILE>', 'a JSON file with what is not given here')
     .option('--state-dir <DIR>', 'users, tasks, certificate; /var/lib/holdfast for root')
     .option('--listen <ADDRESS:PORT>', '127.0.0.1:8007 by default; [::]:8007 for everybody')
+    .option('--guest-listen <ADDRESS:PORT>', '127.0.0.1:8006 by default; for clients of Proxmox VE')
+    .option('--node-dir <DIR>', 'where this machine keeps its guests; they are served on --guest-listen')
     .option('--bulk-port <PORT>', 'the first port for data, 8008 by default; one for each datastore')
     .option('--certificate <FILE>', 'PEM, with --key; without it the server makes its own')
     .option('--key <FILE>', 'PEM; the key of --certificate')
@@ -42,23 +47,34 @@ async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
     reload().catch((error: unknown) => log.error({ err: error }, 'the certificate could not be read anew'));
   });
   try {
-    const server = await startServer({ config, log, startPool, operations: OPERATIONS });
+    const guests = await guestsOf(config, log);
     let agent: LocalAgent | undefined;
+    let server: RunningServer | undefined;
     try {
+      server = await startServer({ config, log, startPool, operations: OPERATIONS, guests });
+      const running = server;
       reload = async () => {
-        await server.reload();
-        agent?.trust(server.fingerprint());
+        await running.reload();
+        agent?.trust(running.fingerprint());
       };
-      if (server.rootPassword !== undefined) await tellPassword(server.rootPassword, config.stateDirectory);
-      if (withAgent) agent = await startLocalAgent(server, config.stateDirectory, log, signals.hurry);
+      if (running.rootPassword !== undefined) await tellPassword(running.rootPassword, config.stateDirectory);
+      if (withAgent) agent = await startLocalAgent(running, config.stateDirectory, log, signals.hurry);
       await signals.ending;
     } finally {
-      await server.stop(signals.hurry);
+      await server?.stop(signals.hurry);
       await agent?.stop();
+      await guests?.close();
     }
   } finally {
     signals.stop();
   }
+}
+
+/** Undefined for a server without guests, which then loads nothing of them. */
+async function guestsOf({ nodeDirectory }: ServerConfig, log: Log): Promise<OpenGuests | undefined> {
+  if (nodeDirectory === undefined) return undefined;
+  const { openGuests } = await import('../../daemon/guests/open-guests.ts');
+  return await openGuests(nodeDirectory, log);
 }
 
 /** On a terminal the password is shown; otherwise it would stay in some log, so a file takes it that the server's user alone can read. */

@@ -6,15 +6,13 @@ import { type ListedSnapshot, listSnapshots, showSnapshot } from '../../datastor
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { durationText, parseDurationMs } from '../../util/duration.ts';
-import { HoldfastError } from '../../util/errors.ts';
+import { checkNote } from '../note.ts';
 import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
 import { formatBytes, pairs, print, table } from '../output.ts';
 import { type CommonOptions, namespaceOf, snapshotRequest, warn } from '../repository.ts';
 import { addDiffCommand } from './snapshot-diff.ts';
 import { addFilesCommands } from './snapshot-files.ts';
-
-const MAX_NOTE_LENGTH = 65_536;
 
 export function addSnapshotCommands(program: Command): void {
   const snapshot = program.command('snapshot').description('list, show and change snapshots');
@@ -61,12 +59,6 @@ export function addSnapshotCommands(program: Command): void {
       async (text: string, notes: string, _, command: Command) =>
         await change(text, { notes: checkNote(notes) }, command.optsWithGlobals()),
     );
-}
-
-/** A longer note than the schema of the manifest takes would make a snapshot that nobody can read any more. */
-function checkNote(notes: string): string {
-  if (notes.length <= MAX_NOTE_LENGTH) return notes;
-  throw new HoldfastError('too-large', `a note takes at most ${MAX_NOTE_LENGTH} characters, not ${notes.length}`);
 }
 
 async function list(groupText: string | undefined, options: CommonOptions): Promise<void> {

@@ -185,6 +185,7 @@ function reporting(env: NodeJS.ProcessEnv, report: OrderReport): { around: Surro
       // Whoever started the agent may have left a terminal behind: no order waits for somebody there.
       openTerminal: () => undefined,
       warn: (message) => report.warn(message),
+      note: (message) => report.log(message),
       onProgress: (what, bytesDone, bytesTotal) => report.progress(what, bytesDone, bytesTotal),
       endProgress: () => {},
       tell: (value, text) => {
