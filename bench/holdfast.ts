@@ -41,6 +41,21 @@ export function restore(repository: string, target: string, workers = 2): Comman
   return holdfast(repository, 'restore', `${GROUP}/latest`, DISK, target, '--workers', String(workers));
 }
 
+/** Of a virtual machine of the node in `nodeDirectory`. */
+export function backupVm(repository: string, nodeDirectory: string, vmid: number): Command {
+  return holdfast(repository, 'vm', 'backup', String(vmid), '--node-dir', nodeDirectory, '--workers', '2');
+}
+
+/** Runs until every disk is whole; Ctrl-C undoes it. */
+export function restoreVmLive(repository: string, nodeDirectory: string, vmid: number, newId: number): Command {
+  const what = ['vm', 'restore', `vm/${vmid}/latest`, String(newId), '--live-restore', '--unique'];
+  return holdfast(repository, ...what, '--node-dir', nodeDirectory, '--workers', '2');
+}
+
+/** The import of a vzdump archive, into the group that its name says. */
+export const importArchive = (repository: string, archive: string): Command =>
+  holdfast(repository, 'import', archive, '--workers', '2');
+
 const TREE_GROUP = 'host/bench';
 const TREE = 'root.tree';
 

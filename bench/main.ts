@@ -21,6 +21,8 @@ import { server } from './server.ts';
 import { ALL_TOOLS, missingTools, toolVersions } from './tools.ts';
 import { openTrees } from './trees/open-trees.ts';
 import { trees } from './trees.ts';
+import { vm } from './vm.ts';
+import { vma } from './vma.ts';
 import { Workspace } from './workspace.ts';
 
 const QUESTIONS: readonly Question[] = [
@@ -34,6 +36,8 @@ const QUESTIONS: readonly Question[] = [
   keeping,
   trees,
   server,
+  vm,
+  vma,
 ];
 const CACHE = fileURLToPath(new URL('../../.cache/bench', import.meta.url));
 

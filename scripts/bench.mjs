@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { bundleOptions } from './build.mjs';
+import { ownAddress } from './bundle-tests.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 await build({
@@ -9,5 +10,7 @@ await build({
   absWorkingDir: root,
   entryPoints: { main: 'bench/main.ts', 'index-lookups': 'bench/index-lookups.ts', 'tls-receiver': 'bench/tls-receiver.ts' },
   outdir: 'dist/bench',
+  // The guest of the tests has its sources beside it.
+  plugins: [...(bundleOptions.plugins ?? []), ownAddress(/\/test\/.*\.ts$/)],
 });
 await import('../dist/bench/main.js');
