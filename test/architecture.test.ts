@@ -21,10 +21,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   auth: [],
   notify: [],
   state: ['auth', 'jobs', 'nodes'],
-  daemon: ['datastore', 'transport', 'agent', 'jobs', 'auth', 'state', 'api'],
+  daemon: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'auth', 'state', 'api'],
   replication: ['datastore', 'transport'],
   api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'nodes', 'replication', 'auth', 'notify'],
-  cli: ['chunker', 'datastore', 'transport', 'agent', 'auth', 'state', 'nodes', 'daemon'],
+  cli: ['chunker', 'datastore', 'transport', 'agent', 'guests', 'auth', 'state', 'nodes', 'daemon'],
 };
 
 /** Open to all folders; they may import only these of ours. */

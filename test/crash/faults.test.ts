@@ -26,6 +26,7 @@ import {
   jsonOf,
   skipWithoutBuild,
 } from '../support/crash/cli.ts';
+import { CommandProcess } from '../support/crash/command-process.ts';
 import { copyStore } from '../support/crash/copy-store.ts';
 import { type Image, writeVersions } from '../support/crash/images.ts';
 import { type Archives, residue, Verifier } from '../support/crash/verifier.ts';
@@ -51,6 +52,7 @@ let scratch: Scratch;
 let folder: string;
 let images: Image[];
 let verifier: Verifier;
+let commands: CommandProcess;
 /** A store with one snapshot, and that snapshot. */
 let template: string;
 let first: string;
@@ -70,13 +72,15 @@ async function start(): Promise<void> {
   folder = scratch.path;
   images = writeVersions(folder, 'disk', { sizeBytes: IMAGE_BYTES, versions: 2, seed: 5, share: 0.7 });
   verifier = new Verifier();
+  commands = new CommandProcess();
   template = join(folder, 'template');
-  jsonOf(await holdfast(template, ['datastore', 'create']));
-  first = jsonOf<BackupSummary>(await holdfast(template, backupOf(1))).snapshot;
+  jsonOf(await commands.run(template, ['datastore', 'create']));
+  first = jsonOf<BackupSummary>(await commands.run(template, backupOf(1))).snapshot;
 }
 
 async function stop(): Promise<void> {
   await verifier.close();
+  await commands.close();
   scratch.dispose();
   assert.deepEqual(leftovers(), []);
 }
@@ -91,7 +95,7 @@ function freshStore(t: TestContext): string {
 /** Only the first snapshot is there and restores; then the retry succeeds, continues when it must, and leaves nothing. */
 async function requireRetry(root: string, options: { continues?: boolean } = {}): Promise<BackupSummary> {
   await verifier.check(root, { present: new Map([[first, archives(1)]]) });
-  const summary = jsonOf<BackupSummary>(await holdfast(root, backupOf(2)));
+  const summary = jsonOf<BackupSummary>(await commands.run(root, backupOf(2)));
   if (options.continues) assert.ok(summary.objectsAdopted > 0, 'the retry adopts what was stored');
   await verifier.check(root, {
     present: new Map([
@@ -195,7 +199,7 @@ suite('a backup whose disk fails', { skip: skipWithoutBuild() || skipFaults() },
     const run = await runWithFault(['--import', 'tsx', program, root, path], plan);
     assert.equal(run.status, 0, run.stderr);
     assert.equal(run.stdout, 'A write-failed\nB ok\n');
-    const listed = jsonOf<{ snapshot: string }[]>(await holdfast(root, ['snapshot', 'list', 'vm/21']));
+    const listed = jsonOf<{ snapshot: string }[]>(await commands.run(root, ['snapshot', 'list', 'vm/21']));
     const present = new Map([
       [first, archives(1)],
       [listed[0]!.snapshot, { 'a.conf': path }],
@@ -254,7 +258,7 @@ suite('a backup whose disk fails', { skip: skipWithoutBuild() || skipFaults() },
         [snapshot, archives(2)],
       ]);
       await verifier.check(root, { present });
-      jsonOf(await holdfast(root, ['snapshot', 'note', first, 'the next command']));
+      jsonOf(await commands.run(root, ['snapshot', 'note', first, 'the next command']));
       await verifier.check(root, { present });
       assert.deepEqual(residue(root), []);
     });
@@ -273,7 +277,7 @@ suite('a backup whose disk fails', { skip: skipWithoutBuild() || skipFaults() },
         requireFailure(await holdfastWithFault(root, args, { ops: ['fsync'], only: [only], action }), code);
         const present = new Map([[first, archives(1)]]);
         await verifier.check(root, { present, maybeForgotten: [first] });
-        const again = await holdfast(root, args);
+        const again = await commands.run(root, args);
         assert.ok(again.status === 0 || (what === 'forget' && again.status === 4), again.stderr);
       });
     }
@@ -306,8 +310,8 @@ suite('a backup whose disk fails', { skip: skipWithoutBuild() || skipFaults() },
         const root = join(parent, `${action}-${ops[0]}`);
         mkdirSync(root);
         requireFailure(await holdfastWithFault(root, ['datastore', 'create'], { action, ops }), code);
-        jsonOf(await holdfast(root, ['datastore', 'create']));
-        jsonOf(await holdfast(root, backupOf(1)));
+        jsonOf(await commands.run(root, ['datastore', 'create']));
+        jsonOf(await commands.run(root, backupOf(1)));
       }
     }
   });
@@ -319,8 +323,8 @@ suite('a backup on a small disk', { skip: skipWithoutBuild() || skipSmallDisk() 
 
   async function storeOn(disk: SmallDisk): Promise<{ root: string; present: Map<string, Archives> }> {
     const root = join(disk.mountPath, 'store');
-    jsonOf(await holdfast(root, ['datastore', 'create']));
-    const { snapshot } = jsonOf<BackupSummary>(await holdfast(root, backupOf(1)));
+    jsonOf(await commands.run(root, ['datastore', 'create']));
+    const { snapshot } = jsonOf<BackupSummary>(await commands.run(root, backupOf(1)));
     return { root, present: new Map([[snapshot, archives(1)]]) };
   }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { GcReport } from '../../src/datastore/gc/gc-operation.ts';
 import type { ListedSnapshot } from '../../src/datastore/snapshots/list-snapshots.ts';
 import { type BackupSummary, errorOf, holdfast, holdfastWithFault, jsonOf } from '../support/crash/cli.ts';
+import { CommandProcess } from '../support/crash/command-process.ts';
 import { copyStore } from '../support/crash/copy-store.ts';
 import { type Image, sameBytes, writeChangeMap, writeVersions } from '../support/crash/images.ts';
 import { type KillPoint, spreadKillPoints } from '../support/crash/kill-points.ts';
@@ -60,6 +61,7 @@ export class World {
   readonly #scratch = Scratch.create(SCRATCH_BYTES);
   readonly folder = this.#scratch.path;
   readonly verifier = new Verifier();
+  readonly commands = new CommandProcess();
   readonly images: readonly Image[];
   readonly #small: readonly Image[];
   readonly #templates = new Map<string, Template>();
@@ -85,6 +87,7 @@ export class World {
 
   async close(): Promise<void> {
     await this.verifier.close();
+    await this.commands.close();
     this.#scratch.dispose();
   }
 
@@ -319,7 +322,7 @@ async function judgeBackup(scene: Scene, version: number, retryArgs: () => strin
   if (stored.ofNobody > 0 && madeUnseen === undefined && !done) {
     throw new Error(`${stored.ofNobody} records of a session that is neither committed nor unfinished`);
   }
-  const summary = jsonOf<BackupSummary>(await holdfast(root, retryArgs()));
+  const summary = jsonOf<BackupSummary>(await world.commands.run(root, retryArgs()));
   if (present.has(summary.snapshot)) throw new Error(`the retry gave ${summary.snapshot} once more`);
   if (stored.ofUnfinished > 0 && madeUnseen === undefined && !done) {
     if (summary.objectsAdopted === 0) throw new Error(`${stored.ofUnfinished} records were stored, none adopted`);
@@ -336,7 +339,7 @@ async function judgeRestore({ world, root, folder, present, run }: Scene): Promi
   if (run.status === 0 && !sameBytes(target, version)) throw new Error('reported as restored, but it differs');
   await world.verifier.check(root, { present });
   requireTidy(root);
-  jsonOf(await holdfast(root, ['restore', `${GROUP}/latest`, DISK, target, '--overwrite']));
+  jsonOf(await world.commands.run(root, ['restore', `${GROUP}/latest`, DISK, target, '--overwrite']));
   if (!sameBytes(target, version)) throw new Error('the repeated restore differs');
 }
 
@@ -351,12 +354,12 @@ async function judgeForget(scene: Scene): Promise<void> {
   const listed = await world.verifier.check(root, expected);
   const gone = !listed.some((row) => row.snapshot === newest);
   await requireLatest(scene, gone ? rest : scene.present);
-  const again = await holdfast(root, ['snapshot', 'forget', newest]);
+  const again = await world.commands.run(root, ['snapshot', 'forget', newest]);
   if (gone ? errorOf(again).code !== 'not-found' : again.status !== 0)
     throw new Error(`forget again: exit ${again.status} ${again.stderr}`);
   await world.verifier.check(root, { present: rest, forgotten: [newest] });
   await requireLatest(scene, rest);
-  const summary = jsonOf<BackupSummary>(await holdfast(root, world.smallBackup()));
+  const summary = jsonOf<BackupSummary>(await world.commands.run(root, world.smallBackup()));
   if (summary.sequence !== scene.present.size + 1) throw new Error(`sequence ${summary.sequence} after a forget`);
   requireTidy(root);
 }
@@ -365,7 +368,7 @@ async function judgeForget(scene: Scene): Promise<void> {
 async function judgeCollection({ world, root, present }: Scene): Promise<void> {
   await world.verifier.check(root, { present });
   const gc = async (...options: string[]): Promise<GcReport> =>
-    jsonOf<GcReport>(await holdfast(root, ['datastore', 'gc', '--workers', '2', ...options]));
+    jsonOf<GcReport>(await world.commands.run(root, ['datastore', 'gc', '--workers', '2', ...options]));
   const { auditedObjects, objectsLost } = await gc('--audit');
   if (auditedObjects === 0 || objectsLost !== 0) throw new Error(`audit: ${auditedObjects} read, ${objectsLost} lost`);
   const { bytesDead, bytesLive } = await gc('--dry-run');
@@ -383,13 +386,13 @@ async function judgeChange(
   const find = (rows: readonly ListedSnapshot[]) => rows.find((row) => row.snapshot === newest)!;
   const listed = await world.verifier.check(root, { present });
   if (run.status === 0 && !isDone(find(listed))) throw new Error('acknowledged, but it is not there');
-  jsonOf(await holdfast(root, args));
+  jsonOf(await world.commands.run(root, args));
   if (!isDone(find(await world.verifier.check(root, { present })))) throw new Error('the repeated change is not there');
   requireTidy(root);
 }
 
 async function judgeCreate({ world, root, run }: Scene): Promise<void> {
-  const again = await holdfast(root, ['datastore', 'create']);
+  const again = await world.commands.run(root, ['datastore', 'create']);
   if (
     run.status === 0
       ? errorOf(again).code !== 'exists'
@@ -397,7 +400,7 @@ async function judgeCreate({ world, root, run }: Scene): Promise<void> {
   ) {
     throw new Error(`create again: exit ${again.status} ${again.stderr}`);
   }
-  const summary = jsonOf<BackupSummary>(await holdfast(root, world.backup(1)));
+  const summary = jsonOf<BackupSummary>(await world.commands.run(root, world.backup(1)));
   await world.verifier.check(root, { present: new Map([[summary.snapshot, world.archives(1)]]) });
   requireTidy(root);
 }

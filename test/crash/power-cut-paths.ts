@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type BackupSummary, errorOf, holdfast, holdfastWithFault, jsonOf } from '../support/crash/cli.ts';
+import { CommandProcess } from '../support/crash/command-process.ts';
 import { type Image, writeChangeMap, writeVersions } from '../support/crash/images.ts';
 import type { CrashPlan, Finding, PathReport } from '../support/crash/plan.ts';
 import { type Archives, Verifier } from '../support/crash/verifier.ts';
@@ -200,6 +201,7 @@ export class PowerCutLab {
   readonly folder = mkdtempSync(join(tmpdir(), 'hf-cut-'));
   readonly images: readonly Image[];
   readonly #verifier = new Verifier();
+  readonly #commands = new CommandProcess();
   readonly #probe = join(this.folder, 'probe.conf');
   #adopted = 0;
 
@@ -210,6 +212,7 @@ export class PowerCutLab {
 
   async close(): Promise<void> {
     await this.#verifier.close();
+    await this.#commands.close();
     rmSync(this.folder, { recursive: true });
   }
 
@@ -286,17 +289,17 @@ export class PowerCutLab {
   async #judge(mount: string, state: State, retry?: readonly string[]): Promise<void> {
     const root = join(mount, 'store');
     if (!state.created) {
-      const create = await holdfast(root, ['datastore', 'create']);
+      const create = await this.#commands.run(root, ['datastore', 'create']);
       if (create.status !== 0 && errorOf(create).code !== 'exists') throw new Error(`create again: ${create.stderr}`);
     }
     const { snapshot } = jsonOf<BackupSummary>(
-      await holdfast(root, ['backup', '--group', 'host/probe', `probe.conf:${this.#probe}`]),
+      await this.#commands.run(root, ['backup', '--group', 'host/probe', `probe.conf:${this.#probe}`]),
     );
     const present = new Map([...state.present, [snapshot, { 'probe.conf': this.#probe }]]);
     const listed = await this.#verifier.check(root, { present, forgotten: state.forgotten, ...state.underWay });
     requireRecovered(root);
     if (retry === undefined) return;
-    const summary = jsonOf<BackupSummary>(await holdfast(root, retry));
+    const summary = jsonOf<BackupSummary>(await this.#commands.run(root, retry));
     const whole = new Map(listed.map((row) => [row.snapshot, present.get(row.snapshot) ?? state.underWay.maybeMade!]));
     await this.#verifier.check(root, {
       present: new Map([...whole, [summary.snapshot, { [DISK]: this.images[0]!.path }]]),

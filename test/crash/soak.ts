@@ -6,12 +6,15 @@ import { fuzzTar } from '../agent/tar/fuzz-tar.ts';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
 import { type Finding, type PathReport, soakPlan } from '../support/crash/plan.ts';
 import { skipFaults } from '../support/faults/faults.ts';
+import { nodeQemuOf, qemu10, qemuBuilds } from '../support/guests/qemu-builds.ts';
+import { reasonToSkipGuest } from '../support/guests/test-guest.ts';
 import { skipPowerCut } from '../support/power-cut/rig.ts';
 import { leftovers } from '../support/power-cut/scratch.ts';
 import { fuzzDecoders } from './decoder-fuzz.ts';
 import { runInterleaving } from './interleavings.ts';
 import { KILL_PATHS, runKillPath, World } from './kill-paths.ts';
 import { POWER_CUT_PATHS, PowerCutLab } from './power-cut-paths.ts';
+import { runVmIncrementals, runVmKills, VmKillLab } from './vm-kills.ts';
 
 const { values } = parseArgs({
   options: {
@@ -34,6 +37,9 @@ const FUZZ_INPUTS = 8_000_000;
 /** For each file of attacks in a round. */
 const ATTACK_SECONDS = 600;
 const ATTACK_FILES = ['test/api/fuzz.test.ts', 'test/transport/server/record-stream-fuzz.test.ts'];
+/** Of a round, on each QEMU: half an hour together. */
+const VM_INCREMENTALS = 60;
+const VM_KILLS = 50;
 const isWanted = (name: string): boolean => name.includes(values.path);
 
 let passed = 0;
@@ -57,6 +63,26 @@ async function kills(seed: number, scale: number): Promise<void> {
     for (const path of KILL_PATHS) if (isWanted(path.name)) take('kill', await runKillPath(world, path, plan));
   } finally {
     await world.close();
+  }
+}
+
+/** Of running guests' backups: incrementals in a row, then kills, on each QEMU that is there. */
+async function guests(seed: number, scale: number): Promise<void> {
+  for (const build of qemuBuilds) {
+    const path = `vm backup on ${build.name}`;
+    if (!isWanted(path)) continue;
+    const reason = skipWithoutBuild() || build.skip || (await reasonToSkipGuest('mkfs.ext4'));
+    if (reason !== false) {
+      console.log(`skipped ${path}: ${reason}`);
+      continue;
+    }
+    const lab = await VmKillLab.create(173, build === qemu10 ? nodeQemuOf(build) : undefined);
+    try {
+      take('incrementals', { ...(await runVmIncrementals(lab, Math.ceil(VM_INCREMENTALS * scale), seed)), path });
+      take('kill', { ...(await runVmKills(lab, Math.ceil(VM_KILLS * scale), seed)), path });
+    } finally {
+      await lab.close();
+    }
   }
 }
 
@@ -139,6 +165,7 @@ function attacks(seed: number, scale: number): void {
 for (let seed = firstSeed; seed === firstSeed || performance.now() < deadline; seed++) {
   console.log(`seed ${seed}`);
   await kills(seed, Number(values.scale));
+  await guests(seed, Number(values.scale));
   await cuts(seed, Number(values.scale));
   await interleavings(seed, Number(values.scale));
   await tarArchives(seed, Number(values.scale));

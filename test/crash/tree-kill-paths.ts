@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BackupSummary, errorOf, holdfast, jsonOf } from '../support/crash/cli.ts';
+import { CommandProcess } from '../support/crash/command-process.ts';
 import { storedRecords } from '../support/crash/stored-records.ts';
 import { listSnapshotsOf, residue } from '../support/crash/verifier.ts';
 import { randomNumbers } from '../support/power-cut/crash-points.ts';
@@ -24,6 +25,7 @@ const PARTIAL = '.holdfast-partial-';
 export class TreeWorld {
   readonly #scratch = Scratch.create(SCRATCH_BYTES);
   readonly folder = this.#scratch.path;
+  readonly commands = new CommandProcess();
   readonly tree = join(this.folder, 'tree');
   readonly tar = join(this.folder, 'tree.tar');
   readonly #key = join(this.folder, 'key');
@@ -42,7 +44,8 @@ export class TreeWorld {
     return world;
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    await this.commands.close();
     if (this.#stateBefore === undefined) delete process.env.HOLDFAST_STATE_DIR;
     else process.env.HOLDFAST_STATE_DIR = this.#stateBefore;
     this.#scratch.dispose();
@@ -101,17 +104,17 @@ async function judgeBackup({ world, root, folder, run }: Scene<TreeWorld>, isEnc
   if (broken !== undefined) throw new Error(`${broken.snapshot} is listed as ${broken.error ?? 'damaged'}`);
   if (before.length > 1) throw new Error(`listed although nobody made it: ${before.length} snapshots`);
   if (run.status === 0 && before.length === 0) throw new Error('acknowledged, but it is not there');
-  await requireClean(root);
+  await requireClean(world, root);
   if (before.length === 1) await requireRestores(world, root, join(folder, 'first'), isEncrypted);
 
   const stored = storedRecords(root);
-  const summary = jsonOf<BackupSummary>(await holdfast(root, world.backup(isEncrypted, source)));
+  const summary = jsonOf<BackupSummary>(await world.commands.run(root, world.backup(isEncrypted, source)));
   if (before.length === 0 && stored.ofUnfinished > 0 && summary.objectsAdopted + summary.objectsReused === 0)
     throw new Error(`${stored.ofUnfinished} records were stored, none taken over`);
   if ((await listSnapshotsOf(root)).length !== before.length + 1)
     throw new Error('the retry made no snapshot of its own');
   await requireRestores(world, root, join(folder, 'second'), isEncrypted);
-  await requireClean(root);
+  await requireClean(world, root);
   const left = residue(root);
   if (left.length > 0) throw new Error(`left behind: ${left.join(' ')}`);
 }
@@ -122,10 +125,10 @@ async function judgeRestore({ world, root, folder, run }: Scene<TreeWorld>): Pro
   if (run.status === 0) requireEqual(world.tree, target);
   const isUnfinished = existsSync(target) && readdirSync(target).length > 0 && run.status !== 0;
   if (isUnfinished) {
-    const refused = await holdfast(root, world.restore(target, false));
+    const refused = await world.commands.run(root, world.restore(target, false));
     if (refused.status !== 0 && errorOf(refused).code !== 'target-unfit') throw new Error(`refused: ${refused.stderr}`);
   }
-  jsonOf(await holdfast(root, world.restore(target, false, '--existing', 'changed')));
+  jsonOf(await world.commands.run(root, world.restore(target, false, '--existing', 'changed')));
   for (const name of readdirSync(target, { recursive: true, encoding: 'utf8' }))
     if (name.includes(PARTIAL)) {
       const made = join(target, name, '..');
@@ -134,17 +137,17 @@ async function judgeRestore({ world, root, folder, run }: Scene<TreeWorld>): Pro
       sh(`touch -r '${join(world.tree, made.slice(target.length))}' '${made}'`);
     }
   requireEqual(world.tree, target);
-  await requireClean(root);
+  await requireClean(world, root);
 }
 
 async function requireRestores(world: TreeWorld, root: string, target: string, isEncrypted: boolean): Promise<void> {
-  jsonOf(await holdfast(root, world.restore(target, isEncrypted)));
+  jsonOf(await world.commands.run(root, world.restore(target, isEncrypted)));
   requireEqual(world.tree, target);
   rmSync(target, { recursive: true });
 }
 
-async function requireClean(root: string): Promise<void> {
-  jsonOf(await holdfast(root, ['datastore', 'verify']));
+async function requireClean(world: TreeWorld, root: string): Promise<void> {
+  jsonOf(await world.commands.run(root, ['datastore', 'verify']));
 }
 
 /** Contents by `diff`; type, mode, owner, size, time and link of every name by `find`. */

@@ -36,6 +36,7 @@ suite('scripts/demo.mjs --small', { skip: missing }, () => {
     assert.equal(table.match(/ identical$/gm)?.length, 11, output);
     assert.match(table, /^backup of version 3, killed /m);
     assert.doesNotMatch(output, /FAILED|DIFFERENT/);
+    assert.match(output, /a virtual machine is not part of --small: npm run demo/);
     assert.deepEqual(readdirSync(work), []);
   });
 

@@ -1,9 +1,22 @@
-// A real ext4 of a chosen size, for what only a file system can do: run out of space or inodes, turn read-only, break.
-import { closeSync, mkdirSync, openSync, rmSync, statfsSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+// A real ext4 or btrfs of a chosen size, for what only a file system can do: run out of space or inodes, turn read-only, break.
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { command, reasonToSkip, Scratch, unmount } from './power-cut/scratch.ts';
 
-export const skipSmallDisk = (): string | false => reasonToSkip('mkfs.ext4', 'mount', 'losetup');
+export type SmallFileSystem = 'ext4' | 'btrfs';
+
+export const skipSmallDisk = (fileSystem: SmallFileSystem = 'ext4'): string | false =>
+  reasonToSkip(`mkfs.${fileSystem}`, 'mount', 'losetup') || reasonForKernel(fileSystem);
 
 const FILLER = '.filler';
 
@@ -11,17 +24,19 @@ export class SmallDisk {
   readonly mountPath: string;
   readonly #scratch: Scratch;
 
-  /** `inodes`: how many files fit; default what mkfs chooses. Nothing is reserved for root. */
-  constructor(sizeBytes: number, inodes?: number) {
+  /** `inodes`: how many files fit, of ext4; default what mkfs chooses. Nothing is reserved for root. Btrfs takes 109 MiB at least. */
+  constructor(sizeBytes: number, inodes?: number, fileSystem: SmallFileSystem = 'ext4') {
     this.#scratch = Scratch.create(sizeBytes);
     this.mountPath = join(this.#scratch.path, 'mnt');
     try {
       const image = join(this.#scratch.path, 'disk.raw');
       writeFileSync(image, '');
       truncateSync(image, sizeBytes);
-      command('mkfs.ext4', ['-q', '-F', '-m', '0', ...(inodes === undefined ? [] : ['-N', String(inodes)]), image]);
+      if (fileSystem === 'btrfs') command('mkfs.btrfs', ['-q', image]);
+      else
+        command('mkfs.ext4', ['-q', '-F', '-m', '0', ...(inodes === undefined ? [] : ['-N', String(inodes)]), image]);
       mkdirSync(this.mountPath);
-      command('mount', ['-t', 'ext4', '-o', 'loop', image, this.mountPath]);
+      command('mount', ['-t', fileSystem, '-o', 'loop', image, this.mountPath]);
     } catch (error) {
       this.#scratch.dispose();
       throw error;
@@ -84,12 +99,23 @@ export class SmallDisk {
 export async function withSmallDisk<T>(
   sizeBytes: number,
   fn: (disk: SmallDisk) => T | Promise<T>,
-  options: { inodes?: number } = {},
+  options: { inodes?: number; fileSystem?: SmallFileSystem } = {},
 ): Promise<T> {
-  const disk = new SmallDisk(sizeBytes, options.inodes);
+  const disk = new SmallDisk(sizeBytes, options.inodes, options.fileSystem);
   try {
     return await fn(disk);
   } finally {
     disk.dispose();
   }
+}
+
+function reasonForKernel(fileSystem: SmallFileSystem): string | false {
+  const isKnown = () => new RegExp(`\\t${fileSystem}$`, 'm').test(readFileSync('/proc/filesystems', 'utf8'));
+  if (isKnown()) return false;
+  try {
+    command('modprobe', [fileSystem]);
+  } catch {
+    // Whether it helped is seen below.
+  }
+  return isKnown() ? false : `the kernel has no ${fileSystem}`;
 }

@@ -7,7 +7,7 @@ import { type FaultPlan, type FaultRun, runWithFault } from '../faults/faults.ts
 export const PROGRAM = fileURLToPath(new URL('../../../dist/holdfast.js', import.meta.url));
 export const WORKER = new URL('../../../dist/worker.js', import.meta.url);
 /** Many times the longest command of these tests: what runs into it hangs. */
-const TIMEOUT_MS = 120_000;
+export const TIMEOUT_MS = 120_000;
 
 export const skipWithoutBuild = (): string | false => !existsSync(PROGRAM) && 'dist/ is missing: npm run build';
 
@@ -18,10 +18,16 @@ export interface CliRun {
   readonly stderr: string;
 }
 
-/** The arguments of Node for a command with JSON output on a repository. */
-export function cliArguments(root: string, args: readonly string[]): string[] {
-  return [PROGRAM, ...args, '--repository', root, '--output-format', 'json'];
+/** The arguments of the program for a command with JSON output on a repository. */
+export function commandArguments(root: string, args: readonly string[]): string[] {
+  return [...args, '--repository', root, '--output-format', 'json'];
 }
+
+/** The same for Node. */
+export const cliArguments = (root: string, args: readonly string[]): string[] => [
+  PROGRAM,
+  ...commandArguments(root, args),
+];
 
 export interface CliOptions {
   /** SIGKILL after so many milliseconds. */

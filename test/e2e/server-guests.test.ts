@@ -1,0 +1,127 @@
+// The life of a virtual machine through the guest dialect of a real server: real volumes and a real QEMU, which outlives the server.
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NodeDirectory } from '../../src/guests/node-directory.ts';
+import { endQemu, findQemu } from '../../src/guests/qemu/qemu-process.ts';
+import { parseGuestId } from '../../src/schema/guest-names.ts';
+import { reasonForTools } from '../support/power-cut/scratch.ts';
+import { freePorts } from '../support/server/free-ports.ts';
+import { ApiCaller, type Method } from '../support/server/server-api.ts';
+import { type ServerRig, startRig } from '../support/server/server-rig.ts';
+
+const ID = parseGuestId(100);
+const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
+
+suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
+  const ended: (() => void)[] = [];
+  let rig: ServerRig;
+  let caller: ApiCaller;
+  let nodePath: string;
+  let directory: NodeDirectory;
+  let node: string;
+  let ticket: { cookie: string; csrfpreventiontoken: string };
+
+  before(async () => {
+    nodePath = mkdtempSync(join(tmpdir(), 'hft-node-'));
+    directory = new NodeDirectory(nodePath);
+    const port = await freePorts(1);
+    rig = await startRig({ after: (end) => void ended.unshift(end) }, [
+      ...['--node-dir', nodePath, '--guest-listen', `127.0.0.1:${port}`],
+    ]);
+    caller = new ApiCaller({ host: '127.0.0.1', port });
+    await rig.admin.makeUser('vmadmin@local', 'correct horse battery');
+    await rig.admin.call('PUT', '/access/acl', { path: '/', 'auth-id': 'vmadmin@local', role: 'Admin' });
+    const login = JSON.parse(
+      (
+        await caller.try('POST', '/access/ticket', {
+          username: 'vmadmin@local',
+          password: 'correct horse battery',
+        })
+      ).text,
+    ).data;
+    ticket = { cookie: `PVEAuthCookie=${login.ticket}`, csrfpreventiontoken: login.CSRFPreventionToken };
+    [{ node }] = (await data('GET', '/nodes')) as { node: string }[];
+  });
+
+  after(async () => {
+    await endQemu(directory.run(ID), undefined, 1_000);
+    await caller?.close();
+    for (const end of ended) end();
+    rmSync(nodePath, { recursive: true, force: true });
+    rmSync(directory.runPath, { recursive: true, force: true });
+  });
+
+  // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes.
+  async function data(method: Method, path: string, body?: object): Promise<any> {
+    const { status, text } = await caller.try(method, path, body, ticket);
+    assert.equal(status, 200, `${method} ${path}: ${text}`);
+    return JSON.parse(text).data;
+  }
+
+  /** The exit status of the task that a call starts. */
+  async function task(method: Method, path: string, body?: object): Promise<string> {
+    const upid = await data(method, path, body);
+    assert.equal(upid.split(':').length, 9, upid);
+    for (;;) {
+      const { status, exitstatus } = await data('GET', `/nodes/${node}/tasks/${upid}/status`);
+      if (status === 'stopped') return exitstatus;
+      await sleep(50);
+    }
+  }
+
+  test('is made, started, changed, stopped and destroyed', async () => {
+    assert.equal(await data('GET', '/cluster/nextid'), '100');
+    const settings = { vmid: 100, name: 'web', memory: 64, scsi0: 'local:1', kvm: 0, vga: 'none', balloon: 0 };
+    assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
+    const vm = `/nodes/${node}/qemu/100`;
+    const config = await data('GET', `${vm}/config`);
+    assert.match(config.scsi0, /^local:100\/vm-100-disk-0\.\w+,size=1G$/);
+    assert.match(config.digest, /^[0-9a-f]{40}$/);
+    assert.equal(await data('GET', '/cluster/nextid'), '101');
+    assert.match(await task('POST', `${vm}/status/start`), /^(OK|WARNINGS: \d+)$/);
+    const current = await data('GET', `${vm}/status/current`);
+    assert.deepEqual([current.status, current.qmpstatus], ['running', 'running']);
+    const rows = await data('GET', '/cluster/resources?type=vm');
+    assert.deepEqual(
+      rows.map((row: { id: string; status: string }) => [row.id, row.status]),
+      [['qemu/100', 'running']],
+    );
+    assert.equal(await data('PUT', `${vm}/config`, { description: 'two\nlines', tags: 'a;b' }), null);
+    assert.equal(await task('PUT', `${vm}/resize`, { disk: 'scsi0', size: '+1G' }), 'OK');
+    assert.match((await data('GET', `${vm}/config`)).scsi0, /size=2G/);
+    const stale = await caller.try('PUT', `${vm}/config`, { name: 'x', digest: config.digest }, ticket);
+    assert.match(stale.text, /detected modified configuration/);
+    const refused = await caller.try('DELETE', vm, undefined, ticket);
+    assert.deepEqual([refused.status, /VM 100 is running/.test(refused.text)], [500, true], 'one that runs stays');
+    assert.equal(await task('POST', `${vm}/status/stop`), 'OK');
+    assert.equal((await data('GET', `${vm}/status/current`)).status, 'stopped');
+  });
+
+  test('outlives the server, which finds it again', async () => {
+    const vm = `/nodes/${node}/qemu/100`;
+    assert.match(await task('POST', `${vm}/status/start`), /^(OK|WARNINGS: \d+)$/);
+    const pid = await findQemu(directory.run(ID));
+    assert.ok(pid !== undefined);
+    rig.server.kill();
+    await sleep(200);
+    assert.equal(await findQemu(directory.run(ID)), pid, 'QEMU goes on without the server');
+    await rig.server.start();
+    assert.equal((await data('GET', `${vm}/status/current`)).status, 'running');
+    assert.equal(await task('POST', `${vm}/status/stop`), 'OK');
+  });
+
+  test('is gone when it is destroyed, with its volumes', async () => {
+    const vm = `/nodes/${node}/qemu/100`;
+    assert.equal(await task('DELETE', vm), 'OK');
+    const { status, text } = await caller.try('GET', `${vm}/config`, undefined, ticket);
+    assert.equal(status, 500);
+    assert.match(text, /does not exist/);
+    assert.ok(!existsSync(join(nodePath, 'guests', '100')));
+    const images = join(nodePath, 'storage', 'local', 'images');
+    assert.deepEqual(existsSync(images) ? readdirSync(images).filter((name) => name === '100') : [], []);
+  });
+});
