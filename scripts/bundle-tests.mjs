@@ -8,16 +8,17 @@ import { build } from 'esbuild';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const CACHE = `${root}node_modules/.cache/`;
 
-const ownAddress = {
+/** Keeps the sources that match at their own addresses. */
+export const ownAddress = (filter) => ({
   name: 'own-address',
   setup({ onLoad }) {
-    onLoad({ filter: /\.ts$/ }, ({ path }) => ({
+    onLoad({ filter }, ({ path }) => ({
       contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href)),
       loader: 'ts',
       resolveDir: dirname(path),
     }));
   },
-};
+});
 
 /** Bundles the files, paths from the project's root, into a folder below node_modules of this process; returns the bundles' paths. */
 export async function bundleTests(files) {
@@ -40,7 +41,7 @@ export async function bundleTests(files) {
     external: ['@napi-rs/blake-hash', '@node-rs/argon2', 'better-sqlite3', 'zstd-napi', 'esbuild', 'typescript', 'assemblyscript'],
     banner: { js: "import { createRequire as requireFor } from 'node:module'; const require = requireFor(import.meta.url);" },
     logLevel: 'error',
-    plugins: [ownAddress],
+    plugins: [ownAddress(/\.ts$/)],
   });
   return files.map((file) => resolve(outdir, relative('test', file).replace(/\.ts$/, '.mjs')));
 }

@@ -1,5 +1,6 @@
 // `npm run demo`: the data path and the keeping of a store on a real file system image, checked with tools that are not ours. Plain Node.
-// Works in a temporary directory (TMPDIR) that it removes, also after a failure or Ctrl-C. `--small`: 64 MiB instead of 1 GiB.
+// Works in a temporary directory (TMPDIR) that it removes, also after a failure or Ctrl-C. `--small`: 64 MiB instead of 1 GiB, and no virtual machine;
+// `--vm`: the virtual machine alone.
 // Exit code 0 when every check held, 1 when one did not, 130 after Ctrl-C.
 import { spawn } from 'node:child_process';
 import { constants, copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
@@ -9,9 +10,11 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { server } from './demo-server.mjs';
 import { encryption, trees } from './demo-trees.mjs';
+import { endGuests, virtualMachine } from './demo-vm.mjs';
 
 const MIB = 1024 * 1024;
 const small = process.argv.includes('--small');
+const vmAlone = process.argv.includes('--vm');
 const SIZES = small
   ? { image: 64 * MIB, files: 36 * MIB, tree: 12 * MIB, space: 256 * MIB, killLevel: '12' }
   : { image: 1024 * MIB, files: 500 * MIB, tree: 200 * MIB, space: 3072 * MIB, killLevel: '1' };
@@ -348,6 +351,13 @@ async function demo(work) {
   const tree = await trees({ ...tools, sources: SOURCES, bytes: SIZES.tree });
   await encryption({ ...tools, tree });
   await server({ ...tools, image: v1, start, environment });
+  rmSync(v1);
+  if (small) say('a virtual machine is not part of --small: npm run demo, or node scripts/demo.mjs --vm');
+  else await vmDemo(work);
+}
+
+async function vmDemo(work) {
+  await virtualMachine({ work, store: join(work, 'store-of-machines'), heading, say, check, rows, holdfast, run, environment, mib, seconds });
 }
 
 /** Runs `work` while a backup from standard input, half of which has been sent, holds the store; returns what the backup says. */
@@ -440,6 +450,7 @@ function leave(code) {
     const running = [...children];
     for (const child of running) child.kill('SIGKILL');
     await Promise.all(running.map((child) => (child.exitCode ?? child.signalCode) === null && new Promise((resolve) => child.on('exit', resolve))));
+    endGuests(work);
     rmSync(work, { recursive: true, force: true, maxRetries: 3 });
     process.exit(code);
   })();
@@ -453,10 +464,10 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
 }
 // The reader of our output went away, as `head` does.
 process.stdout.on('error', () => leave(1));
-console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt, server'));
+console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt, server, virtual machine'));
 say(`in ${work} (removed at the end)`);
 try {
-  await demo(work);
+  await (vmAlone ? vmDemo(work) : demo(work));
 } catch (error) {
   failures.push(error.message);
 }
