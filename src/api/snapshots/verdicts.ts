@@ -1,11 +1,11 @@
-// What verifications said of snapshots, as lists show it, and the task that said it. The file is read again when it changed, and not for more than a small
-// part of the time: while a verification runs it changes all the time, and it can be long.
+// What verifications said of snapshots, as lists show it, and the task that said it. The file is read again when it changed; while a verification runs
+// it changes all the time, and it can be long, so it is then read for a small part of the time.
 import { statSync } from 'node:fs';
 import type { HeldDatastore } from '../../datastore/held-datastore.ts';
 import { Proofs } from '../../datastore/verify/proofs.ts';
 import type { TaskCalls } from '../services.ts';
 
-/** After a reading the file rests for so many times as long as that took. */
+/** After a reading the file rests for so many times as long as that took, if a verification runs. */
 const REST = 20;
 /** Tasks of a datastore among which the one is looked for; a verdict of an older one has none. */
 const MAX_TASKS = 200;
@@ -29,7 +29,9 @@ export class Verdicts {
   readonly #kept = new WeakMap<HeldDatastore, Kept>();
 
   async of(name: string, store: HeldDatastore, tasks: Pick<TaskCalls, 'list'>): Promise<VerdictOf> {
-    const proofs = await this.#proofs(store);
+    const isRunning = (): boolean =>
+      tasks.list({ store: name, typefilter: 'verify', running: true, limit: 1 }).total > 0;
+    const proofs = await this.#proofs(store, isRunning);
     let runs: readonly { readonly upid: string; readonly fromMs: number; readonly toMs: number }[] | undefined;
     return (session) => {
       const proof = proofs.snapshot(session);
@@ -45,13 +47,14 @@ export class Verdicts {
     };
   }
 
-  async #proofs(store: HeldDatastore): Promise<Proofs> {
+  async #proofs(store: HeldDatastore, isRunning: () => boolean): Promise<Proofs> {
     const path = store.layout.verifyState;
     const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
     const stamp = `${stat?.mtimeNs} ${stat?.size} ${stat?.ino}`;
     const kept = this.#kept.get(store);
     const startedMs = performance.now();
-    if (kept !== undefined && (kept.stamp === stamp || startedMs < kept.readAgainMs)) return kept.proofs;
+    const mayStay = kept !== undefined && (kept.stamp === stamp || (startedMs < kept.readAgainMs && isRunning()));
+    if (mayStay) return kept.proofs;
     const proofs = await Proofs.load(path, store.config.store);
     const endedMs = performance.now();
     this.#kept.set(store, { stamp, proofs, readAgainMs: endedMs + REST * (endedMs - startedMs) });

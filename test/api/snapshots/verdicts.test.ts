@@ -69,8 +69,9 @@ test('a file that changes all the time is read for a small part of it', async (t
     return nowMs;
   });
   const verdicts = new Verdicts();
-  const state = async (): Promise<string | undefined> =>
-    (await verdicts.of('store1', open.store, new Tasks()))(GOOD)?.state;
+  const tasks = new Tasks();
+  tasks.rows = [task('verifying', 0, null)];
+  const state = async (): Promise<string | undefined> => (await verdicts.of('store1', open.store, tasks))(GOOD)?.state;
   verified({ [GOOD]: { verifiedMs: 1, damaged: false } });
   assert.equal(await state(), 'ok');
   const readMs = nowMs;
@@ -80,4 +81,19 @@ test('a file that changes all the time is read for a small part of it', async (t
   assert.equal(await state(), 'ok');
   nowMs++;
   assert.equal(await state(), 'failed');
+});
+
+test('what a verification said is shown as soon as it has ended, however long the last reading took', async (t) => {
+  let nowMs = 0;
+  t.mock.method(performance, 'now', () => {
+    nowMs += 1000;
+    return nowMs;
+  });
+  const verdicts = new Verdicts();
+  const state = async (): Promise<string | undefined> =>
+    (await verdicts.of('store1', open.store, new Tasks()))(GOOD)?.state;
+  verified({});
+  assert.equal(await state(), undefined);
+  verified({ [GOOD]: { verifiedMs: 1, damaged: false } });
+  assert.equal(await state(), 'ok');
 });
