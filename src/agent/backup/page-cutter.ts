@@ -56,13 +56,13 @@ export class PageCutter {
   readonly #cutter: Cutter;
   readonly #window: Area;
   readonly #builder = new PageBuilder();
-  #localEnd: number;
+  #windowEnd: number;
 
   /** `window` is an area of the cutter's memory with room for `windowBytes(maxBytes)`. */
   constructor(cutter: Cutter, window: Area) {
     this.#cutter = cutter;
     this.#window = window;
-    this.#localEnd = window.bytes.length;
+    this.#windowEnd = window.bytes.length;
   }
 
   /** Bytes that the window needs for pieces of at most `maxBytes`. */
@@ -72,7 +72,7 @@ export class PageCutter {
 
   /** Says how long pieces get: the part of the window that is in use stays as small as that allows. */
   setMaxPiece(maxBytes: number): void {
-    this.#localEnd = PageCutter.windowBytes(maxBytes);
+    this.#windowEnd = PageCutter.windowBytes(maxBytes);
   }
 
   /** Backs up one page. A page that is wholly zero has no object. */
@@ -103,7 +103,6 @@ export class PageCutter {
     put: (at: number, length: number) => ObjectId,
   ): Promise<{ page: { refs: Uint8Array; payload: Uint8Array } | undefined; bytesRead: number }> {
     const known = whatIsKnown(work, sink);
-    let end = this.#localEnd;
     const { bytes, pointer } = this.#window;
     this.#builder.clear();
     let hasData = false;
@@ -138,7 +137,7 @@ export class PageCutter {
       const piece: number =
         held === 0 ? 0 : this.#cutter.nextDisk(pointer + start, held, position + held === work.length, afterHole);
       if (piece === 0) {
-        if (start + held + READ_STEP_BYTES > end) {
+        if (start + held + READ_STEP_BYTES > this.#windowEnd) {
           bytes.copyWithin(HEADROOM_BYTES, start, start + held);
           start = HEADROOM_BYTES;
         }
@@ -146,10 +145,7 @@ export class PageCutter {
         const wanted = Math.min(READ_STEP_BYTES, toNextKnown(known.pieces, at), work.length - at);
         const length = readLength(known.zeros, at, wanted);
         const pending = reader.readInto(work.offset + at, bytes.subarray(start + held, start + held + length));
-        if (pending !== undefined) {
-          await pending;
-          end = bytes.length;
-        }
+        if (pending !== undefined) await pending;
         held += length;
         bytesRead += length;
         continue;

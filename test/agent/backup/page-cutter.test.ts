@@ -217,6 +217,24 @@ test('64 KiB extents at 1 % of a page cost at most four times their bytes', asyn
   assert.ok(read <= 4 * named + 256 * KiB, `${read} bytes read for ${named} named`);
 });
 
+test('a long change takes few reads: up to the next piece that may be taken over', async () => {
+  const rig = new PageRig(64 * KiB);
+  const disk = pattern(PAGE_BYTES, 7);
+  const base = await rig.full(disk);
+  const bytes = Buffer.from(disk);
+  const changed = [{ offset: MiB, length: 2 * MiB }];
+  bytes.set(pattern(2 * MiB, 8), MiB);
+  const reader = new MemoryReader(bytes);
+  assertSamePage(rig, await rig.incremental(bytes, base.page, changed, reader), await rig.full(bytes));
+  // Two for the change and the pieces that it cuts into, then steps until the cuts are those of before.
+  assert.ok(reader.reads.length <= 40, `${reader.reads.length} reads`);
+  assert.ok(
+    reader.reads.some(({ length }) => length >= MiB),
+    'none long',
+  );
+  assert.ok(totalBytes(reader.reads) <= 3 * MiB, `${totalBytes(reader.reads)} bytes read`);
+});
+
 test('a reader that answers later gives the same pages', async () => {
   const rig = new PageRig(16 * KiB);
   await fc.assert(
