@@ -1,60 +1,68 @@
 // Work on many items by a few threads, with results in the order of the items and bounded waiting.
 
 /**
- * Runs `work` on every item with `width` at a time, each on a thread of its own, and hands results to `take` in the order of the items.
- * Holds at most `width` results that wait for an earlier one.
+ * Runs `work` on every item with `width` at a time, each on a thread of its own, and hands results to `take` in the order of the items. At most `ahead` items
+ * are worked on or wait for an earlier one: as many as the threads where a result is large, more where one may take much longer than the others.
  */
 export async function inOrder<Item, Result>(
   width: number,
   items: AsyncGenerator<Item>,
   work: (item: Item, thread: number) => Promise<Result>,
   take: (item: Item, result: Result) => Promise<void>,
+  ahead = width,
 ): Promise<void> {
-  let turn: Promise<void> = Promise.resolve();
   let failure: { error: unknown } | undefined;
+  const fail = (error: unknown): void => {
+    failure ??= { error };
+  };
+  // One promise for each item that was claimed and not taken yet, first come first; none of them rejects.
+  const untaken: Promise<void>[] = [];
+  let lastTaken: Promise<void> = Promise.resolve();
+  const takeInTurn = async (previous: Promise<void>, item: Item, result: Promise<Result | Failed>): Promise<void> => {
+    await previous;
+    const value = await result;
+    // After a failure nothing is taken any more: what follows would have a gap before it.
+    if (value === FAILED || failure !== undefined) return;
+    try {
+      await take(item, value);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  const claim = async (): Promise<{ item: Item; settle: (result: Result | Failed) => void } | undefined> => {
+    if (untaken.length >= ahead) await untaken.shift();
+    if (failure !== undefined) return undefined;
+    const { value: item, done } = await items.next();
+    if (done) return undefined;
+    let settle: (result: Result | Failed) => void = () => {};
+    const result = new Promise<Result | Failed>((resolve) => {
+      settle = resolve;
+    });
+    lastTaken = takeInTurn(lastTaken, item, result);
+    untaken.push(lastTaken);
+    return { item, settle };
+  };
+  let claiming: Promise<unknown> = Promise.resolve();
   const run = async (thread: number): Promise<void> => {
     for (;;) {
-      if (failure !== undefined) return;
-      const { previous, item, done } = await claim();
-      if (item === undefined) return;
+      const next = claiming.then(claim);
+      claiming = next.catch(fail);
+      const claimed = await next.catch(() => undefined);
+      if (claimed === undefined) return;
       try {
-        const result = await work(item, thread);
-        await previous;
-        // After a failure nothing is taken any more: what follows would have a gap before it.
-        if (failure === undefined) await take(item, result);
+        claimed.settle(await work(claimed.item, thread));
       } catch (error) {
-        failure ??= { error };
-      } finally {
-        done();
+        fail(error);
+        claimed.settle(FAILED);
       }
     }
   };
-  let claiming: Promise<unknown> = Promise.resolve();
-  const claim = (): Promise<{ previous: Promise<void>; item: Item | undefined; done: () => void }> => {
-    const next = claiming.then(async () => {
-      let done = (): void => {};
-      const previous = turn;
-      try {
-        const { value, done: ended } = await items.next();
-        if (ended) return { previous, item: undefined, done };
-        turn = new Promise((resolve) => {
-          done = resolve;
-        });
-        return { previous, item: value as Item, done };
-      } catch (error) {
-        failure ??= { error };
-        return { previous, item: undefined, done };
-      }
-    });
-    claiming = next;
-    return next;
-  };
   await Promise.all(Array.from({ length: width }, (_, thread) => run(thread)));
-  try {
-    await items.return(undefined);
-  } catch (error) {
-    // What failed first is what counts.
-    failure ??= { error };
-  }
+  await lastTaken;
+  // What failed first is what counts.
+  await items.return(undefined).catch(fail);
   if (failure !== undefined) throw failure.error;
 }
+
+const FAILED = Symbol('failed');
+type Failed = typeof FAILED;

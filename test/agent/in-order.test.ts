@@ -68,6 +68,31 @@ test('all threads work at the same time', async () => {
   assert.equal(most, 4);
 });
 
+test('an item that takes long holds up nobody until as many wait as may', async () => {
+  let release: () => void = () => {};
+  const slow = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const worked: number[] = [];
+  const taken: number[] = [];
+  const done = inOrder(
+    2,
+    numbers(30).items,
+    async (item) => {
+      if (item === 0) await slow;
+      worked.push(item);
+    },
+    async (item) => void taken.push(item),
+    10,
+  );
+  await turns(20);
+  assert.deepEqual(worked, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(taken, []);
+  release();
+  await done;
+  assert.deepEqual(taken, [...Array(30).keys()]);
+});
+
 test('no items: nothing to do', async () => {
   const { items, closed } = numbers(0);
   await inOrder(

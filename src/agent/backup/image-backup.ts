@@ -15,6 +15,9 @@ import type { SampleResult } from './sample-piece.ts';
 import { SamplePlan } from './sample-plan.ts';
 import type { Session } from './session.ts';
 
+/** Pages under way: what waits is an id, and between two touched pages lie many that take no time. */
+const PAGES_AHEAD = 1024;
+
 export interface ImageWork {
   readonly name: string;
   readonly source: DiskSource;
@@ -85,6 +88,7 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
         await lists.add({ length: page.length, id });
         work.onProgress(page.offset + page.length);
       },
+      PAGES_AHEAD,
     );
   } finally {
     await pool.all('backup.closeDisk', undefined);

@@ -6,8 +6,9 @@ import type { ObjectSink } from '../object-sink.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
 import { readablePage } from './page-cutter.ts';
 
-/** Most bytes that one sample reads. */
-const MAX_SAMPLE_BYTES = 256 * 1024;
+/** What is read of a hole, which may be the whole page: as much as an average chunk. */
+const HOLE_SAMPLE_BYTES = 64 * 1024;
+const ZEROS = Buffer.alloc(HOLE_SAMPLE_BYTES);
 
 export interface SampleWork {
   /** Place of the page in the image, in bytes. */
@@ -45,15 +46,14 @@ export async function comparePiece(work: SampleWork, reader: DiskReader, sink: O
   );
   const piece = unchanged[Math.floor(work.pick * unchanged.length)];
   if (piece === undefined) return { bytesRead: 0, lie: undefined, isLost: false };
-  // A hole may be the whole page: a part of it is looked at.
-  const length = piece.ref < 0 ? Math.min(piece.length, MAX_SAMPLE_BYTES) : piece.length;
+  const length = piece.ref < 0 ? Math.min(piece.length, HOLE_SAMPLE_BYTES) : piece.length;
   const offset =
     work.offset + piece.offset + (piece.ref < 0 ? Math.floor((work.pick * (piece.length - length)) / 4096) * 4096 : 0);
   const bytes = Buffer.alloc(length);
   await reader.readInto(offset, bytes);
   const same =
     piece.ref < 0
-      ? bytes.every((byte) => byte === 0)
+      ? bytes.equals(ZEROS.subarray(0, length))
       : sink
           .id(Kind.data, new Uint8Array(0), bytes)
           .equals((base as { refs: Uint8Array }).refs.subarray(piece.ref * ID_BYTES, (piece.ref + 1) * ID_BYTES));
