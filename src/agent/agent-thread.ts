@@ -7,7 +7,7 @@ import { copyId, type ObjectId, type StoredObject } from '../chunker/object.ts';
 import type { Area, Arena } from '../util/arena.ts';
 import { HoldfastError } from '../util/errors.ts';
 import type { Handlers } from '../util/worker-pool.ts';
-import { PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
+import { PAGE_LANES, PageCutter, type PageResult, type PageWork } from './backup/page-cutter.ts';
 import { comparePiece, type SampleResult, type SampleWork } from './backup/sample-piece.ts';
 import { type ContentsWork, type CutContents, StreamCutter, type StreamPiece } from './backup/stream-cutter.ts';
 import { DownloadThread } from './download/download-thread.ts';
@@ -35,7 +35,7 @@ export interface ThreadObjects {
 export class AgentThread {
   readonly #objects: ThreadObjects;
   readonly #cutter: Cutter;
-  readonly #pages: PageCutter;
+  readonly #pages: readonly PageCutter[];
   readonly #streams: StreamCutter;
   readonly #trees: TreeBackupThread;
   readonly #restorer: PieceRestorer;
@@ -46,12 +46,14 @@ export class AgentThread {
   #reader: { locator: string; reader: DiskReader } | undefined;
   #target: { locator: string; target: FileTarget } | undefined;
 
-  /** Takes its areas from the arena; backup and restore use the same ones, for a thread does one thing at a time. */
+  /** Takes its areas from the arena; backup and restore use the same ones, for a thread does one of them at a time. */
   constructor(objects: ThreadObjects, arena: Arena) {
     this.#objects = objects;
     this.#cutter = createCutter(arena.memory);
     const window = arena.allocate(AgentThread.#windowBytes);
-    this.#pages = new PageCutter(this.#cutter, window);
+    // The first lane's pages have the window of everything else.
+    const more = Array.from({ length: PAGE_LANES - 1 }, () => arena.allocate(AgentThread.#pageWindowBytes));
+    this.#pages = [window, ...more].map((each) => new PageCutter(this.#cutter, each));
     this.#streams = new StreamCutter(this.#cutter, window);
     this.#trees = new TreeBackupThread((session) => objects.sink(session), this.#cutter, window);
     this.#restorer = new PieceRestorer(arena.bytes, window);
@@ -63,31 +65,29 @@ export class AgentThread {
     this.#zeros = arena.allocate(ZERO_BYTES);
   }
 
+  static readonly #pageWindowBytes = PageCutter.windowBytes(MAX_PIECE_BYTES);
+
   static readonly #windowBytes = Math.max(
-    PageCutter.windowBytes(MAX_PIECE_BYTES),
+    AgentThread.#pageWindowBytes,
     TreeBackupThread.windowBytes(MAX_PIECE_BYTES),
     PieceRestorer.outputBytes(MAX_PIECE_BYTES),
   );
 
   /** Bytes of arena that a thread's areas take. */
-  static readonly arenaBytes = AgentThread.#windowBytes + ZERO_BYTES + 2 * 4096;
+  static readonly arenaBytes =
+    AgentThread.#windowBytes + (PAGE_LANES - 1) * AgentThread.#pageWindowBytes + ZERO_BYTES + (PAGE_LANES + 1) * 4096;
 
   handlers(): Handlers {
     return {
       'backup.openDisk': async ({ locator, cut }: { locator: SourceLocator; cut: DiskCutParameters }) => {
-        this.#cutter.setDisk(cut);
-        this.#pages.setMaxPiece(cut.maxBytes);
+        this.#setCut(cut);
         await this.#disk(locator);
       },
-      'backup.page': async ({
-        session,
-        locator,
-        work,
-      }: {
-        session: string;
-        locator: SourceLocator;
-        work: PageWork;
-      }): Promise<PageResult> => await this.#pages.run(work, await this.#disk(locator), this.#objects.sink(session)),
+      'backup.page': async (
+        { session, locator, work }: { session: string; locator: SourceLocator; work: PageWork },
+        lane = 0,
+      ): Promise<PageResult> =>
+        await this.#pageCutter(lane).run(work, await this.#disk(locator), this.#objects.sink(session)),
       'backup.sample': async ({
         session,
         locator,
@@ -98,14 +98,11 @@ export class AgentThread {
         work: SampleWork;
       }): Promise<SampleResult> => await comparePiece(work, await this.#disk(locator), this.#objects.sink(session)),
       'backup.closeDisk': async () => await this.#closeDisk(),
-      'backup.openPages': (cut: DiskCutParameters) => {
-        this.#cutter.setDisk(cut);
-        this.#pages.setMaxPiece(cut.maxBytes);
-      },
+      'backup.openPages': (cut: DiskCutParameters) => this.#setCut(cut),
       'backup.pageBytes': async ({ session, bytes, masks, length }: PageBytesWork): Promise<PageResult> => {
         const page = new PageBytes(bytes, masks, length);
         const work = { offset: 0, length, zeros: page.zeroRanges(), base: undefined };
-        return await this.#pages.run(work, page, this.#objects.sink(session));
+        return await this.#pageCutter(0).run(work, page, this.#objects.sink(session));
       },
       'backup.openStream': (cut: StreamCutParameters) => {
         this.#cutter.setStream(cut);
@@ -143,6 +140,17 @@ export class AgentThread {
       'serve.load': (work: LoadWork): LoadFailure[] =>
         loadPieces(work, this.#slab as Uint8Array, this.#restorer, this.#objects.fetcher(work.space)),
     };
+  }
+
+  #setCut(cut: DiskCutParameters): void {
+    this.#cutter.setDisk(cut);
+    for (const pages of this.#pages) pages.setMaxPiece(cut.maxBytes);
+  }
+
+  #pageCutter(lane: number): PageCutter {
+    const pages = this.#pages[lane];
+    if (pages === undefined) throw new Error(`a thread has ${PAGE_LANES} pages under way, and no lane ${lane}`);
+    return pages;
   }
 
   async #disk(locator: SourceLocator): Promise<DiskReader> {

@@ -1,5 +1,5 @@
-// N worker threads behind one typed call: `pool.call(thread, method, argument)`. Each thread handles one call at a time, in order;
-// errors of the catalogue cross the thread boundary with code and data.
+// N worker threads behind one typed call: `pool.call(thread, method, argument)`. Each thread handles the calls of one lane one at a time, in order; where a call
+// waits, those of other lanes go on. Errors of the catalogue cross the thread boundary with code and data.
 import { isMainThread, type MessagePort, parentPort, Worker } from 'node:worker_threads';
 import { type PlainError, plainError, reviveError } from './plain-error.ts';
 
@@ -7,13 +7,14 @@ interface Request {
   readonly call: number;
   readonly method: string;
   readonly argument: unknown;
+  readonly lane: number;
 }
 
 type Reply = { readonly call: number } & ({ readonly result: unknown } | { readonly error: PlainError });
 type Message = Reply | { readonly event: string; readonly argument: unknown };
 
-/** Methods that a worker answers, each from one argument to one result. */
-export type Handlers = Record<string, (argument: never) => unknown>;
+/** Methods that a worker answers, each from one argument to one result; they are told the call's lane. */
+export type Handlers = Record<string, (argument: never, lane?: number) => unknown>;
 
 interface Pending {
   resolve(result: unknown): void;
@@ -53,18 +54,19 @@ export class WorkerPool {
     return this.#failure;
   }
 
-  /** Runs a method in one thread. */
+  /** Runs a method in one thread; lane 0 is where everything runs that needs no other. */
   call<Result>(
     thread: number,
     method: string,
     argument: unknown,
     transfer: (ArrayBuffer | MessagePort)[] = [],
+    lane = 0,
   ): Promise<Result> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const call = this.#nextCall++;
     return new Promise<Result>((resolve, reject) => {
       this.#pending.set(call, { resolve: resolve as (result: unknown) => void, reject });
-      (this.#workers[thread] as Worker).postMessage({ call, method, argument } satisfies Request, transfer);
+      (this.#workers[thread] as Worker).postMessage({ call, method, argument, lane } satisfies Request, transfer);
     });
   }
 
@@ -104,19 +106,20 @@ export class WorkerPool {
 }
 
 /**
- * The other end: answers calls with `handlers`, one after the other. Call once in a worker's entry file. `settle` runs after each call that
+ * The other end: answers calls with `handlers`, those of a lane one after the other. Call once in a worker's entry file. `settle` runs after each call that
  * went well and before its answer leaves.
  */
 export function serveCalls(handlers: Handlers, settle: () => void = () => {}): void {
   if (isMainThread || parentPort === null) throw new Error('serveCalls runs in a worker thread');
   const port = parentPort;
-  let turn: Promise<void> = Promise.resolve();
+  const turns: Promise<void>[] = [];
   port.on('message', (request: Request) => {
-    turn = turn.then(async () => {
+    const { lane } = request;
+    turns[lane] = (turns[lane] ?? Promise.resolve()).then(async () => {
       try {
         const handler = handlers[request.method];
         if (handler === undefined) throw new Error(`no method ${request.method}`);
-        const result: unknown = await handler(request.argument as never);
+        const result: unknown = await handler(request.argument as never, lane);
         settle();
         port.postMessage({ call: request.call, result } satisfies Reply);
       } catch (error) {

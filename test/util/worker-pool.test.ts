@@ -66,6 +66,16 @@ test('a thread handles one call after the other, in order', async (t) => {
   assert.deepEqual(last, { most: 1, order: [0, 1, 2] });
 });
 
+test('while a call waits, those of another lane go on; those of its own wait for it', async (t) => {
+  const pool = await start(t);
+  const nap = (name: string, ms: number, lane: number) =>
+    pool.call<{ most: number; order: string[] }>(0, 'sleep', { name, ms }, [], lane);
+  const calls = [nap('slow', 60, 0), nap('behind it', 0, 0), nap('beside it', 0, 1)];
+  const { most, order } = (await Promise.all(calls))[1] as { most: number; order: string[] };
+  assert.deepEqual(order, ['beside it', 'slow', 'behind it']);
+  assert.equal(most, 2);
+});
+
 test('memory is handed over, not copied, where that is asked', async (t) => {
   const pool = await start(t);
   const bytes = new Uint8Array(8);

@@ -10,7 +10,7 @@ import { isLostObject } from '../restore/piece-restorer.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
 import { type BasePage, basePages } from './base-pages.ts';
 import { RangeCursor } from './change-map.ts';
-import type { PageResult, PageWork } from './page-cutter.ts';
+import { PAGE_LANES, type PageResult, type PageWork } from './page-cutter.ts';
 import type { SampleResult } from './sample-piece.ts';
 import { SamplePlan } from './sample-plan.ts';
 import type { Session } from './session.ts';
@@ -60,27 +60,22 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
   await pool.all('backup.openDisk', { locator: source.locator, cut });
   try {
     await inOrder(
-      pool.size,
+      pool.size * PAGE_LANES,
       pages,
-      async (page, thread) => {
+      async (page, place) => {
+        const [thread, lane] = [place % pool.size, Math.floor(place / pool.size)];
+        const call = async <Result>(method: string, work: unknown): Promise<Result> =>
+          await pool.call(thread, method, { session: session.id, locator: source.locator, work }, [], lane);
         signal.throwIfAborted();
         let { work: pageWork } = page;
         if (page.sample !== undefined) {
-          const sample = await pool.call<SampleResult>(thread, 'backup.sample', {
-            session: session.id,
-            locator: source.locator,
-            work: page.sample,
-          });
+          const sample = await call<SampleResult>('backup.sample', page.sample);
           sums.bytesSampled += sample.bytesRead;
           if (sample.lie !== undefined) throw new ChangeMapLie(sample.lie);
           if (sample.isLost) pageWork = { offset: page.offset, length: page.length, zeros: [], base: undefined };
         }
         if (pageWork === undefined) return page.id;
-        const result = await pool.call<PageResult>(thread, 'backup.page', {
-          session: session.id,
-          locator: source.locator,
-          work: pageWork,
-        });
+        const result = await call<PageResult>('backup.page', pageWork);
         sums.bytesRead += result.bytesRead;
         return result.page === undefined ? undefined : (Buffer.from(result.page) as ObjectId);
       },

@@ -2,13 +2,15 @@
 // map only what changed is read: unchanged pieces are taken over from the page before, and cutting stops where it meets them again.
 
 import type { Cutter } from '../../chunker/cutter.ts';
-import { ID_BYTES, Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../chunker/object.ts';
+import { copyId, ID_BYTES, Kind, type ObjectId, PAGE_BYTES, type StoredObject } from '../../chunker/object.ts';
 import { PageBuilder, parsePage } from '../../chunker/page.ts';
 import type { Area } from '../../util/arena.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { ObjectSink } from '../object-sink.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
 
+/** Pages that a thread has under way: while one is read, the other is cut. */
+export const PAGE_LANES = 2;
 /** Read at once at most: worth a round trip over a socket, and still in the cache when it is hashed. */
 const READ_STEP_BYTES = 2 * 1024 * 1024;
 /** At a piece that may be taken over: as far as a cut decision looks, so that what is known stays unread. */
@@ -82,7 +84,7 @@ export class PageCutter {
     if (expected !== undefined && foresight?.isWorthIt) {
       const { page, bytesRead } = await this.#cut(work, reader, sink, (at, length) => foresight.dataId(at, length));
       if (page === undefined) return { page, bytesRead };
-      const id = sink.id(Kind.page, page.refs, page.payload);
+      const id = copyId(sink.id(Kind.page, page.refs, page.payload));
       if (id.equals(expected)) {
         foresight.take(id, page.refs);
         return { page: id, bytesRead };
@@ -90,7 +92,8 @@ export class PageCutter {
     }
     const { page, bytesRead } = await this.#cut(work, reader, sink, (at, length) => sink.putData(at, length));
     if (page === undefined) return { page, bytesRead };
-    const id = sink.put(Kind.page, page.refs, page.payload);
+    // A copy: before the answer has left another page may be put.
+    const id = copyId(sink.put(Kind.page, page.refs, page.payload));
     if (expected !== undefined) foresight?.learn(id.equals(expected));
     return { page: id, bytesRead };
   }

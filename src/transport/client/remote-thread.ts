@@ -41,12 +41,12 @@ export class RemoteThread {
   handlers(local: Handlers): Handlers {
     const or =
       <Argument, Result>(method: string, remote: (argument: Argument) => Result | undefined) =>
-      (argument: Argument): unknown => {
+      (argument: Argument, lane?: number): unknown => {
         const result = remote(argument);
         if (result !== undefined) return result;
         const handler = local[method];
         if (handler === undefined) throw new Error(`no server is joined for ${method}`);
-        return handler(argument as never);
+        return handler(argument as never, lane);
       };
     return {
       'remote.join': (join: RemoteJoin) => this.#join(join),

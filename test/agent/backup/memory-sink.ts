@@ -9,6 +9,8 @@ import { HoldfastError } from '../../../src/util/errors.ts';
 export class MemorySink implements ObjectSink {
   readonly objects = new Map<string, StoredObject>();
   readonly #memory: Uint8Array;
+  /** Ids are valid until the next call, as those of a real sink. */
+  readonly #id = Buffer.alloc(ID_BYTES);
   readonly #hasher = new IdHasher();
 
   /** `memory` is the whole memory that `putData` offsets count in. */
@@ -60,6 +62,7 @@ export class MemorySink implements ObjectSink {
 
   #keep(id: ObjectId, kind: number, refs: Uint8Array, payload: Uint8Array): ObjectId {
     this.objects.set(id.toString('hex'), { kind, refs: Buffer.from(refs), payload: Buffer.from(payload) });
-    return id;
+    this.#id.set(id);
+    return this.#id as ObjectId;
   }
 }

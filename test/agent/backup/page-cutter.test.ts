@@ -250,6 +250,15 @@ test('a reader that answers later gives the same pages', async () => {
   );
 });
 
+test('pages that a thread has under way at the same time are those of one after the other', async () => {
+  const rig = new PageRig(16 * KiB);
+  const pages = [1, 2].map((seed) => pattern(PAGE_BYTES, seed));
+  const [first, second] = await rig.sideBySide(pages);
+  assert.ok(!first.page?.equals(second.page as Buffer));
+  assertSamePage(rig, first, await rig.full(pages[0]));
+  assertSamePage(rig, second, await rig.full(pages[1]));
+});
+
 test('a page of the base that cannot be read is read from the disk', async () => {
   const rig = new PageRig(16 * KiB);
   const disk = pattern(MiB, 12);

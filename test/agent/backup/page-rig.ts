@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { joinRanges } from '../../../src/agent/backup/change-map.ts';
-import { PageCutter, type PageResult } from '../../../src/agent/backup/page-cutter.ts';
+import { PAGE_LANES, PageCutter, type PageResult } from '../../../src/agent/backup/page-cutter.ts';
 import type { Foresight } from '../../../src/agent/object-sink.ts';
 import type { DiskReader, Range } from '../../../src/agent/sources/source.ts';
 import { diskCutParameters } from '../../../src/chunker/cut-parameters.ts';
@@ -48,17 +48,31 @@ export class MemoryReader implements DiskReader {
 export class PageRig {
   readonly sink: MemorySink;
   readonly averageBytes: number;
-  readonly #cutter: PageCutter;
+  readonly #lanes: readonly PageCutter[];
 
   constructor(averageBytes: number) {
     this.averageBytes = averageBytes;
     const windowBytes = PageCutter.windowBytes(4 * averageBytes);
-    const arena = new Arena(65536 + windowBytes + 8192);
+    const arena = new Arena(65536 + PAGE_LANES * (windowBytes + 4096) + 8192);
     const cutter = createCutter(arena.memory);
     cutter.setDisk(diskCutParameters(averageBytes));
-    this.#cutter = new PageCutter(cutter, arena.allocate(windowBytes));
-    this.#cutter.setMaxPiece(4 * averageBytes);
+    this.#lanes = Array.from({ length: PAGE_LANES }, () => new PageCutter(cutter, arena.allocate(windowBytes)));
+    for (const lane of this.#lanes) lane.setMaxPiece(4 * averageBytes);
     this.sink = new MemorySink(arena.bytes);
+  }
+
+  get #cutter(): PageCutter {
+    return this.#lanes[0] as PageCutter;
+  }
+
+  /** Backs up pages as a thread does: in every lane one, all at once. */
+  async sideBySide(pages: readonly Uint8Array[]): Promise<PageResult[]> {
+    return await Promise.all(
+      pages.map(async (bytes, lane) => {
+        const work = { offset: 0, length: bytes.length, zeros: [], base: undefined };
+        return await (this.#lanes[lane] as PageCutter).run(work, new MemoryReader(bytes, true), this.sink);
+      }),
+    );
   }
 
   /** Backs up the one page of a disk from nothing. */
