@@ -20,11 +20,14 @@ test('who asks for many long lists and reads none is answered one at a time', as
     },
     open: async () => undefined,
   };
-  const path = join(scratch(t), 's');
-  // On a busy machine a reader of all the lists needs some of it, too.
-  const limits = { handshakeMs: 4000 };
-  const server = await NbdServer.listen({ address: { socketPath: path }, exports, limits, report: () => {} });
-  t.after(async () => await server.close());
+  const directory = scratch(t);
+  const listen = async (name: string, limits: { handshakeMs?: number }): Promise<string> => {
+    const socketPath = join(directory, name);
+    const server = await NbdServer.listen({ address: { socketPath }, exports, limits, report: () => {} });
+    t.after(async () => await server.close());
+    return socketPath;
+  };
+  const path = await listen('hasty', { handshakeMs: 2000 });
   const deaf = await RawClient.connect(t, path);
   deaf.socket.pause();
   deaf.send(...Array.from({ length: ASKED }, () => nbd.encodeOption(nbd.OPTION.list, new Uint8Array(0))));
@@ -32,7 +35,7 @@ test('who asks for many long lists and reads none is answered one at a time', as
   const silent = await RawClient.connect(t, path);
   await silent.closed();
   assert.equal(lists, 1, `of ${ASKED}`);
-  const reader = await RawClient.connect(t, path);
+  const reader = await RawClient.connect(t, await listen('patient', {}));
   for (let round = 0; round < 2; round++)
     assert.equal((await reader.option(nbd.OPTION.list)).length, NAMES.length + 1, 'and one who reads gets them all');
 });
