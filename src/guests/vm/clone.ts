@@ -7,12 +7,13 @@ import { freshIdentity } from '../config/identity.ts';
 import { isNetKey, parseNetDevice, printNetDevice, randomMac } from '../config/net-device.ts';
 import { type ConfigSection, EMPTY_CONFIG } from '../config/vm-config.ts';
 import { checkSetting } from '../config/vm-keys.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import type { ImageFormat } from '../storage/storage.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { removeGuestFiles } from './guest-files.ts';
-import { lookAtMachine } from './machine-state.ts';
+import { requireSnapshot } from './list-snapshots.ts';
+import { requireStopped } from './machine-state.ts';
 import { defaultFormat, NewVolumes } from './new-volumes.ts';
 import { drivesOf, isCloudInitDrive } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
@@ -53,27 +54,14 @@ export async function cloneVm(
   report: Report,
 ): Promise<void> {
   const { signal } = options;
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config } = await node.configs.read(id);
     requireUnlocked(id, config);
-    if ((await lookAtMachine(node, id, signal)).pid !== undefined)
-      throw new HoldfastError(
-        'guest-running',
-        `VM ${id} is running; its disks are copied while it is stopped: holdfast vm shutdown ${id}`,
-        {
-          data: { vmid: id },
-        },
-      );
-    const section = options.snapshot === undefined ? config : config.snapshots.get(options.snapshot);
-    if (section === undefined)
-      throw new HoldfastError('not-found', `VM ${id} has no snapshot '${options.snapshot}'`, { data: { vmid: id } });
+    await requireStopped(node, id, `its disks are copied while it is stopped: holdfast vm shutdown ${id}`, signal);
+    const section = options.snapshot === undefined ? config : requireSnapshot(id, config, options.snapshot);
     await makeClone(node, id, newId, section, options, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 async function makeClone(

@@ -51,6 +51,12 @@ export async function withMonitor<Result>(
   }
 }
 
+/** `why` it has to be stopped, and how. @throws `guest-running`. */
+export async function requireStopped(node: GuestNode, id: GuestId, why: string, signal?: AbortSignal): Promise<void> {
+  if ((await lookAtMachine(node, id, signal)).pid === undefined) return;
+  throw new HoldfastError('guest-running', `VM ${id} is running; ${why}`, { data: { vmid: id } });
+}
+
 export function notRunning(id: GuestId): HoldfastError {
   return new HoldfastError('guest-stopped', `VM ${id} not running`, { data: { vmid: id } });
 }

@@ -1,15 +1,15 @@
 // qm move-disk: a disk of a stopped guest goes to another storage, or to another format.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { isDiskKey, parseDrive, printDrive } from '../config/drive.ts';
+import { printDrive } from '../config/drive.ts';
 import { withSettings } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import type { ImageFormat } from '../storage/storage.ts';
 import { requireUnlocked } from './config-lock.ts';
-import { lookAtMachine } from './machine-state.ts';
+import { requireStopped } from './machine-state.ts';
 import { defaultFormat, NewVolumes } from './new-volumes.ts';
-import { isOwnVolume, snapshotsWith, withUnused } from './owned-volumes.ts';
+import { requireOwnDisk, snapshotsWith, withUnused } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
 
 export interface MoveDiskRequest {
@@ -26,22 +26,12 @@ export interface MoveDiskRequest {
 /** @throws `guest-running`, `guest-locked`, `bad-argument`, `config-changed`, `protected` (a snapshot has the old volume), and what copying throws. */
 export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRequest, report: Report): Promise<void> {
   const { disk: key, signal } = request;
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config, digest } = await node.configs.read(id);
     requireUnlocked(id, config);
-    if ((await lookAtMachine(node, id, signal)).pid !== undefined)
-      throw new HoldfastError(
-        'guest-running',
-        `VM ${id} is running; its disks are moved while it is stopped: holdfast vm shutdown ${id}`,
-        { data: { vmid: id } },
-      );
-    const value = config.values.get(key);
-    const drive = value === undefined || !isDiskKey(key) ? undefined : parseDrive(key, value);
-    if (drive === undefined || drive.media !== 'disk' || !isOwnVolume(drive.file, id))
-      throw new HoldfastError('bad-argument', `VM ${id} has no disk '${key}' of its own`, { data: { vmid: id, key } });
+    await requireStopped(node, id, `its disks are moved while it is stopped: holdfast vm shutdown ${id}`, signal);
+    const drive = requireOwnDisk(id, config, key);
     const [snapshot] = snapshotsWith(config, drive.file);
     if (request.deletesOld && snapshot !== undefined)
       throw new HoldfastError(
@@ -65,7 +55,5 @@ export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRe
     if (!request.deletesOld) return;
     const { storage, name } = await node.storages.resolve(drive.file);
     await storage.free(name).catch((error: Error) => report.warn(`${drive.file} is left behind: ${error.message}`));
-  } finally {
-    lock.release();
-  }
+  });
 }
