@@ -1,8 +1,9 @@
 // One operation at a time on a guest, whatever process it runs in.
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { GuestId } from '../schema/guest-names.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { type HeldLock, waitForLock } from '../util/process-lock.ts';
+import { isThere } from '../util/is-there.ts';
+import { type HeldLock, tryLock, waitForLock } from '../util/process-lock.ts';
 import type { GuestNode } from './guest-node.ts';
 import type { NodeDirectory } from './node-directory.ts';
 
@@ -50,7 +51,12 @@ async function lockFile(
 ): Promise<HeldLock> {
   const path = join(node.guestPath(id), name);
   await node.prepare(id);
-  const lock = await waitForLock(path, waitMs, signal);
+  const lock = await waitForLock(path, waitMs, signal).catch(async (error: unknown) => {
+    if (await isThere(dirname(path))) throw error;
+    // Who held it has destroyed the guest.
+    await node.prepare(id);
+    return tryLock(path);
+  });
   if (lock !== undefined) return lock;
   throw new HoldfastError('guest-locked', `VM ${id}: ${why}; try again when it has ended`, { data: { vmid: id } });
 }
