@@ -1,6 +1,7 @@
 // qm move-disk: a disk of a stopped guest goes to another storage, or to another format.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { requireDigest } from '../config/config-store.ts';
 import { printDrive } from '../config/drive.ts';
 import { withSettings } from '../config/vm-config.ts';
 import { withGuestLock } from '../guest-lock.ts';
@@ -30,6 +31,7 @@ export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRe
     await settle(node, id, report);
     const { config, digest } = await node.configs.read(id);
     requireUnlocked(id, config);
+    requireDigest(id, digest, request.digest);
     await requireStopped(node, id, `its disks are moved while it is stopped: holdfast vm shutdown ${id}`, signal);
     const drive = requireOwnDisk(id, config, key);
     const [snapshot] = snapshotsWith(config, drive.file);
@@ -47,7 +49,7 @@ export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRe
       const moved = { ...drive, file: volume.id, size: volume.sizeBytes, format: undefined };
       const changed = withSettings(config, { [key]: printDrive(moved) });
       const values = request.deletesOld ? changed.values : withUnused(changed.values, [drive.file]);
-      await node.configs.write(id, { ...changed, values }, { digest: request.digest ?? digest });
+      await node.configs.write(id, { ...changed, values }, { digest });
     } catch (error) {
       await volumes.discard();
       throw error;
