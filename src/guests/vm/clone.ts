@@ -14,7 +14,7 @@ import { requireUnlocked } from './config-lock.ts';
 import { removeGuestFiles } from './guest-files.ts';
 import { requireSnapshot } from './list-snapshots.ts';
 import { requireStopped } from './machine-state.ts';
-import { defaultFormat, NewVolumes } from './new-volumes.ts';
+import { formatOfCopy, NewVolumes } from './new-volumes.ts';
 import { drivesOf, isCloudInitDrive } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
 import { reserveGuest } from './reserve.ts';
@@ -110,9 +110,7 @@ async function cloneDrive(node: GuestNode, drive: Drive, volumes: NewVolumes, op
     );
   const from = await node.storages.volume(drive.file, options.snapshot);
   const storage = options.storage === undefined ? from.storage : await node.storages.get(options.storage);
-  const wished = options.format ?? (options.storage === undefined ? from.format : defaultFormat(storage));
-  // The TPM's program knows raw files only.
-  const format = drive.bus === 'tpmstate' ? 'raw' : wished;
+  const format = formatOfCopy(drive, from, storage, options.format);
   const volume = await volumes.copy(from, storage, format, `${drive.key}: copy of ${drive.file}`);
   return { ...drive, file: volume.id, size: volume.sizeBytes, format: undefined };
 }

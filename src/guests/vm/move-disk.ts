@@ -9,7 +9,7 @@ import type { GuestNode, Report } from '../guest-node.ts';
 import type { ImageFormat } from '../storage/storage.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { requireStopped } from './machine-state.ts';
-import { defaultFormat, NewVolumes } from './new-volumes.ts';
+import { formatOfCopy, NewVolumes } from './new-volumes.ts';
 import { requireOwnDisk, snapshotsWith, withUnused } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
 
@@ -44,7 +44,7 @@ export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRe
     try {
       const from = await node.storages.volume(drive.file);
       const storage = await node.storages.get(request.storage);
-      const format = request.format ?? (from.storage.id === storage.id ? from.format : defaultFormat(storage));
+      const format = formatOfCopy(drive, from, storage, request.format);
       const volume = await volumes.copy(from, storage, format, `${key}: copy of ${drive.file}`);
       const moved = { ...drive, file: volume.id, size: volume.sizeBytes, format: undefined };
       const changed = withSettings(config, { [key]: printDrive(moved) });

@@ -8,6 +8,7 @@ import { variablesTemplate } from '../qemu/firmware.ts';
 import { TPM_STATE_BYTES } from '../qemu/tpm.ts';
 import { readQcow2Header } from '../storage/qcow2-header.ts';
 import type { ImageFormat, LocatedImage, Storage, Volume } from '../storage/storage.ts';
+import type { LocatedVolume } from '../storage/storages.ts';
 import { findVolumeName } from '../storage/volume-name.ts';
 import { isOwnVolume } from './owned-volumes.ts';
 
@@ -134,8 +135,19 @@ export class NewVolumes {
   }
 }
 
+/** Of a copy of a drive's volume: as it was where it stays on its storage, unless somebody wishes another. The TPM's program knows raw files only. */
+export function formatOfCopy(
+  drive: Pick<Drive, 'bus'>,
+  from: LocatedVolume,
+  storage: Pick<Storage, 'id' | 'type'>,
+  wished: ImageFormat | undefined,
+): ImageFormat {
+  if (drive.bus === 'tpmstate') return 'raw';
+  return wished ?? (from.storage.id === storage.id ? from.format : defaultFormat(storage));
+}
+
 /** What a storage makes when nobody says: images that have snapshots. */
-export function defaultFormat(storage: Pick<Storage, 'type'>): ImageFormat {
+function defaultFormat(storage: Pick<Storage, 'type'>): ImageFormat {
   return storage.type === 'btrfs' ? 'raw' : 'qcow2';
 }
 
