@@ -39,6 +39,10 @@ export async function resizeVm(node: GuestNode, id: GuestId, request: ResizeRequ
     requireDigest(id, digest, request.digest);
     if (request.skipLock !== true) requireUnlocked(id, config);
     const drive = requireOwnDisk(id, config, key);
+    if (drive.bus === 'efidisk' || drive.bus === 'tpmstate')
+      throw new HoldfastError('bad-argument', `${key} has the size that its firmware takes, and does not grow`, {
+        data: { vmid: id, key },
+      });
     const sizeBytes = await grow(node, id, drive.file, request);
     const changed = withSettings(config, { [key]: printDrive({ ...drive, size: sizeBytes }) });
     await node.configs.write(id, changed);
