@@ -64,6 +64,8 @@ async function configureLocked(
   requireUnprotected(id, config, change);
   const volumes = new NewVolumes(node, id, report, signal);
   const isRunning = (await lookAtMachine(node, id, signal)).pid !== undefined;
+  if (isRunning && change.set.template === '1')
+    throw new HoldfastError('guest-running', `VM ${id} is running; stop it first`, { data: { vmid: id } });
   let done: PlannedChange;
   try {
     const planned = await planConfigChange(id, config, change, volumes);

@@ -126,9 +126,6 @@ export class VirtualMachines {
   async makeTemplate(vmid: number, { disk }: { readonly disk?: string }, work: Work): Promise<void> {
     if (disk !== undefined)
       throw new HoldfastError('bad-argument', 'one disk alone cannot become a template', { data: { key: 'disk' } });
-    const status = await vmStatus(this.#node, parseGuestId(vmid));
-    if (status.status === 'running')
-      throw new HoldfastError('guest-running', `VM ${vmid} is running; stop it first`, { data: { vmid } });
     await this.setConfig(vmid, { set: { template: '1' }, remove: [] }, work);
   }
 
