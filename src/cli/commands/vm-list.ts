@@ -11,8 +11,8 @@ const MIB = 1024 ** 2;
 
 export function addVmListCommands(vm: Command): void {
   nodeCommand(vm, 'list', 'all virtual machines of this host').action(async (_, command: Command) => {
-    await atNode(command.optsWithGlobals<VmOptions>(), async ({ node, around }) => {
-      const rows = await listVms(node, around.warn);
+    await atNode(command.optsWithGlobals<VmOptions>(), async ({ node, around, signal }) => {
+      const rows = await listVms(node, around.warn, signal);
       around.tell(rows, (all) =>
         table(
           ['VMID', 'NAME', 'STATUS', 'MEM (MiB)', 'BOOTDISK (GiB)', 'PID'],
