@@ -63,7 +63,7 @@ export async function shutdownLocked(
   if (status === 'paused') await withMonitor(node, id, async (monitor) => await monitor.execute('cont'));
   await askToEnd(node, id, config, report);
   const deadline = performance.now() + timeoutMs;
-  while (!(await hasEnded(node, id))) {
+  while (!(await hasEnded(node, id, signal))) {
     if (performance.now() > deadline) {
       if (!forceStop)
         throw new HoldfastError(

@@ -6,7 +6,7 @@ import { reconcileBitmaps } from '../bitmaps/qemu-bitmaps.ts';
 import { loadSidecars, trustedSidecars } from '../bitmaps/sidecars.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { keysWithoutEffect } from '../config/vm-keys.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { chooseAccelerator } from '../qemu/accelerator.ts';
 import { commandLine } from '../qemu/command-line.ts';
@@ -20,8 +20,9 @@ import { endTpm, planTpm, prepareTpm, withTpm } from '../qemu/tpm.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { runGuestHook } from './guest-hook.ts';
-import { connectNetworks, netDevices, releaseNetworks } from './networks.ts';
+import { connectNetworks, netDevices } from './networks.ts';
 import { settle } from './put-away.ts';
+import { releaseHost } from './release-host.ts';
 import { setLink } from './set-link.ts';
 import { writeStartedConfig } from './started-config.ts';
 import { writeCloudInit } from './write-cloud-init.ts';
@@ -38,13 +39,9 @@ export interface StartVmOptions {
 
 /** @throws `guest-running`, `guest-locked`, `not-found`, `guest-failed`, and what making its parts throws. */
 export async function startVm(node: GuestNode, id: GuestId, options: StartVmOptions, report: Report): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, options);
-  try {
+  await withGuestLock(node, id, options, async () => {
     await startLocked(node, id, options, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 /** As `startVm`, for who holds the guest's lock already. */
@@ -92,14 +89,13 @@ async function launch(
     config.values.get('kvm') === '0' ? 'tcg' : await chooseAccelerator(node.qemu, node.directory.runPath, signal);
   if (accelerator === 'tcg')
     report.log('the guest runs without KVM (TCG), which is slow: KVM does not work here, or kvm: 0 is set');
-  const nets = await connectNetworks(id, config, report, signal);
-  const group = await openControlGroup(id, limitsOf(config), { node: node.directory.name });
-  report.log(group.describe);
   try {
+    const nets = await connectNetworks(id, config, report, signal);
+    const group = await openControlGroup(id, limitsOf(config), { node: node.directory.name });
+    report.log(group.describe);
     const types = await machineTypes(node.qemu);
     const plan = await planMachine({ id, config, disks, nets, accelerator, tpm, machineTypes: types }, report.warn);
-    const raw = disks.filter(isRawFile);
-    const trusted = await trustedSidecars(node.directory, id, raw);
+    const trusted = await trustedSidecars(node.directory, id, disks.filter(isRawFile));
     const options = {
       label: `VM ${id}`,
       argvPrefix: [...group.argvPrefix, ...(tpm === undefined ? [] : withTpm(tpm, run))],
@@ -124,10 +120,9 @@ async function launch(
       throw error;
     }
   } catch (error) {
-    await releaseNetworks(id);
-    await endTpm(run, group);
-    await group.kill();
-    await group.remove();
+    await releaseHost(node, id).catch((left: Error) =>
+      report.warn(`something of it is left on the host: ${left.message}`),
+    );
     throw error;
   }
 }
