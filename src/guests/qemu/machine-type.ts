@@ -1,5 +1,11 @@
 // `machine` of a configuration as a machine type that this QEMU has.
 
+import { run } from '../../util/run.ts';
+import type { QemuProgram } from './qemu-program.ts';
+import { rememberedAnswer } from './remembered-answer.ts';
+
+const QUESTION_TIMEOUT_MS = 20_000;
+
 export interface MachineChoice {
   readonly type: string;
   readonly family: 'i440fx' | 'q35';
@@ -15,4 +21,17 @@ export function chooseMachineType(machine: string | undefined, available: readon
   const family = name.includes('q35') ? 'q35' : 'i440fx';
   if (available.includes(name)) return { type: name, family };
   return { type: family === 'q35' ? 'q35' : 'pc', family, missing: name };
+}
+
+/** Names of the machine types that this QEMU has, aliases among them. `runPath` is the node's. @throws `tool-missing`, `guest-failed`, `timed-out`, `aborted`. */
+export async function machineTypes(qemu: QemuProgram, runPath: string, signal?: AbortSignal): Promise<string[]> {
+  const { program, args, environment } = qemu;
+  const help = await rememberedAnswer(runPath, 'machine-types', qemu, async () => {
+    const options = { timeoutMs: QUESTION_TIMEOUT_MS, failure: 'guest-failed' as const, environment, signal };
+    return (await run(program, [...args, '-machine', 'help'], options)).stdout;
+  });
+  return help
+    .split('\n')
+    .slice(1)
+    .flatMap((line) => /^\S+/.exec(line)?.[0] ?? []);
 }

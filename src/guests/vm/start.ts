@@ -11,10 +11,10 @@ import type { GuestNode, Report } from '../guest-node.ts';
 import { chooseAccelerator } from '../qemu/accelerator.ts';
 import { commandLine } from '../qemu/command-line.ts';
 import { openControlGroup } from '../qemu/control-group.ts';
+import { machineTypes } from '../qemu/machine-type.ts';
 import { type PlannedDisk, planDisks } from '../qemu/plan-disks.ts';
 import { planMachine } from '../qemu/plan-machine.ts';
 import { endQemu, findQemu, startQemu } from '../qemu/qemu-process.ts';
-import { machineTypes } from '../qemu/qemu-program.ts';
 import { runningDisk, writeRunningMachine } from '../qemu/running-machine.ts';
 import { endTpm, planTpm, prepareTpm, withTpm } from '../qemu/tpm.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
@@ -93,7 +93,7 @@ async function launch(
     const nets = await connectNetworks(id, config, report, signal);
     const group = await openControlGroup(id, limitsOf(config), { node: node.directory.name });
     report.log(group.describe);
-    const types = await machineTypes(node.qemu);
+    const types = await machineTypes(node.qemu, node.directory.runPath, signal);
     const plan = await planMachine({ id, config, disks, nets, accelerator, tpm, machineTypes: types }, report.warn);
     const trusted = await trustedSidecars(node.directory, id, disks.filter(isRawFile));
     const options = {
