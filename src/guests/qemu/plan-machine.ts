@@ -50,7 +50,8 @@ export async function planMachine(
     hasBalloon: values.get('balloon') !== '0',
     hasAcpi: values.get('acpi') !== '0',
     hasTablet: values.get('tablet') !== '0' && display !== 'none' && !display.startsWith('serial'),
-    isLocalTime: values.get('localtime') === '1',
+    clock: clockOf(values),
+    reboots: values.get('reboot') !== '0',
     smbios: smbiosFields(values),
     generationId: vmgenid === undefined || vmgenid === '0' ? undefined : vmgenid,
     scsiController: values.get('scsihw') ?? 'lsi',
@@ -76,6 +77,12 @@ type Values = VmConfig['values'];
 function propertiesOf(values: Values, key: string, format: PropertyFormat): Properties {
   const text = values.get(key);
   return text === undefined ? {} : parseProperties(text, format, key);
+}
+
+function clockOf(values: Values): string {
+  const date = values.get('startdate') ?? 'now';
+  if (date !== 'now') return date;
+  return values.get('localtime') === '1' ? 'localtime' : 'utc';
 }
 
 /** Proxmox keeps every field but the uuid in base64 when `base64=1`. */

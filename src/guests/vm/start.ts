@@ -65,7 +65,7 @@ export async function startLocked(
   await runGuestHook(node, id, config, 'pre-start', report, signal);
   const monitor = await launch(node, id, config, report, signal);
   try {
-    if (!paused) await monitor.execute('cont');
+    if (!paused && config.values.get('freeze') !== '1') await monitor.execute('cont');
   } finally {
     monitor.close();
   }
@@ -98,7 +98,7 @@ async function launch(
     const trusted = await trustedSidecars(node.directory, id, disks.filter(isRawFile));
     const options = {
       label: `VM ${id}`,
-      argvPrefix: [...group.argvPrefix, ...(tpm === undefined ? [] : withTpm(tpm, run))],
+      argvPrefix: [...group.argvPrefix, ...onProcessors(config), ...(tpm === undefined ? [] : withTpm(tpm, run))],
       signal,
     };
     const monitor = await startQemu(node.qemu, commandLine(plan, run), run, options);
@@ -149,6 +149,12 @@ async function restoreBitmaps(
     await dropBitmapRecords(node.directory, id);
     report.warn(`bitmaps cannot be had back, so the next backup reads in full: ${(error as Error).message}`);
   }
+}
+
+/** `affinity`: the processors of the host that it runs on. */
+function onProcessors({ values }: VmConfig): string[] {
+  const affinity = values.get('affinity');
+  return affinity === undefined ? [] : ['taskset', '--cpu-list', affinity.replaceAll(/\s/g, '')];
 }
 
 /** `cpulimit` is in processors, 0 is none. */
