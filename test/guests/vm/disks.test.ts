@@ -96,8 +96,11 @@ suite('the volumes of guests', { skip, timeout: 120_000 }, () => {
     const other = await made();
     const id = await made({ scsi1: disk(), scsi2: disk() });
     await snapshotVm(node, id, 'before', {}, report);
-    await configureVm(node, id, { set: {}, remove: ['scsi1', 'scsi2'] }, report);
-    assert.match((await configOf(id)).values.get('unused1') ?? '', /disk-2/);
+    await configureVm(node, id, { set: { scsi4: disk() }, remove: [] }, report);
+    await configureVm(node, id, { set: {}, remove: ['scsi1', 'scsi2', 'scsi4'] }, report);
+    const { values } = await configOf(id);
+    assert.match(values.get('unused1') ?? '', /disk-2/);
+    assert.match(values.get('unused2') ?? '', /disk-3/, 'of no snapshot');
     // scsi2 is named by the snapshot alone.
     await edit(id, { unused1: undefined, scsi3: await volumeOf(other), unused7: await volumeOf(other) });
     const stray = await (await node.storages.get('local')).allocate({ vmid: id, sizeBytes: MIB, format: 'raw' });
