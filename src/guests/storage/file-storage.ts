@@ -69,7 +69,7 @@ export class FileStorage implements Storage {
       for (const name of await namesOf(this.#places, root, content, filter.vmid)) {
         refuseAborted(signal, `the list of storage '${this.id}'`);
         if (filter.vmid !== undefined && name.vmid !== filter.vmid) continue;
-        const volume = await describeVolume(this.#places, this.id, root, name);
+        const volume = await describeVolume(this.#places, root, name);
         if (volume !== undefined) volumes.push(volume);
       }
     }
@@ -191,7 +191,7 @@ export class FileStorage implements Storage {
       if (wished !== undefined && (await isThere(form.fileOf(directory, wished)))) throw nameTaken(directory, wished);
       await fill(image);
       const stem = await publish(image, directory, vmid, wished);
-      const volume = await describeVolume(this.#places, this.id, root, { content: 'images', vmid, stem, format });
+      const volume = await describeVolume(this.#places, root, { content: 'images', vmid, stem, format });
       if (volume !== undefined) return volume;
       throw new HoldfastError('target-failed', `${what} was removed as soon as it was made`);
     } catch (error) {

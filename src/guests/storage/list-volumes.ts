@@ -36,7 +36,6 @@ export async function namesOf(
 /** Undefined for what is no regular file, or gone meanwhile. */
 export async function describeVolume(
   places: VolumePlaces,
-  storage: string,
   root: string,
   name: VolumeName,
 ): Promise<Volume | undefined> {
@@ -48,7 +47,7 @@ export async function describeVolume(
     const backing = header?.backingFile;
     const parent = backing === undefined ? undefined : places.backingName(root, dirname(path), backing);
     return {
-      id: formatVolumeId({ storage, name: formatted }),
+      id: formatVolumeId({ storage: places.id, name: formatted }),
       name: formatted,
       format: name.format,
       sizeBytes: header?.sizeBytes ?? size,
@@ -56,7 +55,7 @@ export async function describeVolume(
       vmid: name.vmid,
       content: name.content,
       ctime: Math.floor(ctimeMs / 1000),
-      ...(parent !== undefined && { parent: formatVolumeId({ storage, name: parent }) }),
+      ...(parent !== undefined && { parent: formatVolumeId({ storage: places.id, name: parent }) }),
     };
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;

@@ -27,12 +27,13 @@ export interface ImagePlace {
 }
 
 export class VolumePlaces {
+  /** Of the storage. */
+  readonly id: string;
   readonly forms: PlacesParts['forms'];
-  readonly #id: string;
   readonly #activate: () => Promise<string>;
 
   constructor({ id, forms, activate }: PlacesParts) {
-    this.#id = id;
+    this.id = id;
     this.forms = forms;
     this.#activate = activate;
   }
@@ -44,7 +45,7 @@ export class VolumePlaces {
 
   /** A volume in messages. */
   called(name: string): string {
-    return `volume '${this.#id}:${name}'`;
+    return `volume '${this.id}:${name}'`;
   }
 
   /** Where images of a guest are; it need not be there. */
@@ -79,10 +80,7 @@ export class VolumePlaces {
   async requireInside(root: string, directory: string): Promise<void> {
     const way = relative(root, await realpath(directory));
     if (way === '..' || way.startsWith('../'))
-      throw new HoldfastError(
-        'target-unfit',
-        `${directory} is reached by a symbolic link out of storage '${this.#id}'`,
-      );
+      throw new HoldfastError('target-unfit', `${directory} is reached by a symbolic link out of storage '${this.id}'`);
   }
 
   /** The name of the image of this storage that the backing file of an image in `directory` is. */
