@@ -2,7 +2,7 @@
 // however they end.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { openControlGroup } from '../../../src/guests/qemu/control-group.ts';
@@ -102,6 +102,14 @@ test('a start that fails when its taps are there leaves nothing', async () => {
     });
     assert.deepEqual(await partsOf(id), [], key);
   }
+  // One that ends before it has spoken to its TPM, which would not end by itself.
+  const program = join(place.path, 'ends-at-once');
+  const script = 'case "$*" in *help*) exec qemu-system-x86_64 -machine help;; esac; exit 1';
+  await writeFile(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  await place.node.configs.write(id, config);
+  const broken = { ...place.node, qemu: { ...place.node.qemu, program, args: [] } };
+  await assert.rejects(startVm(broken, id, {}, report), { code: 'guest-failed' });
+  assert.deepEqual(await partsOf(id), []);
   await place.node.configs.write(id, { ...config, values: new Map([...config.values, ['affinity', '0']]) });
   await startVm(place.node, id, {}, report);
   const { pid } = await lookAtMachine(place.node, id);
