@@ -1,8 +1,8 @@
 // What operations do with the volumes of guests that do not run: whose they free, copy, grow, snapshot and roll back, and what they refuse before that.
 import assert from 'node:assert/strict';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readBitmapRecords, writeBitmapRecord } from '../../../src/guests/bitmaps/bitmap-records.ts';
@@ -142,8 +142,12 @@ suite('the volumes of guests', { skip, timeout: 120_000 }, () => {
   test('a clone shares no volume with its source', async () => {
     const id = await made({ scsi1: disk(',format=raw'), ide2: 'none,media=cdrom' });
     for (const key of ['scsi0', 'scsi1']) await onImage(await volumeOf(id, key), 'write -P 1 0 64k');
+    const firewall = node.directory.firewallFile(id);
+    await mkdir(dirname(firewall), { recursive: true });
+    await writeFile(firewall, 'IN SSH(ACCEPT)\n');
     const copy = parseGuestId(next++);
     await cloneVm(node, id, copy, {}, report);
+    assert.equal(await readFile(node.directory.firewallFile(copy), 'utf8'), 'IN SSH(ACCEPT)\n');
     for (const key of ['scsi0', 'scsi1']) {
       const [own, theirs] = [await volumeOf(copy, key), await volumeOf(id, key)];
       await assertHolds(own, 1);
@@ -152,6 +156,29 @@ suite('the volumes of guests', { skip, timeout: 120_000 }, () => {
     }
     await destroyVm(node, copy, {}, report);
     assert.deepEqual(await filesOf(id), [`vm-${id}-disk-0.qcow2`, `vm-${id}-disk-1.raw`]);
+    assert.equal(await isThere(node.directory.firewallFile(copy)), false);
+    assert.equal(await isThere(firewall), true);
+  });
+
+  test('a clone of a protected template is neither, and of one that fails nothing stays', async () => {
+    const id = await made({ scsi1: disk(), protection: '1', template: '1' });
+    const second = await volumeOf(id, 'scsi1');
+    await snapshotVm(node, id, 'then', {}, report);
+    const copy = parseGuestId(next++);
+    await cloneVm(node, id, copy, {}, report);
+    const { values, snapshots } = await configOf(copy);
+    assert.equal(snapshots.size, 0);
+    for (const key of ['protection', 'template', 'parent', 'meta', 'lock'])
+      assert.equal(values.get(key), undefined, key);
+    const failed = parseGuestId(next++);
+    const failing = changedNode(node, (volume) => (volume.id === second ? { clone: refusal } : {}));
+    await assert.rejects(cloneVm(failing, id, failed, {}, report), { code: 'target-failed' });
+    assert.deepEqual(await filesOf(failed), []);
+    assert.equal(await isThere(node.directory.guestPath(failed)), false);
+    await assert.rejects(node.configs.read(failed), { code: 'not-found' });
+    await assert.rejects(destroyVm(node, id, {}, report), { code: 'protected' });
+    await assert.rejects(configureVm(node, id, { set: {}, remove: ['scsi1'] }, report), { code: 'protected' });
+    assert.deepEqual(await filesOf(id), [`vm-${id}-disk-0.qcow2`, `vm-${id}-disk-1.qcow2`]);
   });
 
   test('a disk grows to whole sectors, and never shrinks', async () => {
@@ -241,6 +268,22 @@ suite('the volumes of guests', { skip, timeout: 120_000 }, () => {
     assert.equal((await node.configs.read(id)).digest, before);
     await moveDisk(node, id, { ...move, digest: before }, report);
     assert.deepEqual(await filesOf(id), [`vm-${id}-disk-1.raw`]);
+  });
+
+  test('a moved disk leaves the volume that a snapshot has, as an unused one', async () => {
+    const id = await made();
+    const old = await volumeOf(id);
+    await snapshotVm(node, id, 'kept', {}, report);
+    const move = (deletesOld: boolean) =>
+      moveDisk(node, id, { disk: 'scsi0', storage: 'local', format: 'raw', deletesOld }, report);
+    const files = await filesOf(id);
+    await assert.rejects(move(true), { code: 'protected' });
+    assert.deepEqual(await filesOf(id), files);
+    await move(false);
+    const { values } = await configOf(id);
+    assert.equal(values.get('unused0'), old);
+    assert.deepEqual(await snapshotsIn(old), ['kept']);
+    assert.notEqual(await volumeOf(id), old);
   });
 
   test('a snapshot that fails on one disk is on none', async () => {
