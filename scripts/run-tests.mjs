@@ -16,6 +16,7 @@ const SLOW = [
   'test/daemon/',
   'test/guests/qmp/qmp-client.test.ts',
   'test/guests/qmp/guest-agent-real.test.ts',
+  'test/guests/vm/',
   'test/jobs/',
   'test/nodes/',
   'test/state/',

@@ -27,6 +27,16 @@ export async function writeSynced(path: string, content: string | Uint8Array): P
   }
 }
 
+/** Makes the bytes durable that another program left in the page cache. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** Makes the names in a directory durable. */
 export async function syncDirectory(path: string): Promise<void> {
   const directory: FileHandle = await open(path, 'r');

@@ -11,6 +11,7 @@ export const TOOL_PACKAGES: Readonly<Record<string, string>> = {
   'qemu-nbd': 'qemu-utils',
   'qemu-storage-daemon': 'qemu-system-common',
   setpriv: 'util-linux',
+  taskset: 'util-linux',
   ionice: 'util-linux',
   perl: 'perl-base',
   lzop: 'lzop',

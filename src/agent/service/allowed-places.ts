@@ -1,7 +1,8 @@
 // Which paths of this host orders may touch: those at or below the places that its own configuration names, all symbolic links followed first.
-import { lstat, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { isThere } from '../../util/is-there.ts';
 
 export class AllowedPlaces {
   readonly #setting: 'allowBackup' | 'allowRestore';
@@ -49,15 +50,5 @@ export class AllowedPlaces {
     // A link to nothing would be followed by whoever writes there.
     if (await isThere(path)) throw this.refusal(path, 'it is a symbolic link to what is not there');
     return join(await this.#real(dirname(path)), basename(path));
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
   }
 }

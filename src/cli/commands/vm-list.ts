@@ -1,9 +1,9 @@
 // holdfast vm list | status | config | pending | showcmd: what is so, and what is configured.
 import type { Command } from 'commander';
 import { showCommand } from '../../guests/vm/show-command.ts';
-import { pendingChanges, readStartedConfig } from '../../guests/vm/started-config.ts';
+import { showConfig } from '../../guests/vm/show-config.ts';
+import { pendingChanges } from '../../guests/vm/started-config.ts';
 import { listVms, vmStatus } from '../../guests/vm/status.ts';
-import { HoldfastError } from '../../util/errors.ts';
 import { formatDuration, pairs, table } from '../output.ts';
 import { atNode, nodeCommand, onVm, type VmOptions, vmCommand } from '../vm-command.ts';
 
@@ -11,8 +11,8 @@ const MIB = 1024 ** 2;
 
 export function addVmListCommands(vm: Command): void {
   nodeCommand(vm, 'list', 'all virtual machines of this host').action(async (_, command: Command) => {
-    await atNode(command.optsWithGlobals<VmOptions>(), async ({ node, around }) => {
-      const rows = await listVms(node, around.warn);
+    await atNode(command.optsWithGlobals<VmOptions>(), async ({ node, around, signal }) => {
+      const rows = await listVms(node, around.warn, signal);
       around.tell(rows, (all) =>
         table(
           ['VMID', 'NAME', 'STATUS', 'MEM (MiB)', 'BOOTDISK (GiB)', 'PID'],
@@ -52,13 +52,8 @@ export function addVmListCommands(vm: Command): void {
     .action(async (vmid: string, _, command: Command) => {
       const options = command.optsWithGlobals<VmOptions & { current?: boolean; snapshot?: string }>();
       await onVm(vmid, options, async ({ node, id, around }) => {
-        const { config, digest } = await node.configs.read(id);
-        const section = options.snapshot === undefined ? config : config.snapshots.get(options.snapshot);
-        if (section === undefined)
-          throw new HoldfastError('not-found', `VM ${id} has no snapshot '${options.snapshot}'`);
-        const started = options.current ? await readStartedConfig(node, id) : undefined;
-        const values = Object.fromEntries((started ?? section).values);
-        const shown = { ...values, ...(section.description !== undefined && { description: section.description }) };
+        const { values, description, digest } = await showConfig(node, id, options);
+        const shown = { ...Object.fromEntries(values), ...(description !== undefined && { description }) };
         const lines = Object.entries(shown).sort(([a], [b]) => (a < b ? -1 : 1));
         around.tell({ ...shown, digest }, () =>
           lines.map(([key, value]) => `${key}: ${value.replaceAll('\n', '\\n')}`).join('\n'),

@@ -1,8 +1,8 @@
 // Puts cloud-init's files on the drive that a guest finds them by: an ISO with the label of its kind, 4 MiB whatever is in it, so that the
 // volume keeps its size. The old drive or the new one is there, never a part; only its owner reads it, for it holds a password's hash.
-import { chmod, mkdir, open, rename, rm, stat, truncate } from 'node:fs/promises';
+import { chmod, mkdir, rename, rm, stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { syncDirectory, writeSynced } from '../../util/atomic-file.ts';
+import { syncDirectory, syncFile, writeSynced } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { run, toolMissing } from '../../util/run.ts';
 import type { CloudInitFiles } from './cloud-init-files.ts';
@@ -43,7 +43,7 @@ export async function writeCloudInitDrive(
     if (format === 'qcow2')
       await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', iso, made], { signal, failure: 'write-failed' });
     await chmod(made, 0o600);
-    await sync(made);
+    await syncFile(made);
     await rename(made, path);
     await syncDirectory(dirname(path));
   } finally {
@@ -80,13 +80,4 @@ async function makeIso(iso: string, content: string, label: string, signal: Abor
     }
   }
   throw toolMissing('genisoimage', missing);
-}
-
-async function sync(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }

@@ -77,13 +77,7 @@ export class ConfigStore {
    */
   async write(id: GuestId, config: VmConfig, options: { digest?: string } = {}): Promise<{ readonly digest: string }> {
     const text = textOf(config);
-    const current = configDigest(await this.#text(id));
-    if (options.digest !== undefined && options.digest !== current)
-      throw new HoldfastError(
-        'config-changed',
-        'detected modified configuration - file changed by other user? Try again.',
-        { data: { vmid: id, digest: current } },
-      );
+    requireDigest(id, configDigest(await this.#text(id)), options.digest);
     await writing(id, () => writeFileAtomic(this.#path(id), text));
     return { digest: configDigest(text) };
   }
@@ -149,6 +143,16 @@ export class ConfigStore {
     if (made === undefined) return;
     for (let path = this.#directory; path !== dirname(made); path = dirname(path)) await syncDirectory(dirname(path));
   }
+}
+
+/** `wanted` is of the file that a change was made from; undefined takes any. @throws `config-changed`, in Proxmox's words. */
+export function requireDigest(id: GuestId, current: string, wanted: string | undefined): void {
+  if (wanted === undefined || wanted === current) return;
+  throw new HoldfastError(
+    'config-changed',
+    'detected modified configuration - file changed by other user? Try again.',
+    { data: { vmid: id, digest: current } },
+  );
 }
 
 /** What would not be read again is not written. @throws `bad-argument`, `too-large`. */

@@ -35,8 +35,6 @@ export interface NetworkConnection {
   readonly how: string;
   /** What was asked for and cannot be had on this host, for a person. */
   readonly warnings: readonly string[];
-  /** Deletes the tap, at once; QEMU is to have ended or let go of it. Idempotent. */
-  release(signal?: AbortSignal): Promise<void>;
 }
 
 const MAX_INDEX = 31;
@@ -62,7 +60,7 @@ export async function connectNetwork(card: NetworkCard, signal?: AbortSignal): P
   return connectTap(card, bridge, signal);
 }
 
-/** Deletes the tap of a card if it is there. For any process that holds the guest's lock. */
+/** Deletes the tap of a card if it is there; QEMU is to have ended or let go of it. For any process that holds the guest's lock. */
 export async function releaseNetwork(vmid: GuestId, index: number, signal?: AbortSignal): Promise<void> {
   if (await mayMakeLinks()) await deleteLink(tapName(vmid, index), signal);
 }
@@ -115,7 +113,6 @@ function connectUserMode(card: NetworkCard, why: string): NetworkConnection {
     hostMtu: undefined,
     how: `QEMU's user-mode network (${why}): the guest reaches others through the host, nobody reaches the guest`,
     warnings: ignored.map(([key]) => `net${card.index}: ${key} means nothing in the user-mode network`),
-    release: async () => {},
   };
 }
 
@@ -159,7 +156,6 @@ async function connectTap(card: NetworkCard, bridgeName: string, signal: Signal)
         .filter(Boolean)
         .join(', '),
       warnings,
-      release: (releaseSignal) => deleteLink(tap, releaseSignal),
     };
   } catch (error) {
     // Not with the signal, which may be why we are here.

@@ -1,5 +1,6 @@
 // Network links of the kernel by `ip`: looked up, made, deleted. Asked by netlink and not through /sys, whose view is that of the network
 // namespace it was mounted in. Making and deleting are idempotent: what is so already is no error.
+import { readFile } from 'node:fs/promises';
 import { HoldfastError } from '../../util/errors.ts';
 import { run } from '../../util/run.ts';
 
@@ -74,6 +75,12 @@ function readLink({ ifname, flags = [], mtu, master, link, linkinfo }: IpLink): 
     vlan: linkinfo?.info_kind === 'vlan' ? linkinfo.info_data?.id : undefined,
     lower: link,
   };
+}
+
+/** Of all links, asked without a program: also where `ip` is not installed. */
+export async function linkNames(): Promise<string[]> {
+  const lines = (await readFile('/proc/self/net/dev', 'utf8')).split('\n');
+  return lines.flatMap((line) => /^\s*(\S+):/.exec(line)?.[1] ?? []);
 }
 
 export async function findLink(name: string, signal: Signal): Promise<Link | undefined> {

@@ -1,16 +1,19 @@
 // KVM where it works, TCG otherwise. `/dev/kvm` that can be opened does not say that a guest runs in it (nested virtualisation, a processor's
 // registers that the host refuses), so a boot sector is run in it once for each boot of the host and each QEMU, and the answer is kept.
-import { access, constants, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { access, constants, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
-import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
 import { run } from '../../util/run.ts';
 import type { QemuProgram } from './qemu-program.ts';
+import { rememberedAnswer } from './remembered-answer.ts';
 
 export type Accelerator = 'kvm' | 'tcg';
+
+interface ProbeOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal | undefined;
+}
 
 /** A guest that does nothing gets there in 0.1 s; one that hangs never does. */
 const PROBE_TIMEOUT_MS = 5_000;
@@ -19,24 +22,30 @@ const EXIT_BYTE = 0x10;
 const EXIT_STATUS = EXIT_BYTE * 2 + 1;
 const EXIT_PORT = 0xf4;
 
-const Kept = Type.Object({ program: Type.String(), mtimeMs: Type.Number(), accelerator: Type.Enum(['kvm', 'tcg']) });
-type Kept = Static<typeof Kept>;
-
 /** `runPath` is the node's run directory, which a boot of the host empties. */
 export async function chooseAccelerator(
   qemu: QemuProgram,
   runPath: string,
   signal?: AbortSignal,
 ): Promise<Accelerator> {
-  if (!(await canOpenKvm())) return 'tcg';
-  const path = join(runPath, 'accelerator.json');
-  const mtimeMs = (await stat(qemu.program).catch(() => undefined))?.mtimeMs ?? 0;
-  const kept = await readKept(path);
-  if (kept?.program === qemu.program && kept.mtimeMs === mtimeMs) return kept.accelerator;
-  const accelerator = (await bootsInKvm(qemu, signal)) ? 'kvm' : 'tcg';
-  await mkdir(runPath, { recursive: true, mode: 0o700 });
-  await writeFileAtomic(path, JSON.stringify({ program: qemu.program, mtimeMs, accelerator } satisfies Kept));
-  return accelerator;
+  return (await canOpenKvm()) ? await probedAccelerator(qemu, runPath, { signal }) : 'tcg';
+}
+
+/** Of a `/dev/kvm` that can be opened. That the probe took too long is not remembered: a host that has just booted may be busy. */
+export async function probedAccelerator(
+  qemu: QemuProgram,
+  runPath: string,
+  options: ProbeOptions = {},
+): Promise<Accelerator> {
+  try {
+    const answer = await rememberedAnswer(runPath, 'accelerator', qemu, async () =>
+      (await bootsInKvm(qemu, options)) ? 'kvm' : 'tcg',
+    );
+    return answer === 'kvm' ? 'kvm' : 'tcg';
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'timed-out') return 'tcg';
+    throw error;
+  }
 }
 
 async function canOpenKvm(): Promise<boolean> {
@@ -46,18 +55,10 @@ async function canOpenKvm(): Promise<boolean> {
   );
 }
 
-/** What cannot be read is asked again. */
-async function readKept(path: string): Promise<Kept | undefined> {
-  const text = await readIfPresent(path);
-  try {
-    return text === undefined ? undefined : parseJson(text, Kept);
-  } catch (error) {
-    if (error instanceof JsonShapeError) return undefined;
-    throw error;
-  }
-}
-
-async function bootsInKvm({ program, args, environment }: QemuProgram, signal?: AbortSignal): Promise<boolean> {
+async function bootsInKvm(
+  { program, args, environment }: QemuProgram,
+  { timeoutMs = PROBE_TIMEOUT_MS, signal }: ProbeOptions,
+): Promise<boolean> {
   const directory = await mkdtemp(join(tmpdir(), 'hf-kvm-'));
   const disk = join(directory, 'boot.raw');
   const node = { driver: 'raw', 'node-name': 'boot', file: { driver: 'file', filename: disk } };
@@ -72,13 +73,12 @@ async function bootsInKvm({ program, args, environment }: QemuProgram, signal?: 
         ...['-display', 'none', '-no-reboot', '-blockdev', JSON.stringify(node)],
         ...['-device', JSON.stringify({ driver: 'ide-hd', drive: 'boot' }), '-device', JSON.stringify(exit)],
       ],
-      { timeoutMs: PROBE_TIMEOUT_MS, signal, failure: 'guest-failed', environment },
+      { timeoutMs, signal, failure: 'guest-failed', environment },
     );
     return false;
   } catch (error) {
-    signal?.throwIfAborted();
-    if (error instanceof HoldfastError && error.code === 'tool-missing') throw error;
-    return error instanceof HoldfastError && error.code === 'guest-failed' && error.data.status === EXIT_STATUS;
+    if (!(error instanceof HoldfastError) || error.code !== 'guest-failed') throw error;
+    return error.data.status === EXIT_STATUS;
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -32,7 +32,10 @@ export interface MachinePlan {
   readonly hasBalloon: boolean;
   readonly hasAcpi: boolean;
   readonly hasTablet: boolean;
-  readonly isLocalTime: boolean;
+  /** What the clock shows at the start: `utc`, `localtime`, or a date. */
+  readonly clock: string;
+  /** Otherwise a reboot of the guest's system is its end. */
+  readonly reboots: boolean;
   /** UUID of the SMBIOS system, and the other fields of `smbios1`. */
   readonly smbios: Readonly<Record<string, string>>;
   readonly generationId: string | undefined;
@@ -61,13 +64,13 @@ export function commandLine(plan: MachinePlan, run: RunDirectory): string[] {
   const withMedium = plan.disks.filter((disk) => disk.path !== undefined);
   return [
     ...['-name', `guest=${plan.name.replaceAll(',', ',,')},process=holdfast-vm-${plan.id}`],
-    ...['-pidfile', run.pidFile, '-S', '-action', 'shutdown=pause,reboot=reset'],
+    ...['-pidfile', run.pidFile, '-S', '-action', `shutdown=pause,reboot=${plan.reboots ? 'reset' : 'shutdown'}`],
     ...['-no-user-config', '-nodefaults', '-display', 'none'],
     ...monitors(run),
     ...['-machine', machineOption(plan), '-accel', plan.accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm'],
     ...processorArguments(plan.processor, plan.accelerator),
     ...['-m', String(plan.memoryMiB)],
-    ...['-rtc', `base=${plan.isLocalTime ? 'localtime' : 'utc'},driftfix=slew`],
+    ...['-rtc', `base=${plan.clock},driftfix=slew`],
     ...smbios(plan.smbios),
     ...json('-object', withMedium.map(throttleGroup)),
     ...json('-blockdev', [...firmwareNodes(plan.firmware), ...withMedium.flatMap(diskNodes)]),

@@ -50,11 +50,6 @@ export function pciAddress(device: string): PciAddress {
   throw new RangeError(`${device} has no place on a PCI bus`);
 }
 
-/** The bridge that a bus is behind; the first has none. */
-export function bridgeOf(bus: string): string | undefined {
-  return bus === 'pci.0' ? undefined : bus;
-}
-
 function hex(value: number): string {
   return `0x${value.toString(16)}`;
 }

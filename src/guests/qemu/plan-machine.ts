@@ -2,6 +2,8 @@
 import type { GuestId } from '../../schema/guest-names.ts';
 import { parseAgentOption } from '../config/agent-option.ts';
 import { parseDrive } from '../config/drive.ts';
+import { MEMORY_FORMAT, SMBIOS_FORMAT, VGA_FORMAT, WATCHDOG_FORMAT } from '../config/hardware-formats.ts';
+import { type Properties, type PropertyFormat, parseProperties } from '../config/property-string.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { Accelerator } from './accelerator.ts';
 import type { MachinePlan, NetPlan } from './command-line.ts';
@@ -30,7 +32,8 @@ export async function planMachine(
   if (machine.missing !== undefined)
     warn(`machine type ${machine.missing} is not one of this QEMU; the guest gets ${machine.type}`);
   const agent = parseAgentOption(values.get('agent') ?? '0');
-  const display = (values.get('vga') ?? 'std').split(',')[0]?.replace(/^type=/, '') ?? 'std';
+  const { type: display = 'std' } = propertiesOf(values, 'vga', VGA_FORMAT);
+  const { current: memory } = propertiesOf(values, 'memory', MEMORY_FORMAT);
   const vmgenid = values.get('vmgenid');
   return {
     id,
@@ -43,12 +46,13 @@ export async function planMachine(
       cores: whole(values.get('cores'), 1),
       vcpus: values.has('vcpus') ? whole(values.get('vcpus'), 1) : undefined,
     },
-    memoryMiB: whole(values.get('memory')?.replace(/^current=/, ''), 512),
+    memoryMiB: whole(memory, 512),
     hasBalloon: values.get('balloon') !== '0',
     hasAcpi: values.get('acpi') !== '0',
     hasTablet: values.get('tablet') !== '0' && display !== 'none' && !display.startsWith('serial'),
-    isLocalTime: values.get('localtime') === '1',
-    smbios: smbiosFields(values.get('smbios1')),
+    clock: clockOf(values),
+    reboots: values.get('reboot') !== '0',
+    smbios: smbiosFields(values),
     generationId: vmgenid === undefined || vmgenid === '0' ? undefined : vmgenid,
     scsiController: values.get('scsihw') ?? 'lsi',
     disks,
@@ -59,7 +63,7 @@ export async function planMachine(
     display,
     guestAgent: agent.enabled ? agent.type : undefined,
     hasRandomSource: values.has('rng0'),
-    watchdog: watchdog(values.get('watchdog')),
+    watchdog: watchdog(values),
   };
 }
 
@@ -67,20 +71,34 @@ function whole(text: string | undefined, byDefault: number): number {
   return text === undefined ? byDefault : Number(text);
 }
 
+type Values = VmConfig['values'];
+
+/** None of a key that is not set. @throws `bad-argument`. */
+function propertiesOf(values: Values, key: string, format: PropertyFormat): Properties {
+  const text = values.get(key);
+  return text === undefined ? {} : parseProperties(text, format, key);
+}
+
+function clockOf(values: Values): string {
+  const date = values.get('startdate') ?? 'now';
+  if (date !== 'now') return date;
+  return values.get('localtime') === '1' ? 'localtime' : 'utc';
+}
+
 /** Proxmox keeps every field but the uuid in base64 when `base64=1`. */
-function smbiosFields(text: string | undefined): Record<string, string> {
+function smbiosFields(values: Values): Record<string, string> {
+  const { base64, ...rest } = propertiesOf(values, 'smbios1', SMBIOS_FORMAT);
   const fields: Record<string, string> = {};
-  const parts = Object.fromEntries((text ?? '').split(',').map((part) => part.split(/=(.*)/s).slice(0, 2)));
   for (const key of ['uuid', 'serial', 'manufacturer', 'product', 'version', 'sku', 'family']) {
-    const value = parts[key];
+    const value = rest[key];
     if (value === undefined) continue;
-    fields[key] = parts.base64 === '1' && key !== 'uuid' ? Buffer.from(value, 'base64').toString() : value;
+    fields[key] = base64 === '1' && key !== 'uuid' ? Buffer.from(value, 'base64').toString() : value;
   }
   return fields;
 }
 
 async function firmware(
-  values: VmConfig['values'],
+  values: Values,
   family: MachinePlan['machine']['family'],
   warn: (line: string) => void,
 ): Promise<MachinePlan['firmware']> {
@@ -91,10 +109,8 @@ async function firmware(
   return await planFirmware(efidisk === undefined ? undefined : parseDrive('efidisk0', efidisk), family);
 }
 
-function watchdog(text: string | undefined): MachinePlan['watchdog'] {
-  if (text === undefined) return undefined;
-  const parts = text.split(',');
-  const model =
-    parts.find((part) => !part.includes('=') || part.startsWith('model='))?.replace('model=', '') ?? 'i6300esb';
-  return { model, action: parts.find((part) => part.startsWith('action='))?.slice('action='.length) ?? 'none' };
+function watchdog(values: Values): MachinePlan['watchdog'] {
+  if (!values.has('watchdog')) return undefined;
+  const { model = 'i6300esb', action = 'none' } = propertiesOf(values, 'watchdog', WATCHDOG_FORMAT);
+  return { model, action };
 }

@@ -1,5 +1,7 @@
 // `cpu`, `sockets`, `cores`, `vcpus`, `numa` of a configuration as QEMU's -cpu and -smp.
 import { HoldfastError } from '../../util/errors.ts';
+import { CPU_FORMAT } from '../config/hardware-formats.ts';
+import { parseProperties } from '../config/property-string.ts';
 import type { Accelerator } from './accelerator.ts';
 
 /** Names that Proxmox defines over QEMU's models: the levels of the x86-64 ABI, as flags over the oldest. */
@@ -35,16 +37,7 @@ export function processorArguments(settings: ProcessorSettings, accelerator: Acc
 
 function model(cpu: string | undefined, accelerator: Accelerator): string {
   if (accelerator === 'tcg') return 'max';
-  const parts = (cpu ?? 'kvm64').split(',').filter((part) => part !== '');
-  const type = parts.find((part) => !part.includes('='))?.trim() ?? settingOf(parts, 'cputype') ?? 'kvm64';
-  if (!/^[A-Za-z0-9_.-]+$/.test(type)) throw new HoldfastError('bad-argument', `cpu: '${type}' is no processor model`);
-  const flags = (settingOf(parts, 'flags') ?? '').split(';').filter((flag) => flag !== '');
-  const odd = flags.find((flag) => !/^[+-][A-Za-z0-9_.-]+$/.test(flag));
-  if (odd !== undefined) throw new HoldfastError('bad-argument', `cpu: flag '${odd}' must begin with + or -`);
-  const level = ABI_LEVELS[type];
-  return [...(level === undefined ? [type] : ['qemu64', level]), ...flags].join(',');
-}
-
-function settingOf(parts: readonly string[], key: string): string | undefined {
-  return parts.find((part) => part.startsWith(`${key}=`))?.slice(key.length + 1);
+  const { cputype = 'kvm64', flags } = cpu === undefined ? {} : parseProperties(cpu, CPU_FORMAT, 'cpu');
+  const level = ABI_LEVELS[cputype];
+  return [...(level === undefined ? [cputype] : ['qemu64', level]), ...(flags?.split(';') ?? [])].join(',');
 }

@@ -46,20 +46,6 @@ export async function readQemuProgram(nodeDirectory: string): Promise<QemuProgra
   };
 }
 
-/** Names of the machine types that this QEMU has, aliases among them. @throws `tool-missing`, `guest-failed`. */
-export async function machineTypes({ program, args, environment }: QemuProgram): Promise<readonly string[]> {
-  const { stdout } = await run(program, [...args, '-machine', 'help'], {
-    timeoutMs: QUESTION_TIMEOUT_MS,
-    failure: 'guest-failed',
-    environment,
-  });
-  return stdout
-    .split('\n')
-    .slice(1)
-    .map((line) => /^\S+/.exec(line)?.[0] ?? '')
-    .filter((name) => name !== '');
-}
-
 /** `7.2.22`. @throws `tool-missing`, `guest-failed`. */
 export async function qemuVersion({ program, environment }: QemuProgram): Promise<string> {
   const { stdout } = await run(program, ['--version'], {

@@ -1,9 +1,9 @@
 // Images that are one file each, STEM.raw or STEM.qcow2. A raw one has no snapshots; those of a qcow2 image lie in it.
 
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, rm, unlink } from 'node:fs/promises';
+import { link, mkdir, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory } from '../../util/atomic-file.ts';
+import { syncDirectory, syncFile } from '../../util/atomic-file.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { type ImageForm, type NewImage, PARTIAL_PREFIX } from './image-form.ts';
 import { createQcow2Snapshot, deleteQcow2Snapshot, listQcow2Snapshots, rollbackQcow2 } from './qcow2-snapshots.ts';
@@ -101,15 +101,5 @@ export class Qcow2File extends FileImage implements ImageForm {
 
   rollback(directory: string, stem: string, snapshot: string, signal?: AbortSignal): Promise<void> {
     return rollbackQcow2(this.fileOf(directory, stem), snapshot, signal);
-  }
-}
-
-/** Makes a file's bytes durable: qemu-img leaves them in the page cache. */
-export async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }

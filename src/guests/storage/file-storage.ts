@@ -1,19 +1,20 @@
-// A storage that is a directory: what all of them do alike. The forms say how images of each format lie there. No path leaves the
-// directory, by a name or by a symbolic link, and no volume is there under its name before it is whole.
-import { lstat, mkdir, readdir, realpath, rmdir, stat, statfs, unlink } from 'node:fs/promises';
-import { dirname, join, relative, resolve } from 'node:path';
-import { formatVolumeId, parseGuestId, requireSnapshotName } from '../../schema/guest-names.ts';
+// A storage that is a directory: what all of them do alike. The forms say how images of each format lie there. No volume is there under its
+// name before it is whole.
+import { mkdir, readdir, rmdir, stat, statfs, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parseGuestId, requireSnapshotName } from '../../schema/guest-names.ts';
 import { syncDirectory } from '../../util/atomic-file.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
+import { isThere } from '../../util/is-there.ts';
 import { copyImage, createImage } from './copy-image.ts';
 import type { ImageForm, NewImage } from './image-form.ts';
 import { removeLeftovers } from './leftovers.ts';
+import { describeVolume, namesOf } from './list-volumes.ts';
 import { readQcow2Header } from './qcow2-header.ts';
 import { imageOptions } from './qcow2-snapshots.ts';
 import {
   type CloneRequest,
   CONTENT_TYPES,
-  type ContentType,
   type CopyProgress,
   type ImageFormat,
   type LocatedImage,
@@ -25,46 +26,34 @@ import {
   type VolumeRequest,
 } from './storage.ts';
 import { refuseAborted, runTool, storageFailure } from './storage-tool.ts';
-import {
-  CONTENT_DIRECTORIES,
-  findVolumeName,
-  formatVolumeName,
-  type ImageName,
-  nextDiskStem,
-  parseVolumeName,
-  type VolumeName,
-  wishedStem,
-} from './volume-name.ts';
+import { type ImageName, nextDiskStem, parseVolumeName, wishedStem } from './volume-name.ts';
+import { type PlacesParts, VolumePlaces } from './volume-places.ts';
 
 const SECTOR_BYTES = 512;
 /** Of names tried by an allocation that others race against. */
 const MOST_NAMES = 1000;
 
-export interface FileStorageParts {
-  readonly id: string;
+export interface FileStorageParts extends PlacesParts {
   readonly type: 'dir' | 'btrfs';
   readonly content: readonly string[];
-  readonly forms: Readonly<Record<ImageFormat, ImageForm>>;
-  /** Makes the directory ready and resolves its path. @throws `target-unfit` with the reason why it is not active. */
-  readonly activate: () => Promise<string>;
 }
 
 export class FileStorage implements Storage {
   readonly id: string;
   readonly type: 'dir' | 'btrfs';
   readonly content: readonly string[];
-  readonly #parts: FileStorageParts;
+  readonly #places: VolumePlaces;
 
   constructor(parts: FileStorageParts) {
     this.id = parts.id;
     this.type = parts.type;
     this.content = parts.content;
-    this.#parts = parts;
+    this.#places = new VolumePlaces(parts);
   }
 
   async status(): Promise<StorageStatus> {
     try {
-      const { blocks, bfree, bavail, bsize } = await statfs(await this.#parts.activate());
+      const { blocks, bfree, bavail, bsize } = await statfs(await this.#places.root());
       return { total: blocks * bsize, used: (blocks - bfree) * bsize, avail: bavail * bsize, active: true };
     } catch (error) {
       const reason = (error as Error).message;
@@ -73,15 +62,14 @@ export class FileStorage implements Storage {
   }
 
   async list(filter: VolumeFilter = {}, signal?: AbortSignal): Promise<Volume[]> {
-    const root = await this.#parts.activate();
+    const root = await this.#places.root();
     const volumes: Volume[] = [];
     for (const content of CONTENT_TYPES) {
       if (!this.content.includes(content) || (filter.content ?? content) !== content) continue;
-      const names = content === 'images' ? await this.#imagesIn(root, filter.vmid) : await this.#filesIn(root, content);
-      for (const name of names) {
+      for (const name of await namesOf(this.#places, root, content, filter.vmid)) {
         refuseAborted(signal, `the list of storage '${this.id}'`);
         if (filter.vmid !== undefined && name.vmid !== filter.vmid) continue;
-        const volume = await this.#describe(root, name);
+        const volume = await describeVolume(this.#places, root, name);
         if (volume !== undefined) volumes.push(volume);
       }
     }
@@ -105,14 +93,14 @@ export class FileStorage implements Storage {
     const sizeBytes = request.sizeBytes === undefined ? undefined : requireSize(request.sizeBytes);
     return this.#create(request, signal, async ({ path }) => {
       await copyImage(from, { path, format }, onProgress, signal);
-      if (sizeBytes !== undefined && sizeBytes > (await this.#sizeOf(path, format)))
+      if (sizeBytes !== undefined && sizeBytes > (await sizeOf(path, format)))
         await runTool('qemu-img', ['resize', '-q', '-f', format, path, String(sizeBytes)], path, { signal });
     });
   }
 
   async free(name: string, signal?: AbortSignal): Promise<void> {
     const parsed = parseVolumeName(name);
-    const what = this.#called(name);
+    const what = this.#places.called(name);
     const { path } = await this.locate(name);
     if (parsed.content === 'images') await requireUnused(path, what, signal);
     refuseAborted(signal, what);
@@ -121,7 +109,7 @@ export class FileStorage implements Storage {
         await unlink(path);
         return syncDirectory(dirname(path));
       }
-      const { directory, form } = await this.#placeOf(parsed);
+      const { directory, form } = await this.#places.imagePlace(parsed);
       await form.remove(directory, parsed.stem);
       await settleRemoval(directory);
     });
@@ -129,25 +117,24 @@ export class FileStorage implements Storage {
 
   async locate(name: string, snapshot?: string): Promise<LocatedImage> {
     const volume = parseVolumeName(name);
-    const root = await this.#parts.activate();
-    if (snapshot === undefined)
-      return { path: await this.#within(root, name, this.#pathOf(root, volume)), format: volume.format };
+    const root = await this.#places.root();
+    if (snapshot === undefined) return { path: await this.#places.fileOf(root, volume), format: volume.format };
     const parsed = requireImage(name);
     const { format } = parsed;
     requireSnapshotName(snapshot);
     if (!(await this.snapshots(name)).includes(snapshot))
-      throw new HoldfastError('not-found', `${this.#called(name)} has no snapshot '${snapshot}'`);
-    const { directory, form } = await this.#placeOf(parsed);
-    const path = await this.#within(root, name, form.fileOf(directory, parsed.stem, snapshot));
+      throw new HoldfastError('not-found', `${this.#places.called(name)} has no snapshot '${snapshot}'`);
+    const { directory, form } = await this.#places.imagePlace(parsed);
+    const path = await this.#places.requireFile(root, name, form.fileOf(directory, parsed.stem, snapshot));
     return form.snapshotMode === 'image' ? { path, format, snapshot } : { path, format };
   }
 
   async resize(name: string, sizeBytes: number, signal?: AbortSignal): Promise<void> {
     requireImage(name);
     requireSize(sizeBytes);
-    const what = this.#called(name);
+    const what = this.#places.called(name);
     const { path, format } = await this.locate(name);
-    const present = await this.#sizeOf(path, format);
+    const present = await sizeOf(path, format);
     if (sizeBytes < present)
       throw new HoldfastError(
         'bad-argument',
@@ -159,7 +146,7 @@ export class FileStorage implements Storage {
   }
 
   snapshotMode(name: string): SnapshotMode {
-    return this.#parts.forms[requireImage(name).format].snapshotMode;
+    return this.#places.forms[requireImage(name).format].snapshotMode;
   }
 
   async snapshots(name: string, signal?: AbortSignal): Promise<string[]> {
@@ -178,7 +165,7 @@ export class FileStorage implements Storage {
 
   async rollback(name: string, snapshot: string, signal?: AbortSignal): Promise<void> {
     requireSnapshotName(snapshot);
-    await requireUnused((await this.locate(name)).path, this.#called(name), signal);
+    await requireUnused((await this.locate(name)).path, this.#places.called(name), signal);
     await this.#onImage(name, (form, directory, stem) => form.rollback(directory, stem, snapshot, signal));
   }
 
@@ -194,10 +181,9 @@ export class FileStorage implements Storage {
     if (!this.content.includes('images'))
       throw new HoldfastError('target-unfit', `storage '${this.id}' holds no disks: its content is ${this.content}`);
     const what = `a new disk of guest ${vmid} on storage '${this.id}'`;
-    const root = await this.#parts.activate();
+    const root = await this.#places.root();
     refuseAborted(signal, what);
-    const form = this.#parts.forms[format];
-    const directory = join(root, CONTENT_DIRECTORIES.images, String(vmid));
+    const { directory, form } = await this.#places.imagePlace({ vmid, format });
     let image: NewImage | undefined;
     try {
       image = await this.#begin(root, directory, form);
@@ -205,7 +191,7 @@ export class FileStorage implements Storage {
       if (wished !== undefined && (await isThere(form.fileOf(directory, wished)))) throw nameTaken(directory, wished);
       await fill(image);
       const stem = await publish(image, directory, vmid, wished);
-      const volume = await this.#describe(root, { content: 'images', vmid, stem, format });
+      const volume = await describeVolume(this.#places, root, { content: 'images', vmid, stem, format });
       if (volume !== undefined) return volume;
       throw new HoldfastError('target-failed', `${what} was removed as soon as it was made`);
     } catch (error) {
@@ -219,7 +205,7 @@ export class FileStorage implements Storage {
   async #begin(root: string, directory: string, form: ImageForm): Promise<NewImage> {
     for (let attempt = 1; ; attempt++) {
       await mkdir(directory, { recursive: true, mode: 0o750 });
-      await this.#requireInside(root, directory, directory);
+      await this.#places.requireInside(root, directory);
       try {
         await removeLeftovers(directory);
         return await form.begin(directory);
@@ -236,105 +222,8 @@ export class FileStorage implements Storage {
   ): Promise<Result> {
     const parsed = requireImage(name);
     await this.locate(name);
-    const { directory, form } = await this.#placeOf(parsed);
-    return changing(this.#called(name), () => work(form, directory, parsed.stem));
-  }
-
-  async #placeOf({ vmid, format }: ImageName): Promise<{ directory: string; form: ImageForm }> {
-    const directory = join(await this.#parts.activate(), CONTENT_DIRECTORIES.images, String(vmid));
-    return { directory, form: this.#parts.forms[format] };
-  }
-
-  #pathOf(root: string, name: VolumeName): string {
-    const directory = join(root, CONTENT_DIRECTORIES[name.content]);
-    if (name.content !== 'images') return join(directory, name.file);
-    return this.#parts.forms[name.format].fileOf(join(directory, String(name.vmid)), name.stem);
-  }
-
-  /** The path, when it is a regular file and really lies below `root`. @throws `not-found`, `target-unfit`. */
-  async #within(root: string, name: string, path: string): Promise<string> {
-    const what = this.#called(name);
-    try {
-      if (!(await lstat(path)).isFile())
-        throw new HoldfastError('target-unfit', `${what} is no regular file: look at ${path}`);
-      await this.#requireInside(root, dirname(path), path);
-    } catch (error) {
-      throw storageFailure(what, error);
-    }
-    return path;
-  }
-
-  async #requireInside(root: string, directory: string, path: string): Promise<void> {
-    const way = relative(root, await realpath(directory));
-    if (way === '..' || way.startsWith('../'))
-      throw new HoldfastError('target-unfit', `${path} is reached by a symbolic link out of storage '${this.id}'`);
-  }
-
-  async #imagesIn(root: string, vmid: number | undefined): Promise<VolumeName[]> {
-    const images = join(root, CONTENT_DIRECTORIES.images);
-    const guests =
-      vmid === undefined ? (await entriesOf(images)).filter((entry) => /^\d+$/.test(entry)) : [String(vmid)];
-    const names: VolumeName[] = [];
-    for (const guest of guests) {
-      const entries = await entriesOf(join(images, guest));
-      for (const [format, form] of Object.entries(this.#parts.forms)) {
-        const stems = entries.flatMap((entry) => form.stemOf(entry) ?? []);
-        names.push(...stems.flatMap((stem) => findVolumeName(`${guest}/${stem}.${format}`) ?? []));
-      }
-    }
-    return names;
-  }
-
-  async #filesIn(root: string, content: ContentType): Promise<VolumeName[]> {
-    const entries = await entriesOf(join(root, CONTENT_DIRECTORIES[content]));
-    return entries.flatMap((entry) => findVolumeName(`${content}/${entry}`) ?? []);
-  }
-
-  /** Undefined for what is no regular file, or gone meanwhile. */
-  async #describe(root: string, name: VolumeName): Promise<Volume | undefined> {
-    const path = this.#pathOf(root, name);
-    const formatted = formatVolumeName(name);
-    try {
-      await this.#within(root, formatted, path);
-      const { size, blocks, ctimeMs } = await lstat(path);
-      const header = name.format === 'qcow2' ? await readQcow2Header(path) : undefined;
-      const parent = this.#volumeAt(root, dirname(path), header?.backingFile);
-      return {
-        id: formatVolumeId({ storage: this.id, name: formatted }),
-        name: formatted,
-        format: name.format,
-        sizeBytes: header?.sizeBytes ?? size,
-        usedBytes: blocks * SECTOR_BYTES,
-        vmid: name.vmid,
-        content: name.content,
-        ctime: Math.floor(ctimeMs / 1000),
-        ...(parent === undefined ? {} : { parent }),
-      };
-    } catch (error) {
-      if (systemCode(error) === 'ENOENT') return undefined;
-      if (error instanceof HoldfastError && (error.code === 'not-found' || error.code === 'target-unfit'))
-        return undefined;
-      throw error;
-    }
-  }
-
-  /** The id of the image of this storage that a backing file's name means. */
-  #volumeAt(root: string, directory: string, backingFile: string | undefined): string | undefined {
-    if (backingFile === undefined) return undefined;
-    const name = findVolumeName(relative(join(root, CONTENT_DIRECTORIES.images), resolve(directory, backingFile)));
-    if (name?.content !== 'images') return undefined;
-    return formatVolumeId({ storage: this.id, name: formatVolumeName(name) });
-  }
-
-  async #sizeOf(path: string, format: ImageFormat): Promise<number> {
-    if (format === 'raw') return (await stat(path)).size;
-    const header = await readQcow2Header(path);
-    if (header === undefined) throw new HoldfastError('target-unfit', `${path} is no qcow2 image any more`);
-    return header.sizeBytes;
-  }
-
-  #called(name: string): string {
-    return `volume '${this.id}:${name}'`;
+    const { directory, form } = await this.#places.imagePlace(parsed);
+    return changing(this.#places.called(name), () => work(form, directory, parsed.stem));
   }
 }
 
@@ -380,24 +269,11 @@ function nameTaken(directory: string, stem: string): HoldfastError {
   return new HoldfastError('exists', `${join(directory, stem)} is there already; choose another name`);
 }
 
-async function isThere(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false;
-    throw error;
-  }
-}
-
-/** No names for a directory that nobody has made yet. */
-async function entriesOf(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return [];
-    throw error;
-  }
+async function sizeOf(path: string, format: ImageFormat): Promise<number> {
+  if (format === 'raw') return (await stat(path)).size;
+  const header = await readQcow2Header(path);
+  if (header === undefined) throw new HoldfastError('target-unfit', `${path} is no qcow2 image any more`);
+  return header.sizeBytes;
 }
 
 function requireImage(name: string): ImageName {

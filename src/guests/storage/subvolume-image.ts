@@ -3,9 +3,8 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, constants, copyFile, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory } from '../../util/atomic-file.ts';
+import { syncDirectory, syncFile } from '../../util/atomic-file.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
-import { syncFile } from './file-image.ts';
 import { type ImageForm, type NewImage, PARTIAL_PREFIX } from './image-form.ts';
 import type { SnapshotMode } from './storage.ts';
 import { refuseAborted, runTool } from './storage-tool.ts';

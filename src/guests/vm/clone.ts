@@ -7,13 +7,14 @@ import { freshIdentity } from '../config/identity.ts';
 import { isNetKey, parseNetDevice, printNetDevice, randomMac } from '../config/net-device.ts';
 import { type ConfigSection, EMPTY_CONFIG } from '../config/vm-config.ts';
 import { checkSetting } from '../config/vm-keys.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import type { ImageFormat } from '../storage/storage.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { removeGuestFiles } from './guest-files.ts';
-import { lookAtMachine } from './machine-state.ts';
-import { defaultFormat, NewVolumes } from './new-volumes.ts';
+import { requireSnapshot } from './list-snapshots.ts';
+import { requireStopped } from './machine-state.ts';
+import { formatOfCopy, NewVolumes } from './new-volumes.ts';
 import { drivesOf, isCloudInitDrive } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
 import { reserveGuest } from './reserve.ts';
@@ -53,27 +54,14 @@ export async function cloneVm(
   report: Report,
 ): Promise<void> {
   const { signal } = options;
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config } = await node.configs.read(id);
     requireUnlocked(id, config);
-    if ((await lookAtMachine(node, id, signal)).pid !== undefined)
-      throw new HoldfastError(
-        'guest-running',
-        `VM ${id} is running; its disks are copied while it is stopped: holdfast vm shutdown ${id}`,
-        {
-          data: { vmid: id },
-        },
-      );
-    const section = options.snapshot === undefined ? config : config.snapshots.get(options.snapshot);
-    if (section === undefined)
-      throw new HoldfastError('not-found', `VM ${id} has no snapshot '${options.snapshot}'`, { data: { vmid: id } });
+    await requireStopped(node, id, `its disks are copied while it is stopped: holdfast vm shutdown ${id}`, signal);
+    const section = options.snapshot === undefined ? config : requireSnapshot(id, config, options.snapshot);
     await makeClone(node, id, newId, section, options, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 async function makeClone(
@@ -122,9 +110,7 @@ async function cloneDrive(node: GuestNode, drive: Drive, volumes: NewVolumes, op
     );
   const from = await node.storages.volume(drive.file, options.snapshot);
   const storage = options.storage === undefined ? from.storage : await node.storages.get(options.storage);
-  const wished = options.format ?? (options.storage === undefined ? from.format : defaultFormat(storage));
-  // The TPM's program knows raw files only.
-  const format = drive.bus === 'tpmstate' ? 'raw' : wished;
+  const format = formatOfCopy(drive, from, storage, options.format);
   const volume = await volumes.copy(from, storage, format, `${drive.key}: copy of ${drive.file}`);
   return { ...drive, file: volume.id, size: volume.sizeBytes, format: undefined };
 }

@@ -1,10 +1,11 @@
 // qm set: settings changed and removed. What a running guest can take over at once it does; the rest is told, and waits for its next start.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { requireDigest } from '../config/config-store.ts';
 import { isDiskKey, isUnusedKey } from '../config/drive.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { findKey } from '../config/vm-keys.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { readRunningMachine } from '../qemu/running-machine.ts';
 import { applyLive, undoLive } from './apply-live.ts';
@@ -44,14 +45,10 @@ export async function configureVm(
         data: { key },
       });
   }
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  return await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     return await configureLocked(node, id, { ...change, set }, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 async function configureLocked(
@@ -62,18 +59,13 @@ async function configureLocked(
 ): Promise<string[]> {
   const { signal } = change;
   const { config, digest } = await node.configs.read(id);
-  if (change.digest !== undefined && change.digest !== digest)
-    throw new HoldfastError(
-      'config-changed',
-      'detected modified configuration - file changed by other user? Try again.',
-      {
-        data: { vmid: id, digest },
-      },
-    );
+  requireDigest(id, digest, change.digest);
   if (change.skipLock !== true) requireUnlocked(id, config);
   requireUnprotected(id, config, change);
   const volumes = new NewVolumes(node, id, report, signal);
   const isRunning = (await lookAtMachine(node, id, signal)).pid !== undefined;
+  if (isRunning && change.set.template === '1')
+    throw new HoldfastError('guest-running', `VM ${id} is running; stop it first`, { data: { vmid: id } });
   let done: PlannedChange;
   try {
     const planned = await planConfigChange(id, config, change, volumes);

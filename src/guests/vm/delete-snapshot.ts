@@ -1,19 +1,21 @@
 // qm delsnapshot: a snapshot goes from all disks, then from the configuration; what stood on it stands on what it stood on.
 import type { GuestId } from '../../schema/guest-names.ts';
-import { HoldfastError } from '../../util/errors.ts';
-import { type ConfigSection, type VmConfig, withSettings } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { type VmConfig, withSettings } from '../config/vm-config.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { requireUnlocked } from './config-lock.ts';
-import { lookAtMachine, withMonitor } from './machine-state.ts';
+import { requireSnapshot } from './list-snapshots.ts';
 import { settle } from './put-away.ts';
-import { deleteSnapshots, nodesByVolume, snapshotVolumes } from './snapshot-volumes.ts';
+import { deleteSnapshots, snapshotVolumes } from './snapshot-volumes.ts';
 
 export interface DeleteSnapshotOptions {
   readonly signal?: AbortSignal | undefined;
   /** The entry goes also when a disk's snapshot cannot. */
   readonly force?: boolean;
 }
+
+/** Words of `lock` that such a snapshot leaves; any other is of somebody who is at work. */
+const OF_SNAPSHOTS: readonly (string | undefined)[] = ['snapshot', 'snapshot-delete'];
 
 /** @throws `not-found`, `guest-locked`, and what deleting throws: call it again then. */
 export async function deleteSnapshotVm(
@@ -23,46 +25,33 @@ export async function deleteSnapshotVm(
   { signal, force = false }: DeleteSnapshotOptions,
   report: Report,
 ): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config } = await node.configs.read(id);
     // One that was cut off while it was made or deleted is deleted like another.
-    if (config.snapshots.get(name)?.values.get('snapstate') === undefined) requireUnlocked(id, config);
-    const section = config.snapshots.get(name);
-    if (section === undefined)
-      throw new HoldfastError('not-found', `VM ${id} has no snapshot '${name}'`, { data: { vmid: id } });
-    const begun = { ...section, values: new Map([...section.values, ['snapstate', 'delete'] as const]) };
-    const snapshots = new Map([...config.snapshots, [name, begun]]);
-    await node.configs.write(id, { ...withSettings(config, { lock: 'snapshot-delete' }), snapshots });
-    try {
-      await remove(node, id, section, name, signal);
-    } catch (error) {
-      if (!force) {
-        await node.configs.write(id, withSettings(config, {}, ['lock']));
-        throw error;
-      }
+    const isCutOff = config.snapshots.get(name)?.values.has('snapstate') === true;
+    if (!isCutOff || !OF_SNAPSHOTS.includes(config.values.get('lock'))) requireUnlocked(id, config);
+    const section = requireSnapshot(id, config, name);
+    const forced = (error: unknown): void => {
+      if (!force) throw error;
       report.warn(`${(error as Error).message}; the entry goes nevertheless`);
+    };
+    const volumes = await snapshotVolumes(node, id, section).catch((error: unknown) => {
+      forced(error);
+      return [];
+    });
+    const begun = { ...section, values: new Map([...section.values, ['snapstate', 'delete'] as const]) };
+    const marked = { ...config, snapshots: new Map([...config.snapshots, [name, begun]]) };
+    await node.configs.write(id, withSettings(marked, { lock: 'snapshot-delete' }));
+    try {
+      await deleteSnapshots({ node, id, signal }, volumes, name);
+    } catch (error) {
+      // Some disks may have it no more, so it stays marked.
+      if (!force) await node.configs.write(id, withSettings(marked, {}, ['lock']));
+      forced(error);
     }
     await node.configs.write(id, without(config, name));
-  } finally {
-    lock.release();
-  }
-}
-
-async function remove(
-  node: GuestNode,
-  id: GuestId,
-  section: ConfigSection,
-  name: string,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const volumes = await snapshotVolumes(node, id, section);
-  if ((await lookAtMachine(node, id, signal)).pid === undefined)
-    return await deleteSnapshots(volumes, name, undefined, new Map());
-  const nodes = await nodesByVolume(node, id);
-  await withMonitor(node, id, async (monitor) => await deleteSnapshots(volumes, name, monitor, nodes));
+  });
 }
 
 function without(config: VmConfig, name: string): VmConfig {

@@ -6,9 +6,10 @@ import { lockBackup, lockGuest } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { removeGuestFiles } from './guest-files.ts';
-import { lookAtMachine } from './machine-state.ts';
+import { requireStopped } from './machine-state.ts';
 import { ownVolumes } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
+import { releaseHost } from './release-host.ts';
 
 export interface DestroyOptions {
   readonly signal?: AbortSignal | undefined;
@@ -51,10 +52,8 @@ async function destroyLocked(
       data: { vmid: id },
     });
   await settle(node, id, report);
-  if ((await lookAtMachine(node, id, signal)).pid !== undefined)
-    throw new HoldfastError('guest-running', `VM ${id} is running; stop it first: holdfast vm stop ${id}`, {
-      data: { vmid: id },
-    });
+  await requireStopped(node, id, `stop it first: holdfast vm stop ${id}`, signal);
+  await releaseHost(node, id);
   await freeVolumes(node, id, config, destroyUnreferencedDisks || !isWhole, report);
   await node.configs.remove(id);
   await removeGuestFiles(node, id);

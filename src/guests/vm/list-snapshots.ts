@@ -1,5 +1,7 @@
 // qm listsnapshot: the snapshots that a configuration has.
-import type { VmConfig } from '../config/vm-config.ts';
+import type { GuestId } from '../../schema/guest-names.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import type { ConfigSection, VmConfig } from '../config/vm-config.ts';
 
 export interface ListedSnapshot {
   readonly name: string;
@@ -21,4 +23,11 @@ export function listSnapshots({ snapshots }: Pick<VmConfig, 'snapshots'>): Liste
     isWhole: !values.has('snapstate'),
   }));
   return listed.sort((a, b) => a.time - b.time || (a.name < b.name ? -1 : 1));
+}
+
+/** The configuration as it was then. @throws `not-found`. */
+export function requireSnapshot(id: GuestId, { snapshots }: Pick<VmConfig, 'snapshots'>, name: string): ConfigSection {
+  const section = snapshots.get(name);
+  if (section !== undefined) return section;
+  throw new HoldfastError('not-found', `VM ${id} has no snapshot '${name}'`, { data: { vmid: id } });
 }

@@ -15,12 +15,16 @@ export interface MachineState {
   readonly status: string;
 }
 
+/** Takes as long as an answer may take, at most. */
 export async function lookAtMachine(node: GuestNode, id: GuestId, signal?: AbortSignal): Promise<MachineState> {
   const run = node.directory.run(id);
   const pid = await findQemu(run);
   if (pid === undefined) return { pid, status: 'stopped' };
+  const deadline = performance.now() + ANSWER_TIMEOUT_MS;
+  const ask = async (monitor: QmpClient): Promise<string> =>
+    (await queryStatus(monitor, { timeoutMs: deadline - performance.now(), signal })).status;
   try {
-    return { pid, status: await withMonitor(node, id, async (monitor) => (await queryStatus(monitor)).status, signal) };
+    return { pid, status: await withMonitor(node, id, ask, signal) };
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     if (error.code === 'guest-stopped' || (await findQemu(run)) === undefined)
@@ -49,6 +53,12 @@ export async function withMonitor<Result>(
   } finally {
     monitor.close();
   }
+}
+
+/** `why` it has to be stopped, and how. @throws `guest-running`. */
+export async function requireStopped(node: GuestNode, id: GuestId, why: string, signal?: AbortSignal): Promise<void> {
+  if ((await lookAtMachine(node, id, signal)).pid === undefined) return;
+  throw new HoldfastError('guest-running', `VM ${id} is running; ${why}`, { data: { vmid: id } });
 }
 
 export function notRunning(id: GuestId): HoldfastError {

@@ -1,15 +1,16 @@
 // qm move-disk: a disk of a stopped guest goes to another storage, or to another format.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { isDiskKey, parseDrive, printDrive } from '../config/drive.ts';
+import { requireDigest } from '../config/config-store.ts';
+import { printDrive } from '../config/drive.ts';
 import { withSettings } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import type { ImageFormat } from '../storage/storage.ts';
 import { requireUnlocked } from './config-lock.ts';
-import { lookAtMachine } from './machine-state.ts';
-import { defaultFormat, NewVolumes } from './new-volumes.ts';
-import { isOwnVolume, snapshotsWith, withUnused } from './owned-volumes.ts';
+import { requireStopped } from './machine-state.ts';
+import { formatOfCopy, NewVolumes } from './new-volumes.ts';
+import { requireOwnDisk, snapshotsWith, withUnused } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
 
 export interface MoveDiskRequest {
@@ -26,22 +27,13 @@ export interface MoveDiskRequest {
 /** @throws `guest-running`, `guest-locked`, `bad-argument`, `config-changed`, `protected` (a snapshot has the old volume), and what copying throws. */
 export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRequest, report: Report): Promise<void> {
   const { disk: key, signal } = request;
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config, digest } = await node.configs.read(id);
     requireUnlocked(id, config);
-    if ((await lookAtMachine(node, id, signal)).pid !== undefined)
-      throw new HoldfastError(
-        'guest-running',
-        `VM ${id} is running; its disks are moved while it is stopped: holdfast vm shutdown ${id}`,
-        { data: { vmid: id } },
-      );
-    const value = config.values.get(key);
-    const drive = value === undefined || !isDiskKey(key) ? undefined : parseDrive(key, value);
-    if (drive === undefined || drive.media !== 'disk' || !isOwnVolume(drive.file, id))
-      throw new HoldfastError('bad-argument', `VM ${id} has no disk '${key}' of its own`, { data: { vmid: id, key } });
+    requireDigest(id, digest, request.digest);
+    await requireStopped(node, id, `its disks are moved while it is stopped: holdfast vm shutdown ${id}`, signal);
+    const drive = requireOwnDisk(id, config, key);
     const [snapshot] = snapshotsWith(config, drive.file);
     if (request.deletesOld && snapshot !== undefined)
       throw new HoldfastError(
@@ -52,12 +44,12 @@ export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRe
     try {
       const from = await node.storages.volume(drive.file);
       const storage = await node.storages.get(request.storage);
-      const format = request.format ?? (from.storage.id === storage.id ? from.format : defaultFormat(storage));
+      const format = formatOfCopy(drive, from, storage, request.format);
       const volume = await volumes.copy(from, storage, format, `${key}: copy of ${drive.file}`);
       const moved = { ...drive, file: volume.id, size: volume.sizeBytes, format: undefined };
       const changed = withSettings(config, { [key]: printDrive(moved) });
       const values = request.deletesOld ? changed.values : withUnused(changed.values, [drive.file]);
-      await node.configs.write(id, { ...changed, values }, { digest: request.digest ?? digest });
+      await node.configs.write(id, { ...changed, values }, { digest });
     } catch (error) {
       await volumes.discard();
       throw error;
@@ -65,7 +57,5 @@ export async function moveDisk(node: GuestNode, id: GuestId, request: MoveDiskRe
     if (!request.deletesOld) return;
     const { storage, name } = await node.storages.resolve(drive.file);
     await storage.free(name).catch((error: Error) => report.warn(`${drive.file} is left behind: ${error.message}`));
-  } finally {
-    lock.release();
-  }
+  });
 }

@@ -1,5 +1,4 @@
 // The network cards of a configuration, connected to the host and let go again.
-import { readdir } from 'node:fs/promises';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { bootOrder } from '../config/boot-order.ts';
 import { isNetKey, type NetDevice, parseNetDevice } from '../config/net-device.ts';
@@ -7,6 +6,7 @@ import type { VmConfig } from '../config/vm-config.ts';
 import type { Report } from '../guest-node.ts';
 import type { VlanRange } from '../network/bridge-port.ts';
 import { connectNetwork, releaseNetwork, tapName } from '../network/connect-network.ts';
+import { linkNames } from '../network/links.ts';
 import type { NetPlan } from '../qemu/command-line.ts';
 
 export function netDevices(config: VmConfig): NetDevice[] {
@@ -51,7 +51,7 @@ export async function connectNetworks(
 /** Deletes the guest's taps, those of a run that crashed and of cards that are no longer configured among them. */
 export async function releaseNetworks(id: GuestId): Promise<void> {
   const taps = tapName(id, 0).slice(0, -1);
-  for (const name of await readdir('/sys/class/net').catch(() => []))
+  for (const name of await linkNames())
     if (name.startsWith(taps)) await releaseNetwork(id, Number(name.slice(taps.length)));
 }
 

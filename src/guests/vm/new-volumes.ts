@@ -8,8 +8,8 @@ import { variablesTemplate } from '../qemu/firmware.ts';
 import { TPM_STATE_BYTES } from '../qemu/tpm.ts';
 import { readQcow2Header } from '../storage/qcow2-header.ts';
 import type { ImageFormat, LocatedImage, Storage, Volume } from '../storage/storage.ts';
-import { findVolumeName } from '../storage/volume-name.ts';
-import { isOwnVolume } from './owned-volumes.ts';
+import type { LocatedVolume } from '../storage/storages.ts';
+import { parseVolumeName } from '../storage/volume-name.ts';
 
 const PROGRESS_STEP_PERCENT = 10;
 
@@ -95,8 +95,11 @@ export class NewVolumes {
       );
     if (drive.file === 'none' || drive.file === 'cdrom' || drive.file.startsWith('/')) return drive;
     const { storage, name, id } = await this.#node.storages.volume(drive.file);
-    const owner = findVolumeName(name)?.vmid;
-    if (drive.media === 'disk' && owner !== undefined && !isOwnVolume(id, this.#id))
+    const { content, vmid: owner } = parseVolumeName(name);
+    // What else lies there the host or other guests trust, such as hook scripts; a guest writes to its disks.
+    if (content !== 'images' && content !== 'iso')
+      throw new HoldfastError('bad-argument', `${drive.key}: volume '${id}' is neither a disk nor an ISO image`);
+    if (owner !== undefined && owner !== this.#id)
       throw new HoldfastError(
         'bad-argument',
         `${drive.key}: volume '${id}' is a disk of guest ${owner}; a disk belongs to one guest`,
@@ -134,8 +137,19 @@ export class NewVolumes {
   }
 }
 
+/** Of a copy of a drive's volume: as it was where it stays on its storage, unless somebody wishes another. The TPM's program knows raw files only. */
+export function formatOfCopy(
+  drive: Pick<Drive, 'bus'>,
+  from: LocatedVolume,
+  storage: Pick<Storage, 'id' | 'type'>,
+  wished: ImageFormat | undefined,
+): ImageFormat {
+  if (drive.bus === 'tpmstate') return 'raw';
+  return wished ?? (from.storage.id === storage.id ? from.format : defaultFormat(storage));
+}
+
 /** What a storage makes when nobody says: images that have snapshots. */
-export function defaultFormat(storage: Pick<Storage, 'type'>): ImageFormat {
+function defaultFormat(storage: Pick<Storage, 'type'>): ImageFormat {
   return storage.type === 'btrfs' ? 'raw' : 'qcow2';
 }
 

@@ -2,6 +2,7 @@
 // image, a path of the host are never its own.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { parseVolumeId } from '../../schema/guest-names.ts';
+import { HoldfastError } from '../../util/errors.ts';
 import { type Drive, isDiskKey, isUnusedKey, parseDrive } from '../config/drive.ts';
 import type { ConfigSection, VmConfig } from '../config/vm-config.ts';
 import { findVolumeName } from '../storage/volume-name.ts';
@@ -21,6 +22,14 @@ export function isOwnVolume(volume: string, id: GuestId): boolean {
   if (volume.startsWith('/') || !volume.includes(':')) return false;
   const name = findVolumeName(parseVolumeId(volume).name);
   return name?.content === 'images' && name.vmid === id;
+}
+
+/** The drive of a disk of the guest's own. @throws `bad-argument`. */
+export function requireOwnDisk(id: GuestId, { values }: ConfigSection, key: string): Drive {
+  const value = values.get(key);
+  const drive = value === undefined || !isDiskKey(key) ? undefined : parseDrive(key, value);
+  if (drive?.media === 'disk' && isOwnVolume(drive.file, id)) return drive;
+  throw new HoldfastError('bad-argument', `VM ${id} has no disk '${key}' of its own`, { data: { vmid: id, key } });
 }
 
 /** Whether a drive is the one that cloud-init's files are made on: `vm-VMID-cloudinit`. */

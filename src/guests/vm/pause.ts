@@ -1,7 +1,7 @@
 // qm suspend, qm resume, qm reset: one command to QEMU each.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode } from '../guest-node.ts';
 import { queryStatus } from '../qmp/qmp-types.ts';
 import { requireUnlocked } from './config-lock.ts';
@@ -28,9 +28,7 @@ export async function resetVm(node: GuestNode, id: GuestId, options: PauseOption
 }
 
 async function tell(node: GuestNode, id: GuestId, command: string, options: PauseOptions): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, options);
-  try {
+  await withGuestLock(node, id, options, async () => {
     const { config } = await node.configs.read(id);
     if (options.skipLock !== true) requireUnlocked(id, config);
     await withMonitor(
@@ -44,7 +42,5 @@ async function tell(node: GuestNode, id: GuestId, command: string, options: Paus
       },
       options.signal,
     );
-  } finally {
-    lock.release();
-  }
+  });
 }

@@ -3,14 +3,12 @@
 import type { GuestId } from '../../schema/guest-names.ts';
 import { sealSidecars, storeSidecars, type Unsealed } from '../bitmaps/sidecars.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
-import { openControlGroup } from '../qemu/control-group.ts';
 import { endQemu } from '../qemu/qemu-process.ts';
 import { readRunningMachine } from '../qemu/running-machine.ts';
-import { endTpm } from '../qemu/tpm.ts';
 import { QmpClient } from '../qmp/qmp-client.ts';
 import { runGuestHook } from './guest-hook.ts';
 import { lookAtMachine, withMonitor } from './machine-state.ts';
-import { releaseNetworks } from './networks.ts';
+import { releaseHost } from './release-host.ts';
 
 /** Flushing of caches included. */
 const QUIT_TIMEOUT_MS = 30_000;
@@ -38,12 +36,7 @@ export async function putAway(node: GuestNode, id: GuestId, report: Report): Pro
   } finally {
     monitor?.close();
   }
-  await releaseNetworks(id);
-  const group = await openControlGroup(id, {}, { node: node.directory.name });
-  await endTpm(run, group);
-  // A process that has ended may still be on its way out.
-  await group.kill();
-  await group.remove();
+  await releaseHost(node, id);
   const { config } = await node.configs.read(id);
   await runGuestHook(node, id, config, 'post-stop', report);
 }
@@ -71,8 +64,8 @@ async function storeBitmaps(monitor: QmpClient, node: GuestNode, id: GuestId, re
 }
 
 /** Whether the guest's system has ended. */
-export async function hasEnded(node: GuestNode, id: GuestId): Promise<boolean> {
-  const { pid, status } = await lookAtMachine(node, id);
+export async function hasEnded(node: GuestNode, id: GuestId, signal?: AbortSignal): Promise<boolean> {
+  const { pid, status } = await lookAtMachine(node, id, signal);
   return pid === undefined || ENDED.includes(status);
 }
 

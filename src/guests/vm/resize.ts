@@ -1,16 +1,18 @@
 // qm resize: a disk grows, also while its guest runs, which is told.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { isDiskKey, parseDrive, printDrive } from '../config/drive.ts';
+import { requireDigest } from '../config/config-store.ts';
+import { printDrive } from '../config/drive.ts';
 import { parseSize } from '../config/size.ts';
 import { withSettings } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { nodeNames } from '../qemu/disk-nodes.ts';
 import { readRunningMachine } from '../qemu/running-machine.ts';
 import { queryBlockNodes } from '../qmp/qmp-types.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { lookAtMachine, withMonitor } from './machine-state.ts';
+import { requireOwnDisk } from './owned-volumes.ts';
 import { settle } from './put-away.ts';
 import { noteTakenOver } from './started-config.ts';
 
@@ -31,24 +33,14 @@ const RESIZE_TIMEOUT_MS = 120_000;
 /** The new size in bytes. @throws `bad-argument` (no such disk, not a size, less than it has), `config-changed`, `guest-locked`, `disk-full`. */
 export async function resizeVm(node: GuestNode, id: GuestId, request: ResizeRequest, report: Report): Promise<number> {
   const { disk: key, signal } = request;
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  return await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config, digest } = await node.configs.read(id);
-    if (request.digest !== undefined && request.digest !== digest)
-      throw new HoldfastError(
-        'config-changed',
-        'detected modified configuration - file changed by other user? Try again.',
-        {
-          data: { vmid: id, digest },
-        },
-      );
+    requireDigest(id, digest, request.digest);
     if (request.skipLock !== true) requireUnlocked(id, config);
-    const value = config.values.get(key);
-    const drive = value === undefined || !isDiskKey(key) ? undefined : parseDrive(key, value);
-    if (drive === undefined || drive.media !== 'disk' || drive.file.startsWith('/'))
-      throw new HoldfastError('bad-argument', `VM ${id} has no disk '${key}' on a storage`, {
+    const drive = requireOwnDisk(id, config, key);
+    if (drive.bus === 'efidisk' || drive.bus === 'tpmstate')
+      throw new HoldfastError('bad-argument', `${key} has the size that its firmware takes, and does not grow`, {
         data: { vmid: id, key },
       });
     const sizeBytes = await grow(node, id, drive.file, request);
@@ -57,9 +49,7 @@ export async function resizeVm(node: GuestNode, id: GuestId, request: ResizeRequ
     await noteTakenOver(node, id, changed.values, [key]);
     report.log(`${key} has ${sizeBytes} bytes now`);
     return sizeBytes;
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 async function grow(node: GuestNode, id: GuestId, volume: string, { size, signal }: ResizeRequest): Promise<number> {

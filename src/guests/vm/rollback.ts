@@ -6,9 +6,10 @@ import { dropSidecars } from '../bitmaps/sidecars.ts';
 import { isUnusedKey } from '../config/drive.ts';
 import { freshIdentity } from '../config/identity.ts';
 import { type ConfigSection, type VmConfig, withSettings } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { requireUnlocked } from './config-lock.ts';
+import { requireSnapshot } from './list-snapshots.ts';
 import { lookAtMachine } from './machine-state.ts';
 import { disksOf, isOwnVolume, withUnused } from './owned-volumes.ts';
 import { putAway } from './put-away.ts';
@@ -42,14 +43,10 @@ export async function rollbackVm(
   { signal, start = false }: RollbackOptions,
   report: Report,
 ): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     const { config } = await node.configs.read(id);
     if (config.values.get('lock') !== 'rollback') requireUnlocked(id, config);
-    const section = config.snapshots.get(name);
-    if (section === undefined)
-      throw new HoldfastError('not-found', `VM ${id} has no snapshot '${name}'`, { data: { vmid: id } });
+    const section = requireSnapshot(id, config, name);
     if (section.values.has('snapstate'))
       throw new HoldfastError(
         'target-unfit',
@@ -72,9 +69,7 @@ export async function rollbackVm(
     }
     await node.configs.write(id, asOf(config, section, name, id));
     if (start) await startLocked(node, id, { signal }, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 async function requireSnapshots(id: GuestId, volumes: readonly SnapshotVolume[], name: string): Promise<void> {

@@ -5,9 +5,9 @@ import type { GuestNode } from '../guest-node.ts';
 import { tapName } from '../network/connect-network.ts';
 import { chooseAccelerator } from '../qemu/accelerator.ts';
 import { commandLine } from '../qemu/command-line.ts';
+import { machineTypes } from '../qemu/machine-type.ts';
 import { planDisks } from '../qemu/plan-disks.ts';
 import { planMachine } from '../qemu/plan-machine.ts';
-import { machineTypes } from '../qemu/qemu-program.ts';
 import { planTpm } from '../qemu/tpm.ts';
 import { netDevices } from './networks.ts';
 
@@ -27,7 +27,7 @@ export async function showCommand(node: GuestNode, id: GuestId, signal?: AbortSi
     netdev: { type: 'tap', id: key, ifname: tapName(id, index), script: 'no', downscript: 'no' },
     bootIndex: order.includes(key) ? 100 + order.indexOf(key) : undefined,
   }));
-  const types = await machineTypes(node.qemu);
+  const types = await machineTypes(node.qemu, node.directory.runPath, signal);
   const tpm = await planTpm(config, node.storages);
   const plan = await planMachine({ id, config, disks, nets, accelerator, tpm, machineTypes: types }, () => {});
   return [node.qemu.program, ...node.qemu.args, ...commandLine(plan, node.directory.run(id))];

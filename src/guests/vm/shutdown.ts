@@ -4,7 +4,7 @@ import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { parseAgentOption } from '../config/agent-option.ts';
 import type { VmConfig } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { GuestAgent } from '../qmp/guest-agent.ts';
 import { requireUnlocked } from './config-lock.ts';
@@ -34,25 +34,17 @@ export async function shutdownVm(
   options: ShutdownOptions,
   report: Report,
 ): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, options);
-  try {
+  await withGuestLock(node, id, options, async () => {
     await shutdownLocked(node, id, options, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 /** Ends the guest's system and starts it anew with its present configuration. */
 export async function rebootVm(node: GuestNode, id: GuestId, options: ShutdownOptions, report: Report): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, options);
-  try {
+  await withGuestLock(node, id, options, async () => {
     await shutdownLocked(node, id, options, report);
     await startLocked(node, id, options, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 /** As `shutdownVm`, for who holds the guest's lock already. */
@@ -71,7 +63,7 @@ export async function shutdownLocked(
   if (status === 'paused') await withMonitor(node, id, async (monitor) => await monitor.execute('cont'));
   await askToEnd(node, id, config, report);
   const deadline = performance.now() + timeoutMs;
-  while (!(await hasEnded(node, id))) {
+  while (!(await hasEnded(node, id, signal))) {
     if (performance.now() > deadline) {
       if (!forceStop)
         throw new HoldfastError(

@@ -7,10 +7,15 @@ import { nodeNames } from '../qemu/disk-nodes.ts';
 import { readRunningMachine } from '../qemu/running-machine.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import type { SnapshotMode, Storage } from '../storage/storage.ts';
+import { lookAtMachine, withMonitor } from './machine-state.ts';
 import { disksOf } from './owned-volumes.ts';
+import { atQuietInstant, type QuietInstant } from './quiet-instant.ts';
 
 /** Copying of refcounts of a large image on a slow disk. */
 const SNAPSHOT_TIMEOUT_MS = 120_000;
+
+/** A guest that may run. */
+export type GuestInstant = Omit<QuietInstant, 'monitor'>;
 
 export interface SnapshotVolume {
   readonly key: string;
@@ -37,56 +42,78 @@ export async function snapshotVolumes(node: GuestNode, id: GuestId, section: Con
   return volumes;
 }
 
-/** The nodes of a running QEMU by the volume that they are of. The node above the format is the one that QEMU takes. */
-export async function nodesByVolume(node: GuestNode, id: GuestId): Promise<ReadonlyMap<string, string>> {
-  const { disks } = await readRunningMachine(node.directory.run(id));
-  return new Map(
-    disks.filter(({ isReadOnly }) => !isReadOnly).map(({ key, volume }) => [volume, nodeNames(key).throttle]),
-  );
+/** @throws `exists` when one has a snapshot of that name: it is not ours. */
+export async function requireNoSnapshot(
+  id: GuestId,
+  volumes: readonly SnapshotVolume[],
+  snapshot: string,
+): Promise<void> {
+  for (const { key, volume, storage, name } of volumes)
+    if ((await storage.snapshots(name)).includes(snapshot))
+      throw new HoldfastError('exists', `VM ${id}: ${key} (${volume}) has a snapshot '${snapshot}' already`, {
+        data: { vmid: id, key },
+      });
 }
 
-/** All or none. `monitor` is of the guest when it runs; it is paused or frozen by the caller. */
+/**
+ * Takes the snapshot of all volumes, at one instant of a guest that runs. After a failure some may have it.
+ * @throws what the storages and QEMU throw.
+ */
 export async function takeSnapshots(
+  instant: GuestInstant,
   volumes: readonly SnapshotVolume[],
   snapshot: string,
-  monitor: QmpClient | undefined,
-  nodes: ReadonlyMap<string, string>,
 ): Promise<void> {
-  const inQemu = volumes.filter(({ mode, volume }) => monitor !== undefined && mode === 'image' && nodes.has(volume));
-  const taken: SnapshotVolume[] = [];
-  try {
-    for (const each of volumes) {
-      if (inQemu.includes(each)) continue;
-      await each.storage.snapshot(each.name, snapshot);
-      taken.push(each);
-    }
-    const actions = inQemu.map(({ volume }) => ({
-      type: 'blockdev-snapshot-internal-sync',
-      data: { device: nodes.get(volume), name: snapshot },
-    }));
-    if (actions.length > 0) await monitor?.execute('transaction', { actions }, { timeoutMs: SNAPSHOT_TIMEOUT_MS });
-  } catch (error) {
-    for (const each of taken) await each.storage.deleteSnapshot(each.name, snapshot).catch(() => undefined);
-    throw error;
-  }
+  await onDisks(instant, async (monitor, nodes) => {
+    const inQemu = volumes.filter(({ mode, volume }) => mode === 'image' && nodes.has(volume));
+    const work = async (): Promise<void> => {
+      for (const each of volumes) if (!inQemu.includes(each)) await each.storage.snapshot(each.name, snapshot);
+      const actions = inQemu.map(({ volume }) => ({
+        type: 'blockdev-snapshot-internal-sync',
+        data: { device: nodes.get(volume), name: snapshot },
+      }));
+      if (actions.length > 0) await monitor?.execute('transaction', { actions }, { timeoutMs: SNAPSHOT_TIMEOUT_MS });
+    };
+    if (monitor === undefined) await work();
+    else await atQuietInstant({ ...instant, monitor }, work);
+  });
 }
 
-/** One that is gone already is deleted. */
+/** One that is gone already is deleted. Tries all volumes. @throws what the first that failed threw. */
 export async function deleteSnapshots(
+  guest: Pick<GuestInstant, 'node' | 'id' | 'signal'>,
   volumes: readonly SnapshotVolume[],
   snapshot: string,
-  monitor: QmpClient | undefined,
-  nodes: ReadonlyMap<string, string>,
 ): Promise<void> {
-  for (const { storage, name, volume, mode } of volumes) {
-    if (!(await storage.snapshots(name)).includes(snapshot)) continue;
-    const device = mode === 'image' ? nodes.get(volume) : undefined;
-    if (monitor === undefined || device === undefined) await storage.deleteSnapshot(name, snapshot);
-    else
-      await monitor.execute(
-        'blockdev-snapshot-delete-internal-sync',
-        { device, name: snapshot },
-        { timeoutMs: SNAPSHOT_TIMEOUT_MS },
-      );
-  }
+  const failures: unknown[] = [];
+  await onDisks(guest, async (monitor, nodes) => {
+    for (const { storage, name, volume, mode } of volumes) {
+      try {
+        if (!(await storage.snapshots(name)).includes(snapshot)) continue;
+        const device = mode === 'image' ? nodes.get(volume) : undefined;
+        if (monitor === undefined || device === undefined) await storage.deleteSnapshot(name, snapshot);
+        else
+          await monitor.execute(
+            'blockdev-snapshot-delete-internal-sync',
+            { device, name: snapshot },
+            { timeoutMs: SNAPSHOT_TIMEOUT_MS },
+          );
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+  });
+  if (failures.length > 0) throw failures[0];
+}
+
+/** With the monitor of a running guest, and its nodes by the volume that they are of: the node above the format is the one that QEMU takes. */
+async function onDisks(
+  { node, id, signal }: Pick<GuestInstant, 'node' | 'id' | 'signal'>,
+  work: (monitor: QmpClient | undefined, nodes: ReadonlyMap<string, string>) => Promise<void>,
+): Promise<void> {
+  if ((await lookAtMachine(node, id, signal)).pid === undefined) return await work(undefined, new Map());
+  const { disks } = await readRunningMachine(node.directory.run(id));
+  const writable = disks.filter(({ isReadOnly }) => !isReadOnly);
+  const nodes = new Map(writable.map(({ key, volume }) => [volume, nodeNames(key).throttle]));
+  await withMonitor(node, id, async (monitor) => await work(monitor, nodes));
 }

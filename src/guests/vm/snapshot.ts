@@ -3,13 +3,17 @@ import { type GuestId, requireSnapshotName } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { isUnusedKey } from '../config/drive.ts';
 import { type ConfigSection, type VmConfig, withSettings } from '../config/vm-config.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { requireUnlocked } from './config-lock.ts';
-import { lookAtMachine, withMonitor } from './machine-state.ts';
 import { settle } from './put-away.ts';
-import { atQuietInstant } from './quiet-instant.ts';
-import { nodesByVolume, type SnapshotVolume, snapshotVolumes, takeSnapshots } from './snapshot-volumes.ts';
+import {
+  deleteSnapshots,
+  requireNoSnapshot,
+  type SnapshotVolume,
+  snapshotVolumes,
+  takeSnapshots,
+} from './snapshot-volumes.ts';
 
 export interface SnapshotOptions {
   readonly signal?: AbortSignal | undefined;
@@ -19,7 +23,7 @@ export interface SnapshotOptions {
 /** Of the guest now, and not of the moment that a snapshot is of. */
 const NOT_KEPT = ['lock', 'digest', 'snapstate', 'snaptime', 'vmstate'];
 
-/** @throws `exists`, `bad-name`, `guest-locked`, `target-unfit` when a disk has no snapshots; after a failure none of the disks has it. */
+/** @throws `exists`, `bad-name`, `guest-locked`, `target-unfit` when a disk has no snapshots; after a failure none of the disks has it, or the entry is marked as not whole. */
 export async function snapshotVm(
   node: GuestNode,
   id: GuestId,
@@ -28,46 +32,48 @@ export async function snapshotVm(
   report: Report,
 ): Promise<void> {
   requireSnapshotName(name);
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, { signal });
-  try {
+  await withGuestLock(node, id, { signal }, async () => {
     await settle(node, id, report);
     const { config } = await node.configs.read(id);
     requireUnlocked(id, config);
     if (config.snapshots.has(name))
       throw new HoldfastError('exists', `VM ${id} has a snapshot '${name}' already`, { data: { vmid: id } });
     const volumes = await snapshotVolumes(node, id, config);
+    await requireNoSnapshot(id, volumes, name);
     const section = sectionNow(config, description);
-    await node.configs.write(id, preparing(config, name, section));
+    const begun = preparing(config, name, section);
+    await node.configs.write(id, begun);
     try {
-      await take(node, id, config, volumes, name, report, signal);
+      await takeSnapshots({ node, id, config, report, signal }, volumes, name);
     } catch (error) {
-      await node.configs.write(id, config);
+      await node.configs.write(
+        id,
+        (await isTakenBack(node, id, volumes, name, report)) ? config : withSettings(begun, {}, ['lock']),
+      );
       throw error;
     }
     const done = withSettings(config, { parent: name });
     await node.configs.write(id, { ...done, snapshots: new Map([...config.snapshots, [name, section]]) });
-  } finally {
-    lock.release();
-  }
+  });
 }
 
-async function take(
+/** What some disks have already goes again. False, and told, when it cannot: the entry says so then, and deleting it cleans up. */
+async function isTakenBack(
   node: GuestNode,
   id: GuestId,
-  config: VmConfig,
   volumes: readonly SnapshotVolume[],
   name: string,
   report: Report,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  if ((await lookAtMachine(node, id, signal)).pid === undefined)
-    return await takeSnapshots(volumes, name, undefined, new Map());
-  const nodes = await nodesByVolume(node, id);
-  await withMonitor(node, id, async (monitor) => {
-    const instant = { node, id, config, monitor, report, signal };
-    await atQuietInstant(instant, async () => await takeSnapshots(volumes, name, monitor, nodes));
-  });
+): Promise<boolean> {
+  try {
+    await deleteSnapshots({ node, id }, volumes, name);
+    return true;
+  } catch (error) {
+    report.warn(
+      `disks may have kept a part of the snapshot (${(error as Error).message}); remove it: holdfast vm delsnapshot ${id} ${name}`,
+    );
+    return false;
+  }
 }
 
 function sectionNow(config: VmConfig, description: string | undefined): ConfigSection {

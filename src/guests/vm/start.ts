@@ -6,22 +6,23 @@ import { reconcileBitmaps } from '../bitmaps/qemu-bitmaps.ts';
 import { loadSidecars, trustedSidecars } from '../bitmaps/sidecars.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { keysWithoutEffect } from '../config/vm-keys.ts';
-import { lockGuest } from '../guest-lock.ts';
+import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { chooseAccelerator } from '../qemu/accelerator.ts';
 import { commandLine } from '../qemu/command-line.ts';
 import { openControlGroup } from '../qemu/control-group.ts';
+import { machineTypes } from '../qemu/machine-type.ts';
 import { type PlannedDisk, planDisks } from '../qemu/plan-disks.ts';
 import { planMachine } from '../qemu/plan-machine.ts';
 import { endQemu, findQemu, startQemu } from '../qemu/qemu-process.ts';
-import { machineTypes } from '../qemu/qemu-program.ts';
 import { runningDisk, writeRunningMachine } from '../qemu/running-machine.ts';
 import { endTpm, planTpm, prepareTpm, withTpm } from '../qemu/tpm.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { runGuestHook } from './guest-hook.ts';
-import { connectNetworks, netDevices, releaseNetworks } from './networks.ts';
+import { connectNetworks, netDevices } from './networks.ts';
 import { settle } from './put-away.ts';
+import { releaseHost } from './release-host.ts';
 import { setLink } from './set-link.ts';
 import { writeStartedConfig } from './started-config.ts';
 import { writeCloudInit } from './write-cloud-init.ts';
@@ -38,13 +39,9 @@ export interface StartVmOptions {
 
 /** @throws `guest-running`, `guest-locked`, `not-found`, `guest-failed`, and what making its parts throws. */
 export async function startVm(node: GuestNode, id: GuestId, options: StartVmOptions, report: Report): Promise<void> {
-  await node.configs.read(id);
-  const lock = await lockGuest(node.directory, id, options);
-  try {
+  await withGuestLock(node, id, options, async () => {
     await startLocked(node, id, options, report);
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 /** As `startVm`, for who holds the guest's lock already. */
@@ -68,7 +65,7 @@ export async function startLocked(
   await runGuestHook(node, id, config, 'pre-start', report, signal);
   const monitor = await launch(node, id, config, report, signal);
   try {
-    if (!paused) await monitor.execute('cont');
+    if (!paused && config.values.get('freeze') !== '1') await monitor.execute('cont');
   } finally {
     monitor.close();
   }
@@ -92,17 +89,16 @@ async function launch(
     config.values.get('kvm') === '0' ? 'tcg' : await chooseAccelerator(node.qemu, node.directory.runPath, signal);
   if (accelerator === 'tcg')
     report.log('the guest runs without KVM (TCG), which is slow: KVM does not work here, or kvm: 0 is set');
-  const nets = await connectNetworks(id, config, report, signal);
-  const group = await openControlGroup(id, limitsOf(config), { node: node.directory.name });
-  report.log(group.describe);
   try {
-    const types = await machineTypes(node.qemu);
+    const nets = await connectNetworks(id, config, report, signal);
+    const group = await openControlGroup(id, limitsOf(config), { node: node.directory.name });
+    report.log(group.describe);
+    const types = await machineTypes(node.qemu, node.directory.runPath, signal);
     const plan = await planMachine({ id, config, disks, nets, accelerator, tpm, machineTypes: types }, report.warn);
-    const raw = disks.filter(isRawFile);
-    const trusted = await trustedSidecars(node.directory, id, raw);
+    const trusted = await trustedSidecars(node.directory, id, disks.filter(isRawFile));
     const options = {
       label: `VM ${id}`,
-      argvPrefix: [...group.argvPrefix, ...(tpm === undefined ? [] : withTpm(tpm, run))],
+      argvPrefix: [...group.argvPrefix, ...onProcessors(config), ...(tpm === undefined ? [] : withTpm(tpm, run))],
       signal,
     };
     const monitor = await startQemu(node.qemu, commandLine(plan, run), run, options);
@@ -124,10 +120,9 @@ async function launch(
       throw error;
     }
   } catch (error) {
-    await releaseNetworks(id);
-    await endTpm(run, group);
-    await group.kill();
-    await group.remove();
+    await releaseHost(node, id).catch((left: Error) =>
+      report.warn(`something of it is left on the host: ${left.message}`),
+    );
     throw error;
   }
 }
@@ -154,6 +149,12 @@ async function restoreBitmaps(
     await dropBitmapRecords(node.directory, id);
     report.warn(`bitmaps cannot be had back, so the next backup reads in full: ${(error as Error).message}`);
   }
+}
+
+/** `affinity`: the processors of the host that it runs on. */
+function onProcessors({ values }: VmConfig): string[] {
+  const affinity = values.get('affinity');
+  return affinity === undefined ? [] : ['taskset', '--cpu-list', affinity.replaceAll(/\s/g, '')];
 }
 
 /** `cpulimit` is in processors, 0 is none. */

@@ -1,5 +1,4 @@
 // The configuration that a running guest was started with, and what of it was changed while it runs: the difference to the file is what waits for the next start.
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
@@ -76,10 +75,6 @@ export async function noteTakenOver(
     else now.set(key, value);
   }
   await writeStartedConfig(node, id, { values: now });
-}
-
-export async function dropStartedConfig(node: GuestNode, id: GuestId): Promise<void> {
-  await rm(fileOf(node, id), { force: true });
 }
 
 function fileOf(node: GuestNode, id: GuestId): string {

@@ -11,16 +11,16 @@ import { createVm } from './create.ts';
 import { deleteSnapshotVm } from './delete-snapshot.ts';
 import { describeSnapshot } from './describe-snapshot.ts';
 import { destroyVm } from './destroy.ts';
-import { listSnapshots } from './list-snapshots.ts';
+import { listSnapshots, requireSnapshot } from './list-snapshots.ts';
 import { moveDisk } from './move-disk.ts';
 import { resetVm, resumeVm, suspendVm } from './pause.ts';
 import { resizeVm } from './resize.ts';
 import { rollbackVm } from './rollback.ts';
+import { showConfig } from './show-config.ts';
 import { rebootVm, shutdownVm } from './shutdown.ts';
 import { snapshotVm } from './snapshot.ts';
 import { snapshotVolumes } from './snapshot-volumes.ts';
 import { startVm } from './start.ts';
-import { readStartedConfig } from './started-config.ts';
 import { listVms, type VmStatus, vmStatus } from './status.ts';
 import { stopVm } from './stop.ts';
 
@@ -75,15 +75,8 @@ export class VirtualMachines {
     vmid: number,
     { snapshot, current = false }: { readonly snapshot?: string; readonly current?: boolean },
   ) {
-    const id = parseGuestId(vmid);
-    const { config, digest } = await this.#node.configs.read(id);
-    const section = snapshot === undefined ? config : config.snapshots.get(snapshot);
-    if (section === undefined)
-      throw new HoldfastError('not-found', `VM ${id} has no snapshot '${snapshot}'`, { data: { vmid } });
-    const started = current && snapshot === undefined ? await readStartedConfig(this.#node, id) : undefined;
-    const { description } = section;
-    const values = Object.fromEntries((started ?? section).values);
-    return { values, digest, ...(description !== undefined && { description }) };
+    const { values, description, digest } = await showConfig(this.#node, parseGuestId(vmid), { snapshot, current });
+    return { values: Object.fromEntries(values), digest, ...(description !== undefined && { description }) };
   }
 
   async setConfig(
@@ -133,9 +126,6 @@ export class VirtualMachines {
   async makeTemplate(vmid: number, { disk }: { readonly disk?: string }, work: Work): Promise<void> {
     if (disk !== undefined)
       throw new HoldfastError('bad-argument', 'one disk alone cannot become a template', { data: { key: 'disk' } });
-    const status = await vmStatus(this.#node, parseGuestId(vmid));
-    if (status.status === 'running')
-      throw new HoldfastError('guest-running', `VM ${vmid} is running; stop it first`, { data: { vmid } });
     await this.setConfig(vmid, { set: { template: '1' }, remove: [] }, work);
   }
 
@@ -204,11 +194,9 @@ export class VirtualMachines {
   async hasFeature(vmid: number, feature: 'snapshot' | 'clone' | 'copy', snapshot?: string): Promise<boolean> {
     const id = parseGuestId(vmid);
     const { config } = await this.#node.configs.read(id);
-    const section = snapshot === undefined ? config : config.snapshots.get(snapshot);
-    if (section === undefined)
-      throw new HoldfastError('not-found', `VM ${id} has no snapshot '${snapshot}'`, { data: { vmid } });
+    const section = snapshot === undefined ? config : requireSnapshot(id, config, snapshot);
     if (feature === 'clone') return false;
-    if (feature === 'copy') return (await vmStatus(this.#node, id)).pid === undefined;
+    if (feature === 'copy') return (await vmStatus(this.#node, id)).status === 'stopped';
     try {
       await snapshotVolumes(this.#node, id, section);
       return true;

@@ -144,7 +144,7 @@ suite('backups of a guest with UEFI and a TPM', { skip, timeout: 300_000 }, () =
   test('a start that fails leaves no TPM behind', async () => {
     const { node } = vms.node;
     const { config } = await node.configs.read(id);
-    await node.configs.write(id, withSettings(config, { smbios1: 'uuid=none' }));
+    await node.configs.write(id, withSettings(config, { vmgenid: 'none' }));
     await assert.rejects(start(), { code: 'guest-failed' });
     assert.equal(await tpm(), undefined);
     await node.configs.write(id, config);

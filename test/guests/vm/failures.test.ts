@@ -142,7 +142,10 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
   test('the drive of cloud-init is made at each start, from what is configured then', {
     skip: reasonForTools('genisoimage'),
   }, async () => {
-    const id = await made(7212, { ide2: 'local:cloudinit', ciuser: 'ann', cipassword: 'secret', name: 'cloudy' });
+    const id = await made(7212, {
+      ...{ ide2: 'local:cloudinit', ciuser: 'ann', cipassword: 'so-secret-a-word', name: 'cloudy' },
+      ...{ net0: 'virtio=BC:24:11:00:00:01', ipconfig0: 'ip=192.0.2.10/24,gw=192.0.2.1', nameserver: '192.0.2.53' },
+    });
     const { values } = (await place.node.configs.read(id)).config;
     assert.match(values.get('ide2') ?? '', /^local:7212\/vm-7212-cloudinit\.qcow2,media=cdrom/);
     assert.match(values.get('cipassword') ?? '', /^\$6\$/);
@@ -151,7 +154,14 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
       await stopVm(place.node, id, {}, report);
       return await readFile(await place.rawCopy(id, 'ide2'), 'latin1');
     };
-    assert.match(await content(), /hostname: "?cloudy.*user: "?ann/s);
+    const drive = await content();
+    assert.match(drive, /hostname: "?cloudy.*user: "?ann/s);
+    assert.match(drive, /password: "\$6\$/);
+    assert.doesNotMatch(drive, /so-secret-a-word/);
+    assert.match(
+      drive,
+      /mac_address: "bc:24:11:00:00:01".*address: "192\.0\.2\.10".*gateway: "192\.0\.2\.1".*"192\.0\.2\.53"/s,
+    );
     await configureVm(place.node, id, { set: { ciuser: 'bob' }, remove: [] }, report);
     assert.match(await content(), /user: "?bob/);
     await configureVm(place.node, id, { set: {}, remove: ['ide2'] }, report);

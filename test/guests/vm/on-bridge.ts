@@ -1,0 +1,118 @@
+// Run by on-bridge.test.ts in a network namespace of its own: guests with taps on a bridge, a control group and a TPM. Nothing of them stays on the host,
+// however they end.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { openControlGroup } from '../../../src/guests/qemu/control-group.ts';
+import { hasGone } from '../../../src/guests/qemu/qemu-process.ts';
+import { findTpm } from '../../../src/guests/qemu/tpm.ts';
+import { createVm } from '../../../src/guests/vm/create.ts';
+import { destroyVm } from '../../../src/guests/vm/destroy.ts';
+import { lookAtMachine } from '../../../src/guests/vm/machine-state.ts';
+import { startVm } from '../../../src/guests/vm/start.ts';
+import { stopVm } from '../../../src/guests/vm/stop.ts';
+import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
+import { isThere } from '../../../src/util/is-there.ts';
+import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
+import { reasonForTools } from '../../support/power-cut/scratch.ts';
+
+const withTpm = reasonForTools('swtpm', 'swtpm_setup') === false;
+const SETTINGS = {
+  ...{ cores: '1', memory: '64', vga: 'none', balloon: '0', kvm: '0', tablet: '0' },
+  ...{ net0: 'virtio,bridge=vmbr0', net1: 'e1000,bridge=vmbr0' },
+  ...(withTpm && { tpmstate0: 'local:1,version=v2.0' }),
+};
+const report = new KeptReport();
+let place: TestNode;
+
+before(async () => {
+  execFileSync('ip', ['link', 'add', 'vmbr0', 'type', 'bridge']);
+  execFileSync('ip', ['link', 'set', 'vmbr0', 'up']);
+  place = await TestNode.create();
+});
+
+after(async () => {
+  await place?.remove();
+});
+
+/** Of the guest on the host. */
+async function partsOf(id: GuestId): Promise<string[]> {
+  const links = execFileSync('ip', ['-brief', 'link'], { encoding: 'utf8' }).split('\n');
+  const taps = links.flatMap((line) => new RegExp(`^tap${id}i\\d+`).exec(line)?.[0] ?? []);
+  const { directory } = place.node;
+  const groups: string[] = [];
+  for (const line of (await readFile('/proc/self/mountinfo', 'utf8')).split('\n')) {
+    const path = join(line.split(' ')[4] ?? '', directory.name, `vm-${id}`);
+    if (/ - cgroup2? /.test(line) && (await isThere(path))) groups.push('group');
+  }
+  const tpm = (await findTpm(directory.run(id))) === undefined ? [] : ['tpm'];
+  return [...taps, ...new Set(groups), ...tpm];
+}
+
+async function started(number: number): Promise<{ id: GuestId; pid: number }> {
+  const id = parseGuestId(number);
+  await createVm(place.node, id, SETTINGS, { start: true }, report);
+  const { pid } = await lookAtMachine(place.node, id);
+  return { id, pid: pid ?? assert.fail('it does not run') };
+}
+
+async function killed(number: number): Promise<GuestId> {
+  const { id, pid } = await started(number);
+  process.kill(pid, 'SIGKILL');
+  assert.ok(await hasGone(place.node.directory.run(id), 10_000));
+  assert.deepEqual((await partsOf(id)).slice(0, 2), [`tap${id}i0`, `tap${id}i1`], 'nobody was there to put it away');
+  return id;
+}
+
+test('a guest that is stopped leaves nothing', async () => {
+  const { id } = await started(7301);
+  const group = await openControlGroup(id, {}, { node: place.node.directory.name });
+  const parts = await partsOf(id);
+  assert.deepEqual(parts.slice(0, 2), ['tap7301i0', 'tap7301i1']);
+  assert.equal(parts.includes('tpm'), withTpm);
+  assert.equal(parts.includes('group'), (await group.pids()).length > 0);
+  await stopVm(place.node, id, {}, report);
+  assert.deepEqual(await partsOf(id), []);
+  assert.deepEqual(await group.pids(), []);
+});
+
+test('of one that was killed a stop, and a destroy, take the rest', async () => {
+  const stopped = await killed(7302);
+  await stopVm(place.node, stopped, {}, report);
+  assert.deepEqual(await partsOf(stopped), []);
+  const destroyed = await killed(7303);
+  await destroyVm(place.node, destroyed, {}, report);
+  assert.deepEqual(await partsOf(destroyed), []);
+});
+
+test('a start that fails when its taps are there leaves nothing', async () => {
+  const id = parseGuestId(7304);
+  await createVm(place.node, id, SETTINGS, {}, report);
+  const { config } = await place.node.configs.read(id);
+  for (const [key, value] of [
+    ['cpulimit', '1000'],
+    ['machine', 'q35,nonsense=1'],
+    ['affinity', '4095'],
+  ] as const) {
+    await place.node.configs.write(id, { ...config, values: new Map([...config.values, [key, value]]) });
+    await assert.rejects(startVm(place.node, id, {}, report), {
+      code: key === 'affinity' ? 'guest-failed' : 'bad-argument',
+    });
+    assert.deepEqual(await partsOf(id), [], key);
+  }
+  // One that ends before it has spoken to its TPM, which would not end by itself.
+  const program = join(place.path, 'ends-at-once');
+  const script = 'case "$*" in *help*) exec qemu-system-x86_64 -machine help;; esac; exit 1';
+  await writeFile(program, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  await place.node.configs.write(id, config);
+  const broken = { ...place.node, qemu: { ...place.node.qemu, program, args: [] } };
+  await assert.rejects(startVm(broken, id, {}, report), { code: 'guest-failed' });
+  assert.deepEqual(await partsOf(id), []);
+  await place.node.configs.write(id, { ...config, values: new Map([...config.values, ['affinity', '0']]) });
+  await startVm(place.node, id, {}, report);
+  const { pid } = await lookAtMachine(place.node, id);
+  assert.match(await readFile(`/proc/${pid}/status`, 'utf8'), /^Cpus_allowed_list:\s+0$/m);
+  await stopVm(place.node, id, {}, report);
+});
