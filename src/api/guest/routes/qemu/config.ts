@@ -143,7 +143,8 @@ async function checkedChange(call: GuestCall, parameters: Change): Promise<Confi
   const cleared = Object.keys(settings).filter((key) => settings[key] === '');
   const set = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== ''));
   const gone = [...remove, ...cleared];
-  requireConfigRights(call, vmid, set, gone);
+  const { values: before } = await call.services.guests.config(vmid, {});
+  requireConfigRights(call, vmid, { set, remove: gone, before });
   return { set, remove: gone, force, skipLock: skiplock, ...given({ digest: digest === '' ? undefined : digest }) };
 }
 

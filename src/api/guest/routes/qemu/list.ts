@@ -58,7 +58,7 @@ export const VM_METHODS = [
       requireNoPool(pool);
       if (isManaged) throw new ParameterError([['ha-managed', 'there is no high availability on this node']]);
       const settings = settingsOf(rest);
-      requireConfigRights(call, vmid, settings, []);
+      requireConfigRights(call, vmid, { set: settings, remove: [], before: {} });
       if (storage !== undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
       const { guests } = call.services;
       await requireFree(call, vmid);
