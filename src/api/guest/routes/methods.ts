@@ -1,5 +1,6 @@
 // Every method of the guest dialect.
 import type { AnyMethod } from '../../method.ts';
+import { PASSWORD_METHODS } from '../../routes/access/password.ts';
 import { ACL_METHODS } from './access/acl.ts';
 import { ACCESS_METHODS } from './access/realms-and-roles.ts';
 import { TICKET_METHODS } from './access/ticket.ts';
@@ -23,6 +24,7 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...VERSION_METHODS,
   ...TICKET_METHODS,
   ...ACCESS_METHODS,
+  ...PASSWORD_METHODS,
   ...USER_METHODS,
   ...TOKEN_METHODS,
   ...ACL_METHODS,
