@@ -188,6 +188,13 @@ test('storages and their volumes are listed, also one that does not answer; a vo
   }
   const used = await rig.call(ROOT, 'DELETE', '/nodes/pve1/storage/disks/content/disks:vm-100-disk-0');
   assert.equal(used.reason, "cannot remove image, a guest with VMID '100' uses it as scsi0");
+  (rig.guests.all.get(100) ?? assert.fail()).values = { scsi0: 'disks:vm-100-disk-00,size=1G' };
+  (rig.guests.all.get(100) ?? assert.fail()).snapshots.push({
+    ...{ name: 'before', description: '', time: 1, withMemory: false },
+    values: { scsi1: 'file=disks:vm-100-disk-0,size=1G' },
+  });
+  const kept = await rig.call(ROOT, 'DELETE', '/nodes/pve1/storage/disks/content/disks:vm-100-disk-0');
+  assert.match(kept.reason, /uses it as scsi1 of snapshot 'before'$/);
   const made = await rig.data('POST', '/nodes/pve1/storage/disks/content', {
     filename: 'vm-100-disk-1',
     size: '1G',
@@ -199,6 +206,27 @@ test('storages and their volumes are listed, also one that does not answer; a vo
   assert.match(upid, /:imgdel:local:root@pam:$/);
   assert.equal(await rig.ended(upid), 'OK');
   assert.deepEqual(await rig.data('GET', content), []);
+});
+
+test('a storage that hangs is not active, and keeps no list', { timeout: 10_000 }, async (t) => {
+  const rig = await GuestRig.open(t);
+  rig.storages.status = () => new Promise(() => {});
+  const started = performance.now();
+  const rows = await rig.data<Record<string, unknown>[]>('GET', '/cluster/resources', { type: 'storage' });
+  assert.deepEqual(
+    rows.map(({ storage, status }) => [storage, status]),
+    [
+      ['local', 'unknown'],
+      ['disks', 'unknown'],
+    ],
+  );
+  const listed = await rig.data<Record<string, unknown>[]>('GET', '/nodes/pve1/storage');
+  assert.deepEqual(
+    listed.map(({ active }) => active),
+    [0, 0],
+  );
+  const tookMs = performance.now() - started;
+  assert.ok(tookMs < 2 * 2500, `${tookMs} ms for both lists`);
 });
 
 test('what exporters and dashboards ask of a node is there', async (t) => {

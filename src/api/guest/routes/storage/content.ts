@@ -116,12 +116,18 @@ export const CONTENT_METHODS = [
   }),
 ];
 
-/** @throws ApiError 500 while a guest names the volume. */
+/** @throws ApiError 500 while the guest, or a snapshot of it, names the volume. */
 async function requireUnused(call: GuestCall, vmid: number, volid: string): Promise<void> {
-  const { values } = await call.services.guests.config(vmid, {});
-  const key = Object.keys(values).find((each) => values[each]?.split(',').some((part) => part.endsWith(volid)));
-  if (key !== undefined)
-    throw new ApiError(500, 'guest-failed', `cannot remove image, a guest with VMID '${vmid}' uses it as ${key}`);
+  const { guests } = call.services;
+  const { snapshots } = await guests.snapshots(vmid);
+  for (const snapshot of [undefined, ...snapshots.map(({ name }) => name)]) {
+    const { values } = await guests.config(vmid, given({ snapshot }));
+    const isIt = (part: string): boolean => part === volid || part.endsWith(`=${volid}`);
+    const key = Object.keys(values).find((each) => values[each]?.split(',').some(isIt));
+    if (key === undefined) continue;
+    const place = snapshot === undefined ? key : `${key} of snapshot '${snapshot}'`;
+    throw new ApiError(500, 'guest-failed', `cannot remove image, a guest with VMID '${vmid}' uses it as ${place}`);
+  }
 }
 
 async function findVolume(call: GuestCall, storage: string, volume: string) {

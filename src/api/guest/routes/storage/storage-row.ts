@@ -1,4 +1,5 @@
 // Storages as lists show them: those that the caller may look at, each with its space.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Static, Type } from 'typebox';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ApiError } from '../../../dialect/failure.ts';
@@ -19,6 +20,8 @@ export const StorageRow = Type.Object({
   used_fraction: Type.Number(),
 });
 
+/** Clients give up after 5 s. A network file system that hangs keeps whoever asks for its space. */
+const ANSWER_MS = 2_000;
 const NO_SPACE: StorageStatus = { isActive: false, totalBytes: 0, usedBytes: 0, availableBytes: 0 };
 
 export async function visibleStorages(call: GuestCall): Promise<readonly StorageEntry[]> {
@@ -26,13 +29,18 @@ export async function visibleStorages(call: GuestCall): Promise<readonly Storage
   return all.filter(({ storage }) => may(call, `/storage/${storage}`, 'Datastore.Audit', 'Datastore.AllocateSpace'));
 }
 
-/** One that does not answer is not active: a list must not fail for it. */
+/** One that refuses, or does not answer in time, is not active: a list must not fail or wait for it. */
 export async function storageSpace({ services }: GuestCall, storage: string): Promise<StorageStatus> {
+  const answered = new AbortController();
+  const late = sleep(ANSWER_MS, NO_SPACE, { signal: answered.signal });
   try {
-    return await services.storages.status(storage);
+    return await Promise.race([services.storages.status(storage), late]);
   } catch (error) {
     if (error instanceof HoldfastError) return NO_SPACE;
     throw error;
+  } finally {
+    late.catch(() => undefined);
+    answered.abort();
   }
 }
 
