@@ -25,7 +25,7 @@ export interface VmSummary {
   readonly diskBytes: number;
   readonly pid?: number;
   readonly uptimeSeconds?: number;
-  readonly usage?: VmUsage;
+  readonly usage?: Partial<VmUsage>;
 }
 
 export interface VmUsage {

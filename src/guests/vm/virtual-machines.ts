@@ -264,7 +264,11 @@ function summaryOf(status: VmStatus) {
     diskBytes: status.diskBytes,
     ...(lock !== undefined && { lock }),
     ...(tags !== undefined && { tags }),
-    ...(pid !== undefined && { pid, uptimeSeconds: status.uptimeSeconds }),
+    ...(pid !== undefined && {
+      pid,
+      uptimeSeconds: status.uptimeSeconds,
+      usage: { memoryBytes: status.usedMemoryBytes },
+    }),
   };
 }
 

@@ -17,6 +17,8 @@ import { HoldfastError } from '../../../src/util/errors.ts';
 
 interface Guest {
   values: Record<string, string>;
+  /** As it runs, where that is something else. */
+  running?: Record<string, string>;
   description: string | undefined;
   isRunning: boolean;
   snapshots: (VmSnapshot & { values: Record<string, string> })[];
@@ -41,9 +43,10 @@ export class FakeGuests implements GuestService {
   async status(vmid: number): Promise<VmStatus> {
     return this.#status(vmid);
   }
-  async config(vmid: number, { snapshot }: { snapshot?: string }): Promise<VmConfig> {
+  async config(vmid: number, { snapshot, current }: { snapshot?: string; current?: boolean }): Promise<VmConfig> {
     const guest = this.#of(vmid);
-    const values = snapshot === undefined ? guest.values : this.#snapshotOf(guest, snapshot).values;
+    const now = current ? (guest.running ?? guest.values) : guest.values;
+    const values = snapshot === undefined ? now : this.#snapshotOf(guest, snapshot).values;
     const { description } = guest;
     return { values, digest: digestOf(guest), ...(description === undefined ? {} : { description }) };
   }

@@ -35,6 +35,7 @@ const RULES: readonly (readonly [RegExp, readonly Caller[]])[] = [
   [/\/qemu\/\{vmid\}\/agent\/(exec|exec-status)$/, ADMINS],
   [/\/qemu\/\{vmid\}\/agent\/fs(trim|freeze.*)$/, USES_100],
   [/\/qemu\/\{vmid\}\/agent\//, ASKS_AGENT],
+  [/\/qemu\/\{vmid\}\/(termproxy|vncwebsocket)$/, USES_100],
   [/^GET .*\/qemu\/\{vmid\}\//, SEES_100],
   [/^POST .*\/qemu\/\{vmid\}\/status\//, USES_100],
   // A user of the machine may change its CD and its cloud-init, so it gets past the path.
@@ -240,7 +241,7 @@ test('a right to CDs takes no disk out of a machine', async (t) => {
   assert.equal(await change({ scsi0: '' }), refused);
   assert.equal(await change({ scsi0: 'none,media=cdrom' }), refused);
   assert.equal(await change({ delete: 'ide2,unused0', force: 1 }), refused);
-  assert.equal(await change({ delete: 'ide2' }), 'OK');
+  assert.equal(await change({ revert: 'scsi0', delete: 'ide2' }), 'OK');
   assert.equal(await change({ ide2: 'none,media=cdrom' }), 'OK');
   assert.equal(rig.guests.all.get(100)?.values.scsi0, scsi0);
 });
