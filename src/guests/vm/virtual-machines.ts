@@ -16,6 +16,7 @@ import { moveDisk } from './move-disk.ts';
 import { resetVm, resumeVm, suspendVm } from './pause.ts';
 import { resizeVm } from './resize.ts';
 import { rollbackVm } from './rollback.ts';
+import { findSerialPort, openSerialPort } from './serial-port.ts';
 import { showConfig } from './show-config.ts';
 import { rebootVm, shutdownVm } from './shutdown.ts';
 import { snapshotVm } from './snapshot.ts';
@@ -213,6 +214,14 @@ export class VirtualMachines {
     signal: AbortSignal,
   ): Promise<unknown> {
     return await agentCommand(this.#node, parseGuestId(vmid), command, args, { signal });
+  }
+
+  async serialPort(vmid: number, wanted: number | undefined): Promise<number> {
+    return await findSerialPort(this.#node, parseGuestId(vmid), wanted);
+  }
+
+  async openSerialPort(vmid: number, index: number, signal: AbortSignal) {
+    return await openSerialPort(this.#node, parseGuestId(vmid), index, signal);
   }
 
   async nextFreeId(): Promise<number> {

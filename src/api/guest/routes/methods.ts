@@ -12,6 +12,7 @@ import { TASK_METHODS } from './nodes/tasks.ts';
 import { NOTHING_HERE_METHODS } from './nothing-here.ts';
 import { VM_AGENT_METHODS } from './qemu/agent.ts';
 import { VM_CONFIG_METHODS } from './qemu/config.ts';
+import { VM_CONSOLE_METHODS } from './qemu/console.ts';
 import { VM_DISK_METHODS } from './qemu/disks.ts';
 import { VM_METHODS } from './qemu/list.ts';
 import { VM_SNAPSHOT_METHODS } from './qemu/snapshots.ts';
@@ -37,6 +38,7 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...VM_SNAPSHOT_METHODS,
   ...VM_DISK_METHODS,
   ...VM_AGENT_METHODS,
+  ...VM_CONSOLE_METHODS,
   ...STORAGE_METHODS,
   ...CONTENT_METHODS,
   ...NOTHING_HERE_METHODS,
