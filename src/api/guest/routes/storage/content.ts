@@ -96,9 +96,8 @@ export const CONTENT_METHODS = [
     method: 'DELETE',
     path: `${PATH}/{volume}`,
     takesRestOfPath: true,
-    description:
-      'Removes a volume, with Datastore.Allocate, or Datastore.AllocateTemplate for an image of a CD or a template.',
-    access: onStorage('Datastore.Allocate', 'Datastore.AllocateTemplate'),
+    description: 'Removes a volume.',
+    access: onStorage('Datastore.Allocate'),
     parameters: Type.Object({
       ...OfVolume,
       delay: Type.Optional(Type.Integer({ minimum: 1, maximum: 30, description: 'Taken and ignored.' })),
@@ -107,8 +106,6 @@ export const CONTENT_METHODS = [
     handler: async (call, { node, storage, volume }) => {
       requireNode(call, node);
       const { volid, content, vmid } = await findVolume(call, storage, volume);
-      const isTemplate = content === 'iso' || content === 'vztmpl' || content === 'import';
-      if (!isTemplate) requirePrivilege(call, `/storage/${storage}`, 'Datastore.Allocate');
       if (vmid !== undefined && (await call.services.guests.exists(vmid)) && content === 'images')
         await requireUnused(call, vmid, volid);
       return startGuestTask(call, 'imgdel', storage, (work) => call.services.storages.remove(volid, work));
