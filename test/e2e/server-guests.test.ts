@@ -56,7 +56,7 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
   });
 
   after(async () => {
-    await endQemu(directory.run(ID), undefined, 1_000);
+    for (const vmid of [100, 101, 102]) await endQemu(directory.run(parseGuestId(vmid)), undefined, 1_000);
     await caller?.close();
     for (const end of ended) end();
     rmSync(nodePath, { recursive: true, force: true });
@@ -147,6 +147,39 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
     assert.equal((await data('GET', `/nodes/${node}/tasks/${upid}/status`)).exitstatus, 'OK');
     const stopped = await caller.try('POST', `${vm}/termproxy`, {}, ticket);
     assert.match(stopped.text, /VM 100 not running/);
+  });
+
+  test('some that hang hold up a list for 2 s, all together', async () => {
+    const vmids = [101, 102];
+    for (const vmid of vmids) {
+      const settings = { vmid, name: `n${vmid}`, memory: 32, kvm: 0, vga: 'none', balloon: 0 };
+      assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
+      assert.match(await task('POST', `/nodes/${node}/qemu/${vmid}/status/start`), /^(OK|WARNINGS: \d+)$/);
+    }
+    const pids = await Promise.all(vmids.map((vmid) => findQemu(directory.run(parseGuestId(vmid)))));
+    try {
+      for (const pid of pids) process.kill(pid ?? assert.fail(), 'SIGSTOP');
+      for (const path of [`/nodes/${node}/qemu`, '/cluster/resources?type=vm']) {
+        const started = performance.now();
+        const rows: { vmid: number; status: string }[] = await data('GET', path);
+        const tookMs = performance.now() - started;
+        assert.deepEqual(
+          rows.map(({ vmid, status }) => [vmid, status]),
+          [
+            [100, 'stopped'],
+            [101, 'running'],
+            [102, 'running'],
+          ],
+        );
+        assert.ok(tookMs >= 1900 && tookMs < 4500, `${path} took ${tookMs} ms`);
+      }
+    } finally {
+      for (const pid of pids) if (pid !== undefined) process.kill(pid, 'SIGCONT');
+    }
+    for (const vmid of vmids) {
+      assert.equal(await task('POST', `/nodes/${node}/qemu/${vmid}/status/stop`), 'OK');
+      assert.equal(await task('DELETE', `/nodes/${node}/qemu/${vmid}`), 'OK');
+    }
   });
 
   test('outlives the server, which finds it again', async () => {

@@ -10,6 +10,9 @@ export interface GuestCall extends BaseCall {
   readonly services: GuestServices;
 }
 
+/** What a guest or a storage that hangs may hold up a list: clients give up after 5 s. */
+export const LIST_ANSWER_MS = 2_000;
+
 export function defineGuestMethod<Parameters extends TObject, Returns extends TSchema>(
   method: Method<Parameters, Returns, GuestCall>,
 ): Method<Parameters, Returns, GuestCall> {

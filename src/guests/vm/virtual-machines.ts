@@ -53,9 +53,9 @@ export class VirtualMachines {
     return (await this.#node.configs.list()).includes(vmid as GuestId);
   }
 
-  /** Guests whose configuration cannot be read are left out, and told. */
-  async list() {
-    return (await listVms(this.#node, this.#warn)).map(summaryOf);
+  /** Guests whose configuration cannot be read are left out, and told. `answerMs`: what each QEMU gets to answer, 5 s by default. */
+  async list(answerMs?: number) {
+    return (await listVms(this.#node, this.#warn, undefined, answerMs)).map(summaryOf);
   }
 
   async status(vmid: number) {

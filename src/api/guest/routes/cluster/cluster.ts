@@ -1,7 +1,7 @@
 // /cluster: the one node as a cluster without a name, with all that it has.
 import { type Static, Type } from 'typebox';
 import { ParameterError } from '../../../dialect/failure.ts';
-import { defineGuestMethod, type GuestCall, may, onRoot } from '../../method.ts';
+import { defineGuestMethod, type GuestCall, LIST_ANSWER_MS, may, onRoot } from '../../method.ts';
 import type { VmSummary } from '../../services.ts';
 import { usageOfNode } from '../nodes/node.ts';
 import { Count, Flag, flag, given, Vmid } from '../parameters.ts';
@@ -117,7 +117,7 @@ export const CLUSTER_METHODS = [
 ];
 
 async function visibleGuests(call: GuestCall): Promise<readonly VmSummary[]> {
-  const all = await call.services.guests.list();
+  const all = await call.services.guests.list(LIST_ANSWER_MS);
   return all.filter(({ vmid }) => may(call, `/vms/${vmid}`, 'VM.Audit')).sort((one, other) => one.vmid - other.vmid);
 }
 

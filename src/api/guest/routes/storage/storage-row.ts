@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Static, Type } from 'typebox';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ApiError } from '../../../dialect/failure.ts';
-import { type GuestCall, may } from '../../method.ts';
+import { type GuestCall, LIST_ANSWER_MS, may } from '../../method.ts';
 import type { StorageEntry, StorageStatus } from '../../services.ts';
 import { Count, Flag, flag } from '../parameters.ts';
 
@@ -20,8 +20,6 @@ export const StorageRow = Type.Object({
   used_fraction: Type.Number(),
 });
 
-/** Clients give up after 5 s. A network file system that hangs keeps whoever asks for its space. */
-const ANSWER_MS = 2_000;
 const NO_SPACE: StorageStatus = { isActive: false, totalBytes: 0, usedBytes: 0, availableBytes: 0 };
 
 export async function visibleStorages(call: GuestCall): Promise<readonly StorageEntry[]> {
@@ -29,10 +27,10 @@ export async function visibleStorages(call: GuestCall): Promise<readonly Storage
   return all.filter(({ storage }) => may(call, `/storage/${storage}`, 'Datastore.Audit', 'Datastore.AllocateSpace'));
 }
 
-/** One that refuses, or does not answer in time, is not active: a list must not fail or wait for it. */
+/** One that refuses, or hangs as a network file system can, is not active: a list must not fail or wait for it. */
 export async function storageSpace({ services }: GuestCall, storage: string): Promise<StorageStatus> {
   const answered = new AbortController();
-  const late = sleep(ANSWER_MS, NO_SPACE, { signal: answered.signal });
+  const late = sleep(LIST_ANSWER_MS, NO_SPACE, { signal: answered.signal });
   try {
     return await Promise.race([services.storages.status(storage), late]);
   } catch (error) {
