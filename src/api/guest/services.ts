@@ -139,8 +139,8 @@ export interface VmSnapshots {
  */
 export interface GuestService extends Record<PowerAction, PowerCall> {
   exists(vmid: number): Promise<boolean>;
-  /** In no order. Takes little more than `answerMs`: whose QEMU does not answer by then is told as far as it is known without. */
-  list(answerMs: number): Promise<readonly VmSummary[]>;
+  /** In no order. Takes little more than `answerMs` (5 s): whose QEMU does not answer by then is told as far as it is known without. */
+  list(answerMs?: number): Promise<readonly VmSummary[]>;
   status(vmid: number): Promise<VmStatus>;
   /** With changes that wait for the next start, unless `current`. */
   config(vmid: number, options: { readonly snapshot?: string; readonly current?: boolean }): Promise<VmConfig>;

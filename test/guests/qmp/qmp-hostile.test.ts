@@ -38,12 +38,13 @@ test('a greeting without a version, or none, is no monitor', async (t) => {
   await assert.rejects(QmpClient.connect(ended), { code: 'guest-failed', message: /QEMU ended/ });
 });
 
-test('answers to commands that nobody sent are dropped', async (t) => {
+test('a version is that of the greeting, and answers to commands that nobody sent are dropped', async (t) => {
   const client = await sayTo(
     t,
     '{"return": 1, "id": 77}\n{"return": {"status": "paused", "running": false, "new": 1}, "id": ID}\n',
   );
   assert.deepEqual(await queryStatus(client), { status: 'paused', running: false });
+  assert.deepEqual(client.version, { major: 10, minor: 0, micro: 2, package: '' });
 });
 
 test('a listener that throws ends the connection, with its error as the cause', async (t) => {

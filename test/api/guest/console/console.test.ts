@@ -15,6 +15,7 @@ import { GuestRig } from '../guest-rig.ts';
 
 const VM = '/nodes/pve1/qemu/100';
 const USER = 'user@pve';
+const LIMIT = { timeout: 30_000 };
 
 interface Offer {
   readonly user: string;
@@ -81,37 +82,45 @@ async function openRig(t: TestContext) {
 }
 
 async function refusal(client: Client): Promise<number> {
-  const [, response] = (await once(client.socket, 'unexpected-response')) as [unknown, { statusCode: number }];
+  const signal = AbortSignal.timeout(5000);
+  const [, response] = (await once(client.socket, 'unexpected-response', { signal })) as [
+    unknown,
+    { statusCode: number },
+  ];
   client.socket.terminate();
   return response.statusCode;
 }
 
-test('what is typed goes to the guest, what it says comes back, and the task ends with the console', async (t) => {
-  const { rig, connect } = await openRig(t);
-  const { client, offered, serial } = await connect();
-  assert.deepEqual([client.messages, client.socket.protocol], [['OK'], 'binary']);
-  assert.match(offered.upid, /^UPID:pve1:[0-9A-F]{8}:[0-9A-F]{8}:[0-9A-F]{8}:vncproxy:100:user@pve:$/);
-  serial.push('login: ');
-  assert.deepEqual(await client.hears(2), ['OK', 'login: ']);
-  client.socket.send('1:120:40:0:5:ro');
-  client.socket.send(Buffer.from('ot\n2'));
-  await serial.hears('root\n');
-  serial.push('Password: ');
-  assert.equal((await client.hears(3))[2], 'Password: ');
-  const task = `/nodes/pve1/tasks/${offered.upid}`;
-  assert.equal((await rig.data<{ status: string }>('GET', `${task}/status`)).status, 'running');
-  client.socket.close();
-  assert.equal(await rig.ended(offered.upid), 'OK');
-  assert.equal(serial.destroyed, true);
-  const log = await rig.data<{ t: string }[]>('GET', `${task}/log`);
-  assert.deepEqual(
-    log.map((line) => line.t),
-    ['a console on serial0 of VM 100 waits for its client', 'the client went away', 'TASK OK'],
-  );
-  assert.deepEqual(rig.bugs, []);
-});
+test(
+  'what is typed goes to the guest, what it says comes back, and the task ends with the console',
+  LIMIT,
+  async (t) => {
+    const { rig, connect } = await openRig(t);
+    const { client, offered, serial } = await connect();
+    assert.deepEqual([client.messages, client.socket.protocol], [['OK'], 'binary']);
+    assert.match(offered.upid, /^UPID:pve1:[0-9A-F]{8}:[0-9A-F]{8}:[0-9A-F]{8}:vncproxy:100:user@pve:$/);
+    serial.push('login: ');
+    assert.deepEqual(await client.hears(2), ['OK', 'login: ']);
+    client.socket.send('1:120:40:0:5:ro');
+    client.socket.send(Buffer.from('ot\n2'));
+    await serial.hears('root\n');
+    serial.push('Password: ');
+    assert.equal((await client.hears(3))[2], 'Password: ');
+    const task = `/nodes/pve1/tasks/${offered.upid}`;
+    assert.equal((await rig.data<{ status: string }>('GET', `${task}/status`)).status, 'running');
+    client.socket.close();
+    assert.equal(await rig.ended(offered.upid), 'OK');
+    assert.equal(serial.destroyed, true);
+    const log = await rig.data<{ t: string }[]>('GET', `${task}/log`);
+    assert.deepEqual(
+      log.map((line) => line.t),
+      ['a console on serial0 of VM 100 waits for its client', 'the client went away', 'TASK OK'],
+    );
+    assert.deepEqual(rig.bugs, []);
+  },
+);
 
-test('a console is for whom it was given, for that guest, and once', async (t) => {
+test('a console is for whom it was given, for that guest, and once', LIMIT, async (t) => {
   const { rig, offer, dial } = await openRig(t);
   rig.guests.add(101);
   await rig.grant('other@pve', { '/vms': 'PVEVMUser' });
@@ -147,7 +156,7 @@ test('a console that nobody takes is over, and its task failed', async () => {
   assert.throws(() => consoles.take(shown), { status: 401 });
 });
 
-test('a client that shows another ticket, or types before it was let in, or no frame, is cut off', async (t) => {
+test('a client that shows another ticket, or types before it was let in, or no frame, is cut off', LIMIT, async (t) => {
   const { rig, offer, dial, connect } = await openRig(t);
   const [one, two] = [await offer(), await offer()];
   const crossed = await dial(USER, one).greets(`${USER}:${two.ticket}`);
@@ -161,25 +170,29 @@ test('a client that shows another ticket, or types before it was let in, or no f
   assert.deepEqual(rig.bugs, []);
 });
 
-test('the end of the guest, of the task and of the server end a console, and so does who comes after', async (t) => {
-  const { rig, connect } = await openRig(t);
-  const first = await connect();
-  const beside = await connect(USER, { serial: 'serial1' });
-  const second = await connect('root@pam');
-  assert.match(await first.client.closed, /^1000 root@pam opened another console on the same port$/);
-  second.serial.destroy();
-  assert.match(await second.client.closed, /^1000 the guest has ended$/);
-  assert.equal(await rig.ended(second.offered.upid), 'OK');
-  await rig.data('DELETE', `/nodes/pve1/tasks/${beside.offered.upid}`);
-  assert.match(await beside.client.closed, /^1000 the task was aborted$/);
-  assert.match(await rig.ended(beside.offered.upid), /^aborted/);
-  const last = await connect();
-  rig.consoles.close();
-  assert.match(await last.client.closed, /^1000 the server is stopping$/);
-  assert.equal(last.serial.destroyed, true);
-});
+test(
+  'the end of the guest, of the task and of the server end a console, and so does who comes after',
+  LIMIT,
+  async (t) => {
+    const { rig, connect } = await openRig(t);
+    const first = await connect();
+    const beside = await connect(USER, { serial: 'serial1' });
+    const second = await connect('root@pam');
+    assert.match(await first.client.closed, /^1000 root@pam opened another console on the same port$/);
+    second.serial.destroy();
+    assert.match(await second.client.closed, /^1000 the guest has ended$/);
+    assert.equal(await rig.ended(second.offered.upid), 'OK');
+    await rig.data('DELETE', `/nodes/pve1/tasks/${beside.offered.upid}`);
+    assert.match(await beside.client.closed, /^1000 the task was aborted$/);
+    assert.match(await rig.ended(beside.offered.upid), /^aborted/);
+    const last = await connect();
+    rig.consoles.close();
+    assert.match(await last.client.closed, /^1000 the server is stopping$/);
+    assert.equal(last.serial.destroyed, true);
+  },
+);
 
-test('a console is there for a guest that runs and has the port, and a hundred at most are open', async (t) => {
+test('a console is there for a guest that runs and has the port, and a hundred at most are open', LIMIT, async (t) => {
   const { rig, offer } = await openRig(t);
   const wrong = await rig.call(USER, 'POST', `${VM}/termproxy`, { serial: 'serial2' });
   assert.deepEqual([wrong.status, wrong.json.errors], [400, { serial: 'unable to find a serial interface' }]);
@@ -192,7 +205,7 @@ test('a console is there for a guest that runs and has the port, and a hundred a
   assert.match((await rig.call(USER, 'POST', `${VM}/termproxy`)).reason, /^100 consoles are open/);
 });
 
-test('a right that is taken away ends a console, and a guest that reads nothing does', async (t) => {
+test('a right that is taken away ends a console, and a guest that reads nothing does', LIMIT, async (t) => {
   const { rig, connect } = await openRig(t);
   const { client, serial } = await connect();
   serial.isDeaf = true;
@@ -231,7 +244,7 @@ test('a right that is taken away ends a console, and a guest that reads nothing 
   line.closed();
 });
 
-test('whoever loses the right, or the password, may not go on', async (t) => {
+test('whoever loses the right, or the password, may not go on', LIMIT, async (t) => {
   const { rig, offer } = await openRig(t);
   const { fixture } = rig;
   const path = '/vms/100';
