@@ -25,7 +25,7 @@ export interface GuestAnswer {
 export class GuestRig {
   readonly guests = new FakeGuests();
   readonly storages = new FakeStorages();
-  readonly consoles = new Consoles({ takenWithinMs: 60_000 });
+  readonly consoles = new Consoles({ takenWithinMs: 60_000, rightsEveryMs: 50 });
   readonly bugs: unknown[] = [];
   readonly fixture: Fixture;
   readonly tasks: Tasks;

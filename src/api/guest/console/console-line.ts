@@ -6,7 +6,6 @@ import { ConsoleReader } from './console-input.ts';
 import type { GuestConsole } from './guest-console.ts';
 
 const GREETING_MS = 10_000;
-const RIGHTS_EVERY_MS = 10_000;
 /** What a client gets to answer a goodbye. */
 const GOODBYE_MS = 2_000;
 /** Typed, and not read by the guest. */
@@ -19,7 +18,7 @@ export interface ConsoleLineParts {
   open(signal: AbortSignal): Promise<Duplex>;
   /** Asked again and again. */
   mayGoOn(): Promise<boolean>;
-  readonly rightsEveryMs?: number;
+  readonly rightsEveryMs: number;
 }
 
 export class ConsoleLine implements MessageReceiver {
@@ -43,7 +42,7 @@ export class ConsoleLine implements MessageReceiver {
       }, GREETING_MS),
       setInterval(() => {
         this.#lookAtRights().catch((error: Error) => console.end(error.message));
-      }, parts.rightsEveryMs ?? RIGHTS_EVERY_MS),
+      }, parts.rightsEveryMs),
     ];
     console.over.then(
       (reason) => this.#close(reason),

@@ -9,6 +9,7 @@ import { type ConsoleWish, GuestConsole } from './guest-console.ts';
 export const FIRST_PORT = 5900;
 export const LAST_PORT = 5999;
 const TAKEN_WITHIN_MS = 10_000;
+const RIGHTS_EVERY_MS = 10_000;
 const TICKET_BYTES = 32;
 
 /** What a client shows when it connects. */
@@ -19,11 +20,19 @@ export interface ShownConsole {
   readonly ticket: string;
 }
 
+export interface ConsoleTimes {
+  readonly takenWithinMs?: number;
+  /** How often a console that is open is held against the rights of its client. */
+  readonly rightsEveryMs?: number;
+}
+
 export class Consoles {
+  readonly rightsEveryMs: number;
   readonly #takenWithinMs: number;
   readonly #byPort = new Map<number, GuestConsole>();
 
-  constructor({ takenWithinMs = TAKEN_WITHIN_MS }: { readonly takenWithinMs?: number } = {}) {
+  constructor({ takenWithinMs = TAKEN_WITHIN_MS, rightsEveryMs = RIGHTS_EVERY_MS }: ConsoleTimes = {}) {
+    this.rightsEveryMs = rightsEveryMs;
     this.#takenWithinMs = takenWithinMs;
   }
 

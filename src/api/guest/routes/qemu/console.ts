@@ -61,6 +61,7 @@ export const VM_CONSOLE_METHODS = [
       const console = consoles.take({ authId, vmid, port, ticket });
       return new ConsoleLine(console, socket, {
         open: (signal) => guests.openSerialPort(vmid, console.serial, signal),
+        rightsEveryMs: consoles.rightsEveryMs,
         mayGoOn: async () => permissions.has(authId, `/vms/${vmid}`, 'VM.Console') && (await isStillGood()),
       });
     },
