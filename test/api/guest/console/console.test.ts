@@ -199,10 +199,13 @@ test('a console is there for a guest that runs and has the port, and a hundred a
   (rig.guests.all.get(100) ?? assert.fail()).isRunning = false;
   assert.match((await rig.call(USER, 'POST', `${VM}/termproxy`)).reason, /^VM 100 not running/);
   (rig.guests.all.get(100) ?? assert.fail()).isRunning = true;
-  const ports = new Set<number>();
-  for (let count = 0; count < 100; count++) ports.add((await offer()).port);
-  assert.equal(ports.size, 100);
+  const offers: Offer[] = [];
+  for (let count = 0; count < 100; count++) offers.push(await offer());
+  assert.equal(new Set(offers.map(({ port }) => port)).size, 100);
   assert.match((await rig.call(USER, 'POST', `${VM}/termproxy`)).reason, /^100 consoles are open/);
+  const { port, upid } = offers[7] as Offer;
+  await rig.data('DELETE', `/nodes/pve1/tasks/${upid}`);
+  assert.equal((await offer()).port, port);
 });
 
 test('a guest that reads nothing ends a console, and a client that reads nothing is not sent on', LIMIT, async (t) => {
