@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { loadFileCalls } from './agent/tree/file-calls.ts';
+import { Consoles } from './api/guest/console/consoles.ts';
 import { createGuestApi } from './api/guest/server.ts';
 import type { GuestServices } from './api/guest/services.ts';
 import { createApi } from './api/server.ts';
@@ -218,13 +219,17 @@ async function start(
   const { host, port, guestHost, guestPort } = config;
   const listener = await openApiListener({ ...behind, api, host, port, option: '--listen' }, closing);
   const { address } = listener;
+  const consoles = new Consoles();
   const guestListener =
     guests === undefined
       ? undefined
       : await openApiListener(
           {
             ...behind,
-            api: createGuestApi({ ...common, ...guests, realms: GUEST_REALMS, version: GUEST_VERSION_INFO }, { onBug }),
+            api: createGuestApi(
+              { ...common, ...guests, consoles, realms: GUEST_REALMS, version: GUEST_VERSION_INFO },
+              { onBug },
+            ),
             host: guestHost,
             port: guestPort,
             option: '--guest-listen',
@@ -232,6 +237,7 @@ async function start(
           closing,
         );
   closing.push(() => nodes.close());
+  closing.push(() => consoles.close());
 
   const follow = setInterval(() => {
     datastores.follow().catch(onBug);
@@ -266,6 +272,8 @@ async function start(
     const limits = [AbortSignal.timeout(LAST_STATE_BACKUP_MS), ...(hurry === undefined ? [] : [hurry])];
     await stateBackup.run(AbortSignal.any(limits));
     orders.stop();
+    // Their tasks end with them: nothing waits for somebody at a terminal.
+    consoles.close();
     const { aborted } = await tasks.drain(config.drainMs, hurry);
     if (aborted > 0) log.warn({ tasks: aborted }, 'tasks were aborted');
     await closeAll(closing);

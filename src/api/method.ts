@@ -6,10 +6,9 @@ import type { Identity } from '../auth/authenticator.ts';
 import type { Privilege } from '../auth/privileges.ts';
 import type { AgentCaller } from '../nodes/nodes.ts';
 import type { AuthId } from '../schema/auth-id.ts';
-import type { TextSocket } from '../transport/control/control-line.ts';
 import type { ByteAnswer } from './downloads/byte-answer.ts';
 import type { Downloads } from './downloads/downloads.ts';
-import type { ApiServices, CommonServices, TextReceiver } from './services.ts';
+import type { ApiServices, CommonServices, MessageReceiver, MessageSocket } from './services.ts';
 import type { SnapshotViews } from './snapshots/snapshot-views.ts';
 import type { Verdicts } from './snapshots/verdicts.ts';
 import type { Forecasts } from './stores/forecast.ts';
@@ -100,8 +99,8 @@ export interface Method<
     call: Pick<CallOf, 'services'>,
     parameters: Static<Parameters>,
     caller: AgentCaller,
-    socket: TextSocket,
-  ): TextReceiver | undefined;
+    socket: MessageSocket,
+  ): MessageReceiver | undefined;
 }
 
 /** A method whose parameters the table of all methods does not know. */

@@ -78,6 +78,17 @@ export interface TextReceiver {
   closed(reason: string): void;
 }
 
+/** A WebSocket for those who send bytes too. */
+export interface MessageSocket extends TextSocket {
+  /** `onTaken` when the line took them, and never when it ended before. */
+  sendBytes(bytes: Uint8Array, onTaken?: () => void): void;
+}
+
+export interface MessageReceiver extends TextReceiver {
+  /** Without it a message of bytes cuts the line. */
+  receivedBytes?(bytes: Buffer): void;
+}
+
 /** What is not named stays. */
 export interface DatastoreChange {
   /** Null takes it away. */

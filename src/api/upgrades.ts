@@ -1,9 +1,8 @@
 // Methods that become a WebSocket: the call is let in, or refused with a status, like any other; then its connection belongs to the method.
 import websocket, { type WebSocket } from '@fastify/websocket';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { TextSocket } from '../transport/control/control-line.ts';
 import { CONTROL_LIMITS } from '../transport/control/limits.ts';
-import type { TextReceiver } from './services.ts';
+import type { MessageReceiver, MessageSocket } from './services.ts';
 
 export interface UpgradeRoute {
   readonly url: string;
@@ -14,7 +13,7 @@ export interface UpgradeRoute {
   /** Does what the handler does, and answers only when it refuses. */
   readonly check: (request: FastifyRequest, reply: FastifyReply) => Promise<boolean>;
   /** Takes the connection over. */
-  readonly upgrade: (request: FastifyRequest, socket: TextSocket) => TextReceiver | undefined;
+  readonly upgrade: (request: FastifyRequest, socket: MessageSocket) => MessageReceiver | undefined;
 }
 
 /** Adds the routes. The owner of the listener hands its `upgrade` events to `app.server`. */
@@ -33,15 +32,19 @@ export function addUpgradeRoutes(app: FastifyInstance, routes: readonly UpgradeR
         // One that was refused has its answer: the handler is not reached.
         preHandler: async (request, reply) => (request.ws && !(await check(request, reply)) ? reply : undefined),
         handler,
-        wsHandler: (socket, request) => carry(socket, (texts) => upgrade(request, texts)),
+        wsHandler: (socket, request) => carry(socket, (messages) => upgrade(request, messages)),
       });
     }
   });
 }
 
-function carry(socket: WebSocket, take: (texts: TextSocket) => TextReceiver | undefined): void {
+function carry(socket: WebSocket, take: (messages: MessageSocket) => MessageReceiver | undefined): void {
   const receiver = take({
     send: (text) => socket.send(text),
+    sendBytes: (bytes, onTaken) =>
+      socket.send(bytes, (error) => {
+        if (!error) onTaken?.();
+      }),
     get bufferedAmount() {
       return socket.bufferedAmount;
     },
@@ -50,8 +53,9 @@ function carry(socket: WebSocket, take: (texts: TextSocket) => TextReceiver | un
   });
   if (receiver === undefined) return;
   socket.on('message', (data, isBinary) => {
-    if (isBinary) socket.terminate();
-    else receiver.received(String(data));
+    if (!isBinary) receiver.received(String(data));
+    else if (receiver.receivedBytes === undefined) socket.terminate();
+    else receiver.receivedBytes(data as Buffer);
   });
   socket.on('close', (code) => receiver.closed(`the connection was closed (${code})`));
   socket.on('error', (error) => receiver.closed(error.message));

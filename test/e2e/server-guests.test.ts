@@ -1,10 +1,12 @@
 // The life of a virtual machine through the guest dialect of a real server: real volumes and a real QEMU, which outlives the server.
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WebSocket } from 'ws';
 import { NodeDirectory } from '../../src/guests/node-directory.ts';
 import { endQemu, findQemu } from '../../src/guests/qemu/qemu-process.ts';
 import { parseGuestId } from '../../src/schema/guest-names.ts';
@@ -14,12 +16,17 @@ import { ApiCaller, type Method } from '../support/server/server-api.ts';
 import { type ServerRig, startRig } from '../support/server/server-rig.ts';
 
 const ID = parseGuestId(100);
+/** A boot sector that answers on the first serial port: each letter in its other case. */
+const ECHO = Buffer.alloc(512);
+ECHO.set([0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xba, 0xf8, 0x03, 0xec, 0x34, 0x20, 0xee, 0xeb, 0xef]);
+ECHO.set([0x55, 0xaa], 510);
 const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
 
 suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
   const ended: (() => void)[] = [];
   let rig: ServerRig;
   let caller: ApiCaller;
+  let origin: string;
   let nodePath: string;
   let directory: NodeDirectory;
   let node: string;
@@ -33,6 +40,7 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
       ...['--node-dir', nodePath, '--guest-listen', `127.0.0.1:${port}`],
     ]);
     caller = new ApiCaller({ host: '127.0.0.1', port });
+    origin = `wss://127.0.0.1:${port}/api2/json`;
     await rig.admin.makeUser('vmadmin@local', 'correct horse battery');
     await rig.admin.call('PUT', '/access/acl', { path: '/', 'auth-id': 'vmadmin@local', role: 'Admin' });
     const login = JSON.parse(
@@ -48,7 +56,7 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
   });
 
   after(async () => {
-    await endQemu(directory.run(ID), undefined, 1_000);
+    for (const vmid of [100, 101, 102]) await endQemu(directory.run(parseGuestId(vmid)), undefined, 1_000);
     await caller?.close();
     for (const end of ended) end();
     rmSync(nodePath, { recursive: true, force: true });
@@ -75,30 +83,103 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
 
   test('is made, started, changed, stopped and destroyed', async () => {
     assert.equal(await data('GET', '/cluster/nextid'), '100');
-    const settings = { vmid: 100, name: 'web', memory: 64, scsi0: 'local:1', kvm: 0, vga: 'none', balloon: 0 };
+    const devices = { virtio0: 'local:1,format=raw', serial0: 'socket', vga: 'none', balloon: 0 };
+    const settings = { vmid: 100, name: 'web', memory: 64, kvm: 0, ...devices };
     assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
     const vm = `/nodes/${node}/qemu/100`;
     const config = await data('GET', `${vm}/config`);
-    assert.match(config.scsi0, /^local:100\/vm-100-disk-0\.\w+,size=1G$/);
+    assert.match(config.virtio0, /^local:100\/vm-100-disk-0\.raw,(.*,)?size=1G$/);
     assert.match(config.digest, /^[0-9a-f]{40}$/);
     assert.equal(await data('GET', '/cluster/nextid'), '101');
     assert.match(await task('POST', `${vm}/status/start`), /^(OK|WARNINGS: \d+)$/);
     const current = await data('GET', `${vm}/status/current`);
     assert.deepEqual([current.status, current.qmpstatus], ['running', 'running']);
+    assert.ok(current.mem > 0 && Number.isInteger(current.mem), 'what QEMU takes');
     const rows = await data('GET', '/cluster/resources?type=vm');
     assert.deepEqual(
       rows.map((row: { id: string; status: string }) => [row.id, row.status]),
       [['qemu/100', 'running']],
     );
     assert.equal(await data('PUT', `${vm}/config`, { description: 'two\nlines', tags: 'a;b' }), null);
-    assert.equal(await task('PUT', `${vm}/resize`, { disk: 'scsi0', size: '+1G' }), 'OK');
-    assert.match((await data('GET', `${vm}/config`)).scsi0, /size=2G/);
+    assert.equal(await task('PUT', `${vm}/resize`, { disk: 'virtio0', size: '+1G' }), 'OK');
+    assert.match((await data('GET', `${vm}/config`)).virtio0, /size=2G/);
+    assert.equal(await data('PUT', `${vm}/config`, { cores: 2, name: 'db' }), null);
+    const waiting = (await data('GET', `${vm}/pending`)).filter((row: object) => 'pending' in row || 'delete' in row);
+    assert.deepEqual(waiting, [{ key: 'cores', pending: 2 }], 'a name has no part in what runs');
+    assert.equal(await data('PUT', `${vm}/config`, { revert: 'cores' }), null);
+    assert.equal((await data('GET', `${vm}/config`)).cores, undefined);
     const stale = await caller.try('PUT', `${vm}/config`, { name: 'x', digest: config.digest }, ticket);
     assert.match(stale.text, /detected modified configuration/);
     const refused = await caller.try('DELETE', vm, undefined, ticket);
     assert.deepEqual([refused.status, /VM 100 is running/.test(refused.text)], [500, true], 'one that runs stays');
     assert.equal(await task('POST', `${vm}/status/stop`), 'OK');
     assert.equal((await data('GET', `${vm}/status/current`)).status, 'stopped');
+  });
+
+  test('has a serial console, which ends with it', async () => {
+    const vm = `/nodes/${node}/qemu/100`;
+    const disk = openSync(join(nodePath, 'storage', 'local', 'images', '100', 'vm-100-disk-0.raw'), 'r+');
+    writeSync(disk, ECHO, 0, ECHO.length, 0);
+    closeSync(disk);
+    assert.match(await task('POST', `${vm}/status/start`), /^(OK|WARNINGS: \d+)$/);
+    const { user, ticket: shown, port, upid } = await data('POST', `${vm}/termproxy`);
+    const query = `port=${port}&vncticket=${encodeURIComponent(shown)}`;
+    const { cookie } = ticket;
+    const socket = new WebSocket(`${origin}${vm}/vncwebsocket?${query}`, 'binary', {
+      headers: { cookie },
+      rejectUnauthorized: false,
+    });
+    ended.unshift(() => socket.terminate());
+    const messages: string[] = [];
+    socket.on('message', (bytes) => messages.push(String(bytes)));
+    const closed = once(socket, 'close');
+    await once(socket, 'open');
+    socket.send(`${user}:${shown}\n`);
+    // What is typed while the firmware is still at work is heard by nobody.
+    for (let waited = 0; !messages.join('').includes('HELLO'); waited += 200) {
+      assert.ok(waited < 60_000, `heard ${JSON.stringify(messages)}`);
+      if (messages.length > 0) socket.send(Buffer.from('0:5:hello'));
+      await sleep(200);
+    }
+    assert.equal(messages[0], 'OK');
+    assert.equal(await task('POST', `${vm}/status/stop`), 'OK');
+    assert.equal(String((await closed)[1]), 'the guest has ended');
+    assert.equal((await data('GET', `/nodes/${node}/tasks/${upid}/status`)).exitstatus, 'OK');
+    const stopped = await caller.try('POST', `${vm}/termproxy`, {}, ticket);
+    assert.match(stopped.text, /VM 100 not running/);
+  });
+
+  test('some that hang hold up a list for 2 s, all together', async () => {
+    const vmids = [101, 102];
+    for (const vmid of vmids) {
+      const settings = { vmid, name: `n${vmid}`, memory: 32, kvm: 0, vga: 'none', balloon: 0 };
+      assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
+      assert.match(await task('POST', `/nodes/${node}/qemu/${vmid}/status/start`), /^(OK|WARNINGS: \d+)$/);
+    }
+    const pids = await Promise.all(vmids.map((vmid) => findQemu(directory.run(parseGuestId(vmid)))));
+    try {
+      for (const pid of pids) process.kill(pid ?? assert.fail(), 'SIGSTOP');
+      for (const path of [`/nodes/${node}/qemu`, '/cluster/resources?type=vm']) {
+        const started = performance.now();
+        const rows: { vmid: number; status: string }[] = await data('GET', path);
+        const tookMs = performance.now() - started;
+        assert.deepEqual(
+          rows.map(({ vmid, status }) => [vmid, status]),
+          [
+            [100, 'stopped'],
+            [101, 'running'],
+            [102, 'running'],
+          ],
+        );
+        assert.ok(tookMs >= 1900 && tookMs < 4500, `${path} took ${tookMs} ms`);
+      }
+    } finally {
+      for (const pid of pids) if (pid !== undefined) process.kill(pid, 'SIGCONT');
+    }
+    for (const vmid of vmids) {
+      assert.equal(await task('POST', `/nodes/${node}/qemu/${vmid}/status/stop`), 'OK');
+      assert.equal(await task('DELETE', `/nodes/${node}/qemu/${vmid}`), 'OK');
+    }
   });
 
   test('outlives the server, which finds it again', async () => {

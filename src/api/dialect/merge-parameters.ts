@@ -79,6 +79,7 @@ export function readParameters(
     }
     const read = readParameter(reading, property, each);
     if ('reason' in read) errors.push([name, read.reason]);
+    else if (isRespelt(read.value, path.get(name))) errors.push([name, words.noInteger(path.get(name))]);
     else values[name] = read.value;
   }
   for (const name of all.keys()) {
@@ -86,6 +87,11 @@ export function readParameters(
   }
   if (errors.length > 0) throw new ParameterError(errors);
   return values;
+}
+
+/** `0100` in a path: rights were asked on what stands there, and would be those of another thing than 100. */
+function isRespelt(value: unknown, inPath: string | undefined): boolean {
+  return inPath !== undefined && typeof value === 'number' && String(value) !== inPath;
 }
 
 function merged(

@@ -6,6 +6,7 @@ import { ApiError } from '../dialect/failure.ts';
 import { callerOf, type PrivilegeRule } from '../method.ts';
 import { CONFIG_KEYS, type KeyRight } from './config-keys.ts';
 import { type GuestCall, requirePrivilege } from './method.ts';
+import type { VmSettings } from './services.ts';
 
 /** `STORAGE:SIZE` asks for a new volume, `STORAGE:cloudinit` too. */
 const NEW_VOLUME = /^([A-Za-z][A-Za-z0-9._-]*):(?:\d+(?:\.\d+)?|cloudinit)$/;
@@ -14,31 +15,34 @@ const OWNED_VOLUME = /(?:^|\/)(?:vm|base)-(\d+)-/;
 
 type Need = Pick<PrivilegeRule, 'path' | 'anyOf'> | 'root';
 
-/** Holds changes of a guest's configuration against the rights of the caller. @throws ApiError 403. */
+/** Holds changes of a guest's configuration, which has the values `before`, against the rights of the caller. @throws ApiError 403. */
 export function requireConfigRights(
   call: GuestCall,
   vmid: number,
-  set: Readonly<Record<string, string>>,
-  remove: readonly string[],
+  {
+    set,
+    remove,
+    before,
+  }: { readonly set: VmSettings; readonly remove: readonly string[]; readonly before: VmSettings },
 ): void {
   const changes = [...Object.entries(set), ...remove.map((key) => [key, undefined] as const)];
   for (const [key, value] of changes) {
-    for (const need of needsOf(vmid, key, value)) {
+    for (const need of needsOf(vmid, key, value, before[key])) {
       if (need === 'root') requireRoot(call, key);
       else requirePrivilege(call, need.path, ...need.anyOf);
     }
   }
 }
 
-/** What a change of a key takes: all of it. `value` undefined: the key goes. */
-export function needsOf(vmid: number, key: string, value: string | undefined): readonly Need[] {
+/** What a change of a key takes: all of it. `value` undefined: the key goes; `before` undefined: it comes. */
+export function needsOf(vmid: number, key: string, value: string | undefined, before?: string): readonly Need[] {
   const right: KeyRight = CONFIG_KEYS.get(key)?.right ?? 'root';
   const onGuest = (...anyOf: Privilege[]): Need => ({ path: `/vms/${vmid}`, anyOf });
   switch (right) {
     case 'root':
       return ['root'];
     case 'disk':
-      return needsOfDisk(vmid, value, onGuest);
+      return needsOfDisk(vmid, value, before, onGuest);
     case 'network':
       return [onGuest('VM.Config.Network'), ...needsOfBridge(value)];
     case 'device':
@@ -50,17 +54,32 @@ export function needsOf(vmid: number, key: string, value: string | undefined): r
   }
 }
 
-function needsOfDisk(vmid: number, value: string | undefined, onGuest: (...anyOf: Privilege[]) => Need): Need[] {
-  // Which kind of drive goes is the service's to know.
-  if (value === undefined) return [onGuest('VM.Config.Disk', 'VM.Config.CDROM')];
-  const { bare, options } = partsOf(value);
-  const volume = options.get('file') ?? options.get('volume') ?? bare ?? '';
-  const isCdrom = options.get('media') === 'cdrom' || volume === 'none' || volume === 'cdrom';
-  const named = [volume, options.get('import-from') ?? ''].filter((each) => each !== '' && each !== 'none');
-  return [
-    onGuest(isCdrom ? 'VM.Config.CDROM' : 'VM.Config.Disk'),
-    ...named.flatMap((each) => needsOfVolume(vmid, each)),
-  ];
+/** A drive that comes and the one that it takes the place of may be of two kinds: a disk is put aside by a CD. */
+function needsOfDisk(
+  vmid: number,
+  value: string | undefined,
+  before: string | undefined,
+  onGuest: (...anyOf: Privilege[]) => Need,
+): Need[] {
+  const drives = [value, before].filter((each) => each !== undefined);
+  if (drives.length === 0) return [onGuest('VM.Config.Disk', 'VM.Config.CDROM')];
+  const kinds = new Set(drives.map((each) => (isCdrom(each) ? 'VM.Config.CDROM' : 'VM.Config.Disk')));
+  return [...[...kinds].map((kind) => onGuest(kind)), ...needsOfVolumes(vmid, value)];
+}
+
+function isCdrom(drive: string): boolean {
+  const volume = volumeOf(drive);
+  return partsOf(drive).options.get('media') === 'cdrom' || volume === 'none' || volume === 'cdrom';
+}
+
+function volumeOf(drive: string): string {
+  const { bare, options } = partsOf(drive);
+  return options.get('file') ?? options.get('volume') ?? bare ?? '';
+}
+
+function needsOfVolumes(vmid: number, drive = ''): Need[] {
+  const named = [volumeOf(drive), partsOf(drive).options.get('import-from') ?? ''];
+  return named.filter((each) => each !== '' && each !== 'none').flatMap((each) => needsOfVolume(vmid, each));
 }
 
 function needsOfVolume(vmid: number, volume: string): Need[] {
@@ -76,7 +95,22 @@ function needsOfVolume(vmid: number, volume: string): Need[] {
   return [{ path: `/storage/${storage}`, anyOf: ['Datastore.AllocateSpace', 'Datastore.Audit'] }];
 }
 
-function needsOfBridge(value = ''): Need[] {
+/**
+ * A copy of a guest takes room where its disks are, or on `storage`, and a place on its bridges. What is in its drives needs nothing more: whoever
+ * may clone a guest may have what it has.
+ * @throws ApiError 403.
+ */
+export function requireCloneRights(call: GuestCall, values: VmSettings, storage: string | undefined): void {
+  for (const [key, value] of Object.entries(values)) {
+    const right = CONFIG_KEYS.get(key)?.right;
+    if (right === 'network') for (const { path, anyOf } of needsOfBridge(value)) requirePrivilege(call, path, ...anyOf);
+    if (right !== 'disk' || key.startsWith('unused') || isCdrom(value)) continue;
+    const target = storage ?? OLD_VOLUME.exec(volumeOf(value))?.[1];
+    if (target !== undefined) requirePrivilege(call, `/storage/${target}`, 'Datastore.AllocateSpace');
+  }
+}
+
+function needsOfBridge(value = ''): Exclude<Need, 'root'>[] {
   const bridge = partsOf(value).options.get('bridge');
   if (bridge === undefined) return [];
   const name = bridge.replace(/[^A-Za-z0-9._-]/g, '_');
@@ -96,7 +130,7 @@ function needsOfDevice(key: string, value: string): Need[] {
 }
 
 /** root@pam with its password, and not through a token. @throws ApiError 403. */
-export function requireRoot(call: GuestCall, what: string): void {
+function requireRoot(call: GuestCall, what: string): void {
   if (callerOf(call) !== ROOT_USER)
     throw new ApiError(403, 'permission-denied', `only root can set '${what.slice(0, 100)}' config`);
 }

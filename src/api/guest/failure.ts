@@ -23,7 +23,7 @@ const KNOWN_TEXTS: Partial<Record<ErrorCode, (data: HoldfastError['data']) => st
 };
 
 /** The text that clients know, before the error's own. */
-export function knownText({ code, data, message }: HoldfastError): string {
+function knownText({ code, data, message }: HoldfastError): string {
   const known = KNOWN_TEXTS[code]?.(data);
   return known === undefined || message.startsWith(known) ? message : `${known} - ${message}`;
 }

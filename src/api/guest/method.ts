@@ -10,6 +10,9 @@ export interface GuestCall extends BaseCall {
   readonly services: GuestServices;
 }
 
+/** What a guest or a storage that hangs may hold up a list: clients give up after 5 s. */
+export const LIST_ANSWER_MS = 2_000;
+
 export function defineGuestMethod<Parameters extends TObject, Returns extends TSchema>(
   method: Method<Parameters, Returns, GuestCall>,
 ): Method<Parameters, Returns, GuestCall> {
@@ -19,10 +22,6 @@ export function defineGuestMethod<Parameters extends TObject, Returns extends TS
 /** Access for whoever has one of the privileges on the guest of the path. */
 export function onGuest(...anyOf: Privilege[]) {
   return { onPath: ({ vmid }: InPath): PrivilegeRule => ({ path: `/vms/${vmid}`, anyOf }) };
-}
-
-export function onNode(...anyOf: Privilege[]) {
-  return { onPath: ({ node }: InPath): PrivilegeRule => ({ path: `/nodes/${node}`, anyOf }) };
 }
 
 export function onStorage(...anyOf: Privilege[]) {
@@ -48,6 +47,12 @@ export function requirePrivilege(call: GuestCall, path: string, ...anyOf: Privil
 export function requireNode({ services }: Pick<GuestCall, 'services'>, node: string): void {
   if (node !== 'localhost' && node !== services.node.name)
     throw new ApiError(500, 'not-found', `hostname lookup '${node}' failed: this node is '${services.node.name}'`);
+}
+
+/** The right to this node, by whichever of its names it was called. @throws ApiError 403, 500 for another node. */
+export function requireOnNode(call: GuestCall, node: string, ...anyOf: Privilege[]): void {
+  requireNode(call, node);
+  requirePrivilege(call, `/nodes/${call.services.node.name}`, ...anyOf);
 }
 
 /** @throws ApiError 500 in the words that clients take for a guest that is gone. */

@@ -1,10 +1,13 @@
 // What the guest dialect needs of the node: its virtual machines and its storages, as interfaces that the composition root fills.
+import type { Duplex } from 'node:stream';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
 import type { CommonServices } from '../services.ts';
+import type { Consoles } from './console/consoles.ts';
 
 export interface GuestServices extends CommonServices {
   readonly guests: GuestService;
   readonly storages: StorageService;
+  readonly consoles: Consoles;
 }
 
 /** Of an operation that lasts: its signal, and where it says what it does. */
@@ -25,7 +28,7 @@ export interface VmSummary {
   readonly diskBytes: number;
   readonly pid?: number;
   readonly uptimeSeconds?: number;
-  readonly usage?: VmUsage;
+  readonly usage?: Partial<VmUsage>;
 }
 
 export interface VmUsage {
@@ -136,8 +139,8 @@ export interface VmSnapshots {
  */
 export interface GuestService extends Record<PowerAction, PowerCall> {
   exists(vmid: number): Promise<boolean>;
-  /** In no order. */
-  list(): Promise<readonly VmSummary[]>;
+  /** In no order. Takes little more than `answerMs` (5 s): whose QEMU does not answer by then is told as far as it is known without. */
+  list(answerMs?: number): Promise<readonly VmSummary[]>;
   status(vmid: number): Promise<VmStatus>;
   /** With changes that wait for the next start, unless `current`. */
   config(vmid: number, options: { readonly snapshot?: string; readonly current?: boolean }): Promise<VmConfig>;
@@ -168,6 +171,9 @@ export interface GuestService extends Record<PowerAction, PowerCall> {
   hasFeature(vmid: number, feature: 'snapshot' | 'clone' | 'copy', snapshot?: string): Promise<boolean>;
   /** One command of the agent in the guest, in its own words. */
   agent(vmid: number, command: string, args: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<unknown>;
+  /** The index of the serial port for a console: the wanted one, or the guest's own choice. */
+  serialPort(vmid: number, wanted: number | undefined): Promise<number>;
+  openSerialPort(vmid: number, index: number, signal: AbortSignal): Promise<Duplex>;
   /** The lowest VMID that no guest has. */
   nextFreeId(): Promise<number>;
 }

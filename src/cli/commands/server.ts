@@ -6,6 +6,7 @@ import type { OpenGuests } from '../../daemon/guests/open-guests.ts';
 import type { Log } from '../../daemon/log.ts';
 import type { ServerConfig, ServerOptions } from '../../daemon/server-config.ts';
 import type { RunningServer } from '../../server.ts';
+import { closeAll } from '../../util/close-all.ts';
 import { OPERATIONS } from '../operations.ts';
 import { startPool } from '../repository.ts';
 import { type LocalAgent, startLocalAgent } from './agent.ts';
@@ -61,9 +62,8 @@ async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
       if (withAgent) agent = await startLocalAgent(running, config.stateDirectory, log, signals.hurry);
       await signals.ending;
     } finally {
-      await server?.stop(signals.hurry);
-      await agent?.stop();
-      await guests?.close();
+      // Each ends, whatever becomes of the others: the watch of guests would keep the process.
+      await closeAll([() => guests?.close(), () => agent?.stop(), () => server?.stop(signals.hurry)]);
     }
   } finally {
     signals.stop();

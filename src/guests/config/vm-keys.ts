@@ -16,7 +16,7 @@ import { parseTags, printTags } from './tags.ts';
  * `VM.Config.Disk` and so on; `PowerMgmt` is VM.PowerMgmt; `root` stands for keys that only root may set. Of keys of cloud-init and of
  * `ipconfigN` Proxmox takes Cloudinit and Network alike.
  */
-export type PrivilegeGroup =
+type PrivilegeGroup =
   | 'Disk'
   | 'CDROM'
   | 'CPU'
@@ -267,17 +267,6 @@ export function checkSettings(settings: Readonly<Record<string, string>>): Recor
     result[key] = checkSetting(key, key === given || /,media=cdrom(,|$)/.test(value) ? value : `${value},media=cdrom`);
   }
   return result;
-}
-
-/** The privilege that setting `key` to `value` needs: CD drives have one of their own, devices of the host are for root. */
-export function privilegeFor(key: string, value: string | undefined): PrivilegeGroup {
-  const entry = findKey(key);
-  if (entry === undefined || value === undefined) return entry?.privilege ?? 'root';
-  if (entry.rule.kind === 'drive') return parseDrive(key, value).media === 'cdrom' ? 'CDROM' : 'Disk';
-  if (entry.name === 'serial') return value === 'socket' ? 'HWType' : 'root';
-  if (entry.name === 'usb') return /(^|=)spice(,|$)|(^|,)mapping=/.test(value) ? 'HWType' : 'root';
-  if (entry.name === 'hostpci') return /(^|,)mapping=/.test(value) ? 'HWType' : 'root';
-  return entry.privilege;
 }
 
 /** Options of drives that are kept and change nothing, when they are on. */

@@ -156,15 +156,6 @@ export class GuestAgent {
     });
   }
 
-  /** Names of the commands that this agent has and that its configuration allows. */
-  async supportedCommands(options?: AgentCallOptions): Promise<ReadonlySet<string>> {
-    const info = (await this.execute('guest-info', undefined, options)) as { supported_commands?: unknown } | null;
-    const commands = info?.supported_commands;
-    if (!Array.isArray(commands)) throw this.#odd('guest-info', info);
-    const enabled = commands.filter((each: { enabled?: unknown } | null) => each?.enabled === true);
-    return new Set(enabled.map((each: { name?: unknown }) => String(each.name)));
-  }
-
   /** Ends the connection; what is under way fails with `aborted`. */
   close(): void {
     this.#end(new HoldfastError('aborted', `the connection to the agent of ${this.label} was closed`));

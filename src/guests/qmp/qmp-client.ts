@@ -4,7 +4,6 @@ import type { Socket } from 'node:net';
 import { HoldfastError } from '../../util/errors.ts';
 import { JsonLines } from './json-lines.ts';
 import { openSocket } from './open-socket.ts';
-import { type QmpSchema, readSchema } from './qmp-schema.ts';
 import { type Wait, waitFor } from './wait-for.ts';
 
 /** Commands that QEMU has not answered, those whose caller gave up among them. QEMU itself takes 8 and leaves the rest in the socket. */
@@ -65,7 +64,6 @@ export class QmpClient {
   #nextId = 1;
   #ended: HoldfastError | undefined;
   #settleClosed!: (why: Error | undefined) => void;
-  #schema: Promise<QmpSchema> | undefined;
 
   /**
    * Connects and negotiates.
@@ -183,15 +181,6 @@ export class QmpClient {
     };
     wait.promise.then(forget, forget);
     return wait.promise;
-  }
-
-  /** What this QEMU can do, asked for once. @throws as `execute` */
-  schema(): Promise<QmpSchema> {
-    this.#schema ??= this.execute('query-qmp-schema').then(readSchema);
-    this.#schema.catch(() => {
-      this.#schema = undefined;
-    });
-    return this.#schema;
   }
 
   /** Ends the connection; what is under way fails with `aborted`. QEMU runs on, and its monitor is free for the next client. */

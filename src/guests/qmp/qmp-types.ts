@@ -53,34 +53,11 @@ export interface BlockJob {
   readonly error: string | undefined;
 }
 
-export interface Job {
-  readonly id: string;
-  readonly type: string;
-  readonly status: string;
-  readonly currentProgress: number;
-  readonly totalProgress: number;
-  readonly error: string | undefined;
-}
-
 export interface BlockExport {
   readonly id: string;
   readonly type: string;
   readonly nodeName: string;
   readonly shuttingDown: boolean;
-}
-
-export interface BlockStats {
-  /** Of the node, or of the node that a device sits on; undefined for an empty drive. */
-  readonly nodeName: string | undefined;
-  /** QOM path or id of the device; only of devices. */
-  readonly qdev: string | undefined;
-  readonly readBytes: number;
-  readonly writtenBytes: number;
-  readonly readOperations: number;
-  readonly writeOperations: number;
-  readonly failedReads: number;
-  readonly failedWrites: number;
-  readonly highestWrittenOffset: number;
 }
 
 export interface BlockDevice {
@@ -127,37 +104,12 @@ const BLOCK_JOBS = Type.Array(
     error: Type.Optional(Type.String()),
   }),
 );
-const JOBS = Type.Array(
-  Type.Object({
-    id: Type.String(),
-    type: Type.String(),
-    status: Type.String(),
-    'current-progress': Type.Number(),
-    'total-progress': Type.Number(),
-    error: Type.Optional(Type.String()),
-  }),
-);
 const EXPORTS = Type.Array(
   Type.Object({
     id: Type.String(),
     type: Type.String(),
     'node-name': Type.String(),
     'shutting-down': Type.Boolean(),
-  }),
-);
-const STATS = Type.Array(
-  Type.Object({
-    'node-name': Type.Optional(Type.String()),
-    qdev: Type.Optional(Type.String()),
-    stats: Type.Object({
-      rd_bytes: Type.Number(),
-      wr_bytes: Type.Number(),
-      rd_operations: Type.Number(),
-      wr_operations: Type.Number(),
-      failed_rd_operations: Type.Number(),
-      failed_wr_operations: Type.Number(),
-      wr_highest_offset: Type.Number(),
-    }),
   }),
 );
 const DEVICES = Type.Array(
@@ -210,41 +162,11 @@ export async function queryBlockJobs(qmp: QmpCommands, options?: QmpCallOptions)
   }));
 }
 
-/** All jobs; those that have concluded stay until they are dismissed, unless they dismiss themselves. */
-export async function queryJobs(qmp: QmpCommands, options?: QmpCallOptions): Promise<Job[]> {
-  const jobs = await query(qmp, JOBS, 'query-jobs', undefined, options);
-  return jobs.map(
-    ({ id, type, status, 'current-progress': currentProgress, 'total-progress': totalProgress, error }) => {
-      return { id, type, status, currentProgress, totalProgress, error };
-    },
-  );
-}
-
 export async function queryBlockExports(qmp: QmpCommands, options?: QmpCallOptions): Promise<BlockExport[]> {
   const exports = await query(qmp, EXPORTS, 'query-block-exports', undefined, options);
   return exports.map(({ id, type, 'node-name': nodeName, 'shutting-down': shuttingDown }) => {
     return { id, type, nodeName, shuttingDown };
   });
-}
-
-/** Counters of the guest's `devices`, or of all `nodes`. */
-export async function queryBlockStats(
-  qmp: QmpCommands,
-  of: 'devices' | 'nodes',
-  options?: QmpCallOptions,
-): Promise<BlockStats[]> {
-  const all = await query(qmp, STATS, 'query-blockstats', { 'query-nodes': of === 'nodes' }, options);
-  return all.map(({ 'node-name': nodeName, qdev, stats }) => ({
-    nodeName,
-    qdev,
-    readBytes: stats.rd_bytes,
-    writtenBytes: stats.wr_bytes,
-    readOperations: stats.rd_operations,
-    writeOperations: stats.wr_operations,
-    failedReads: stats.failed_rd_operations,
-    failedWrites: stats.failed_wr_operations,
-    highestWrittenOffset: stats.wr_highest_offset,
-  }));
 }
 
 /** The guest's disks and drives. */

@@ -5,6 +5,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { parseAgentOption } from '../config/agent-option.ts';
 import type { GuestNode } from '../guest-node.ts';
 import { GuestAgent } from '../qmp/guest-agent.ts';
+import { type ExecStatus, execRequest, outputOf } from '../qmp/guest-exec.ts';
 import { lookAtMachine, notRunning } from './machine-state.ts';
 
 /** These do real work in the guest. */
@@ -51,32 +52,17 @@ export interface ExecOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-interface ExecStatus {
-  readonly exited?: boolean;
-  readonly exitcode?: number;
-  readonly signal?: number;
-  readonly 'out-data'?: string;
-  readonly 'err-data'?: string;
-  readonly 'out-truncated'?: boolean;
-  readonly 'err-truncated'?: boolean;
-}
-
 /** Runs a program in the guest and waits for its end. The agent keeps at most 16 MiB of what it prints. @throws as `agentCommand`. */
 export async function execInGuest(
   node: GuestNode,
   id: GuestId,
-  [path = '', ...args]: readonly string[],
+  command: readonly string[],
   { input, timeoutMs, signal }: ExecOptions,
 ): Promise<ExecResult> {
   if (input !== undefined && input.length > MAX_INPUT_BYTES)
     throw new HoldfastError('too-large', `input of ${input.length} bytes; the agent takes ${MAX_INPUT_BYTES}`);
   return await withAgent(node, id, signal, async (agent) => {
-    const wish = {
-      path,
-      arg: args,
-      'capture-output': true,
-      ...(input && { 'input-data': Buffer.from(input).toString('base64') }),
-    };
+    const wish = execRequest(command, input);
     const { pid } = await agent.execute<{ pid: number }>('guest-exec', wish, { timeoutMs: USUAL_TIMEOUT_MS, signal });
     const deadline = performance.now() + timeoutMs;
     for (;;) {
@@ -92,14 +78,13 @@ export async function execInGuest(
 }
 
 function resultOf(pid: number, status: ExecStatus): ExecResult {
-  const text = (data: string | undefined): string => (data === undefined ? '' : Buffer.from(data, 'base64').toString());
   return {
     pid,
     exited: status.exited === true,
     exitCode: status.exitcode,
     signal: status.signal,
-    stdout: text(status['out-data']),
-    stderr: text(status['err-data']),
+    stdout: outputOf(status['out-data']) ?? '',
+    stderr: outputOf(status['err-data']) ?? '',
     isTruncated: status['out-truncated'] === true || status['err-truncated'] === true,
   };
 }

@@ -16,15 +16,20 @@ export interface MachineState {
 }
 
 /** Takes as long as an answer may take, at most. */
-export async function lookAtMachine(node: GuestNode, id: GuestId, signal?: AbortSignal): Promise<MachineState> {
+export async function lookAtMachine(
+  node: GuestNode,
+  id: GuestId,
+  signal?: AbortSignal,
+  answerMs = ANSWER_TIMEOUT_MS,
+): Promise<MachineState> {
   const run = node.directory.run(id);
   const pid = await findQemu(run);
   if (pid === undefined) return { pid, status: 'stopped' };
-  const deadline = performance.now() + ANSWER_TIMEOUT_MS;
+  const deadline = performance.now() + answerMs;
   const ask = async (monitor: QmpClient): Promise<string> =>
     (await queryStatus(monitor, { timeoutMs: deadline - performance.now(), signal })).status;
   try {
-    return { pid, status: await withMonitor(node, id, ask, signal) };
+    return { pid, status: await withMonitor(node, id, ask, signal, answerMs) };
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     if (error.code === 'guest-stopped' || (await findQemu(run)) === undefined)
@@ -40,12 +45,13 @@ export async function withMonitor<Result>(
   id: GuestId,
   use: (monitor: QmpClient) => Promise<Result>,
   signal?: AbortSignal,
+  connectMs = ANSWER_TIMEOUT_MS,
 ): Promise<Result> {
   const run = node.directory.run(id);
   if ((await findQemu(run)) === undefined) throw notRunning(id);
   const monitor = await QmpClient.connect(run.controlMonitor, {
     label: `VM ${id}`,
-    timeoutMs: ANSWER_TIMEOUT_MS,
+    timeoutMs: connectMs,
     signal,
   });
   try {

@@ -3,7 +3,7 @@ import type { GuestId } from '../../schema/guest-names.ts';
 import type { ConfigSection } from '../config/vm-config.ts';
 import type { GuestNode } from '../guest-node.ts';
 import { requireSnapshot } from './list-snapshots.ts';
-import { readStartedConfig } from './started-config.ts';
+import { runningValues } from './started-config.ts';
 
 export interface ShownConfig extends ConfigSection {
   /** Of the whole file. */
@@ -18,6 +18,6 @@ export async function showConfig(
 ): Promise<ShownConfig> {
   const { config, digest } = await node.configs.read(id);
   if (snapshot !== undefined) return { ...requireSnapshot(id, config, snapshot), digest };
-  const started = current ? await readStartedConfig(node, id) : undefined;
-  return { values: (started ?? config).values, description: config.description, digest };
+  const values = current ? await runningValues(node, id, config) : config.values;
+  return { values, description: config.description, digest };
 }

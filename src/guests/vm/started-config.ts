@@ -45,17 +45,29 @@ export async function readStartedConfig(node: GuestNode, id: GuestId): Promise<V
   return text === undefined ? undefined : parseVmConfig(text, `the configuration that VM ${id} was started with`);
 }
 
+/** The values as the guest runs with them; those of the file where it does not run, and of keys that have no part in what runs. */
+export async function runningValues(
+  node: GuestNode,
+  id: GuestId,
+  config: Pick<VmConfig, 'values'>,
+): Promise<ReadonlyMap<string, string>> {
+  const started = await readStartedConfig(node, id);
+  if (started === undefined) return config.values;
+  const isRun = (key: string): boolean => !NOT_RUN.has(key) && !isUnusedKey(key);
+  return new Map([
+    ...[...config.values].filter(([key]) => !isRun(key)),
+    ...[...started.values].filter(([key]) => isRun(key)),
+  ]);
+}
+
 /** What takes effect when the guest is started the next time; empty when it does not run. */
 export async function pendingChanges(node: GuestNode, id: GuestId): Promise<PendingChange[]> {
   const { config } = await node.configs.read(id);
-  const started = await readStartedConfig(node, id);
-  if (started === undefined) return [];
-  const keys = new Set(
-    [...config.values.keys(), ...started.values.keys()].filter((key) => !NOT_RUN.has(key) && !isUnusedKey(key)),
-  );
+  const running = await runningValues(node, id, config);
+  const keys = new Set([...config.values.keys(), ...running.keys()]);
   return [...keys].sort().flatMap((key) => {
-    const [running, configured] = [started.values.get(key), config.values.get(key)];
-    return running === configured ? [] : [{ key, running, configured }];
+    const [now, next] = [running.get(key), config.values.get(key)];
+    return now === next ? [] : [{ key, running: now, configured: next }];
   });
 }
 

@@ -33,10 +33,15 @@ export interface VmStatus {
   readonly diskBytes: number;
 }
 
-/** @throws `not-found`. */
-export async function vmStatus(node: GuestNode, id: GuestId, signal?: AbortSignal): Promise<VmStatus> {
+/** `answerMs`: what its QEMU gets to answer, 5 s by default. @throws `not-found`. */
+export async function vmStatus(
+  node: GuestNode,
+  id: GuestId,
+  signal?: AbortSignal,
+  answerMs?: number,
+): Promise<VmStatus> {
   const { config } = await node.configs.read(id);
-  const { pid, status } = await lookAtMachine(node, id, signal);
+  const { pid, status } = await lookAtMachine(node, id, signal, answerMs);
   const { values } = config;
   const machine =
     pid === undefined ? undefined : await readRunningMachine(node.directory.run(id)).catch(() => undefined);
@@ -68,6 +73,7 @@ export async function listVms(
   node: GuestNode,
   warn: (line: string) => void,
   signal?: AbortSignal,
+  answerMs?: number,
 ): Promise<VmStatus[]> {
   const ids = await node.configs.list();
   const found = new Map<GuestId, VmStatus>();
@@ -75,7 +81,7 @@ export async function listVms(
   const lookOn = async (): Promise<void> => {
     for (const id of left) {
       try {
-        found.set(id, await vmStatus(node, id, signal));
+        found.set(id, await vmStatus(node, id, signal, answerMs));
       } catch (error) {
         signal?.throwIfAborted();
         warn(`VM ${id}: ${(error as Error).message}`);

@@ -16,6 +16,7 @@ import { moveDisk } from './move-disk.ts';
 import { resetVm, resumeVm, suspendVm } from './pause.ts';
 import { resizeVm } from './resize.ts';
 import { rollbackVm } from './rollback.ts';
+import { findSerialPort, openSerialPort } from './serial-port.ts';
 import { showConfig } from './show-config.ts';
 import { rebootVm, shutdownVm } from './shutdown.ts';
 import { snapshotVm } from './snapshot.ts';
@@ -52,9 +53,9 @@ export class VirtualMachines {
     return (await this.#node.configs.list()).includes(vmid as GuestId);
   }
 
-  /** Guests whose configuration cannot be read are left out, and told. */
-  async list() {
-    return (await listVms(this.#node, this.#warn)).map(summaryOf);
+  /** Guests whose configuration cannot be read are left out, and told. `answerMs`: what each QEMU gets to answer, 5 s by default. */
+  async list(answerMs?: number) {
+    return (await listVms(this.#node, this.#warn, undefined, answerMs)).map(summaryOf);
   }
 
   async status(vmid: number) {
@@ -215,6 +216,14 @@ export class VirtualMachines {
     return await agentCommand(this.#node, parseGuestId(vmid), command, args, { signal });
   }
 
+  async serialPort(vmid: number, wanted: number | undefined): Promise<number> {
+    return await findSerialPort(this.#node, parseGuestId(vmid), wanted);
+  }
+
+  async openSerialPort(vmid: number, index: number, signal: AbortSignal) {
+    return await openSerialPort(this.#node, parseGuestId(vmid), index, signal);
+  }
+
   async nextFreeId(): Promise<number> {
     return await this.#node.configs.nextFreeId();
   }
@@ -264,7 +273,11 @@ function summaryOf(status: VmStatus) {
     diskBytes: status.diskBytes,
     ...(lock !== undefined && { lock }),
     ...(tags !== undefined && { tags }),
-    ...(pid !== undefined && { pid, uptimeSeconds: status.uptimeSeconds }),
+    ...(pid !== undefined && {
+      pid,
+      uptimeSeconds: status.uptimeSeconds,
+      usage: { memoryBytes: status.usedMemoryBytes },
+    }),
   };
 }
 

@@ -1,5 +1,7 @@
 // Virtual machines and storages in memory, behind the interfaces that the guest dialect asks for.
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { Duplex } from 'node:stream';
 import type {
   CloneOptions,
   ConfigChange,
@@ -17,9 +19,30 @@ import { HoldfastError } from '../../../src/util/errors.ts';
 
 interface Guest {
   values: Record<string, string>;
+  /** As it runs, where that is something else. */
+  running?: Record<string, string>;
   description: string | undefined;
   isRunning: boolean;
   snapshots: (VmSnapshot & { values: Record<string, string> })[];
+}
+
+/** The guest's end: what was typed, and what it says. */
+export class FakeSerial extends Duplex {
+  typed = '';
+  /** It takes nothing that is typed. */
+  isDeaf = false;
+
+  override _read(): void {}
+  override _write(bytes: Buffer, _encoding: string, done: () => void): void {
+    this.typed += bytes.toString();
+    this.emit('typed');
+    if (!this.isDeaf) done();
+  }
+
+  /** Waits until that was typed, in all. */
+  async hears(text: string): Promise<void> {
+    while (this.typed !== text) await once(this, 'typed', { signal: AbortSignal.timeout(5000) });
+  }
 }
 
 export class FakeGuests implements GuestService {
@@ -27,6 +50,8 @@ export class FakeGuests implements GuestService {
   readonly asked: { readonly call: string; readonly vmid: number; readonly options: unknown }[] = [];
   /** What every operation that is a task waits for. */
   gate: Promise<unknown> = Promise.resolve();
+  /** Serial ports that consoles opened. */
+  readonly serials: FakeSerial[] = [];
 
   add(vmid: number, values: Record<string, string> = {}): void {
     this.all.set(vmid, { values, description: undefined, isRunning: false, snapshots: [] });
@@ -41,9 +66,10 @@ export class FakeGuests implements GuestService {
   async status(vmid: number): Promise<VmStatus> {
     return this.#status(vmid);
   }
-  async config(vmid: number, { snapshot }: { snapshot?: string }): Promise<VmConfig> {
+  async config(vmid: number, { snapshot, current }: { snapshot?: string; current?: boolean }): Promise<VmConfig> {
     const guest = this.#of(vmid);
-    const values = snapshot === undefined ? guest.values : this.#snapshotOf(guest, snapshot).values;
+    const now = current ? (guest.running ?? guest.values) : guest.values;
+    const values = snapshot === undefined ? now : this.#snapshotOf(guest, snapshot).values;
     const { description } = guest;
     return { values, digest: digestOf(guest), ...(description === undefined ? {} : { description }) };
   }
@@ -154,6 +180,18 @@ export class FakeGuests implements GuestService {
     if (command === 'guest-exec-status')
       return { exited: true, exitcode: 0, 'out-data': Buffer.from('hello\n').toString('base64') };
     return command === 'guest-network-get-interfaces' ? [{ name: 'lo', 'ip-addresses': [] }] : {};
+  }
+  async serialPort(vmid: number, wanted: number | undefined): Promise<number> {
+    this.#requireRunning(vmid);
+    if (this.#of(vmid).values[`serial${wanted ?? 0}`] !== 'socket')
+      throw new HoldfastError('bad-argument', 'unable to find a serial interface', { data: { key: 'serial' } });
+    return wanted ?? 0;
+  }
+  async openSerialPort(vmid: number, index: number): Promise<Duplex> {
+    const port = new FakeSerial();
+    this.asked.push({ call: 'openSerialPort', vmid, options: { index } });
+    this.serials.push(port);
+    return port;
   }
   async nextFreeId(): Promise<number> {
     for (let vmid = 100; ; vmid++) if (!this.all.has(vmid)) return vmid;

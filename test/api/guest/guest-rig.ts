@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { FastifyInstance } from 'fastify';
+import { Consoles } from '../../../src/api/guest/console/consoles.ts';
 import { createGuestApi } from '../../../src/api/guest/server.ts';
 import type { RoleName } from '../../../src/auth/privileges.ts';
 import { GUEST_REALMS, GUEST_VERSION_INFO } from '../../../src/daemon/installation.ts';
@@ -24,6 +25,7 @@ export interface GuestAnswer {
 export class GuestRig {
   readonly guests = new FakeGuests();
   readonly storages = new FakeStorages();
+  readonly consoles = new Consoles({ takenWithinMs: 60_000, rightsEveryMs: 50 });
   readonly bugs: unknown[] = [];
   readonly fixture: Fixture;
   readonly tasks: Tasks;
@@ -48,6 +50,7 @@ export class GuestRig {
         clock,
         guests: this.guests,
         storages: this.storages,
+        consoles: this.consoles,
       },
       {
         delays: { unauthorizedMs: 0, forbiddenMs: 0 },
@@ -60,6 +63,7 @@ export class GuestRig {
   static async open(t: TestContext, https?: { key: string; cert: string }): Promise<GuestRig> {
     const rig = new GuestRig(await openFixture(t), temporaryDirectory(t), https);
     t.after(async () => {
+      rig.consoles.close();
       await rig.tasks.drain(0);
       await rig.app.close();
     });

@@ -4,6 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { needsOf } from '../../../src/api/guest/config-rights.ts';
 import { GUEST_METHODS } from '../../../src/api/guest/routes/methods.ts';
+import type { RoleName } from '../../../src/auth/privileges.ts';
+import { parseAuthId } from '../../../src/schema/auth-id.ts';
+import { ROOT as ADMIN } from '../../auth/access-fixture.ts';
 import { GuestRig } from './guest-rig.ts';
 
 const CALLERS = [
@@ -32,6 +35,7 @@ const RULES: readonly (readonly [RegExp, readonly Caller[]])[] = [
   [/\/qemu\/\{vmid\}\/agent\/(exec|exec-status)$/, ADMINS],
   [/\/qemu\/\{vmid\}\/agent\/fs(trim|freeze.*)$/, USES_100],
   [/\/qemu\/\{vmid\}\/agent\//, ASKS_AGENT],
+  [/\/qemu\/\{vmid\}\/(termproxy|vncwebsocket)$/, USES_100],
   [/^GET .*\/qemu\/\{vmid\}\//, SEES_100],
   [/^POST .*\/qemu\/\{vmid\}\/status\//, USES_100],
   // A user of the machine may change its CD and its cloud-init, so it gets past the path.
@@ -110,6 +114,8 @@ test('each kind of key takes its own rights; what reaches into the host is for r
     ['cores', undefined, [on('VM.Config.CPU')]],
     ['memory', '1', [on('VM.Config.Memory')]],
     ['scsihw', 'lsi', [on('VM.Config.HWType')]],
+    ['freeze', '1', [on('VM.PowerMgmt')]],
+    ['ipconfig31', 'ip=dhcp', [on('VM.Config.Cloudinit', 'VM.Config.Network')]],
     ['ciuser', 'x', [on('VM.Config.Cloudinit', 'VM.Config.Network')]],
     ['scsi0', 'fast:8', [on('VM.Config.Disk'), { path: '/storage/fast', anyOf: ['Datastore.AllocateSpace'] }]],
     [
@@ -162,6 +168,99 @@ test('each kind of key takes its own rights; what reaches into the host is for r
     ['nonsense', 'x', ['root']],
   ];
   for (const [key, value, needs] of cases) assert.deepEqual(needsOf(100, key, value), needs, `${key}=${value}`);
+  const [disk, cd] = ['fast:vm-100-disk-0,size=8G', 'none,media=cdrom'];
+  assert.deepEqual(needsOf(100, 'scsi0', undefined, disk), [on('VM.Config.Disk')]);
+  assert.deepEqual(needsOf(100, 'unused0', undefined, 'fast:vm-100-disk-1'), [on('VM.Config.Disk')]);
+  assert.deepEqual(needsOf(100, 'ide2', undefined, cd), [on('VM.Config.CDROM')]);
+  assert.deepEqual(needsOf(100, 'scsi0', cd, disk), [on('VM.Config.CDROM'), on('VM.Config.Disk')]);
+});
+
+test('another spelling of a guest or of the node has no other rights', async (t) => {
+  const rig = await GuestRig.open(t);
+  rig.guests.add(100);
+  await rig.grant('user@pve', { '/vms': 'PVEVMAdmin', '/vms/100': 'NoAccess' });
+  await rig.grant('auditor@pve', { '/': 'PVEAuditor', '/nodes/pve1': 'NoAccess' });
+  for (const vmid of ['0100', '+100', '%2B100', '00000000000000000100']) {
+    const { status } = await rig.call('user@pve', 'POST', `/nodes/pve1/qemu/${vmid}/status/start`);
+    assert.equal(status, 400, vmid);
+  }
+  assert.equal((await rig.call('user@pve', 'GET', '/nodes/pve1/qemu/1e2/config')).status, 400);
+  assert.deepEqual(rig.guests.asked, []);
+  for (const node of ['pve1', 'localhost'])
+    for (const path of ['status', 'time']) {
+      const { status, reason } = await rig.call('auditor@pve', 'GET', `/nodes/${node}/${path}`);
+      assert.deepEqual([status, reason], [403, 'Permission check failed (/nodes/pve1, Sys.Audit)'], `${node} ${path}`);
+    }
+});
+
+test('what a call names beside its path takes rights of its own', async (t) => {
+  const rig = await GuestRig.open(t);
+  await rig.grant('user@pve', {
+    '/vms/100': 'PVEVMAdmin',
+    '/vms/101': 'PVEVMAdmin',
+    '/storage/own': 'PVEDatastoreUser',
+  });
+  rig.guests.add(100, { scsi0: 'own:vm-100-disk-0,size=1G' });
+  const onStorage = '/storage/local, Datastore.AllocateSpace';
+  const cases: readonly (readonly ['POST' | 'PUT', string, Record<string, string | number>, string])[] = [
+    ['POST', '', { vmid: 102 }, '/vms/102, VM.Allocate'],
+    ['POST', '', { vmid: 101, storage: 'local' }, onStorage],
+    ['POST', '', { vmid: 101, scsi0: 'local:1' }, onStorage],
+    ['PUT', '/100/config', { scsi1: 'local:1' }, onStorage],
+    ['POST', '/100/config', { scsi1: 'local:1' }, onStorage],
+    ['POST', '/100/move_disk', { disk: 'scsi0', storage: 'local' }, onStorage],
+    ['POST', '/100/clone', { newid: 102 }, '/vms/102, VM.Allocate'],
+    ['POST', '/100/clone', { newid: 101, storage: 'local' }, onStorage],
+  ];
+  for (const [method, path, parameters, missing] of cases) {
+    const name = `${method} ${path} ${JSON.stringify(parameters)}`;
+    const { status, reason } = await rig.call('user@pve', method, `/nodes/pve1/qemu${path}`, parameters);
+    assert.deepEqual([status, reason], [403, `Permission check failed (${missing})`], name);
+  }
+  assert.deepEqual(rig.guests.asked, []);
+  for (const [path, more] of [
+    ['/100/status/start', {}],
+    ['/100/config', { cores: 1 }],
+    ['/100/resize', { disk: 'scsi0', size: '+1G' }],
+  ] as const) {
+    const method = path.includes('status') ? 'POST' : 'PUT';
+    const refused = await rig.call('user@pve', method, `/nodes/pve1/qemu${path}`, { ...more, skiplock: 1 });
+    assert.deepEqual(refused.json.errors, { skiplock: 'Only root may use this option.' }, path);
+  }
+});
+
+test('a right to CDs takes no disk out of a machine', async (t) => {
+  const rig = await GuestRig.open(t);
+  await rig.grant('user@pve', { '/vms/100': 'PVEVMUser' });
+  const [scsi0, ide2] = ['disks:vm-100-disk-0,size=1G', 'local:iso/tiny.iso,media=cdrom'];
+  rig.guests.add(100, { scsi0, ide2, unused0: 'disks:vm-100-disk-1' });
+  const change = async (parameters: Record<string, string | number>) =>
+    (await rig.call('user@pve', 'PUT', '/nodes/pve1/qemu/100/config', parameters)).reason;
+  const refused = 'Permission check failed (/vms/100, VM.Config.Disk)';
+  assert.equal(await change({ delete: 'scsi0', force: 1 }), refused);
+  assert.equal(await change({ scsi0: '' }), refused);
+  assert.equal(await change({ scsi0: 'none,media=cdrom' }), refused);
+  assert.equal(await change({ delete: 'ide2,unused0', force: 1 }), refused);
+  assert.equal(await change({ revert: 'scsi0', delete: 'ide2' }), 'OK');
+  assert.equal(await change({ ide2: 'none,media=cdrom' }), 'OK');
+  assert.equal(rig.guests.all.get(100)?.values.scsi0, scsi0);
+});
+
+test('a clone takes room on the storages of its disks, and a place on its bridges', async (t) => {
+  const rig = await GuestRig.open(t);
+  await rig.grant('user@pve', { '/vms/100': 'PVETemplateUser', '/vms/200': 'PVEVMAdmin' });
+  const [scsi0, net0] = ['disks:vm-100-disk-0,size=1G', 'virtio=BC:24:11:00:00:01,bridge=vmbr0'];
+  rig.guests.add(100, { scsi0, net0, ide2: 'local:iso/tiny.iso,media=cdrom', unused0: 'other:vm-100-disk-1' });
+  const clone = async (parameters: Record<string, string | number> = {}) =>
+    (await rig.call('user@pve', 'POST', '/nodes/pve1/qemu/100/clone', { newid: 200, ...parameters })).reason;
+  const allow = (path: string, role: RoleName): void =>
+    rig.fixture.access.changeAcl(ADMIN, { path, role, authId: parseAuthId('user@pve') });
+  assert.equal(await clone(), 'Permission check failed (/storage/disks, Datastore.AllocateSpace)');
+  assert.equal(await clone({ storage: 'local' }), 'Permission check failed (/storage/local, Datastore.AllocateSpace)');
+  allow('/storage/disks', 'PVEDatastoreUser');
+  assert.equal(await clone(), 'Permission check failed (/sdn/zones/localnetwork/vmbr0, SDN.Use)');
+  allow('/sdn', 'PVESDNUser');
+  assert.equal(await clone(), 'OK');
 });
 
 test('lists leave out what the caller may not see', async (t) => {

@@ -135,6 +135,36 @@ test('settings that cannot be are refused with the key; a lock and a deleted unk
   assert.deepEqual([cipassword, memory], ['**********', undefined]);
 });
 
+test('what waits for the next start is shown beside what runs, a password without being told, and can be taken back', async (t) => {
+  const rig = await GuestRig.open(t);
+  rig.guests.add(100, { memory: '1024', cipassword: '$6$new', name: 'web', ciuser: 'anna' });
+  const guest = rig.guests.all.get(100) ?? assert.fail();
+  guest.running = { memory: '512', cipassword: '$6$old', name: 'web', balloon: '0' };
+  const masked = '**********';
+  assert.deepEqual(await rig.data('GET', `${VM}/pending`), [
+    { key: 'balloon', value: 0, delete: 1 },
+    { key: 'cipassword', value: masked, pending: masked },
+    { key: 'ciuser', pending: 'anna' },
+    { key: 'memory', value: '512', pending: '1024' },
+    { key: 'name', value: 'web' },
+  ]);
+  const { digest: _, ...current } = await rig.data<Record<string, unknown>>('GET', `${VM}/config`, { current: 1 });
+  assert.deepEqual(current, { memory: '512', cipassword: masked, name: 'web', balloon: 0 });
+  assert.equal(await rig.data('PUT', `${VM}/config`, { revert: 'memory,balloon,ciuser,name', cores: 2 }), null);
+  assert.deepEqual(rig.guests.asked.at(-1)?.options, {
+    set: { cores: '2', memory: '512', balloon: '0' },
+    remove: ['ciuser'],
+    force: false,
+    skipLock: false,
+  });
+  for (const [parameters, named] of [
+    [{ revert: 'nonsense' }, 'revert'],
+    [{ revert: 'memory', memory: 1 }, 'revert'],
+    [{ revert: 'memory', delete: 'memory' }, 'delete'],
+  ] as const)
+    assert.deepEqual(Object.keys((await rig.call(ROOT, 'PUT', `${VM}/config`, parameters)).json.errors ?? {}), [named]);
+});
+
 test('the agent in a guest is asked in its own words, and a silent one is said as clients know it', async (t) => {
   const rig = await GuestRig.open(t);
   rig.guests.add(100);
@@ -188,6 +218,13 @@ test('storages and their volumes are listed, also one that does not answer; a vo
   }
   const used = await rig.call(ROOT, 'DELETE', '/nodes/pve1/storage/disks/content/disks:vm-100-disk-0');
   assert.equal(used.reason, "cannot remove image, a guest with VMID '100' uses it as scsi0");
+  (rig.guests.all.get(100) ?? assert.fail()).values = { scsi0: 'disks:vm-100-disk-00,size=1G' };
+  (rig.guests.all.get(100) ?? assert.fail()).snapshots.push({
+    ...{ name: 'before', description: '', time: 1, withMemory: false },
+    values: { scsi1: 'file=disks:vm-100-disk-0,size=1G' },
+  });
+  const kept = await rig.call(ROOT, 'DELETE', '/nodes/pve1/storage/disks/content/disks:vm-100-disk-0');
+  assert.match(kept.reason, /uses it as scsi1 of snapshot 'before'$/);
   const made = await rig.data('POST', '/nodes/pve1/storage/disks/content', {
     filename: 'vm-100-disk-1',
     size: '1G',
@@ -199,6 +236,27 @@ test('storages and their volumes are listed, also one that does not answer; a vo
   assert.match(upid, /:imgdel:local:root@pam:$/);
   assert.equal(await rig.ended(upid), 'OK');
   assert.deepEqual(await rig.data('GET', content), []);
+});
+
+test('a storage that hangs is not active, and keeps no list', { timeout: 10_000 }, async (t) => {
+  const rig = await GuestRig.open(t);
+  rig.storages.status = () => new Promise(() => {});
+  const started = performance.now();
+  const rows = await rig.data<Record<string, unknown>[]>('GET', '/cluster/resources', { type: 'storage' });
+  assert.deepEqual(
+    rows.map(({ storage, status }) => [storage, status]),
+    [
+      ['local', 'unknown'],
+      ['disks', 'unknown'],
+    ],
+  );
+  const listed = await rig.data<Record<string, unknown>[]>('GET', '/nodes/pve1/storage');
+  assert.deepEqual(
+    listed.map(({ active }) => active),
+    [0, 0],
+  );
+  const tookMs = performance.now() - started;
+  assert.ok(tookMs < 2 * 2500, `${tookMs} ms for both lists`);
 });
 
 test('what exporters and dashboards ask of a node is there', async (t) => {

@@ -8,7 +8,6 @@ import {
   checkSettings,
   findKey,
   keysWithoutEffect,
-  privilegeFor,
   VM_KEYS,
 } from '../../../src/guests/config/vm-keys.ts';
 
@@ -77,26 +76,6 @@ test('cdrom is another name of the CD drive ide2', () => {
   assert.deepEqual(checkSettings({ cdrom: 'none', cores: '1' }), { ide2: 'none,media=cdrom', cores: '1' });
   assert.deepEqual(checkSettings({ cdrom: 'st:iso/x.iso,media=cdrom' }), { ide2: 'st:iso/x.iso,media=cdrom' });
   assert.throws(() => checkSettings({ cdrom: 'none', ide2: 'none,media=cdrom' }), { code: 'bad-argument' });
-});
-
-test('the privilege depends on the key, for drives and devices of the host on the value', () => {
-  const groups: [string, string | undefined, string][] = [
-    ['cores', '1', 'CPU'],
-    ['numa0', undefined, 'CPU'],
-    ['scsi0', 'st:v', 'Disk'],
-    ['ide2', 'none,media=cdrom', 'CDROM'],
-    ['net3', undefined, 'Network'],
-    ['args', '-x', 'root'],
-    ['serial0', 'socket', 'HWType'],
-    ['serial0', '/dev/ttyS0', 'root'],
-    ['usb0', 'spice', 'HWType'],
-    ['usb0', 'host=1-2', 'root'],
-    ['usb0', 'mapping=stick', 'HWType'],
-    ['hostpci0', '01:00.0', 'root'],
-    ['freeze', '1', 'PowerMgmt'],
-    ['unknown', '1', 'root'],
-  ];
-  for (const [key, value, group] of groups) assert.equal(privilegeFor(key, value), group, `${key}: ${value}`);
 });
 
 test('what is set and changes nothing is named', () => {

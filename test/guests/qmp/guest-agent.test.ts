@@ -139,15 +139,3 @@ test('a shutdown is accepted in silence, and refused in words', async (t) => {
   };
   await agent.shutdown('powerdown', { timeoutMs: 1000 });
 });
-
-test('only commands that are allowed are supported', async (t) => {
-  const fake = await FakeAgent.start(t);
-  const agent = await connect(fake);
-  t.after(() => agent.close());
-  const commands = [{ name: 'guest-ping', enabled: true }, { name: 'guest-exec', enabled: false }, null];
-  fake.instead = (command) =>
-    command === 'guest-info' ? `${JSON.stringify({ return: { supported_commands: commands } })}\n` : undefined;
-  assert.deepEqual([...(await agent.supportedCommands())], ['guest-ping']);
-  fake.instead = (command) => (command === 'guest-info' ? '{"return": null}\n' : undefined);
-  await assert.rejects(agent.supportedCommands(), { code: 'guest-failed' });
-});

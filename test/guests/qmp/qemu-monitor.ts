@@ -1,13 +1,16 @@
 // A QEMU with a monitor and without a machine: it starts in 50 ms, and its block layer is whole. Ended with the test.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QemuBuild } from '../../support/guests/qemu-builds.ts';
+
+/** The flag of a socket that listens, as the kernel lists it. */
+const ACCEPTS = '00010000';
 
 type Ending = Pick<TestContext, 'after'>;
 
@@ -39,11 +42,17 @@ export async function startListening(
     child.kill('SIGKILL');
     await ended;
   });
-  for (let waited = 0; !existsSync(socketPath); waited += 10) {
+  for (let waited = 0; !isListening(socketPath); waited += 10) {
     if (child.exitCode !== null || waited > 10_000) throw new Error(`${command} did not start: ${words}`);
     await sleep(10);
   }
   return { socketPath, child };
+}
+
+/** The file is there before anybody listens. A look leaves the one client that a monitor serves its place. */
+function isListening(socketPath: string): boolean {
+  const sockets = readFileSync('/proc/net/unix', 'utf8').split('\n');
+  return sockets.some((line) => line.endsWith(` ${socketPath}`) && line.split(/\s+/)[3] === ACCEPTS);
 }
 
 export function startMonitor(t: Ending, build: QemuBuild): Promise<{ socketPath: string; child: ChildProcess }> {

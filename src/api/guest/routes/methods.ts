@@ -1,5 +1,6 @@
 // Every method of the guest dialect.
 import type { AnyMethod } from '../../method.ts';
+import { PASSWORD_METHODS } from '../../routes/access/password.ts';
 import { ACL_METHODS } from './access/acl.ts';
 import { ACCESS_METHODS } from './access/realms-and-roles.ts';
 import { TICKET_METHODS } from './access/ticket.ts';
@@ -11,6 +12,7 @@ import { TASK_METHODS } from './nodes/tasks.ts';
 import { NOTHING_HERE_METHODS } from './nothing-here.ts';
 import { VM_AGENT_METHODS } from './qemu/agent.ts';
 import { VM_CONFIG_METHODS } from './qemu/config.ts';
+import { VM_CONSOLE_METHODS } from './qemu/console.ts';
 import { VM_DISK_METHODS } from './qemu/disks.ts';
 import { VM_METHODS } from './qemu/list.ts';
 import { VM_SNAPSHOT_METHODS } from './qemu/snapshots.ts';
@@ -23,6 +25,7 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...VERSION_METHODS,
   ...TICKET_METHODS,
   ...ACCESS_METHODS,
+  ...PASSWORD_METHODS,
   ...USER_METHODS,
   ...TOKEN_METHODS,
   ...ACL_METHODS,
@@ -35,6 +38,7 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...VM_SNAPSHOT_METHODS,
   ...VM_DISK_METHODS,
   ...VM_AGENT_METHODS,
+  ...VM_CONSOLE_METHODS,
   ...STORAGE_METHODS,
   ...CONTENT_METHODS,
   ...NOTHING_HERE_METHODS,

@@ -6,12 +6,11 @@ import type { TaskLogPage, TaskStatus } from '../../../jobs/tasks/tasks.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
 import { fromText } from '../../../util/byte-string.ts';
 import { HoldfastError } from '../../../util/errors.ts';
-import { denied } from '../../check-access.ts';
 import { ByteAnswer } from '../../downloads/byte-answer.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { TaskCalls } from '../../services.ts';
-import { owns } from '../../snapshots/owned-groups.ts';
 import type { KeptResult } from '../../start-task.ts';
+import { requireTask } from '../../task-rights.ts';
 import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
 
@@ -137,11 +136,9 @@ export const TASK_METHODS = [
     returns: Nothing,
     handler: (call, { node, upid }) => {
       const { user } = findTask(call, node, upid);
-      const { permissions, tasks } = call.services;
-      const caller = callerOf(call);
-      if (!owns(caller, user) && !permissions.has(caller, ALL_TASKS.path, 'Sys.Modify'))
-        throw denied(caller, { path: ALL_TASKS.path, anyOf: ['Sys.Modify'] });
-      if (tasks.get(upid) !== undefined) tasks.abort(upid, `aborted by ${caller}`);
+      requireTask(call, user, { ...ALL_TASKS, anyOf: ['Sys.Modify'] });
+      const { tasks } = call.services;
+      if (tasks.get(upid) !== undefined) tasks.abort(upid, `aborted by ${callerOf(call)}`);
       return null;
     },
   }),
@@ -166,11 +163,8 @@ async function* logText(tasks: TaskCalls, upid: string, first: TaskLogPage): Asy
 /** @throws HoldfastError `bad-name` for what is no UPID, ApiError 403 for a task of somebody else. */
 function findTask(call: Call, node: string, upid: string): TaskStatus {
   requireThisNode(call, node);
-  const { permissions, tasks } = call.services;
-  const caller = callerOf(call);
-  const status = tasks.status(upid);
-  if (!owns(caller, status.user) && !permissions.has(caller, ALL_TASKS.path, 'Sys.Audit'))
-    throw denied(caller, ALL_TASKS);
+  const status = call.services.tasks.status(upid);
+  requireTask(call, status.user, ALL_TASKS);
   return status;
 }
 

@@ -1,14 +1,12 @@
-// /access/domains, /access/roles, /access/permissions, /access/password and /access/groups: what there is to be given, and what is held.
+// /access/domains, /access/roles, /access/permissions and /access/groups: what there is to be given, and what is held.
 import { Type } from 'typebox';
 import { GUEST_PRIVILEGES, GUEST_ROLES, type Privilege } from '../../../../auth/privileges.ts';
-import { parseAuthId, parseUserId } from '../../../../schema/auth-id.ts';
+import { parseAuthId } from '../../../../schema/auth-id.ts';
 import { ApiError } from '../../../dialect/failure.ts';
 import { actorOf } from '../../../routes/actor.ts';
-import { AclPath, AuthIdText, UserIdText } from '../../../routes/parameters.ts';
+import { AclPath, AuthIdText } from '../../../routes/parameters.ts';
 import { defineGuestMethod } from '../../method.ts';
-import { Flag, Nothing } from '../parameters.ts';
-
-const Password = Type.String({ minLength: 8, maxLength: 1024 });
+import { Flag } from '../parameters.ts';
 
 export const ACCESS_METHODS = [
   defineGuestMethod({
@@ -72,24 +70,6 @@ export const ACCESS_METHODS = [
       const of = userid === undefined ? undefined : parseAuthId(userid);
       const found = call.services.access.permissionsOf(actorOf(call), of, path);
       return Object.fromEntries([...found].map(([each, rights]) => [each, shownRights(rights)]));
-    },
-  }),
-  defineGuestMethod({
-    method: 'PUT',
-    path: '/access/password',
-    description: "Changes one's own password, or with Permissions.Modify on / somebody else's. Not through a token.",
-    access: ({ userid }) => ({ path: '/', anyOf: ['Permissions.Modify'], orUser: userid }),
-    parameters: Type.Object({
-      userid: UserIdText,
-      password: Password,
-      'confirmation-password': Type.Optional(
-        Type.String({ maxLength: 1024, description: 'The password of whoever asks; only root@pam may leave it away.' }),
-      ),
-    }),
-    returns: Nothing,
-    handler: async (call, { userid, password, 'confirmation-password': confirmation }) => {
-      await call.services.access.setPassword(actorOf(call), parseUserId(userid), password, confirmation);
-      return null;
     },
   }),
   defineGuestMethod({

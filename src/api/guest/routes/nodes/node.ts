@@ -1,7 +1,7 @@
 // /nodes: this machine.
 import { type Static, Type } from 'typebox';
 import { nodeStatus } from '../../../node-status/node-status.ts';
-import { defineGuestMethod, type GuestCall, may, onNode, requireNode } from '../../method.ts';
+import { defineGuestMethod, type GuestCall, may, requireNode, requireOnNode } from '../../method.ts';
 import { Count, Flag, flag, Node } from '../parameters.ts';
 
 const OfNode = Type.Object({ node: Node });
@@ -53,8 +53,8 @@ export const NODE_METHODS = [
   defineGuestMethod({
     method: 'GET',
     path: '/nodes/{node}/status',
-    description: 'Processor, memory, disk and load of this machine.',
-    access: onNode('Sys.Audit'),
+    description: 'Processor, memory, disk and load of this machine, with Sys.Audit on it.',
+    access: { auth: true },
     parameters: OfNode,
     returns: Type.Object({
       cpu: Type.Number(),
@@ -78,7 +78,7 @@ export const NODE_METHODS = [
       'boot-info': Type.Object({ mode: Type.String(), secureboot: Flag }),
     }),
     handler: async (call, { node }) => {
-      requireNode(call, node);
+      requireOnNode(call, node, 'Sys.Audit');
       const { version } = call.services;
       const { root, loadavg, memory, cpuinfo, info: _, 'boot-info': boot, ...same } = await statusOf(call);
       return {
@@ -111,12 +111,12 @@ export const NODE_METHODS = [
   defineGuestMethod({
     method: 'GET',
     path: '/nodes/{node}/time',
-    description: 'The clock of this machine and its time zone.',
-    access: onNode('Sys.Audit'),
+    description: 'The clock of this machine and its time zone, with Sys.Audit on it.',
+    access: { auth: true },
     parameters: OfNode,
     returns: Type.Object({ time: Type.Integer(), localtime: Type.Integer(), timezone: Type.String() }),
     handler: (call, { node }) => {
-      requireNode(call, node);
+      requireOnNode(call, node, 'Sys.Audit');
       const nowMs = call.services.clock();
       const time = Math.floor(nowMs / 1000);
       const localtime = time - new Date(nowMs).getTimezoneOffset() * 60;

@@ -2,9 +2,8 @@
 import { type Static, Type } from 'typebox';
 import type { TaskRow } from '../../../../jobs/tasks/task-store.ts';
 import { type AuthId, userOf } from '../../../../schema/auth-id.ts';
-import { denied } from '../../../check-access.ts';
 import { callerOf } from '../../../method.ts';
-import { owns } from '../../../snapshots/owned-groups.ts';
+import { requireTask } from '../../../task-rights.ts';
 import { findUpid, guestStartOf, guestUpidOf } from '../../guest-upid.ts';
 import { defineGuestMethod, type GuestCall, may, requireNode } from '../../method.ts';
 import { Count, Flag, GuestUpid, given, Node, Nothing, Vmid } from '../parameters.ts';
@@ -131,10 +130,8 @@ export const TASK_METHODS = [
     handler: (call, { node, upid }) => {
       const found = findTask(call, node, upid);
       const { tasks, node: here } = call.services;
-      const caller = callerOf(call);
-      const rule = { path: `/nodes/${here.name}`, anyOf: ['Sys.Modify'] } as const;
-      if (!owns(caller, tasks.status(found).user) && !may(call, rule.path, ...rule.anyOf)) throw denied(caller, rule);
-      tasks.abort(found, `aborted by ${caller}`);
+      requireTask(call, tasks.status(found).user, { path: `/nodes/${here.name}`, anyOf: ['Sys.Modify'] });
+      tasks.abort(found, `aborted by ${callerOf(call)}`);
       return null;
     },
   }),
@@ -150,9 +147,7 @@ function findTask(call: GuestCall, node: string, guestUpid: string): string {
   requireNode(call, node);
   const { tasks, node: here } = call.services;
   const upid = findUpid(tasks, guestUpid);
-  const caller = callerOf(call);
-  const rule = { path: `/nodes/${here.name}`, anyOf: ['Sys.Audit'] } as const;
-  if (!owns(caller, tasks.status(upid).user) && !may(call, rule.path, ...rule.anyOf)) throw denied(caller, rule);
+  requireTask(call, tasks.status(upid).user, { path: `/nodes/${here.name}`, anyOf: ['Sys.Audit'] });
   return upid;
 }
 

@@ -1,6 +1,7 @@
 // /nodes/{node}/qemu/{vmid}/agent: the agent in the guest. Its answers go out as it gave them, under `result`.
 import { Type } from 'typebox';
 import type { Privilege } from '../../../../auth/privileges.ts';
+import { type ExecStatus, execRequest, outputOf } from '../../../../guests/qmp/guest-exec.ts';
 import { defineGuestMethod, onGuest, requireGuest } from '../../method.ts';
 import { Count, Flag, flag, given, OfGuest } from '../parameters.ts';
 
@@ -58,14 +59,9 @@ export const VM_AGENT_METHODS = [
       'input-data': Type.Optional(Type.String({ maxLength: MAX_INPUT, description: 'What it reads.' })),
     }),
     returns: Type.Object({ pid: Count }),
-    handler: async (call, { node, vmid, command: [path, ...args], 'input-data': input }) => {
+    handler: async (call, { node, vmid, command, 'input-data': input }) => {
       await requireGuest(call, node, vmid);
-      const wish = {
-        path,
-        arg: args,
-        'capture-output': true,
-        ...given({ 'input-data': input === undefined ? undefined : Buffer.from(input).toString('base64') }),
-      };
+      const wish = execRequest(command, input === undefined ? undefined : Buffer.from(input));
       const answer = await call.services.guests.agent(vmid, 'guest-exec', wish, call.signal);
       return { pid: Number((answer as { pid?: unknown }).pid) };
     },
@@ -96,26 +92,15 @@ export const VM_AGENT_METHODS = [
   }),
 ];
 
-interface ExecStatus {
-  readonly exited?: boolean;
-  readonly exitcode?: number;
-  readonly signal?: number;
-  readonly 'out-data'?: string;
-  readonly 'err-data'?: string;
-  readonly 'out-truncated'?: boolean;
-  readonly 'err-truncated'?: boolean;
-}
-
 function execStatusOf(status: ExecStatus) {
-  const text = (data: string | undefined) => (data === undefined ? undefined : Buffer.from(data, 'base64').toString());
   const cut = (value: boolean | undefined) => (value === undefined ? undefined : flag(value));
   return {
     exited: flag(status.exited === true),
     ...given({
       exitcode: status.exitcode,
       signal: status.signal,
-      'out-data': text(status['out-data']),
-      'err-data': text(status['err-data']),
+      'out-data': outputOf(status['out-data']),
+      'err-data': outputOf(status['err-data']),
       'out-truncated': cut(status['out-truncated']),
       'err-truncated': cut(status['err-truncated']),
     }),

@@ -7,7 +7,7 @@ import { CONFIG_KEYS, CONFIG_PARAMETERS, settingsOf, shownValue } from '../../co
 import { requireConfigRights } from '../../config-rights.ts';
 import { guestUpidOf } from '../../guest-upid.ts';
 import { defineGuestMethod, type GuestCall, onGuest, requireGuest } from '../../method.ts';
-import type { ConfigChange } from '../../services.ts';
+import type { ConfigChange, VmConfig, VmSettings } from '../../services.ts';
 import { startGuestWork } from '../../start-guest-task.ts';
 import {
   Digest,
@@ -116,14 +116,15 @@ export const VM_CONFIG_METHODS = [
     handler: async (call, { node, vmid }) => {
       await requireGuest(call, node, vmid);
       const { guests } = call.services;
-      const [now, next] = [await guests.config(vmid, { current: true }), await guests.config(vmid, {})];
-      const [values, later] = [shown(now), shown(next)];
-      const keys = [...new Set([...Object.keys(values), ...Object.keys(later)])].sort();
+      const now = allOf(await guests.config(vmid, { current: true }));
+      const next = allOf(await guests.config(vmid, {}));
+      const keys = [...new Set([...Object.keys(now), ...Object.keys(next)])].sort();
       return keys.map((key) => ({
         key,
-        ...given({ value: values[key] }),
-        ...(later[key] === undefined ? { delete: 1 } : {}),
-        ...(later[key] !== undefined && later[key] !== values[key] ? { pending: later[key] } : {}),
+        ...given({ value: shownIfSet(key, now[key]) }),
+        ...(next[key] === undefined ? { delete: 1 } : {}),
+        // Of the values themselves: two passwords look the same when they are shown.
+        ...(next[key] === now[key] ? {} : given({ pending: shownIfSet(key, next[key]) })),
       }));
     },
   }),
@@ -131,30 +132,43 @@ export const VM_CONFIG_METHODS = [
 
 /** @throws ApiError 400, 403, 500. */
 async function checkedChange(call: GuestCall, parameters: Change): Promise<ConfigChange> {
-  const { node, vmid, delete: removed, digest, force, skiplock, ...rest } = parameters;
+  const { node, vmid, delete: removed, revert, digest, force, skiplock, ...rest } = parameters;
   requireRootFor(call, skiplock);
   await requireGuest(call, node, vmid);
+  const { values: before } = await call.services.guests.config(vmid, {});
   const settings = settingsOf(rest);
-  const remove = listOf(removed);
-  const wrong = remove.filter((key) => !CONFIG_KEYS.has(key));
-  if (wrong.length > 0) throw new ParameterError([['delete', `unknown option '${wrong[0]?.slice(0, 64)}'`]]);
-  const both = remove.filter((key) => key in settings);
-  if (both.length > 0) throw new ParameterError(both.map((key) => ['delete', `'${key}' is set and deleted at once`]));
-  const cleared = Object.keys(settings).filter((key) => settings[key] === '');
-  const set = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== ''));
-  const gone = [...remove, ...cleared];
-  requireConfigRights(call, vmid, set, gone);
+  const [remove, reverted] = [knownKeys('delete', removed), knownKeys('revert', revert)];
+  for (const key of [...remove, ...reverted])
+    if (key in settings || (remove.includes(key) && reverted.includes(key)))
+      throw new ParameterError([[remove.includes(key) ? 'delete' : 'revert', `'${key}' is also set or deleted`]]);
+  const running = reverted.length === 0 ? {} : (await call.services.guests.config(vmid, { current: true })).values;
+  const back = reverted.filter((key) => running[key] !== before[key]).map((key) => [key, running[key] ?? ''] as const);
+  const wished = [...Object.entries(settings), ...back];
+  const set = Object.fromEntries(wished.filter(([, value]) => value !== ''));
+  const gone = [...remove, ...wished.flatMap(([key, value]) => (value === '' ? [key] : []))];
+  requireConfigRights(call, vmid, { set, remove: gone, before });
   return { set, remove: gone, force, skipLock: skiplock, ...given({ digest: digest === '' ? undefined : digest }) };
 }
 
+/** @throws ParameterError for one that is no key of a configuration. */
+function knownKeys(parameter: 'delete' | 'revert', text: string | undefined): string[] {
+  const keys = listOf(text);
+  const wrong = keys.find((key) => !CONFIG_KEYS.has(key));
+  if (wrong !== undefined) throw new ParameterError([[parameter, `unknown option '${wrong.slice(0, 64)}'`]]);
+  return keys;
+}
+
 /** Settings as clients read them, the description among them. */
-export function shown(config: {
-  readonly values: Readonly<Record<string, string>>;
-  readonly description?: string;
-}): Record<string, string | number> {
-  const { values, description } = config;
-  const entries = Object.entries(values).map(([key, value]) => [key, shownValue(key, value)] as const);
-  return { ...Object.fromEntries(entries), ...given({ description }) };
+export function shown(config: Pick<VmConfig, 'values' | 'description'>): Record<string, string | number> {
+  return Object.fromEntries(Object.entries(allOf(config)).map(([key, value]) => [key, shownValue(key, value)]));
+}
+
+function allOf({ values, description }: Pick<VmConfig, 'values' | 'description'>): VmSettings {
+  return { ...values, ...given({ description }) };
+}
+
+function shownIfSet(key: string, value: string | undefined): string | number | undefined {
+  return value === undefined ? undefined : shownValue(key, value);
 }
 
 /** Undefined when it takes longer, or when nobody waits any more. */

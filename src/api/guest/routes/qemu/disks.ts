@@ -1,6 +1,7 @@
 // What is done with the disks of a virtual machine: clone, template, resize, move, unlink; and which of it they can.
 import { Type } from 'typebox';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
+import { requireCloneRights } from '../../config-rights.ts';
 import { defineGuestMethod, onGuest, requireGuest, requirePrivilege } from '../../method.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import {
@@ -63,6 +64,8 @@ export const VM_DISK_METHODS = [
         requirePrivilege(call, `/storage/${options.storage}`, 'Datastore.AllocateSpace');
       await requireFree(call, newid);
       const { guests } = call.services;
+      const { values } = await guests.config(vmid, given({ snapshot: snapname }));
+      requireCloneRights(call, values, options.storage);
       const { isTemplate } = await guests.status(vmid);
       const isFull = full ?? !isTemplate;
       if (!isFull && !isTemplate)

@@ -6,6 +6,7 @@ import { requireConfigRights } from '../../config-rights.ts';
 import {
   defineGuestMethod,
   type GuestCall,
+  LIST_ANSWER_MS,
   may,
   onGuest,
   requireGuest,
@@ -32,7 +33,7 @@ export const VM_METHODS = [
     returns: Type.Array(VmRow),
     handler: async (call, { node }) => {
       requireNode(call, node);
-      const all = await call.services.guests.list();
+      const all = await call.services.guests.list(LIST_ANSWER_MS);
       return all.filter(({ vmid }) => may(call, `/vms/${vmid}`, 'VM.Audit')).map(summaryOf);
     },
   }),
@@ -58,7 +59,7 @@ export const VM_METHODS = [
       requireNoPool(pool);
       if (isManaged) throw new ParameterError([['ha-managed', 'there is no high availability on this node']]);
       const settings = settingsOf(rest);
-      requireConfigRights(call, vmid, settings, []);
+      requireConfigRights(call, vmid, { set: settings, remove: [], before: {} });
       if (storage !== undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
       const { guests } = call.services;
       await requireFree(call, vmid);

@@ -96,9 +96,8 @@ export const CONTENT_METHODS = [
     method: 'DELETE',
     path: `${PATH}/{volume}`,
     takesRestOfPath: true,
-    description:
-      'Removes a volume, with Datastore.Allocate, or Datastore.AllocateTemplate for an image of a CD or a template.',
-    access: onStorage('Datastore.Allocate', 'Datastore.AllocateTemplate'),
+    description: 'Removes a volume.',
+    access: onStorage('Datastore.Allocate'),
     parameters: Type.Object({
       ...OfVolume,
       delay: Type.Optional(Type.Integer({ minimum: 1, maximum: 30, description: 'Taken and ignored.' })),
@@ -107,8 +106,6 @@ export const CONTENT_METHODS = [
     handler: async (call, { node, storage, volume }) => {
       requireNode(call, node);
       const { volid, content, vmid } = await findVolume(call, storage, volume);
-      const isTemplate = content === 'iso' || content === 'vztmpl' || content === 'import';
-      if (!isTemplate) requirePrivilege(call, `/storage/${storage}`, 'Datastore.Allocate');
       if (vmid !== undefined && (await call.services.guests.exists(vmid)) && content === 'images')
         await requireUnused(call, vmid, volid);
       return startGuestTask(call, 'imgdel', storage, (work) => call.services.storages.remove(volid, work));
@@ -116,12 +113,18 @@ export const CONTENT_METHODS = [
   }),
 ];
 
-/** @throws ApiError 500 while a guest names the volume. */
+/** @throws ApiError 500 while the guest, or a snapshot of it, names the volume. */
 async function requireUnused(call: GuestCall, vmid: number, volid: string): Promise<void> {
-  const { values } = await call.services.guests.config(vmid, {});
-  const key = Object.keys(values).find((each) => values[each]?.split(',').some((part) => part.endsWith(volid)));
-  if (key !== undefined)
-    throw new ApiError(500, 'guest-failed', `cannot remove image, a guest with VMID '${vmid}' uses it as ${key}`);
+  const { guests } = call.services;
+  const { snapshots } = await guests.snapshots(vmid);
+  for (const snapshot of [undefined, ...snapshots.map(({ name }) => name)]) {
+    const { values } = await guests.config(vmid, given({ snapshot }));
+    const isIt = (part: string): boolean => part === volid || part.endsWith(`=${volid}`);
+    const key = Object.keys(values).find((each) => values[each]?.split(',').some(isIt));
+    if (key === undefined) continue;
+    const place = snapshot === undefined ? key : `${key} of snapshot '${snapshot}'`;
+    throw new ApiError(500, 'guest-failed', `cannot remove image, a guest with VMID '${vmid}' uses it as ${place}`);
+  }
 }
 
 async function findVolume(call: GuestCall, storage: string, volume: string) {

@@ -1,8 +1,9 @@
 // Storages as lists show them: those that the caller may look at, each with its space.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Static, Type } from 'typebox';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ApiError } from '../../../dialect/failure.ts';
-import { type GuestCall, may } from '../../method.ts';
+import { type GuestCall, LIST_ANSWER_MS, may } from '../../method.ts';
 import type { StorageEntry, StorageStatus } from '../../services.ts';
 import { Count, Flag, flag } from '../parameters.ts';
 
@@ -26,13 +27,18 @@ export async function visibleStorages(call: GuestCall): Promise<readonly Storage
   return all.filter(({ storage }) => may(call, `/storage/${storage}`, 'Datastore.Audit', 'Datastore.AllocateSpace'));
 }
 
-/** One that does not answer is not active: a list must not fail for it. */
+/** One that refuses, or hangs as a network file system can, is not active: a list must not fail or wait for it. */
 export async function storageSpace({ services }: GuestCall, storage: string): Promise<StorageStatus> {
+  const answered = new AbortController();
+  const late = sleep(LIST_ANSWER_MS, NO_SPACE, { signal: answered.signal });
   try {
-    return await services.storages.status(storage);
+    return await Promise.race([services.storages.status(storage), late]);
   } catch (error) {
     if (error instanceof HoldfastError) return NO_SPACE;
     throw error;
+  } finally {
+    late.catch(() => undefined);
+    answered.abort();
   }
 }
 
