@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { parseIfSound } from '../../util/json-file.ts';
 import { run } from '../../util/run.ts';
 import type { QemuProgram } from './qemu-program.ts';
 
@@ -49,12 +49,7 @@ async function canOpenKvm(): Promise<boolean> {
 /** What cannot be read is asked again. */
 async function readKept(path: string): Promise<Kept | undefined> {
   const text = await readIfPresent(path);
-  try {
-    return text === undefined ? undefined : parseJson(text, Kept);
-  } catch (error) {
-    if (error instanceof JsonShapeError) return undefined;
-    throw error;
-  }
+  return text === undefined ? undefined : parseIfSound(text, Kept);
 }
 
 async function bootsInKvm({ program, args, environment }: QemuProgram, signal?: AbortSignal): Promise<boolean> {
