@@ -1,7 +1,7 @@
 // qm start: a configuration becomes a running guest. Nothing is left behind when it does not.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { dropBitmapRecords, readBitmapRecords } from '../bitmaps/bitmap-records.ts';
+import { readBitmapRecords } from '../bitmaps/bitmap-records.ts';
 import { reconcileBitmaps } from '../bitmaps/qemu-bitmaps.ts';
 import { loadSidecars, trustedSidecars } from '../bitmaps/sidecars.ts';
 import type { VmConfig } from '../config/vm-config.ts';
@@ -150,8 +150,7 @@ async function restoreBitmaps(
     if (lost.length > 0)
       report.warn(`${lost.join(', ')}: QEMU had ended without storing what changed; the next backup reads in full`);
   } catch (error) {
-    // What is half there must not be believed.
-    await dropBitmapRecords(node.directory, id);
+    // None is there in part: a disk has its bitmap as it was, or none.
     report.warn(`bitmaps cannot be had back, so the next backup reads in full: ${(error as Error).message}`);
   }
 }
