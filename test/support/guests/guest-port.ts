@@ -1,17 +1,17 @@
 // The test guest's ear: commands in words, answers in JSON (init/commands.c has them all).
-import { type JsonLine, JsonLines } from './json-lines.ts';
+import { type JsonLine, JsonSocket } from './json-socket.ts';
 
 export class GuestPort {
-  readonly #lines: JsonLines;
+  readonly #lines: JsonSocket;
   #turn: Promise<unknown> = Promise.resolve();
 
-  private constructor(lines: JsonLines) {
+  private constructor(lines: JsonSocket) {
     this.#lines = lines;
   }
 
   /** To the socket of the virtio-serial port org.holdfast.test; the guest need not be up yet. One connection at a time. */
   static async connect(socketPath: string): Promise<GuestPort> {
-    return new GuestPort(await JsonLines.connect(socketPath));
+    return new GuestPort(await JsonSocket.connect(socketPath));
   }
 
   /** One command after the other. @throws Error with the guest's words when it refuses, or without an answer. */

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { command, Scratch } from '../power-cut/scratch.ts';
 import { GuestPort } from './guest-port.ts';
-import { type JsonLine, JsonLines } from './json-lines.ts';
+import { type JsonLine, JsonSocket } from './json-socket.ts';
 import { prepareTestGuest } from './test-guest.ts';
 
 export interface RawDisk {
@@ -40,7 +40,7 @@ export class RawGuest {
   /** Resolves with QEMU's exit status, or the signal that ended it. */
   readonly ended: Promise<number | string>;
   readonly #scratch: Scratch;
-  readonly #monitor: JsonLines;
+  readonly #monitor: JsonSocket;
   readonly #events: JsonLine[] = [];
 
   constructor(parts: {
@@ -48,7 +48,7 @@ export class RawGuest {
     pid: number;
     port: GuestPort;
     ended: Promise<number | string>;
-    monitor: JsonLines;
+    monitor: JsonSocket;
   }) {
     this.folder = parts.scratch.path;
     this.#scratch = parts.scratch;
@@ -195,10 +195,10 @@ function diskArguments({ id, path, format, bus = 'scsi' }: RawDisk): string[] {
   ];
 }
 
-async function connectSoon(path: string, child: { exitCode: number | null }): Promise<JsonLines> {
+async function connectSoon(path: string, child: { exitCode: number | null }): Promise<JsonSocket> {
   for (const deadline = performance.now() + 10_000; ; ) {
     try {
-      return await JsonLines.connect(path);
+      return await JsonSocket.connect(path);
     } catch (error) {
       if (child.exitCode !== null || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, 10));

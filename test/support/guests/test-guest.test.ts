@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { crc32 } from 'node:zlib';
 import { command, leftovers, reasonToSkip, Scratch, unmount } from '../power-cut/scratch.ts';
-import { JsonLines } from './json-lines.ts';
+import { JsonSocket } from './json-socket.ts';
 import { createDisk, type RawGuest, startRawGuest } from './raw-guest.ts';
 import { readCounter, readTestBlock, surveyBlocks, TEST_BLOCK_BYTES, writtenBlocks } from './test-blocks.ts';
 import { surveyFiles } from './test-files.ts';
@@ -54,7 +54,7 @@ suite('the test guest', { skip, timeout: 120_000 }, () => {
     ]);
     await assert.rejects(guest.port.ask('nonsense'), /no such command/);
     await assert.rejects(guest.port.ask('checksum vdz 0 4096'), /No such file/);
-    const serial = await JsonLines.connect(guest.socket('serial'));
+    const serial = await JsonSocket.connect(guest.socket('serial'));
     serial.send('ping\n');
     assert.deepEqual(await serial.next(10_000), { ok: true });
     serial.close();
@@ -106,7 +106,7 @@ suite('the test guest', { skip, timeout: 120_000 }, () => {
   test('an agent as backups need it: freezes, thaws, refuses while frozen', async () => {
     await guest.port.ask('mount vdb');
     await guest.port.ask('files START vdb');
-    const agent = await JsonLines.connect(guest.socket('agent'));
+    const agent = await JsonSocket.connect(guest.socket('agent'));
     const call = async (execute: string, args?: object) => {
       agent.send(`${JSON.stringify({ execute, ...(args && { arguments: args }) })}\n`);
       return await agent.next(10_000);

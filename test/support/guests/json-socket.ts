@@ -1,32 +1,31 @@
 // A socket on which each line is a piece of JSON, as QEMU's monitor, the guest agent and the test guest speak; in one order, without ids.
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { JsonLines } from '../../../src/guests/qmp/json-lines.ts';
 
 export interface JsonLine {
   // biome-ignore lint/suspicious/noExplicitAny: tests read what they expect
   [key: string]: any;
 }
 
-export class JsonLines {
+export class JsonSocket {
   readonly #socket: Socket;
   readonly #lines: JsonLine[] = [];
   #wake: (() => void) | undefined;
-  #text = '';
+  readonly #parser = new JsonLines({ resync: true });
   #ended: string | undefined;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    // The sentinel byte of the agent is no UTF-8 and stands before a line.
-    socket.setEncoding('latin1');
-    socket.on('data', (data: string) => this.#take(data));
+    socket.on('data', (data: Buffer) => this.#take(data));
     socket.on('error', (error) => this.#end(error.message));
     socket.on('close', () => this.#end('the socket was closed'));
   }
 
-  static async connect(path: string): Promise<JsonLines> {
+  static async connect(path: string): Promise<JsonSocket> {
     const socket = connect(path);
     await once(socket, 'connect');
-    return new JsonLines(socket);
+    return new JsonSocket(socket);
   }
 
   send(text: string | Buffer): void {
@@ -55,11 +54,8 @@ export class JsonLines {
     this.#socket.destroy();
   }
 
-  #take(data: string): void {
-    const parts = (this.#text + data).split('\n');
-    this.#text = parts.pop()!;
-    for (const line of parts.map((part) => part.slice(part.lastIndexOf('\xff') + 1).trim()))
-      if (line !== '') this.#lines.push(JSON.parse(Buffer.from(line, 'latin1').toString()) as JsonLine);
+  #take(data: Buffer): void {
+    this.#lines.push(...(this.#parser.push(data) as JsonLine[]));
     this.#wake?.();
   }
 
