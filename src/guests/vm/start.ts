@@ -20,6 +20,7 @@ import { endTpm, planTpm, prepareTpm, withTpm } from '../qemu/tpm.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { runGuestHook } from './guest-hook.ts';
+import { markPaused } from './held-still.ts';
 import { connectNetworks, netDevices, releaseNetworks } from './networks.ts';
 import { settle } from './put-away.ts';
 import { setLink } from './set-link.ts';
@@ -32,8 +33,8 @@ export interface StartVmOptions {
   readonly signal?: AbortSignal | undefined;
   /** Root's way around a `lock`. */
   readonly skipLock?: boolean;
-  /** Leaves the processors paused; the caller lets them run. */
-  readonly paused?: boolean;
+  /** Leaves the processors paused, and the caller lets them run; `marked`: if it is killed before, whoever comes next does. */
+  readonly paused?: 'marked' | 'unmarked';
 }
 
 /** @throws `guest-running`, `guest-locked`, `not-found`, `guest-failed`, and what making its parts throws. */
@@ -51,7 +52,7 @@ export async function startVm(node: GuestNode, id: GuestId, options: StartVmOpti
 export async function startLocked(
   node: GuestNode,
   id: GuestId,
-  { signal, skipLock = false, paused = false }: StartVmOptions,
+  { signal, skipLock = false, paused }: StartVmOptions,
   report: Report,
 ): Promise<void> {
   const { config } = await node.configs.read(id);
@@ -68,7 +69,8 @@ export async function startLocked(
   await runGuestHook(node, id, config, 'pre-start', report, signal);
   const monitor = await launch(node, id, config, report, signal);
   try {
-    if (!paused) await monitor.execute('cont');
+    if (paused === undefined) await monitor.execute('cont');
+    if (paused === 'marked') await markPaused(node.directory.run(id));
   } finally {
     monitor.close();
   }

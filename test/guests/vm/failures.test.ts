@@ -111,7 +111,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
       [],
     );
     await place.node.configs.write(id, config);
-    await startVm(place.node, id, { paused: true }, report);
+    await startVm(place.node, id, { paused: 'unmarked' }, report);
     await assert.rejects(startVm(place.node, id, {}, report), { code: 'guest-running' });
     await stopVm(place.node, id, {}, report);
     await destroyVm(place.node, id, {}, report);
@@ -124,7 +124,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
       import { openGuestNode } from '${new URL('../../../src/guests/guest-node.ts', import.meta.url)}';
       import { startVm } from '${new URL('../../../src/guests/vm/start.ts', import.meta.url)}';
       const node = await openGuestNode(${JSON.stringify(place.path)});
-      await startVm(node, ${id}, { paused: true }, { log() {}, warn() {} });
+      await startVm(node, ${id}, { paused: 'unmarked' }, { log() {}, warn() {} });
       process.kill(process.pid, 'SIGKILL');`;
     const script = join(place.path, 'start.mts');
     await writeFile(script, code);
@@ -147,7 +147,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
     assert.match(values.get('ide2') ?? '', /^local:7212\/vm-7212-cloudinit\.qcow2,media=cdrom/);
     assert.match(values.get('cipassword') ?? '', /^\$6\$/);
     const content = async () => {
-      await startVm(place.node, id, { paused: true }, report);
+      await startVm(place.node, id, { paused: 'unmarked' }, report);
       await stopVm(place.node, id, {}, report);
       return await readFile(await place.rawCopy(id, 'ide2'), 'latin1');
     };
@@ -160,7 +160,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
 
   test('a volume that a running guest has open is put aside, and freed when it is deleted later', async () => {
     const id = await made(7217, { ide0: disk() });
-    await startVm(place.node, id, { paused: true }, report);
+    await startVm(place.node, id, { paused: 'unmarked' }, report);
     const change = { set: {}, remove: ['ide0'], force: true };
     assert.deepEqual(await configureVm(place.node, id, change, report), ['ide0']);
     const volume = 'local:7217/vm-7217-disk-1.qcow2';
