@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { lookAtMachine } from '../../../src/guests/vm/machine-state.ts';
+import { type DiskBitmap, listBitmaps } from '../../../src/guests/bitmaps/qemu-bitmaps.ts';
+import { lookAtMachine, withMonitor } from '../../../src/guests/vm/machine-state.ts';
 import { shutdownVm } from '../../../src/guests/vm/shutdown.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
@@ -85,6 +86,24 @@ suite('the backup of a virtual machine', { skip, timeout: 300_000 }, () => {
     const restored = readFileSync(await vms.restored(result, 'scsi0'));
     assert.ok(restored.subarray(20 * MIB, 21 * MIB).equals(writtenBlocks(20 * MIB, MIB, 8)));
     assert.ok(restored.subarray(8 * MIB, 10 * MIB).equals(writtenBlocks(8 * MIB, 2 * MIB, 7)));
+  });
+
+  test('while it reads, the new bitmaps record and the old ones do not', async () => {
+    let seen: Promise<DiskBitmap[]> | undefined;
+    const look = async (): Promise<DiskBitmap[]> => await withMonitor(vms.node.node, id, listBitmaps);
+    const onProgress = (name: string): void => {
+      if (name.endsWith('.img')) seen ??= look();
+    };
+    await vms.backup(id, { backup: { ...vms.parts(id), onProgress } });
+    const bitmaps = (await seen) as DiskBitmap[];
+    for (const key of KEYS) {
+      const ours = bitmaps.filter((bitmap) => bitmap.key === key).sort((x, y) => x.number - y.number);
+      assert.deepEqual(
+        ours.map(({ isRecording }) => isRecording),
+        [false, true],
+        key,
+      );
+    }
   });
 
   test(`${ROUNDS} in a row under a writing guest: each is of one instant on both disks`, async () => {
