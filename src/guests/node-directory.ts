@@ -102,6 +102,11 @@ export class RunDirectory {
     return join(this.path, 'frozen');
   }
 
+  /** The same of its processors, paused by one of us and not by an administrator. */
+  get pausedMarker(): string {
+    return join(this.path, 'paused');
+  }
+
   /** Written by QEMU itself, and locked while it lives. */
   get pidFile(): string {
     return join(this.path, 'qemu.pid');

@@ -1,5 +1,5 @@
 // Small files that are either wholly the old or wholly the new one, also after a power cut.
-import { type FileHandle, open, readFile, rename, unlink } from 'node:fs/promises';
+import { type FileHandle, open, readFile, rename, rm, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemCode } from './errors.ts';
 
@@ -35,6 +35,12 @@ export async function syncFile(path: string): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+/** The file is gone, and does not come back with a power cut. One that is not there is fine; its directory has to be. */
+export async function removeDurably(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await syncDirectory(dirname(path));
 }
 
 /** Makes the names in a directory durable. */

@@ -19,6 +19,16 @@ export function parseJson<Schema extends TSchema>(text: string, schema: Schema):
   throw new JsonShapeError(`member ${first?.instancePath || '/'} ${first?.message ?? 'is wrong'}`);
 }
 
+/** For what can be done without: undefined when it is not what it should be. */
+export function parseIfSound<Schema extends TSchema>(text: string, schema: Schema): Static<Schema> | undefined {
+  try {
+    return parseJson(text, schema);
+  } catch (error) {
+    if (error instanceof JsonShapeError) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Parses a file of the datastore's own state.
  * @throws HoldfastError `datastore-damaged` that names the file: guessing what it said could lose what it protects.

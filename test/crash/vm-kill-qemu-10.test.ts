@@ -30,7 +30,7 @@ suite(`backups of virtual machines on ${qemu10.name}`, { skip, timeout: 600_000 
     await lab.powerCycle();
     const result = await lab.vms.backup(lab.id);
     for (const key of KEYS) assert.match(result.report.logs.join('\n'), new RegExp(`${key}: incremental`));
-    await lab.assertOneInstant(result);
+    await lab.guest.assertOneInstant(result);
     await lab.vms.assertTidy(lab.id, KEYS);
   });
 });

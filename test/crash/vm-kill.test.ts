@@ -1,9 +1,12 @@
 // Kill -9 of the backup of a guest that writes all the time.
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GuestAgent } from '../../src/guests/qmp/guest-agent.ts';
-import { withMonitor } from '../../src/guests/vm/machine-state.ts';
+import { lookAtMachine, withMonitor } from '../../src/guests/vm/machine-state.ts';
+import { resumeVm, suspendVm } from '../../src/guests/vm/pause.ts';
+import { watchGuests } from '../../src/guests/watch/watch-guests.ts';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
 import { ciPlan, describeFindings } from '../support/crash/plan.ts';
 import { reasonToSkipGuest } from '../support/guests/test-guest.ts';
@@ -36,7 +39,73 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
     writeFileSync(run.frozenMarker, '');
     const { report } = await lab.vms.backup(lab.id);
     assert.match(report.warnings.join('\n'), /^1 file systems were left frozen .*; they are thawed$/);
-    await lab.assertThawed();
+    lab.assertNotHeld();
+  });
+
+  test('and by the watch', async () => {
+    const run = lab.vms.node.node.directory.run(lab.id);
+    const agent = await GuestAgent.connect(run.guestAgent, { label: 'test' });
+    assert.equal(await agent.freeze(), 1);
+    agent.close();
+    writeFileSync(run.frozenMarker, '');
+    const { warnings } = await watched(async () => !existsSync(run.frozenMarker));
+    assert.deepEqual(warnings, [
+      `VM ${lab.id}: 1 file systems were left frozen by an operation that was killed; they are thawed`,
+    ]);
+    await lab.guest.assertGoesOn();
+  });
+
+  for (const mode of ['suspend', 'stop'] as const) {
+    const goesOn = async (): Promise<void> => {
+      if (mode === 'stop') {
+        await lab.guest.connect();
+        await lab.write();
+      }
+      lab.assertNotHeld();
+      await lab.guest.assertUnharmedAndRight();
+    };
+
+    test(`mode ${mode}, killed while the guest stands still: the next backup lets it run on`, async () => {
+      await lab.killPaused(mode);
+      const { report } = await lab.vms.backup(lab.id);
+      assert.match(
+        report.warnings.join('\n'),
+        /^the guest was left paused by an operation that was killed; it runs on/,
+      );
+      assert.equal((await lookAtMachine(lab.vms.node.node, lab.id)).status, 'running');
+      await goesOn();
+    });
+
+    test(`mode ${mode}, killed while the guest stands still: the watch lets it run on`, async () => {
+      await lab.killPaused(mode);
+      const { node } = lab.vms.node;
+      const { warnings } = await watched(async () => !existsSync(node.directory.run(lab.id).pausedMarker));
+      assert.deepEqual(warnings, [
+        `VM ${lab.id}: the guest was left paused by an operation that was killed; it runs on`,
+      ]);
+      assert.equal((await lookAtMachine(node, lab.id)).status, 'running');
+      await goesOn();
+    });
+  }
+
+  test('a guest that its administrator paused stays so, also where a killed backup had paused it before', async () => {
+    const { node } = lab.vms.node;
+    await lab.killPaused('suspend');
+    await suspendVm(node, lab.id, { skipLock: true });
+    let looks = 0;
+    await watched(async () => ++looks > 3);
+    await lab.vms.backup(lab.id, { mode: 'suspend' });
+    assert.equal((await lookAtMachine(node, lab.id)).status, 'paused');
+    await resumeVm(node, lab.id, {});
+    lab.assertNotHeld();
+    await lab.guest.assertUnharmedAndRight();
+  });
+
+  test('what a killed operation marked is not believed of the next QEMU', async () => {
+    const { frozenMarker, pausedMarker } = lab.vms.node.node.directory.run(lab.id);
+    for (const path of [frozenMarker, pausedMarker]) writeFileSync(path, '');
+    await lab.powerCycle();
+    lab.assertNotHeld();
   });
 
   test('an NBD server and a limit that a killed backup left are ended, with nothing else of it there', async () => {
@@ -45,14 +114,14 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
       await monitor.execute('nbd-server-start', { addr: { type: 'unix', data: { path } } });
       await monitor.execute('object-add', { 'qom-type': 'throttle-group', id: 'hf-limit' });
     });
-    await lab.assertOneInstant(await lab.vms.backup(lab.id, { bytesPerSecond: 1 << 30 }));
+    await lab.guest.assertOneInstant(await lab.vms.backup(lab.id, { bytesPerSecond: 1 << 30 }));
   });
 
   test('fleece images that were left are deleted, whatever disk they are of', async () => {
     const storage = await lab.vms.node.node.storages.get('local');
     for (const key of ['scsi10', 'scsi1', 'scsi0'])
       await storage.allocate({ vmid: lab.id, sizeBytes: 65_536, format: 'raw', name: `vm-${lab.id}-fleece-${key}` });
-    await lab.assertOneInstant(await lab.vms.backup(lab.id));
+    await lab.guest.assertOneInstant(await lab.vms.backup(lab.id));
     await lab.vms.assertTidy(lab.id, KEYS);
   });
 
@@ -68,9 +137,9 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
         readdirSync(disk.mountPath, { recursive: true }).filter((name) => /fleece/.test(String(name))),
         [],
       );
-      await lab.assertGoesOn();
+      await lab.guest.assertGoesOn();
     });
-    await lab.assertOneInstant(await lab.vms.backup(lab.id));
+    await lab.guest.assertOneInstant(await lab.vms.backup(lab.id));
     await lab.vms.assertTidy(lab.id, KEYS);
   });
 
@@ -90,12 +159,27 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
       const slow = { fleeceStorage: 'small', bytesPerSecond: 4 << 20, target: '00000000', report };
       await assert.rejects(lab.vms.backup(lab.id, slow), /the fleece could not take what the guest overwrote/);
       assert.ok(isFull);
-      await lab.assertGoesOn();
+      await lab.guest.assertGoesOn();
     });
-    await lab.assertOneInstant(await lab.vms.backup(lab.id));
+    await lab.guest.assertOneInstant(await lab.vms.backup(lab.id));
     await lab.vms.assertTidy(lab.id, KEYS);
-    await lab.assertEveryByte();
+    await lab.guest.assertEveryByte();
   });
+
+  /** What a watch of the node says until it is so. */
+  async function watched(isSo: () => Promise<boolean>): Promise<KeptReport> {
+    const ended = new AbortController();
+    const report = new KeptReport();
+    const watch = watchGuests(lab.vms.node.node, ended.signal, report, { lookMs: 100 });
+    try {
+      for (const deadline = performance.now() + 20_000; !(await isSo()); await sleep(100))
+        assert.ok(performance.now() < deadline, `the watch did nothing: ${report.warnings.join('; ')}`);
+    } finally {
+      ended.abort();
+      assert.equal(await watch, true);
+    }
+    return report;
+  }
 
   /** `small` of the node is there, and a file system of its own, for the time of `use`. */
   async function onSmallStorage(sizeBytes: number, use: (disk: SmallDisk) => Promise<void>): Promise<void> {

@@ -6,19 +6,17 @@ import { once } from 'node:events';
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { BackupResult } from '../../src/agent/backup/run-backup.ts';
 import { endQemu } from '../../src/guests/qemu/qemu-process.ts';
 import { queryBlockNodes } from '../../src/guests/qmp/qmp-types.ts';
 import { clearConfigLock } from '../../src/guests/vm/config-lock.ts';
-import { withMonitor } from '../../src/guests/vm/machine-state.ts';
-import { startVm } from '../../src/guests/vm/start.ts';
+import { lookAtMachine, withMonitor } from '../../src/guests/vm/machine-state.ts';
 import { stopVm } from '../../src/guests/vm/stop.ts';
 import type { GuestId } from '../../src/schema/guest-names.ts';
-import { VmBackups } from '../agent/qemu/vm-backups.ts';
+import type { VmBackups } from '../agent/qemu/vm-backups.ts';
+import { WritingGuest } from '../agent/qemu/writing-guest.ts';
 import { PROGRAM } from '../support/crash/cli.ts';
 import type { Finding, PathReport } from '../support/crash/plan.ts';
-import type { GuestPort } from '../support/guests/guest-port.ts';
-import { readCounter, surveyBlocks } from '../support/guests/test-blocks.ts';
+import { storageDaemons } from '../support/guests/storage-daemons.ts';
 import { KeptReport, type NodeQemu } from '../support/guests/vm-node.ts';
 import { randomNumbers } from '../support/power-cut/crash-points.ts';
 import { command } from '../support/power-cut/scratch.ts';
@@ -26,13 +24,11 @@ import { OpenStore } from '../support/store.ts';
 
 const MIB = 1 << 20;
 const DISK_MIB = 32;
-/** Counters and load on the first two; the third is mounted, so that there is something to freeze. */
-const WRITTEN = ['scsi0', 'scsi1'];
-export const KEYS = [...WRITTEN, 'scsi2'];
+/** The guest writes to the first two; the third is mounted, so that there is something to freeze. */
+const FORMATS = { scsi0: 'qcow2', scsi1: 'raw', scsi2: 'raw' } as const;
+export const KEYS = Object.keys(FORMATS);
 /** A backup of these disks takes seconds. */
 const TIMEOUT_MS = 60_000;
-/** Much less than a write may wait for its fleece, and enough for a host with other work. */
-const GOES_ON_MS = 15_000;
 const POLL_MS = 2;
 /** Slow enough that random times fall into the reading, too. */
 const LIMIT_KIB = 24 * 1024;
@@ -51,61 +47,52 @@ interface RunningBackup {
 }
 
 export class VmKillLab {
-  readonly vms: VmBackups;
-  readonly id: GuestId;
-  #port: GuestPort | undefined;
-  #diskA = '';
+  readonly guest: WritingGuest;
   /** How long a backup takes, of which kind. */
   #fullMs = 0;
   #nextMs = 0;
 
-  private constructor(vms: VmBackups, id: GuestId) {
-    this.vms = vms;
-    this.id = id;
+  private constructor(guest: WritingGuest) {
+    this.guest = guest;
   }
 
   /** `number` is its own on the host: control groups are named after it. */
   static async create(number: number, qemu?: NodeQemu): Promise<VmKillLab> {
-    const vms = await VmBackups.create(qemu === undefined ? {} : { qemu });
+    const load = { offset: 16 * MIB, length: 8 * MIB };
+    const guest = await WritingGuest.create({ number, sizeMiB: DISK_MIB, formats: FORMATS, load, qemu });
     try {
-      const disk = (format: 'raw' | 'qcow2', serial: string) => ({
-        format,
-        sizeMiB: DISK_MIB,
-        options: `,serial=${serial}`,
-      });
-      const disks = { scsi0: disk('qcow2', 'scsi0'), scsi1: disk('raw', 'scsi1'), scsi2: disk('raw', 'scsi2') };
-      const lab = new VmKillLab(vms, await vms.addVm(number, { disks }));
-      const { config } = await vms.node.node.configs.read(lab.id);
+      const { node } = guest.vms.node;
+      const { config } = await node.configs.read(guest.id);
       const volume = (config.values.get('scsi2') as string).split(',')[0] as string;
-      command('mkfs.ext4', ['-q', '-F', (await vms.node.node.storages.volume(volume)).path]);
-      await lab.#start();
+      command('mkfs.ext4', ['-q', '-F', (await node.storages.volume(volume)).path]);
+      const lab = new VmKillLab(guest);
+      await guest.start();
+      await lab.write();
       return lab;
     } catch (error) {
-      await vms.remove();
+      await guest.remove();
       throw error;
     }
   }
 
-  get port(): GuestPort {
-    return this.#port as GuestPort;
+  get vms(): VmBackups {
+    return this.guest.vms;
   }
 
-  async #start(): Promise<void> {
-    await startVm(this.vms.node.node, this.id, {}, new KeptReport());
-    this.#port = await this.vms.node.port();
-    const { disks } = await this.port.ask('disks');
-    const nameOf = (serial: string): string => disks.find((disk: { serial: string }) => disk.serial === serial).name;
-    const [a, b, c] = KEYS.map(nameOf);
-    this.#diskA = a as string;
+  get id(): GuestId {
+    return this.guest.id;
+  }
+
+  /** Of a guest that was booted. */
+  async write(): Promise<void> {
     await this.overwrite(3);
-    await this.port.ask(`mount ${c}`);
-    await this.port.ask(`counter START ${a} ${b}`);
-    await this.port.ask(`load START ${a} ${16 * MIB} ${8 * MIB} 200 5`);
+    await this.guest.port.ask(`mount ${this.guest.nameOf('scsi2')}`);
+    await this.guest.write();
   }
 
   /** A quarter of disk A. */
   async overwrite(seed: number): Promise<void> {
-    await this.port.ask(`write ${this.#diskA} ${4 * MIB} ${8 * MIB} ${seed}`);
+    await this.guest.port.ask(`write ${this.guest.nameOf('scsi0')} ${4 * MIB} ${8 * MIB} ${seed}`);
   }
 
   /** Whole backups, so that times are spread over what they take here. */
@@ -125,12 +112,12 @@ export class VmKillLab {
   }
 
   /** The command as a user runs it. It has the store for itself until it has ended. */
-  async startBackup(isFull: boolean): Promise<RunningBackup> {
+  async startBackup(isFull: boolean, more: readonly string[] = []): Promise<RunningBackup> {
     const { node, root } = this.vms;
     await this.vms.store.close();
     if (isFull) rmSync(this.#records, { force: true });
     const places = ['--node-dir', node.path, '--repository', root];
-    const args = [PROGRAM, 'vm', 'backup', String(this.id), ...places, '--bwlimit', String(LIMIT_KIB)];
+    const args = [PROGRAM, 'vm', 'backup', String(this.id), ...places, '--bwlimit', String(LIMIT_KIB), ...more];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     let words = '';
     child.stderr?.on('data', (data: Buffer) => {
@@ -159,6 +146,26 @@ export class VmKillLab {
     });
   }
 
+  /** Kills a backup after it paused the guest, and before it lets it run. */
+  async killPaused(mode: 'suspend' | 'stop'): Promise<void> {
+    const { node } = this.vms.node;
+    const isPaused = async (): Promise<boolean> =>
+      existsSync(node.directory.run(this.id).pausedMarker) &&
+      ['paused', 'prelaunch'].includes((await lookAtMachine(node, this.id)).status);
+    const { child, ended } = await this.startBackup(true, ['--mode', mode]);
+    let isOver = false;
+    const note = (): void => {
+      isOver = true;
+    };
+    ended.then(note, note);
+    await until(() => isOver, isPaused);
+    child.kill('SIGKILL');
+    const { code, words } = await ended;
+    assert.equal(code, null, words);
+    await this.assertDaemonGone();
+    assert.ok(await isPaused(), 'it was killed while the guest stood still');
+  }
+
   /** What the killed backup left, in words. @throws AssertionError for what must not be so. */
   async kill(point: VmKillPoint): Promise<string> {
     const { child, ended } = await this.startBackup(point.isFull);
@@ -172,56 +179,19 @@ export class VmKillLab {
     const { code } = await ended;
     await this.assertDaemonGone();
     const left = await this.leftovers();
-    await this.assertGoesOn();
+    await this.guest.assertGoesOn();
     const next = await this.vms.backup(this.id);
-    await this.assertOneInstant(next);
+    await this.guest.assertOneInstant(next);
     await this.vms.assertTidy(this.id, KEYS);
     this.#assertTidyDirectories();
-    await this.assertThawed();
-    await this.assertEveryByte();
+    this.assertNotHeld();
+    await this.guest.assertEveryByte();
     return code === 0 ? 'after its end' : left;
   }
 
-  /** The guest's counters rise, and none of its writes failed. */
-  async assertGoesOn(): Promise<void> {
-    const before = await this.port.ask('stats');
-    let now = before;
-    for (
-      const deadline = performance.now() + GOES_ON_MS;
-      now.counterB <= before.counterB || now.load.writes <= before.load.writes;
-    ) {
-      assert.ok(performance.now() < deadline, `the guest does not go on writing: ${JSON.stringify(now)}`);
-      await sleep(50);
-      now = await this.port.ask('stats');
-    }
-    assert.deepEqual([now.failed, now.load.failed], [0, 0], 'no write of the guest failed');
-  }
-
-  /** The guest writes its counter to A and then to B. */
-  async assertOneInstant(result: BackupResult): Promise<void> {
-    const [diskA, diskB] = [await this.vms.restored(result, 'scsi0'), await this.vms.restored(result, 'scsi1')];
-    const [onA, onB] = [readCounter(diskA), readCounter(diskB)];
-    assert.ok(onA > 0 && (onA === onB || onA === onB + 1), `${onA} on A, ${onB} on B`);
-    const survey = surveyBlocks(diskA, 16 * MIB, 8 * MIB);
-    assert.deepEqual([survey.torn, survey.foreign, survey.other], [[], [], []]);
-    this.#dropRestored();
-  }
-
-  /** What a backup of the guest has while it stands still is what its disks have. */
-  async assertEveryByte(): Promise<void> {
-    const { node } = this.vms.node;
-    await withMonitor(node, this.id, async (monitor) => await monitor.execute('stop'));
-    const still = await this.vms.backup(this.id);
-    for (const key of KEYS) {
-      const [now, restored] = [await this.vms.node.rawCopy(this.id, key), await this.vms.restored(still, key)];
-      assert.ok(readFileSync(now).equals(readFileSync(restored)), `${key} is not what the guest's disk is`);
-    }
-    await withMonitor(node, this.id, async (monitor) => await monitor.execute('cont'));
-    this.#dropRestored();
-  }
-
-  async assertThawed(): Promise<void> {
-    assert.equal(existsSync(this.vms.node.node.directory.run(this.id).frozenMarker), false, 'the marker is gone');
+  assertNotHeld(): void {
+    const { frozenMarker, pausedMarker } = this.vms.node.node.directory.run(this.id);
+    assert.deepEqual([existsSync(frozenMarker), existsSync(pausedMarker)], [false, false], 'the markers are gone');
   }
 
   /** It ends with its parent: within the time that the kernel needs for it. */
@@ -265,7 +235,9 @@ export class VmKillLab {
   }
 
   #assertTidyDirectories(): void {
-    const names = readdirSync(this.runPath).filter((name) => /^(backup-|fleece|stopped|frozen|exports)/.test(name));
+    const names = readdirSync(this.runPath).filter((name) =>
+      /^(backup-|fleece|stopped|frozen|paused|exports)/.test(name),
+    );
     assert.deepEqual(names, [], 'nothing is left in the run directory');
     const own = readdirSync(this.vms.node.node.directory.guestPath(this.id));
     assert.deepEqual(
@@ -275,30 +247,26 @@ export class VmKillLab {
     );
   }
 
-  #dropRestored(): void {
-    for (const name of readdirSync(this.vms.node.path))
-      if (name.startsWith('restored-')) rmSync(join(this.vms.node.path, name));
-  }
-
   /** The next point has a guest that nothing was done to. */
   async restart(): Promise<void> {
-    this.#port?.close();
+    this.guest.disconnect();
     const { node } = this.vms.node;
     await endQemu(node.directory.run(this.id), undefined, 2_000);
     await clearConfigLock(node, this.id);
-    await this.#start();
+    await this.guest.start();
+    await this.write();
   }
 
   /** Stopped and started again, as its owner does. */
   async powerCycle(): Promise<void> {
-    this.#port?.close();
+    this.guest.disconnect();
     await stopVm(this.vms.node.node, this.id, {}, new KeptReport());
-    await this.#start();
+    await this.guest.start();
+    await this.write();
   }
 
   async close(): Promise<void> {
-    this.#port?.close();
-    await this.vms.remove();
+    await this.guest.remove();
   }
 }
 
@@ -360,27 +328,12 @@ export async function runVmIncrementals(lab: VmKillLab, rounds: number, seed: nu
   const findings: Finding[] = [];
   for (let round = 0; round < rounds; round++) {
     try {
-      await lab.assertOneInstant(await lab.vms.backup(lab.id));
-      if (round === rounds - 1) await lab.assertEveryByte();
-      await lab.assertGoesOn();
+      await lab.guest.assertOneInstant(await lab.vms.backup(lab.id));
+      if (round === rounds - 1) await lab.guest.assertEveryByte();
+      await lab.guest.assertGoesOn();
     } catch (error) {
       findings.push({ path, point: `round ${round}`, seed, error: (error as Error).message });
     }
   }
   return { path, passed: rounds - findings.length, findings, notes: `${rounds} in a row` };
-}
-
-/** Pids of those of this guest. */
-function storageDaemons(runPath: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-        return /^[^\0]*qemu-storage-daemon\0/.test(line) && line.includes(runPath);
-      } catch {
-        return false;
-      }
-    });
 }

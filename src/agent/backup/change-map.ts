@@ -50,12 +50,12 @@ export async function readChangeMap(path: string): Promise<ChangeMap> {
   }
 }
 
-/** Sorts ranges and joins those that touch or overlap; empty ones vanish. */
-export function joinRanges(ranges: readonly Range[]): Range[] {
+/** Sorts ranges and joins those with no more than `gap` bytes between them; empty ones vanish. */
+export function joinRanges(ranges: readonly Range[], gap = 0): Range[] {
   const joined: { offset: number; length: number }[] = [];
   for (const { offset, length } of ranges.filter((range) => range.length > 0).sort((a, b) => a.offset - b.offset)) {
     const last = joined.at(-1);
-    if (last !== undefined && offset <= last.offset + last.length)
+    if (last !== undefined && offset <= last.offset + last.length + gap)
       last.length = Math.max(last.length, offset + length - last.offset);
     else joined.push({ offset, length });
   }

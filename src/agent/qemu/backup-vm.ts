@@ -7,8 +7,9 @@ import { lockBackup, lockGuest } from '../../guests/guest-lock.ts';
 import type { GuestNode, Report } from '../../guests/guest-node.ts';
 import { TPM_KEY } from '../../guests/qemu/tpm.ts';
 import { clearConfigLock, setConfigLock } from '../../guests/vm/config-lock.ts';
+import { pause, runOn, undoForgotten } from '../../guests/vm/held-still.ts';
 import { lookAtMachine, withMonitor } from '../../guests/vm/machine-state.ts';
-import { settle, whilePaused } from '../../guests/vm/put-away.ts';
+import { settle } from '../../guests/vm/put-away.ts';
 import { shutdownLocked } from '../../guests/vm/shutdown.ts';
 import { startLocked } from '../../guests/vm/start.ts';
 import type { GuestId } from '../../schema/guest-names.ts';
@@ -27,10 +28,9 @@ import { COPY_TIMEOUT_SECONDS } from './frozen-disks.ts';
 import { openRunningVm } from './open-running-vm.ts';
 import { openStoppedVm } from './open-stopped-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
+import { recordBitmaps } from './record-bitmaps.ts';
 import { copyTpmState, type TpmCopy } from './tpm-state.ts';
 import { archiveOf } from './vm-disk.ts';
-
-const EINVAL = 22;
 
 /** Proxmox's: with the guest running, paused for the instant, or shut down for it. */
 export type BackupMode = 'snapshot' | 'suspend' | 'stop';
@@ -105,16 +105,14 @@ async function backupLocked(
   }
 }
 
-/** The guest's lock is kept for as long as it must not be started; `isRunning` is how it is backed up. */
 interface Entered {
+  /** Kept for as long as nobody else may start the guest. */
   guestLock: HeldLock | undefined;
+  /** How it is backed up. */
   readonly isRunning: boolean;
-  /** Started for the backup with its processors paused: they run from the point in time on. */
-  readonly mustContinue: boolean;
 }
 
-async function enter(request: HookedRequest): Promise<Entered> {
-  const { node, id, mode, hooks, report, signal, waitMs } = request;
+async function enter({ node, id, mode, report, signal, waitMs }: HookedRequest): Promise<Entered> {
   const guestLock = await lockGuest(node.directory, id, { waitMs, signal });
   try {
     // The backup's lock is ours, so a `lock: backup` that stands there is of one that was killed.
@@ -128,14 +126,10 @@ async function enter(request: HookedRequest): Promise<Entered> {
         `VM ${id}: QEMU does not answer; its storage hangs. Nothing was done to it`,
       );
     const isRunning = pid !== undefined;
-    const restarts = isRunning && mode === 'stop';
-    if (restarts) {
-      await hooks.before('pre-stop');
-      await shutdownLocked(node, id, { signal, skipLock: true }, report);
-      await startLocked(node, id, { signal, skipLock: true, paused: true }, report);
-    }
-    if (isRunning) guestLock.release();
-    return { guestLock: isRunning ? undefined : guestLock, isRunning, mustContinue: restarts };
+    if (isRunning) await undoForgotten(node, id, report);
+    const held: Entered = { guestLock, isRunning };
+    if (isRunning && mode !== 'stop') giveBack(held);
+    return held;
   } catch (error) {
     await clearConfigLock(node, id, 'backup').catch(() => undefined);
     guestLock.release();
@@ -143,21 +137,30 @@ async function enter(request: HookedRequest): Promise<Entered> {
   }
 }
 
+function giveBack(held: Entered): void {
+  held.guestLock?.release();
+  held.guestLock = undefined;
+}
+
 /** What came of the backup is known by then: what fails here is a warning, and the next backup sees to it. */
 async function leave({ node, id, report }: VmBackupRequest, held: Entered): Promise<void> {
   try {
-    const lock = held.guestLock ?? (await lockGuest(node.directory, id, { waitMs: LEAVE_WAIT_MS }));
-    try {
-      await clearConfigLock(node, id, 'backup');
-      // It may have powered itself off meanwhile.
-      await settle(node, id, report);
-    } finally {
-      lock.release();
-    }
+    held.guestLock ??= await lockGuest(node.directory, id, { waitMs: LEAVE_WAIT_MS });
+    await clearConfigLock(node, id, 'backup');
+    // It may have powered itself off meanwhile.
+    await settle(node, id, report);
   } catch (error) {
-    held.guestLock?.release();
     report.warn(`VM ${id} keeps its 'lock: backup' until the next backup: ${(error as Error).message}`);
+  } finally {
+    giveBack(held);
   }
+}
+
+/** What is made for a backup, and goes with its end, whatever that is. */
+interface Parts {
+  images?: FleeceImages;
+  tpm?: TpmCopy | undefined;
+  opened?: OpenedVm;
 }
 
 async function backupEntered(
@@ -168,123 +171,101 @@ async function backupEntered(
 ): Promise<BackupResult> {
   const { node, id, report, signal } = request;
   const session = await openSession();
+  const parts: Parts = {};
   let isHandedOver = false;
-  let images: FleeceImages | undefined;
-  let tpm: TpmCopy | undefined;
-  let opened: OpenedVm | undefined;
   try {
     const blobs = await configBlobs(node, id);
-    const keep: Keep = {
-      images: (made) => {
-        images = made;
-      },
-      tpm: (copy) => {
-        tpm = copy;
-      },
-    };
-    opened = await open(request, held, session, keep);
+    const opened = await aroundTheInstant(request, held, async () => {
+      const made = await open(request, held, session, parts);
+      parts.opened = made;
+      return made;
+    });
     sayPlan(opened, report);
-    const { archives, remove } = await writeBlobs(node, id, opened, blobs, tpm);
-    let result: BackupResult;
+    const { archives, remove } = await writeBlobs(node, id, opened, blobs, parts.tpm);
     try {
       isHandedOver = true;
       const work = { ...request.backup, archives, changeMap: changeMapOf(opened), warn: report.warn, signal };
-      result = await runBackup(work, pool, async () => session);
+      const result = await runBackup(work, pool, async () => session);
+      await recordBitmaps(node, id, request.target, opened.plan, result.committed.manifest).catch((problem: Error) =>
+        report.warn(`the snapshot is made, but not what its bitmaps are good for: ${problem.message}`),
+      );
+      return result;
     } finally {
       await remove();
     }
-    const done = opened;
-    opened = undefined;
-    await finish(done, result, report);
-    return result;
   } catch (error) {
-    const why = opened?.broken();
-    await opened?.abandon().catch((problem: Error) => report.warn(`cleaning up failed: ${problem.message}`));
     // A backup that was handed over has suspended the session itself.
     if (!isHandedOver) await session.suspend().catch(() => undefined);
-    if (why !== undefined && !signal.aborted) throw why;
-    if (held.isRunning && isBrokenView(error)) throw brokenView(request, error);
-    throw error;
+    throw parts.opened === undefined ? error : await parts.opened.explain(error);
   } finally {
-    await tpm?.remove();
-    await images?.free().catch((problem: Error) => report.warn(`the fleece's images are left: ${problem.message}`));
+    await parts.opened?.close().catch((problem: Error) => report.warn(`cleaning up failed: ${problem.message}`));
+    await parts.tpm?.remove();
+    await parts.images
+      ?.free()
+      .catch((problem: Error) => report.warn(`the fleece's images are left: ${problem.message}`));
   }
 }
 
-/** QEMU answers so when a filter could not copy to the fleece: it gives the view up, and the guest's write goes on. */
-function isBrokenView(error: unknown): boolean {
-  return error instanceof HoldfastError && error.code === 'source-failed' && error.data.errno === EINVAL;
-}
-
-function brokenView({ id }: VmBackupRequest, cause: unknown): HoldfastError {
-  return new HoldfastError(
-    'source-failed',
-    `VM ${id}: the fleece could not take what the guest overwrote: its storage is full, fails or is too slow; run the backup again, with another one by --fleecing-storage if it happens again`,
-    { cause },
-  );
-}
-
-/** The snapshot is made by then: what fails here costs a full read, and is a warning. */
-async function finish(opened: OpenedVm, { committed }: BackupResult, report: Report): Promise<void> {
-  try {
-    await opened.finish(committed.manifest);
-  } catch (error) {
-    report.warn(`the snapshot is made, but cleaning up failed: ${(error as Error).message}`);
-  }
-}
-
-/** Told of what is made, so that it goes whatever fails. */
-interface Keep {
-  images(made: FleeceImages): void;
-  tpm(copy: TpmCopy | undefined): void;
-}
-
-async function open(request: HookedRequest, held: Entered, session: Session, keep: Keep): Promise<OpenedVm> {
+/** In the modes that say so the guest's processors stand still at the instant; they run on whatever comes of it. */
+async function aroundTheInstant<Result>(
+  request: HookedRequest,
+  held: Entered,
+  take: () => Promise<Result>,
+): Promise<Result> {
   const { node, id, mode, hooks, report, signal } = request;
+  if (!held.isRunning || mode === 'snapshot') return await take();
+  await hooks.before('pre-stop');
+  try {
+    if (mode === 'stop') {
+      await shutdownLocked(node, id, { signal, skipLock: true }, report);
+      await startLocked(node, id, { signal, skipLock: true, paused: 'marked' }, report);
+      giveBack(held);
+    } else await withMonitor(node, id, async (monitor) => await pause(monitor, node.directory.run(id)));
+    return await take();
+  } finally {
+    await hooks.after('pre-restart');
+    await letRun(request);
+    await hooks.after('post-restart');
+  }
+}
+
+/** What fails here is a warning: the backup is none the worse, and the mark that stays is for whoever comes next. */
+async function letRun({ node, id, report }: VmBackupRequest): Promise<void> {
+  try {
+    const runs = await withMonitor(node, id, async (monitor) => await runOn(monitor, node.directory.run(id)));
+    if (runs) report.log('the guest runs again');
+  } catch (error) {
+    report.warn(`the guest could not be let run again: ${(error as Error).message}`);
+  }
+}
+
+async function open(request: HookedRequest, held: Entered, session: Session, parts: Parts): Promise<OpenedVm> {
+  const { node, id, mode, signal } = request;
   const options = {
     ...request,
     bases: session.bases,
-    atTheInstant: async () => keep.tpm(await copyTpmState(node, id)),
+    atTheInstant: async () => {
+      parts.tpm = await copyTpmState(node, id);
+    },
   };
   if (!held.isRunning) return await openStoppedVm(options);
   const { config } = await node.configs.read(id);
   const agent = parseAgentOption(config.values.get('agent'));
-  const openIt = async (): Promise<OpenedVm> =>
-    await openRunningVm({
-      ...options,
-      copyTimeoutSeconds: request.copyTimeoutSeconds ?? COPY_TIMEOUT_SECONDS,
-      freezes: agent.enabled && agent.freezeFs && mode === 'snapshot',
-      startFleece: async (disks) => {
-        const images = await makeFleeceImages(node, id, disks, request.fleeceStorage, signal);
-        keep.images(images);
-        return await Fleece.start(node.qemu, {
-          label: `VM ${id}`,
-          directory: node.directory.run(id).path,
-          images: images.images,
-          limitBytes: Math.min(request.fleeceLimitBytes ?? Number.MAX_SAFE_INTEGER, images.roomBytes),
-          signal,
-        });
-      },
-    });
-  if (held.mustContinue) {
-    try {
-      return await openIt();
-    } finally {
-      await hooks.after('pre-restart');
-      await withMonitor(node, id, async (monitor) => await monitor.execute('cont'));
-      report.log('the guest runs again');
-      await hooks.after('post-restart');
-    }
-  }
-  if (mode !== 'suspend') return await openIt();
-  await hooks.before('pre-stop');
-  const opened = await whilePaused(node, id, async () => {
-    const done = await openIt();
-    await hooks.after('pre-restart');
-    return done;
+  return await openRunningVm({
+    ...options,
+    copyTimeoutSeconds: request.copyTimeoutSeconds ?? COPY_TIMEOUT_SECONDS,
+    freezes: agent.enabled && agent.freezeFs && mode === 'snapshot',
+    startFleece: async (disks) => {
+      parts.images = await makeFleeceImages(node, id, disks, request.fleeceStorage, signal);
+      return await Fleece.start(node.qemu, {
+        label: `VM ${id}`,
+        directory: node.directory.run(id).path,
+        images: parts.images.images,
+        limitBytes: Math.min(request.fleeceLimitBytes ?? Number.MAX_SAFE_INTEGER, parts.images.roomBytes),
+        signal,
+      });
+    },
   });
-  await hooks.after('post-restart');
-  return opened;
 }
 
 function sayPlan({ plan, changed }: OpenedVm, report: Report): void {

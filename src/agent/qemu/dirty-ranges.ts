@@ -1,5 +1,7 @@
 // What a dirty bitmap says, read over NBD. Bounded: a bitmap in more than a million pieces is told in coarser ones, which are read in vain and lose nothing.
-import { NbdClient } from '../nbd/client.ts';
+import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
+import { joinRanges } from '../backup/change-map.ts';
+import { type Extent, NbdClient } from '../nbd/client.ts';
 import type { Range } from '../sources/source.ts';
 
 const MAX_RANGES = 1 << 20;
@@ -20,32 +22,26 @@ export async function readDirtyRanges(
   // A connection of its own: QEMU garbles the errors of several contexts on one.
   const client = await NbdClient.connect({ socketPath, exportName, metaContexts: [context], signal });
   try {
-    let ranges: { offset: number; length: number }[] = [];
-    let gap = 0;
-    for await (const { offset, length, flags } of client.blockStatus(context, 0, client.sizeBytes)) {
-      if ((flags & DIRTY) === 0) continue;
-      const last = ranges.at(-1);
-      if (last !== undefined && offset - (last.offset + last.length) <= gap)
-        last.length = offset + length - last.offset;
-      else ranges.push({ offset, length });
-      while (ranges.length > MAX_RANGES) {
-        gap = Math.max(65_536, gap * 2);
-        ranges = joinedOver(ranges, gap);
-      }
-    }
-    return ranges;
+    return await dirtyRanges(client.blockStatus(context, 0, client.sizeBytes), MAX_RANGES);
   } finally {
     await client.close();
   }
 }
 
-/** Ranges with no more than `gap` clean bytes between them become one. */
-function joinedOver(ranges: readonly Range[], gap: number): { offset: number; length: number }[] {
-  const joined: { offset: number; length: number }[] = [];
-  for (const { offset, length } of ranges) {
-    const last = joined.at(-1);
-    if (last !== undefined && offset - (last.offset + last.length) <= gap) last.length = offset + length - last.offset;
-    else joined.push({ offset, length });
+/** Those of the dirty extents: with clean bytes in them, ever more of these, as far as it takes to have no more than `maxRanges`. */
+export async function dirtyRanges(extents: AsyncIterable<Extent>, maxRanges: number): Promise<Range[]> {
+  let ranges: Range[] = [];
+  let gap = 0;
+  for await (const { offset, length, flags } of extents) {
+    if ((flags & DIRTY) === 0) continue;
+    ranges.push({ offset, length });
+    if (ranges.length <= maxRanges) continue;
+    ranges = joinRanges(ranges, gap);
+    // Down to half, so that it is not done for each extent that follows.
+    while (ranges.length > maxRanges / 2) {
+      gap = Math.max(BITMAP_GRANULARITY, gap * 2);
+      ranges = joinRanges(ranges, gap);
+    }
   }
-  return joined;
+  return ranges;
 }

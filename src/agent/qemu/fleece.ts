@@ -10,6 +10,8 @@ import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 
 const LOOK_MS = 500;
+/** The kernel closes a process's sockets before it tells the parent of the end. */
+const END_NEWS_MS = 1_000;
 /** Of its sockets. */
 const NAME = 'fleece';
 
@@ -40,10 +42,8 @@ export class Fleece {
     this.#daemon = daemon;
     this.#options = options;
     this.#timer = setInterval(() => {
-      this.#look().catch((error: Error) => {
-        const text = `the fleece cannot be looked at: ${error.message}`;
-        this.#broken ??= new HoldfastError('source-failed', text, { cause: error });
-      });
+      // What fails of it is seen at the next look.
+      this.#look().catch(() => undefined);
     }, LOOK_MS);
     this.#timer.unref();
   }
@@ -79,10 +79,9 @@ export class Fleece {
     return { driver: 'nbd', 'node-name': nodeName, server, export: key, discard: 'unmap' };
   }
 
-  /** Why the backup cannot be had any more; undefined while it can. */
-  get broken(): HoldfastError | undefined {
-    if (this.#broken !== undefined) return this.#broken;
-    if (!this.#daemon.hasEnded) return undefined;
+  /** Why the backup cannot be had any more; undefined while it can. Waits for the news of an end that a read has met already. */
+  async whyBroken(): Promise<HoldfastError | undefined> {
+    if (this.#broken !== undefined || !(await this.#daemon.endsWithin(END_NEWS_MS))) return this.#broken;
     return new HoldfastError(
       'source-failed',
       `${this.#options.label}: the fleece's storage daemon has ended; run the backup again`,
@@ -102,16 +101,26 @@ export class Fleece {
     if (this.#isLooking || this.#broken !== undefined) return;
     this.#isLooking = true;
     try {
-      const { images, limitBytes, label } = this.#options;
-      let usedBytes = 0;
-      for (const { path } of images) usedBytes += (await stat(path)).blocks * 512;
-      if (usedBytes <= limitBytes) return;
-      const text = `${label}: the guest overwrote ${usedBytes} bytes during the backup, more than the ${limitBytes} that its fleece may take; give it more with --fleecing-limit, or another storage`;
-      this.#broken = new HoldfastError('disk-full', text, { data: { usedBytes, limitBytes } });
-      await this.#daemon.kill();
+      this.#broken = await this.#excess();
+      if (this.#broken !== undefined) await this.#daemon.kill();
     } finally {
       this.#isLooking = false;
     }
+  }
+
+  /** Why it is to end: it takes too much, or nobody can tell how much. */
+  async #excess(): Promise<HoldfastError | undefined> {
+    const { images, limitBytes, label } = this.#options;
+    let usedBytes = 0;
+    try {
+      for (const { path } of images) usedBytes += (await stat(path)).blocks * 512;
+    } catch (cause) {
+      const text = `${label}: what the fleece takes cannot be looked at: ${(cause as Error).message}`;
+      return new HoldfastError('source-failed', text, { cause });
+    }
+    if (usedBytes <= limitBytes) return undefined;
+    const text = `${label}: the guest overwrote ${usedBytes} bytes during the backup, more than the ${limitBytes} that its fleece may take; give it more with --fleecing-limit, or another storage`;
+    return new HoldfastError('disk-full', text, { data: { usedBytes, limitBytes } });
   }
 }
 

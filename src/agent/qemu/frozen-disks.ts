@@ -7,7 +7,7 @@ import { queryBlockExports, queryBlockNodes } from '../../guests/qmp/qmp-types.t
 import { HoldfastError } from '../../util/errors.ts';
 import type { DiskPlan } from './choose-base.ts';
 import type { Fleece } from './fleece.ts';
-import { backupNames, isBackupExport, isBackupNode } from './vm-disk.ts';
+import { backupNames, isBackupExport, isBackupNode, type VmDisk } from './vm-disk.ts';
 
 /** A drain waits for what the guest has under way. */
 const SWAP_TIMEOUT_MS = 120_000;
@@ -15,22 +15,20 @@ const SWAP_TIMEOUT_MS = 120_000;
 export const COPY_TIMEOUT_SECONDS = 45;
 const EXPORT_GONE_TIMEOUT_MS = 60_000;
 
-export type Swapped = Pick<DiskPlan, 'disk'>;
-
 /** Puts fleece and filter beside each disk; the guest does not see them yet. */
 export async function addFilters(
   monitor: QmpClient,
-  disks: readonly Swapped[],
+  disks: readonly VmDisk[],
   fleece: Fleece,
   copyTimeoutSeconds: number,
 ): Promise<void> {
-  for (const { disk } of disks) {
-    const names = backupNames(disk.key);
-    await monitor.execute('blockdev-add', fleece.node(disk.key, names.fleece));
+  for (const { key } of disks) {
+    const names = backupNames(key);
+    await monitor.execute('blockdev-add', fleece.node(key, names.fleece));
     await monitor.execute('blockdev-add', {
       driver: 'copy-before-write',
       'node-name': names.filter,
-      file: `d-${disk.key}`,
+      file: `d-${key}`,
       target: names.fleece,
       'on-cbw-error': 'break-snapshot',
       'cbw-timeout': copyTimeoutSeconds,
@@ -39,7 +37,7 @@ export async function addFilters(
 }
 
 /** The instant: all disks at once. */
-export async function swapFiltersIn(monitor: QmpClient, disks: readonly Swapped[]): Promise<void> {
+export async function swapFiltersIn(monitor: QmpClient, disks: readonly VmDisk[]): Promise<void> {
   await reopen(monitor, disks, (key) => backupNames(key).filter);
 }
 
@@ -88,7 +86,7 @@ export async function exportViews(
  * Takes apart whatever of a backup is in this QEMU, of this backup or of one that was killed. The fleece's daemon must be gone: a drain waits for what it has under
  * way. `disks` are all disks of the machine.
  */
-export async function removeFilters(monitor: QmpClient, disks: readonly Swapped[]): Promise<void> {
+export async function removeFilters(monitor: QmpClient, disks: readonly VmDisk[]): Promise<void> {
   for (const { id } of await queryBlockExports(monitor)) {
     if (!isBackupExport(id)) continue;
     const gone = monitor.waitForEvent('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id, {
@@ -101,14 +99,14 @@ export async function removeFilters(monitor: QmpClient, disks: readonly Swapped[
   }
   const left = new Set((await queryBlockNodes(monitor)).map((node) => node.nodeName).filter(isBackupNode));
   const drop = async (pick: (key: string) => string): Promise<void> => {
-    for (const { disk } of disks) {
-      const name = pick(disk.key);
+    for (const { key } of disks) {
+      const name = pick(key);
       if (left.has(name)) await monitor.execute('blockdev-del', { 'node-name': name });
     }
   };
   await drop((key) => backupNames(key).limit);
   await drop((key) => backupNames(key).view);
-  const swapped = disks.filter(({ disk }) => left.has(backupNames(disk.key).filter));
+  const swapped = disks.filter(({ key }) => left.has(backupNames(key).filter));
   if (swapped.length > 0) await reopen(monitor, swapped, (key) => `d-${key}`);
   await drop((key) => backupNames(key).filter);
   await drop((key) => backupNames(key).fleece);
@@ -122,8 +120,8 @@ export async function hasLeftovers(monitor: QmpClient): Promise<boolean> {
   return nodes.some((node) => isBackupNode(node.nodeName)) || exports.some(({ id }) => isBackupExport(id));
 }
 
-async function reopen(monitor: QmpClient, disks: readonly Swapped[], below: (key: string) => string): Promise<void> {
-  const options = disks.map(({ disk }) => throttleNode(disk, below(disk.key)));
+async function reopen(monitor: QmpClient, disks: readonly VmDisk[], below: (key: string) => string): Promise<void> {
+  const options = disks.map((disk) => throttleNode(disk, below(disk.key)));
   await monitor.execute('blockdev-reopen', { options }, { timeoutMs: SWAP_TIMEOUT_MS });
 }
 

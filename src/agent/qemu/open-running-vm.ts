@@ -1,15 +1,13 @@
 // A running guest, opened for its backup. New bitmaps are added before the point in time and old ones disabled after it, so that both say too much rather
 // than too little; whatever fails in between is undone by the same two pieces that clean up after a crash.
-import { rm, writeFile } from 'node:fs/promises';
 import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
-import { type BitmapRecords, readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
+import { readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
 import { listBitmaps, reconcileBitmaps } from '../../guests/bitmaps/qemu-bitmaps.ts';
 import type { GuestNode, Report } from '../../guests/guest-node.ts';
 import { readRunningMachine } from '../../guests/qemu/running-machine.ts';
-import { whileFrozen } from '../../guests/qmp/freeze.ts';
 import { QmpClient } from '../../guests/qmp/qmp-client.ts';
 import { queryBlockNodes, queryStatus } from '../../guests/qmp/qmp-types.ts';
-import { thawForgotten } from '../../guests/vm/thaw-forgotten.ts';
+import { whileMarkedFrozen } from '../../guests/vm/held-still.ts';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Base } from '../backup/session.ts';
@@ -18,10 +16,10 @@ import { readDirtyRanges } from './dirty-ranges.ts';
 import { type Fleece, isServed } from './fleece.ts';
 import { addFilters, exportViews, hasLeftovers, removeFilters, swapFiltersIn } from './frozen-disks.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { recordBitmaps } from './record-bitmaps.ts';
 import type { VmDisk } from './vm-disk.ts';
 
 const MONITOR_TIMEOUT_MS = 10_000;
+const EINVAL = 22;
 
 export interface OpenVmOptions {
   readonly node: GuestNode;
@@ -56,7 +54,7 @@ export async function openRunningVm(options: OpenVmOptions): Promise<OpenedVm> {
     const records = await readBitmapRecords(node.directory, id);
     const bitmaps = await listBitmaps(monitor);
     const plan = chooseBase(options.target, disks, bitmaps, records[options.target], options.bases);
-    return await freezeDisks(monitor, plan, all, records, options);
+    return await freezeDisks(monitor, plan, all, options);
   } catch (error) {
     monitor.close();
     throw error;
@@ -67,7 +65,6 @@ async function freezeDisks(
   monitor: QmpClient,
   plan: BasePlan,
   all: readonly VmDisk[],
-  records: BitmapRecords,
   options: OpenVmOptions,
 ): Promise<OpenedVm> {
   const { node, id, report, signal } = options;
@@ -81,22 +78,19 @@ async function freezeDisks(
         'timed-out',
         `VM ${id}: the storage of the fleece hangs, so the backup's filter stays in the running guest, which goes on; it is taken out by the next backup once the storage answers`,
       );
-    await removeFilters(
-      monitor,
-      all.map((disk) => ({ disk })),
-    );
+    await removeFilters(monitor, all);
   };
-  const abandon = async (): Promise<void> => {
+  const close = async (): Promise<void> => {
     try {
       await takeApart();
-      await reconcileBitmaps(monitor, records);
+      await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
     } finally {
       monitor.close();
     }
   };
   try {
     fleece = await options.startFleece(disks);
-    await addFilters(monitor, plan.disks, fleece, options.copyTimeoutSeconds);
+    await addFilters(monitor, disks, fleece, options.copyTimeoutSeconds);
     await addBitmaps(monitor, plan);
     signal.throwIfAborted();
     await pointInTime(monitor, plan, options);
@@ -112,20 +106,12 @@ async function freezeDisks(
       plan,
       sources: new Map(disks.map(({ key }) => [key, `nbd+unix:///${key}?socket=${encodeURIComponent(run.exports)}`])),
       changed,
-      broken: () => started.broken,
-      finish: async (manifest) => {
-        await recordBitmaps(node, id, options.target, plan, manifest);
-        try {
-          await takeApart();
-          await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
-        } finally {
-          monitor.close();
-        }
-      },
-      abandon,
+      // Ctrl-C on a terminal reaches the fleece's daemon too: its end is not the reason then.
+      explain: async (error) => (signal.aborted ? error : ((await started.whyBroken()) ?? sayView(id, error))),
+      close,
     };
   } catch (error) {
-    await abandon().catch((problem: Error) => report.warn(`cleaning up failed: ${problem.message}`));
+    await close().catch((problem: Error) => report.warn(`cleaning up failed: ${problem.message}`));
     throw error;
   }
 }
@@ -141,7 +127,7 @@ async function machineDisks(node: GuestNode, id: GuestId, monitor: QmpClient): P
   });
 }
 
-/** Thaws what a backup that was killed left frozen, removes what it left in QEMU, and settles its bitmaps. */
+/** Removes what a backup that was killed left in QEMU, and settles its bitmaps. */
 async function cleanUpRunningVm(
   monitor: QmpClient,
   node: GuestNode,
@@ -149,7 +135,6 @@ async function cleanUpRunningVm(
   disks: readonly VmDisk[],
   report: Report,
 ): Promise<void> {
-  await thawForgotten(node, id, report);
   if (await hasLeftovers(monitor)) {
     if (await isServed(node.directory.run(id).path))
       throw new HoldfastError(
@@ -159,10 +144,7 @@ async function cleanUpRunningVm(
     report.warn('an earlier backup was cut off; what it left in the guest is removed');
   }
   // Also without nodes of it: its NBD server and its limit go last.
-  await removeFilters(
-    monitor,
-    disks.map((disk) => ({ disk })),
-  );
+  await removeFilters(monitor, disks);
   await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
 }
 
@@ -178,9 +160,11 @@ async function addBitmaps(monitor: QmpClient, plan: BasePlan): Promise<void> {
 
 async function pointInTime(monitor: QmpClient, plan: BasePlan, options: OpenVmOptions): Promise<void> {
   const { node, id, report, signal } = options;
-  const run = node.directory.run(id);
   const swap = async (): Promise<void> => {
-    await swapFiltersIn(monitor, plan.disks);
+    await swapFiltersIn(
+      monitor,
+      plan.disks.map(({ disk }) => disk),
+    );
     await options.atTheInstant();
     const actions = plan.disks
       .filter(({ since }) => since !== undefined)
@@ -190,8 +174,15 @@ async function pointInTime(monitor: QmpClient, plan: BasePlan, options: OpenVmOp
   const isRunning = (await queryStatus(monitor)).status === 'running';
   // A guest that does not run cannot freeze, and changes nothing.
   if (!options.freezes || !isRunning) return await swap();
-  // Who finds this file knows that somebody died between freezing and thawing.
-  await writeFile(run.frozenMarker, '');
-  await whileFrozen({ socketPath: run.guestAgent, label: `VM ${id}` }, swap, { signal, ...report });
-  await rm(run.frozenMarker, { force: true });
+  await whileMarkedFrozen(node, id, swap, { signal, ...report });
+}
+
+/** QEMU answers EINVAL when a filter could not copy to the fleece: it gives the view up, and the guest's write goes on. */
+function sayView(id: GuestId, error: unknown): unknown {
+  if (!(error instanceof HoldfastError) || error.code !== 'source-failed' || error.data.errno !== EINVAL) return error;
+  return new HoldfastError(
+    'source-failed',
+    `VM ${id}: the fleece could not take what the guest overwrote: its storage is full, fails or is too slow; run the backup again, with another one by --fleecing-storage if it happens again`,
+    { cause: error },
+  );
 }

@@ -12,7 +12,6 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { recordBitmaps } from './record-bitmaps.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -92,13 +91,8 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
         disks.map(({ key }) => [key, `nbd+unix:///${key}?socket=${encodeURIComponent(daemon.nbdSocket)}`]),
       ),
       changed,
-      broken: () => undefined,
-      finish: async (manifest) => {
-        await removeExports();
-        await recordBitmaps(node, id, target, plan, manifest);
-        await close();
-      },
-      abandon: async () => {
+      explain: async (error) => error,
+      close: async () => {
         await removeExports();
         await close();
       },

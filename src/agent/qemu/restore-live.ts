@@ -172,7 +172,7 @@ async function startPaused(request: LiveRestoreRequest, state: LiveRestore, plan
   const { node, id, report, signal } = request;
   const lock = await lockGuest(node.directory, id, { signal });
   try {
-    await startLocked(node, id, { signal, skipLock: true, paused: true }, report);
+    await startLocked(node, id, { signal, skipLock: true, paused: 'unmarked' }, report);
   } finally {
     lock.release();
   }

@@ -86,14 +86,10 @@ export class StorageDaemon {
     }
   }
 
-  get hasEnded(): boolean {
-    return this.#hasEnded;
-  }
-
   /** Ends it in order: what it has open is closed, bitmaps are stored. @throws `timed-out` after killing it. */
   async quit(): Promise<void> {
     await this.monitor.execute('quit', undefined, { timeoutMs: END_TIMEOUT_MS }).catch(() => undefined);
-    if (await this.#isGone(END_TIMEOUT_MS)) return await this.#cleanUp();
+    if (await this.endsWithin(END_TIMEOUT_MS)) return await this.#cleanUp();
     await this.kill();
     throw new HoldfastError(
       'timed-out',
@@ -104,12 +100,13 @@ export class StorageDaemon {
   /** Ends it at once. Returns whether it is gone: one that waits for a dead storage is not. */
   async kill(): Promise<boolean> {
     this.#child.kill('SIGKILL');
-    const isGone = await this.#isGone(KILL_TIMEOUT_MS);
+    const isGone = await this.endsWithin(KILL_TIMEOUT_MS);
     if (isGone) await this.#cleanUp();
     return isGone;
   }
 
-  async #isGone(timeoutMs: number): Promise<boolean> {
+  /** At once when it has ended already. */
+  async endsWithin(timeoutMs: number): Promise<boolean> {
     const deadline = performance.now() + timeoutMs;
     while (!this.#hasEnded && performance.now() < deadline) await sleep(POLL_MS);
     return this.#hasEnded;

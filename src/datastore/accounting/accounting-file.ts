@@ -1,7 +1,7 @@
 // accounting.json: figures of the last accounting. A cache: without it, or when it is damaged, status tells less until the next run.
 import { Accounting } from '../../schema/accounting-file.ts';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { parseIfSound } from '../../util/json-file.ts';
 import { RememberedFiles } from '../../util/remembered-files.ts';
 import { describingRootErrors } from '../config.ts';
 import type { Layout } from '../layout.ts';
@@ -9,13 +9,7 @@ import type { Layout } from '../layout.ts';
 /** Undefined when no accounting has run, or its file cannot be used: the next run writes it anew. */
 export async function readAccounting(layout: Layout): Promise<Accounting | undefined> {
   const text = await describingRootErrors(layout.root, () => readIfPresent(layout.accounting));
-  if (text === undefined) return undefined;
-  try {
-    return parseJson(text, Accounting);
-  } catch (error) {
-    if (error instanceof JsonShapeError) return undefined;
-    throw error;
-  }
+  return text === undefined ? undefined : parseIfSound(text, Accounting);
 }
 
 /** `readAccounting` for whoever asks often: the file is parsed once for as long as it stays. */

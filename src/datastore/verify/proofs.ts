@@ -2,7 +2,7 @@
 // itself: without the file, or with one of another store, every pack is simply unproved. docs/format.md, section 9.
 import { VerifyState } from '../../schema/state-files.ts';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { parseIfSound } from '../../util/json-file.ts';
 
 /** What the last verification of a snapshot said. */
 export type SnapshotProof = VerifyState['snapshots'][string];
@@ -71,13 +71,7 @@ export class Proofs {
 
 async function readState(path: string, store: string): Promise<VerifyState | undefined> {
   const text = await readIfPresent(path);
-  if (text === undefined) return undefined;
-  try {
-    const state = parseJson(text, VerifyState);
-    return state.store === store ? state : undefined;
-  } catch (error) {
-    // It costs a second reading of packs, no data.
-    if (error instanceof JsonShapeError) return undefined;
-    throw error;
-  }
+  // Without it packs are read a second time, and no data is lost.
+  const state = text === undefined ? undefined : parseIfSound(text, VerifyState);
+  return state?.store === store ? state : undefined;
 }

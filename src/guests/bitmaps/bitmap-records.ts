@@ -1,10 +1,9 @@
 // What each bitmap of a guest is good for: `guests/VMID/bitmaps.json`. A bitmap without a record that fits in every member is not believed.
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import type { GuestId } from '../../schema/guest-names.ts';
-import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { readIfPresent, removeDurably, writeFileAtomic } from '../../util/atomic-file.ts';
+import { parseIfSound } from '../../util/json-file.ts';
 import type { NodeDirectory } from '../node-directory.ts';
 
 const DiskRecord = Type.Object({
@@ -32,13 +31,7 @@ export type BitmapRecords = Readonly<Record<string, TargetRecord>>;
 /** By target. A file that cannot be read is as good as none: the next backup reads in full. */
 export async function readBitmapRecords(node: NodeDirectory, id: GuestId): Promise<BitmapRecords> {
   const text = await readIfPresent(fileOf(node, id));
-  if (text === undefined) return {};
-  try {
-    return parseJson(text, Records).targets;
-  } catch (error) {
-    if (error instanceof JsonShapeError) return {};
-    throw error;
-  }
+  return (text !== undefined && parseIfSound(text, Records)?.targets) || {};
 }
 
 /** Call with the guest's lock or its backup's lock. */
@@ -54,7 +47,7 @@ export async function writeBitmapRecord(
 
 /** Nothing of the guest is believed from here on: after a rollback, a restore, or whatever else changed a disk outside of QEMU. */
 export async function dropBitmapRecords(node: NodeDirectory, id: GuestId): Promise<void> {
-  await rm(fileOf(node, id), { force: true });
+  await removeDurably(fileOf(node, id));
 }
 
 function fileOf(node: NodeDirectory, id: GuestId): string {

@@ -5,14 +5,17 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import type { GuestId } from '../../schema/guest-names.ts';
-import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
+import { readIfPresent, removeDurably, writeFileAtomic } from '../../util/atomic-file.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { parseIfSound } from '../../util/json-file.ts';
 import { run } from '../../util/run.ts';
 import type { NodeDirectory } from '../node-directory.ts';
 import { type QmpCommands, queryBlockNodes } from '../qmp/qmp-types.ts';
 import { BITMAP_GRANULARITY } from './bitmap-names.ts';
-import { type DiskBitmap, listBitmaps } from './qemu-bitmaps.ts';
+import { listBitmaps } from './qemu-bitmaps.ts';
+
+/** Node of a sidecar's image while its bitmaps are copied. */
+const SIDE = 'hf-sidecar';
 
 const Fingerprint = Type.Object({
   path: Type.String(),
@@ -49,7 +52,7 @@ export async function storeSidecars(
   const sizes = new Map((await queryBlockNodes(monitor)).map((each) => [each.nodeName, each.virtualSizeBytes]));
   const stored: Record<string, { path: string; bitmaps: string[] }> = {};
   for (const { key, path } of disks) {
-    const ours = bitmaps.filter((bitmap) => bitmap.key === key);
+    const ours = bitmaps.filter((bitmap) => bitmap.key === key).map(({ name }) => name);
     const sizeBytes = sizes.get(`d-${key}`);
     if (ours.length === 0 || sizeBytes === undefined) continue;
     const sidecar = sidecarPath(node, id, key);
@@ -57,8 +60,8 @@ export async function storeSidecars(
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', '--', sidecar, String(sizeBytes)], {
       failure: 'write-failed',
     });
-    await copyBitmaps(monitor, sidecar, ours, 'into');
-    stored[key] = { path, bitmaps: ours.map((bitmap) => bitmap.name) };
+    await copyBitmaps(monitor, sidecar, ours, `d-${key}`, SIDE, { persistent: true, disabled: true });
+    stored[key] = { path, bitmaps: ours };
   }
   return stored;
 }
@@ -101,74 +104,47 @@ export async function loadSidecars(
   id: GuestId,
   trusted: ReadonlyMap<string, readonly string[]>,
 ): Promise<void> {
-  // A record that is gone makes the images worthless, whatever happens next.
-  await rm(recordPath(node, id), { force: true });
+  // A record that is gone, for good, makes the images worthless, whatever happens next.
+  await removeDurably(recordPath(node, id));
   for (const [key, names] of trusted) {
-    const disk = `d-${key}`;
     const sidecar = sidecarPath(node, id, key);
-    const add = names.map((name) => ({
-      type: 'block-dirty-bitmap-add',
-      data: { node: disk, name, granularity: BITMAP_GRANULARITY },
-    }));
-    await monitor.execute('transaction', { actions: add });
-    await copyBitmaps(
-      monitor,
-      sidecar,
-      names.map((name) => ({ name, node: disk })),
-      'from',
-    );
+    await copyBitmaps(monitor, sidecar, names, SIDE, `d-${key}`, {});
     await rm(sidecar, { force: true });
   }
 }
 
 /** Removes what a guest has of sidecars: its bitmaps are not to be believed any more. */
 export async function dropSidecars(node: NodeDirectory, id: GuestId, keys: readonly string[]): Promise<void> {
-  await rm(recordPath(node, id), { force: true });
+  await removeDurably(recordPath(node, id));
   for (const key of keys) await rm(sidecarPath(node, id, key), { force: true });
 }
 
+/** From one node to the other, of which one is that of the sidecar; all or none, for one that is there and empty would be believed. */
 async function copyBitmaps(
   monitor: QmpCommands,
   sidecar: string,
-  bitmaps: readonly Pick<DiskBitmap, 'name' | 'node'>[],
-  direction: 'into' | 'from',
+  names: readonly string[],
+  from: string,
+  to: string,
+  more: { persistent?: boolean; disabled?: boolean },
 ): Promise<void> {
-  const side = 'hf-sidecar';
-  await monitor.execute('blockdev-add', {
-    driver: 'qcow2',
-    'node-name': side,
-    file: { driver: 'file', filename: sidecar },
-  });
+  const file = { driver: 'file', filename: sidecar };
+  await monitor.execute('blockdev-add', { driver: 'qcow2', 'node-name': SIDE, file });
   try {
-    for (const { name, node } of bitmaps) {
-      if (direction === 'from') {
-        await monitor.execute('block-dirty-bitmap-merge', { node, target: name, bitmaps: [{ node: side, name }] });
-        continue;
-      }
-      const data = { node: side, name, persistent: true, disabled: true, granularity: BITMAP_GRANULARITY };
-      const merge = { node: side, target: name, bitmaps: [{ node, name }] };
-      await monitor.execute('transaction', {
-        actions: [
-          { type: 'block-dirty-bitmap-add', data },
-          { type: 'block-dirty-bitmap-merge', data: merge },
-        ],
-      });
-    }
+    const actions = names.flatMap((name) => [
+      { type: 'block-dirty-bitmap-add', data: { node: to, name, granularity: BITMAP_GRANULARITY, ...more } },
+      { type: 'block-dirty-bitmap-merge', data: { node: to, target: name, bitmaps: [{ node: from, name }] } },
+    ]);
+    await monitor.execute('transaction', { actions });
   } finally {
     // Closing the node is what writes its bitmaps.
-    await monitor.execute('blockdev-del', { 'node-name': side });
+    await monitor.execute('blockdev-del', { 'node-name': SIDE });
   }
 }
 
 async function readRecords(node: NodeDirectory, id: GuestId): Promise<Static<typeof Sidecars>['disks']> {
   const text = await readIfPresent(recordPath(node, id));
-  if (text === undefined) return {};
-  try {
-    return parseJson(text, Sidecars).disks;
-  } catch (error) {
-    if (error instanceof JsonShapeError) return {};
-    throw error;
-  }
+  return (text !== undefined && parseIfSound(text, Sidecars)?.disks) || {};
 }
 
 async function fingerprint(path: string): Promise<Fingerprint | undefined> {

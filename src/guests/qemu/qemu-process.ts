@@ -75,11 +75,11 @@ export async function lastWords(run: RunDirectory): Promise<string> {
   return words === '' ? 'it said nothing' : words;
 }
 
-/** Sockets of an earlier start; nothing runs there, or this would take its monitors away. */
+/** Sockets and marks of an earlier start; nothing runs there, or this would take its monitors away. */
 async function clearRunDirectory(run: RunDirectory): Promise<void> {
   await mkdir(run.path, { recursive: true, mode: 0o700 });
   for (const name of await readdir(run.path)) {
-    if (/\.(qmp|sock|pid|nbd)$/.test(name)) await rm(join(run.path, name), { force: true });
+    if (/\.(qmp|sock|pid|nbd)$|^(frozen|paused)$/.test(name)) await rm(join(run.path, name), { force: true });
   }
 }
 

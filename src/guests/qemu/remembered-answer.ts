@@ -4,7 +4,7 @@ import { mkdir, rename, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { Type } from 'typebox';
 import { readIfPresent } from '../../util/atomic-file.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
+import { parseIfSound } from '../../util/json-file.ts';
 import type { QemuProgram } from './qemu-program.ts';
 
 const Kept = Type.Object({ of: Type.String(), answer: Type.String() });
@@ -43,10 +43,5 @@ async function identityOf({ program, args, environment }: QemuProgram): Promise<
 /** What cannot be read is asked again. */
 async function keptAnswer(path: string): Promise<{ readonly of: string; readonly answer: string } | undefined> {
   const text = await readIfPresent(path);
-  try {
-    return text === undefined ? undefined : parseJson(text, Kept);
-  } catch (error) {
-    if (error instanceof JsonShapeError) return undefined;
-    throw error;
-  }
+  return text === undefined ? undefined : parseIfSound(text, Kept);
 }

@@ -5,6 +5,7 @@ import { withGuestLock } from '../guest-lock.ts';
 import type { GuestNode } from '../guest-node.ts';
 import { queryStatus } from '../qmp/qmp-types.ts';
 import { requireUnlocked } from './config-lock.ts';
+import { unmarkPaused } from './held-still.ts';
 import { withMonitor } from './machine-state.ts';
 
 export interface PauseOptions {
@@ -38,6 +39,8 @@ async function tell(node: GuestNode, id: GuestId, command: string, options: Paus
         const { status } = await queryStatus(monitor);
         if (status === 'shutdown' && command === 'cont')
           throw new HoldfastError('guest-failed', `VM ${id}: the guest has powered itself off; start it instead`);
+        // Also where one of us paused it: it is not let run by whoever comes next.
+        if (command !== 'system_reset') await unmarkPaused(node.directory.run(id));
         await monitor.execute(command);
       },
       options.signal,

@@ -7,7 +7,7 @@ import { endQemu } from '../qemu/qemu-process.ts';
 import { readRunningMachine } from '../qemu/running-machine.ts';
 import { QmpClient } from '../qmp/qmp-client.ts';
 import { runGuestHook } from './guest-hook.ts';
-import { lookAtMachine, withMonitor } from './machine-state.ts';
+import { lookAtMachine } from './machine-state.ts';
 import { releaseHost } from './release-host.ts';
 
 /** Flushing of caches included. */
@@ -67,15 +67,4 @@ async function storeBitmaps(monitor: QmpClient, node: GuestNode, id: GuestId, re
 export async function hasEnded(node: GuestNode, id: GuestId, signal?: AbortSignal): Promise<boolean> {
   const { pid, status } = await lookAtMachine(node, id, signal);
   return pid === undefined || ENDED.includes(status);
-}
-
-/** Pauses the guest's processors, and starts them again after `use`, when they ran before. */
-export async function whilePaused<Result>(node: GuestNode, id: GuestId, use: () => Promise<Result>): Promise<Result> {
-  const wasRunning = (await lookAtMachine(node, id)).status === 'running';
-  if (wasRunning) await withMonitor(node, id, async (monitor) => await monitor.execute('stop'));
-  try {
-    return await use();
-  } finally {
-    if (wasRunning) await withMonitor(node, id, async (monitor) => await monitor.execute('cont'));
-  }
 }

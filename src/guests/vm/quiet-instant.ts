@@ -1,12 +1,11 @@
 // Runs work at one instant of a running guest: its file systems frozen when its agent can, and its processors paused, so that all disks are of one moment.
-import { rm, writeFile } from 'node:fs/promises';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { parseAgentOption } from '../config/agent-option.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
-import { whileFrozen } from '../qmp/freeze.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import { queryStatus } from '../qmp/qmp-types.ts';
+import { pause, runOn, whileMarkedFrozen } from './held-still.ts';
 
 export interface QuietInstant {
   readonly node: GuestNode;
@@ -21,25 +20,16 @@ export interface QuietInstant {
 export async function atQuietInstant<Result>(instant: QuietInstant, work: () => Promise<Result>): Promise<Result> {
   const { node, id, config, monitor, report, signal } = instant;
   if ((await queryStatus(monitor)).status !== 'running') return await work();
+  const run = node.directory.run(id);
   const paused = async (): Promise<Result> => {
-    await monitor.execute('stop');
+    await pause(monitor, run);
     try {
       return await work();
     } finally {
-      await monitor.execute('cont');
+      await runOn(monitor, run);
     }
   };
   const agent = parseAgentOption(config.values.get('agent'));
   if (!agent.enabled || !agent.freezeFs) return await paused();
-  const run = node.directory.run(id);
-  await writeFile(run.frozenMarker, '');
-  try {
-    const { result } = await whileFrozen({ socketPath: run.guestAgent, label: `VM ${id}` }, paused, {
-      signal,
-      ...report,
-    });
-    return result;
-  } finally {
-    await rm(run.frozenMarker, { force: true });
-  }
+  return await whileMarkedFrozen(node, id, paused, { signal, ...report });
 }

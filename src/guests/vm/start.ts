@@ -1,7 +1,7 @@
 // qm start: a configuration becomes a running guest. Nothing is left behind when it does not.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { dropBitmapRecords, readBitmapRecords } from '../bitmaps/bitmap-records.ts';
+import { readBitmapRecords } from '../bitmaps/bitmap-records.ts';
 import { reconcileBitmaps } from '../bitmaps/qemu-bitmaps.ts';
 import { loadSidecars, trustedSidecars } from '../bitmaps/sidecars.ts';
 import type { VmConfig } from '../config/vm-config.ts';
@@ -20,6 +20,7 @@ import { endTpm, planTpm, prepareTpm, withTpm } from '../qemu/tpm.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import { requireUnlocked } from './config-lock.ts';
 import { runGuestHook } from './guest-hook.ts';
+import { markPaused } from './held-still.ts';
 import { connectNetworks, netDevices } from './networks.ts';
 import { settle } from './put-away.ts';
 import { releaseHost } from './release-host.ts';
@@ -33,8 +34,8 @@ export interface StartVmOptions {
   readonly signal?: AbortSignal | undefined;
   /** Root's way around a `lock`. */
   readonly skipLock?: boolean;
-  /** Leaves the processors paused; the caller lets them run. */
-  readonly paused?: boolean;
+  /** Leaves the processors paused, and the caller lets them run; `marked`: if it is killed before, whoever comes next does. */
+  readonly paused?: 'marked' | 'unmarked';
 }
 
 /** @throws `guest-running`, `guest-locked`, `not-found`, `guest-failed`, and what making its parts throws. */
@@ -48,7 +49,7 @@ export async function startVm(node: GuestNode, id: GuestId, options: StartVmOpti
 export async function startLocked(
   node: GuestNode,
   id: GuestId,
-  { signal, skipLock = false, paused = false }: StartVmOptions,
+  { signal, skipLock = false, paused }: StartVmOptions,
   report: Report,
 ): Promise<void> {
   const { config } = await node.configs.read(id);
@@ -65,7 +66,8 @@ export async function startLocked(
   await runGuestHook(node, id, config, 'pre-start', report, signal);
   const monitor = await launch(node, id, config, report, signal);
   try {
-    if (!paused && config.values.get('freeze') !== '1') await monitor.execute('cont');
+    if (paused === undefined && config.values.get('freeze') !== '1') await monitor.execute('cont');
+    if (paused === 'marked') await markPaused(node.directory.run(id));
   } finally {
     monitor.close();
   }
@@ -145,8 +147,7 @@ async function restoreBitmaps(
     if (lost.length > 0)
       report.warn(`${lost.join(', ')}: QEMU had ended without storing what changed; the next backup reads in full`);
   } catch (error) {
-    // What is half there must not be believed.
-    await dropBitmapRecords(node.directory, id);
+    // None is there in part: a disk has its bitmap as it was, or none.
     report.warn(`bitmaps cannot be had back, so the next backup reads in full: ${(error as Error).message}`);
   }
 }

@@ -1,4 +1,4 @@
-// The watch of a node's guests: puts away those that powered themselves off, frees what a killed QEMU left on the host, thaws file systems that nobody thaws any more.
+// The watch of a node's guests: puts away those that powered themselves off, frees what a killed QEMU left on the host, thaws and lets run what nobody does any more.
 // It hears of an end by QEMU's events; the look every few seconds is only for guests that came or vanished. It owns nothing: killed, the next one goes on.
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,14 +1,13 @@
 // One guest as the watch sees it. It acts only with the guest's lock and while no backup has it: else somebody is at work who does the same at his end.
-import { access, rm } from 'node:fs/promises';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { lockBackup, lockGuest } from '../guest-lock.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { openControlGroup } from '../qemu/control-group.ts';
 import { findQemu } from '../qemu/qemu-process.ts';
-import { GuestAgent } from '../qmp/guest-agent.ts';
 import { QmpClient } from '../qmp/qmp-client.ts';
 import { queryStatus } from '../qmp/qmp-types.ts';
+import { isHeldStill, undoForgotten } from '../vm/held-still.ts';
 import { releaseNetworks } from '../vm/networks.ts';
 import { settle } from '../vm/put-away.ts';
 
@@ -49,7 +48,7 @@ export class WatchedGuest {
     if (this.#monitor === undefined && !this.#isConnecting && !isSoon)
       this.#listen().catch((error: Error) => this.#report.warn(`VM ${this.#id}: ${error.message}`));
     if (this.#hasEnded) await this.#settle();
-    await this.#thawIfForgotten();
+    await this.#undoForgotten();
     return true;
   }
 
@@ -112,27 +111,16 @@ export class WatchedGuest {
       const group = await openControlGroup(this.#id, {}, { node: this.#node.directory.name });
       await group.kill();
       await group.remove();
-      await rm(run.frozenMarker, { force: true });
       this.#report.log(`VM ${this.#id} does not run any more`);
       this.#pid = undefined;
     });
     return isDone && this.#pid === undefined;
   }
 
-  async #thawIfForgotten(): Promise<void> {
-    const { frozenMarker, guestAgent } = this.#node.directory.run(this.#id);
-    if (!(await exists(frozenMarker))) return;
-    await this.#whenFree(async () => {
-      if (!(await exists(frozenMarker))) return;
-      const agent = await GuestAgent.connect(guestAgent, { label: `VM ${this.#id}` });
-      try {
-        const count = await agent.thaw();
-        this.#report.warn(`VM ${this.#id}: ${count} file systems were frozen by somebody who is gone; they are thawed`);
-      } finally {
-        agent.close();
-      }
-      await rm(frozenMarker, { force: true });
-    });
+  async #undoForgotten(): Promise<void> {
+    if (!(await isHeldStill(this.#node.directory.run(this.#id)))) return;
+    const warn = (line: string): void => this.#report.warn(`VM ${this.#id}: ${line}`);
+    await this.#whenFree(async () => await undoForgotten(this.#node, this.#id, { ...this.#report, warn }));
   }
 
   /** False when somebody else is at work on the guest. */
@@ -150,11 +138,4 @@ export class WatchedGuest {
       for (const lock of held) lock.release();
     }
   }
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
 }

@@ -3,16 +3,17 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type DiskBitmap, listBitmaps } from '../../../src/guests/bitmaps/qemu-bitmaps.ts';
 import { lookAtMachine, withMonitor } from '../../../src/guests/vm/machine-state.ts';
 import { shutdownVm } from '../../../src/guests/vm/shutdown.ts';
-import { startVm } from '../../../src/guests/vm/start.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
 import type { GuestPort } from '../../support/guests/guest-port.ts';
-import { readCounter, surveyBlocks, writtenBlocks } from '../../support/guests/test-blocks.ts';
+import { writtenBlocks } from '../../support/guests/test-blocks.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
 import { VmBackups } from './vm-backups.ts';
+import { WritingGuest } from './writing-guest.ts';
 
 const MIB = 1 << 20;
 const KEYS = ['scsi0', 'scsi1'];
@@ -21,6 +22,7 @@ const ROUNDS = Number(process.env.HOLDFAST_VM_ROUNDS ?? 12);
 const skip = await reasonToSkipGuest();
 
 suite('the backup of a virtual machine', { skip, timeout: 300_000 }, () => {
+  let guest: WritingGuest;
   let vms: VmBackups;
   let id: GuestId;
   let port: GuestPort;
@@ -29,30 +31,23 @@ suite('the backup of a virtual machine', { skip, timeout: 300_000 }, () => {
   let b: string;
 
   before(async () => {
-    vms = await VmBackups.create();
-    id = await vms.addVm(101, {
-      disks: {
-        scsi0: { format: 'qcow2', sizeMiB: 64, options: ',serial=scsi0' },
-        scsi1: { format: 'raw', sizeMiB: 64, options: ',serial=scsi1' },
-      },
+    const load = { offset: 32 * MIB, length: 16 * MIB };
+    guest = await WritingGuest.create({
+      number: 101,
+      sizeMiB: 64,
+      load,
       settings: { name: 'counter', description: 'x' },
     });
+    ({ vms, id } = guest);
     await start();
   });
 
-  after(async () => {
-    port?.close();
-    await vms?.remove();
-  });
+  after(async () => await guest?.remove());
 
   async function start(report = new KeptReport()): Promise<void> {
-    port?.close();
-    await startVm(vms.node.node, id, {}, report);
-    port = await vms.node.port();
-    // Which of them is sda changes from boot to boot.
-    const { disks } = await port.ask('disks');
-    const nameOf = (serial: string): string => disks.find((disk: { serial: string }) => disk.serial === serial).name;
-    [a, b] = [nameOf('scsi0'), nameOf('scsi1')];
+    await guest.start(report);
+    port = guest.port;
+    [a, b] = [guest.nameOf('scsi0'), guest.nameOf('scsi1')];
   }
 
   test('the first is full, says so, and has everything', async () => {
@@ -93,39 +88,43 @@ suite('the backup of a virtual machine', { skip, timeout: 300_000 }, () => {
     assert.ok(restored.subarray(8 * MIB, 10 * MIB).equals(writtenBlocks(8 * MIB, 2 * MIB, 7)));
   });
 
+  test('while it reads, the new bitmaps record and the old ones do not', async () => {
+    let seen: Promise<DiskBitmap[]> | undefined;
+    const look = async (): Promise<DiskBitmap[]> => await withMonitor(vms.node.node, id, listBitmaps);
+    const onProgress = (name: string): void => {
+      if (name.endsWith('.img')) seen ??= look();
+    };
+    await vms.backup(id, { backup: { ...vms.parts(id), onProgress } });
+    const bitmaps = (await seen) as DiskBitmap[];
+    for (const key of KEYS) {
+      const ours = bitmaps.filter((bitmap) => bitmap.key === key).sort((x, y) => x.number - y.number);
+      assert.deepEqual(
+        ours.map(({ isRecording }) => isRecording),
+        [false, true],
+        key,
+      );
+    }
+  });
+
   test(`${ROUNDS} in a row under a writing guest: each is of one instant on both disks`, async () => {
-    await port.ask(`counter START ${a} ${b}`);
-    await port.ask(`load START ${a} ${32 * MIB} ${16 * MIB} 300 5`);
+    await guest.write();
     let last = 0;
     for (let round = 0; round < ROUNDS; round++) {
       const result = await vms.backup(id);
       assert.deepEqual(result.report.warnings, []);
       assert.match(result.report.logs.join('\n'), /scsi0: incremental/);
-      const [diskA, diskB] = [await vms.restored(result, 'scsi0'), await vms.restored(result, 'scsi1')];
-      // The guest writes the counter to A, and then to B.
-      const [onA, onB] = [readCounter(diskA), readCounter(diskB)];
-      assert.ok(onA === onB || onA === onB + 1, `round ${round}: ${onA} on A, ${onB} on B`);
-      assert.ok(onA > last, `round ${round}: ${onA} after ${last}`);
-      last = onA;
-      const survey = surveyBlocks(diskA, 32 * MIB, 16 * MIB);
-      assert.deepEqual([survey.torn, survey.foreign, survey.other], [[], [], []], `round ${round}`);
+      const counter = await guest.assertOneInstant(result);
+      assert.ok(counter > last, `round ${round}: ${counter} after ${last}`);
+      last = counter;
     }
-    const { failed, load } = await port.ask('stats');
-    assert.deepEqual([failed, load.failed], [0, 0], 'no write of the guest failed');
+    await guest.assertGoesOn();
     await port.ask('load STOP');
     await port.ask('counter STOP');
     await vms.assertTidy(id, KEYS);
   });
 
   test('a guest that stands still is backed up exactly', async () => {
-    await withMonitor(vms.node.node, id, async (monitor) => await monitor.execute('stop'));
-    const result = await vms.backup(id);
-    for (const key of KEYS) {
-      const [now, restored] = [await vms.node.rawCopy(id, key), await vms.restored(result, key)];
-      assert.ok(readFileSync(now).equals(readFileSync(restored)), `${key} is the disk, byte for byte`);
-    }
-    assert.equal((await lookAtMachine(vms.node.node, id)).status, 'paused', 'it is not let run by its backup');
-    await withMonitor(vms.node.node, id, async (monitor) => await monitor.execute('cont'));
+    await guest.assertEveryByte();
   });
 
   test('two targets have bitmaps of their own', async () => {

@@ -80,6 +80,7 @@ suite('from what snapshot a disk goes on', () => {
     'a snapshot without the disk': [{ bases: [baseOf({ name: 'drive-scsi7.img' })] }, /is not the snapshot/],
     'another volume': [{ disk: diskOf('scsi0', { volume: 'local:101/other.raw' }) }, /was another volume then/],
     'a disk that grew': [{ disk: diskOf('scsi0', { sizeBytes: 2 * SIZE }) }, /had 1048576 bytes then and has 2097152/],
+    'a record of another size': [{ record: recordOf({ sizeBytes: 2 * SIZE }) }, /had 2097152 bytes then/],
     'an image of another size': [{ bases: [baseOf({ sizeBytes: 2 * SIZE })] }, /had 1048576 bytes then/],
     'no bitmap': [{ bitmaps: [] }, /its bitmap is gone/],
     'only a bitmap that the record does not name': [{ bitmaps: [bitmapOf(5)] }, /its bitmap is gone/],

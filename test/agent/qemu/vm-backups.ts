@@ -12,7 +12,7 @@ import { withMonitor } from '../../../src/guests/vm/machine-state.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
 import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { KeptReport, type NodeQemu, TestNode, type TestVmOptions } from '../../support/guests/vm-node.ts';
-import { createTemporaryStore, NO_SIGNAL, OpenStore, OWNER } from '../../support/store.ts';
+import { createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
 
 export class VmBackups {
   readonly node: TestNode;
@@ -44,25 +44,26 @@ export class VmBackups {
     store = this.store,
   ): Promise<BackupResult & { report: KeptReport }> {
     const report = new KeptReport();
-    const [group, ns] = [parseGroup(`vm/${id}`), parseNamespace('')];
-    const { config } = store.store;
-    const request: VmBackupRequest = {
+    const open = async () => await store.session(`vm/${id}`);
+    return { ...(await backupVm(this.request(id, { report, ...more }, store), store.pool, open)), report };
+  }
+
+  /** A plain backup, but for `more`. */
+  request(id: GuestId, more: Partial<VmBackupRequest> = {}, store = this.store): VmBackupRequest {
+    return {
       node: this.node.node,
       id,
       mode: 'snapshot',
-      target: targetOf(config.store, ns, group),
+      target: targetOf(store.store.config.store, parseNamespace(''), parseGroup(`vm/${id}`)),
       fleeceStorage: undefined,
       fleeceLimitBytes: undefined,
       bytesPerSecond: undefined,
       waitMs: 1000,
-      report,
+      report: new KeptReport(),
       signal: NO_SIGNAL,
       backup: this.parts(id),
       ...more,
     };
-    const open = async () =>
-      await store.store.openSession({ ns, group, owner: OWNER, compressionLevel: 1, key: undefined });
-    return { ...(await backupVm(request, store.pool, open)), report };
   }
 
   /** What every backup of a guest asks for. */
@@ -78,7 +79,7 @@ export class VmBackups {
   }
 
   /** The image of a disk in a snapshot, as a raw file. */
-  async restored(result: BackupResult, key: string): Promise<string> {
+  async restored(result: BackupResult, key: string, store = this.store): Promise<string> {
     const { manifest } = result.committed;
     const archive = manifest.client.archives.find(({ name }) => name === `drive-${key}.img`);
     assert.ok(archive !== undefined, `the snapshot has no ${key}`);
@@ -94,8 +95,8 @@ export class VmBackups {
         signal: NO_SIGNAL,
         onProgress: () => {},
       },
-      this.store.pool,
-      async (space, id) => await this.store.pool.call(0, 'store.read', { space, id }),
+      store.pool,
+      async (space, id) => await store.pool.call(0, 'store.read', { space, id }),
     );
     assert.deepEqual(lost, []);
     return target;

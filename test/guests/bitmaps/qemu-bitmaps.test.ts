@@ -10,6 +10,7 @@ import { type DiskBitmap, listBitmaps, reconcileBitmaps } from '../../../src/gue
 import { loadSidecars, sealSidecars, storeSidecars, trustedSidecars } from '../../../src/guests/bitmaps/sidecars.ts';
 import { NodeDirectory } from '../../../src/guests/node-directory.ts';
 import { QmpClient } from '../../../src/guests/qmp/qmp-client.ts';
+import type { QmpCommands } from '../../../src/guests/qmp/qmp-types.ts';
 import { parseGuestId } from '../../../src/schema/guest-names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { run } from '../../../src/util/run.ts';
@@ -106,6 +107,23 @@ for (const build of qemuBuilds)
       assert.deepEqual(await disk.bitmaps(), [[name(1), true, 3]]);
     });
 
+    test('a start that is killed while it loads them: a bitmap has everything in it, or is not there', async (t) => {
+      for (let steps = 0, isLoaded = false; !isLoaded; steps++) {
+        const disk = await Disk.open(t, build, 'raw');
+        await disk.add(1);
+        await disk.write(0);
+        await disk.powerCycle(t);
+        const load = loadSidecars(killedAfter(disk.monitor, steps), disk.node, ID, await disk.trusted());
+        isLoaded = await load.then(
+          () => true,
+          () => false,
+        );
+        const [bitmap] = await disk.bitmaps();
+        assert.ok(bitmap === undefined ? !isLoaded : bitmap[2] === 1, `${steps} steps: ${bitmap}`);
+        assert.deepEqual([...(await disk.trusted())], [], `${steps} steps: the sidecar is not believed again`);
+      }
+    });
+
     const changes: Record<string, (path: string) => void> = {
       'written to': (path) => writeFileSync(path, 'x', { flag: 'r+' }),
       'written to, with its times set back': (path) => {
@@ -128,6 +146,17 @@ for (const build of qemuBuilds)
   });
 
 const ID = parseGuestId(101);
+
+/** From then on nothing reaches QEMU any more. */
+function killedAfter(monitor: QmpCommands, steps: number): QmpCommands {
+  let left = steps;
+  return {
+    execute: async (command, args, options) => {
+      if (left-- <= 0) throw new Error('killed');
+      return await monitor.execute(command, args, options);
+    },
+  };
+}
 
 /** A disk of a QEMU of its own, written to over NBD as a guest would. */
 class Disk {

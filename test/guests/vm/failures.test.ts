@@ -5,7 +5,7 @@ import { access, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { GuestService } from '../../../src/api/guest/services.ts';
-import { dropBitmapRecords } from '../../../src/guests/bitmaps/bitmap-records.ts';
+import { readBitmapRecords, writeBitmapRecord } from '../../../src/guests/bitmaps/bitmap-records.ts';
 import { parseVmConfig } from '../../../src/guests/config/vm-config.ts';
 import { lockGuest } from '../../../src/guests/guest-lock.ts';
 import { findQemu } from '../../../src/guests/qemu/qemu-process.ts';
@@ -111,7 +111,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
       [],
     );
     await place.node.configs.write(id, config);
-    await startVm(place.node, id, { paused: true }, report);
+    await startVm(place.node, id, { paused: 'unmarked' }, report);
     await assert.rejects(startVm(place.node, id, {}, report), { code: 'guest-running' });
     await stopVm(place.node, id, {}, report);
     await destroyVm(place.node, id, {}, report);
@@ -124,7 +124,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
       import { openGuestNode } from '${new URL('../../../src/guests/guest-node.ts', import.meta.url)}';
       import { startVm } from '${new URL('../../../src/guests/vm/start.ts', import.meta.url)}';
       const node = await openGuestNode(${JSON.stringify(place.path)});
-      await startVm(node, ${id}, { paused: true }, { log() {}, warn() {} });
+      await startVm(node, ${id}, { paused: 'unmarked' }, { log() {}, warn() {} });
       process.kill(process.pid, 'SIGKILL');`;
     const script = join(place.path, 'start.mts');
     await writeFile(script, code);
@@ -150,7 +150,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
     assert.match(values.get('ide2') ?? '', /^local:7212\/vm-7212-cloudinit\.qcow2,media=cdrom/);
     assert.match(values.get('cipassword') ?? '', /^\$6\$/);
     const content = async () => {
-      await startVm(place.node, id, { paused: true }, report);
+      await startVm(place.node, id, { paused: 'unmarked' }, report);
       await stopVm(place.node, id, {}, report);
       return await readFile(await place.rawCopy(id, 'ide2'), 'latin1');
     };
@@ -170,7 +170,7 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
 
   test('a volume that a running guest has open is put aside, and freed when it is deleted later', async () => {
     const id = await made(7217, { ide0: disk() });
-    await startVm(place.node, id, { paused: true }, report);
+    await startVm(place.node, id, { paused: 'unmarked' }, report);
     const change = { set: {}, remove: ['ide0'], force: true };
     assert.deepEqual(await configureVm(place.node, id, change, report), ['ide0']);
     const volume = 'local:7217/vm-7217-disk-1.qcow2';
@@ -237,13 +237,15 @@ suite('operations that fail', { skip, timeout: 120_000 }, () => {
     await snapshotVm(place.node, id, 'early', {}, report);
     await configureVm(place.node, id, { set: { scsi1: disk() }, remove: [] }, report);
     await resizeVm(place.node, id, { disk: 'scsi1', size: '2M' }, report);
+    const disks = { scsi0: { bitmap: 'hf-0a1b2c3d-1', root: 'r', volume: 'v', sizeBytes: 1 } };
+    await writeBitmapRecord(place.node.directory, id, '0a1b2c3d', { snapshot: 's', disks });
     await rollbackVm(place.node, id, 'early', {}, report);
+    assert.deepEqual(await readBitmapRecords(place.node.directory, id), {}, 'nothing of before is believed');
     const { values } = (await place.node.configs.read(id)).config;
     assert.equal(values.get('scsi1'), undefined);
     assert.equal(values.get('unused0'), 'local:7207/vm-7207-disk-1.qcow2');
     const change = { set: {}, remove: ['scsi0'], force: true };
     await assert.rejects(configureVm(place.node, id, change, report), { code: 'protected' });
-    await dropBitmapRecords(place.node.directory, id);
     await destroyVm(place.node, id, {}, report);
     assert.deepEqual(await filesOf(id), []);
   });

@@ -25,7 +25,7 @@ suite('the list of guests', { skip, timeout: 60_000 }, () => {
   before(async () => {
     place = await TestNode.create();
     for (const id of [...hung, well, stopped]) await createVm(place.node, id, SETTINGS, {}, report);
-    for (const id of [...hung, well]) await startVm(place.node, id, { paused: true }, report);
+    for (const id of [...hung, well]) await startVm(place.node, id, { paused: 'unmarked' }, report);
     for (const id of hung) {
       const { pid } = await lookAtMachine(place.node, id);
       process.kill(pid as number, 'SIGSTOP');

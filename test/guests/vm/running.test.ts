@@ -93,7 +93,7 @@ suite('guests that run', { skip, timeout: 120_000 }, () => {
 
   test('a shutdown waits for the guest, as long as it may take', async () => {
     const id = await made();
-    await startVm(place.node, id, { paused: true }, report);
+    await startVm(place.node, id, { paused: 'unmarked' }, report);
     const began = performance.now();
     // Its system has not begun to look at its power button.
     await assert.rejects(shutdownVm(place.node, id, { timeoutMs: 700 }, report), { code: 'timed-out' });

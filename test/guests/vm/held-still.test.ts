@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type GuestNode, openGuestNode } from '../../../src/guests/guest-node.ts';
-import { thawForgotten } from '../../../src/guests/vm/thaw-forgotten.ts';
+import { undoForgotten } from '../../../src/guests/vm/held-still.ts';
 import { parseGuestId } from '../../../src/schema/guest-names.ts';
 import { isThere } from '../../../src/util/is-there.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
@@ -38,7 +38,7 @@ test('what is frozen is thawed, and told', async (t) => {
   agent.frozen = true;
   const { node, marker } = await placeWith(t, agent.socketPath);
   const report = new KeptReport();
-  await thawForgotten(node, id, report);
+  await undoForgotten(node, id, report);
   assert.equal(agent.frozen, false);
   assert.equal(await isThere(marker), false);
   assert.match(report.warnings.join('\n'), /^2 file systems .*thawed$/);
@@ -48,7 +48,7 @@ test('what is not frozen any more is nothing to tell of', async (t) => {
   const agent = await FakeAgent.start(t);
   const { node, marker } = await placeWith(t, agent.socketPath);
   const report = new KeptReport();
-  await thawForgotten(node, id, report);
+  await undoForgotten(node, id, report);
   assert.equal(await isThere(marker), false);
   assert.deepEqual(report.warnings, []);
 });
@@ -57,14 +57,14 @@ test('without the marker nobody is asked', async (t) => {
   const agent = await FakeAgent.start(t);
   agent.frozen = true;
   const { node } = await placeWith(t, agent.socketPath, false);
-  await thawForgotten(node, id, new KeptReport());
+  await undoForgotten(node, id, new KeptReport());
   assert.deepEqual(agent.done, []);
 });
 
 test('an agent that is not there is a warning, and the marker stays for the next', async (t) => {
   const { node, marker } = await placeWith(t, '/nowhere/agent.sock');
   const report = new KeptReport();
-  await thawForgotten(node, id, report);
+  await undoForgotten(node, id, report);
   assert.equal(await isThere(marker), true);
   assert.match(report.warnings.join('\n'), /may have been left frozen/);
 });

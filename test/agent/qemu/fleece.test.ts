@@ -1,0 +1,77 @@
+// The fleece's daemon: whether it is there, and what is said when it is not.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Fleece, isServed } from '../../../src/agent/qemu/fleece.ts';
+import { readQemuProgram } from '../../../src/guests/qemu/qemu-program.ts';
+import { storageDaemons } from '../../support/guests/storage-daemons.ts';
+import { reasonForTools } from '../../support/power-cut/scratch.ts';
+
+suite('a fleece', () => {
+  let directory: string;
+
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'hft-fleece-'));
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  // By its socket alone: its process may wait for a dead storage and answer nothing.
+  test('a socket that somebody listens on is served, one that a killed process left is not', async () => {
+    const path = join(directory, 'fleece.nbd');
+    assert.equal(await isServed(directory), false);
+    const listen = `require('node:net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+    spawnSync(process.execPath, ['-e', listen]);
+    assert.equal(await isServed(directory), false, 'what was left');
+    rmSync(path);
+    const server = createServer().listen(path);
+    await new Promise((done) => server.once('listening', done));
+    assert.equal(await isServed(directory), true);
+    server.close();
+  });
+
+  const skip = reasonForTools('qemu-storage-daemon');
+
+  test('a daemon that was killed this moment is the reason, also before its end is known here', { skip }, async () => {
+    await withFleece(async (fleece) => {
+      assert.equal(await fleece.whyBroken(), undefined);
+      const [pid] = storageDaemons(directory);
+      process.kill(pid as number, 'SIGKILL');
+      assert.match((await fleece.whyBroken())?.message ?? '', /^VM 101: the fleece's storage daemon has ended/);
+    });
+  });
+
+  test('one that takes more than it may is ended, and so is one of which nobody can tell', { skip }, async () => {
+    for (const [act, why] of [
+      [(path: string) => writeFileSync(path, Buffer.alloc(65_536, 1), { flag: 'r+' }), /overwrote 65536 bytes/],
+      [(path: string) => rmSync(path), /what the fleece takes cannot be looked at: ENOENT/],
+    ] as const)
+      await withFleece(async (fleece, path) => {
+        act(path);
+        for (let tries = 0; await isServed(directory); tries++) {
+          assert.ok(tries < 200, 'it is ended');
+          await sleep(50);
+        }
+        assert.match((await fleece.whyBroken())?.message ?? '', why);
+      });
+  });
+
+  /** With one image of a MiB, of which a few KiB may be taken. */
+  async function withFleece(use: (fleece: Fleece, path: string) => Promise<void>): Promise<void> {
+    const path = join(directory, 'image.raw');
+    writeFileSync(path, '');
+    truncateSync(path, 1 << 20);
+    const images = [{ key: 'scsi0', path }];
+    const options = { label: 'VM 101', directory, images, limitBytes: 16_384 };
+    const fleece = await Fleece.start(await readQemuProgram(directory), options);
+    try {
+      await use(fleece, path);
+    } finally {
+      assert.equal(await fleece.end(), true);
+    }
+  }
+});
