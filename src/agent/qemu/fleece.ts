@@ -56,6 +56,7 @@ export class Fleece {
       directory,
       name: NAME,
       atOurEnd: 'KILL',
+      isUrgent: true,
       signal,
     });
     try {

@@ -2,6 +2,7 @@
 // must be killable without touching the guest, and the disks of a guest that does not run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rm } from 'node:fs/promises';
+import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QemuProgram } from '../../guests/qemu/qemu-program.ts';
@@ -25,6 +26,8 @@ export interface StorageDaemonOptions {
   readonly name: string;
   /** With our end it stores bitmaps and ends (TERM), or goes at once (KILL). */
   readonly atOurEnd: 'TERM' | 'KILL';
+  /** A guest waits for it: it does not share the low priority of the backup that starts it, where that may be taken away. */
+  readonly isUrgent?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -48,7 +51,7 @@ export class StorageDaemon {
 
   /** Its NBD server listens, nothing is exported yet. @throws `tool-missing`, `guest-failed` with its own words, `timed-out`, `aborted`. */
   static async start(qemu: QemuProgram, options: StorageDaemonOptions): Promise<StorageDaemon> {
-    const { label, directory, name, atOurEnd, signal } = options;
+    const { label, directory, name, atOurEnd, isUrgent, signal } = options;
     const [monitorSocket, nbdSocket] = [join(directory, `${name}.qmp`), join(directory, `${name}.nbd`)];
     await Promise.all([monitorSocket, nbdSocket].map(async (path) => await rm(path, { force: true })));
     const chardev = `socket,id=monitor,path=${monitorSocket.replaceAll(',', ',,')},server=on,wait=off`;
@@ -58,6 +61,8 @@ export class StorageDaemon {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...qemu.environment, LC_ALL: 'C' },
     });
+    // Before it has threads: they take it over.
+    if (isUrgent && child.pid !== undefined) beUrgent(child.pid);
     let words = '';
     let failure: Error | undefined;
     child.stderr?.on('data', (data: Buffer) => {
@@ -115,5 +120,13 @@ export class StorageDaemon {
   async #cleanUp(): Promise<void> {
     this.monitor.close();
     for (const path of this.#paths) await rm(path, { force: true });
+  }
+}
+
+function beUrgent(pid: number): void {
+  try {
+    if (getPriority(pid) > 0) setPriority(pid, 0);
+  } catch {
+    // Without the right to it, or with a program that has ended already, which is told later.
   }
 }

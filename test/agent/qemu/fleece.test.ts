@@ -1,9 +1,9 @@
 // The fleece's daemon: whether it is there, and what is said when it is not.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { getPriority, setPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,6 +35,7 @@ suite('a fleece', () => {
   });
 
   const skip = reasonForTools('qemu-storage-daemon');
+  const skipPriority = skip || (process.getuid?.() !== 0 && 'needs root, who may raise a priority');
 
   test('a daemon that was killed this moment is the reason, also before its end is known here', { skip }, async () => {
     await withFleece(async (fleece) => {
@@ -43,6 +44,22 @@ suite('a fleece', () => {
       process.kill(pid as number, 'SIGKILL');
       assert.match((await fleece.whyBroken())?.message ?? '', /^VM 101: the fleece's storage daemon has ended/);
     });
+  });
+
+  test("its daemon, which the guest's writes wait for, does not share the backup's low priority", {
+    skip: skipPriority,
+  }, async () => {
+    const before = getPriority();
+    setPriority(before + 5);
+    try {
+      await withFleece(async () => {
+        const [pid] = storageDaemons(directory) as [number];
+        const priorities = readdirSync(`/proc/${pid}/task`).map((thread) => getPriority(Number(thread)));
+        assert.deepEqual(new Set(priorities), new Set([0]));
+      });
+    } finally {
+      setPriority(before);
+    }
   });
 
   test('one that takes more than it may is ended, and so is one of which nobody can tell', { skip }, async () => {
