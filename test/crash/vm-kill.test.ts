@@ -6,9 +6,10 @@ import { GuestAgent } from '../../src/guests/qmp/guest-agent.ts';
 import { withMonitor } from '../../src/guests/vm/machine-state.ts';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
 import { ciPlan, describeFindings } from '../support/crash/plan.ts';
+import { withSmallStorage } from '../support/guests/small-storage.ts';
 import { reasonToSkipGuest } from '../support/guests/test-guest.ts';
 import { KeptReport } from '../support/guests/vm-node.ts';
-import { type SmallDisk, skipSmallDisk, withSmallDisk } from '../support/small-disk.ts';
+import { skipSmallDisk } from '../support/small-disk.ts';
 import { KEYS, runVmKills, VmKillLab } from './vm-kills.ts';
 
 const skip = skipWithoutBuild() || (await reasonToSkipGuest('mkfs.ext4'));
@@ -57,7 +58,7 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
   });
 
   test('no room for the fleece: said before anything is done to the guest', { skip: skipSmallDisk() }, async () => {
-    await onSmallStorage(64 << 20, async (disk) => {
+    await withSmallStorage(lab.vms.node, 64 << 20, async (disk) => {
       const error = await lab.vms.backup(lab.id, { fleeceStorage: 'small' }).then(
         () => assert.fail('the backup succeeded'),
         (failure: unknown) => failure,
@@ -77,7 +78,7 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
   test("the fleece's storage fills up meanwhile: the backup fails, no write of the guest does", {
     skip: skipSmallDisk(),
   }, async () => {
-    await onSmallStorage(600 << 20, async (disk) => {
+    await withSmallStorage(lab.vms.node, 600 << 20, async (disk) => {
       // All is read, slowly; when the disks are open and before they are read, the room is gone and the guest overwrites.
       const report = new KeptReport();
       let isFull = false;
@@ -96,19 +97,4 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
     await lab.vms.assertTidy(lab.id, KEYS);
     await lab.assertEveryByte();
   });
-
-  /** `small` of the node is there, and a file system of its own, for the time of `use`. */
-  async function onSmallStorage(sizeBytes: number, use: (disk: SmallDisk) => Promise<void>): Promise<void> {
-    const { config } = lab.vms.node.node.storages;
-    await withSmallDisk(sizeBytes, async (disk) => {
-      const properties = new Map(Object.entries({ path: disk.mountPath, content: 'images' }));
-      const small = { type: 'dir', id: 'small', properties };
-      await config.change((before) => ({ ...before, sections: [...before.sections, small] }));
-      try {
-        await use(disk);
-      } finally {
-        await config.change((before) => ({ ...before, sections: before.sections.filter(({ id }) => id !== 'small') }));
-      }
-    });
-  }
 });
