@@ -69,11 +69,10 @@ async function startAgain(
   await startStream(monitor, disk, bytesPerSecond);
 }
 
-/** What is lost in the backup stays lost, and a session that is gone comes back in a new process alone; anything else is tried again. */
+/** What is lost in the backup stays lost; anything else is tried again. */
 async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs: readonly BlockJob[]): Promise<void> {
   const why = refused();
-  if (why instanceof HoldfastError && ['object-missing', 'object-damaged', 'session-gone'].includes(why.code))
-    throw why;
+  if (why instanceof HoldfastError && ['object-missing', 'object-damaged'].includes(why.code)) throw why;
   for (const { id, ioStatus } of jobs) {
     if (ioStatus === 'ok') continue;
     const reason = ioStatus === 'nospace' ? 'its storage is full' : (why?.message ?? 'an input/output error');

@@ -186,6 +186,12 @@ async function withVmSnapshot<Result>(
         space: server.space,
         pool,
         get: async (_, id) => await objects.get(id),
+        reopen:
+          objects.reopen &&
+          (async () => {
+            await objects.reopen?.();
+            around.note('the session at the server was lost; the snapshot is open again');
+          }),
       });
     },
     around,
