@@ -13,22 +13,19 @@ import type { VmSnapshot } from './restore-source.ts';
 
 /** Lists and pages: those of 25 GiB at 64 KiB a chunk. */
 const NODE_CACHE_BYTES = 64 << 20;
-/** A server that loses the session again and again is no help. */
-const MAX_LOST = 5;
-
 /**
  * Serves the snapshot's images by their archives' names. Memory: 128 MiB of pieces, 64 MiB of lists and pages for each disk at most. `failed` hears why a
- * read was refused, of which the client learns no more than that there was an error.
+ * read was refused, of which the client learns no more than that there was an error, and why one waits. On `close` what waits is not answered.
  */
 export async function serveSnapshot(
   snapshot: VmSnapshot,
   socketPath: string,
   failed: (error: Error) => void,
-): Promise<NbdServer> {
+): Promise<{ close(): Promise<void> }> {
   const slab = new SharedArrayBuffer(MIN_CACHE_BYTES);
   const threads = await ServePool.start(snapshot.pool, slab);
   const pieces = new PieceCache(slab, (work) => threads.load(work));
-  const session = new LastingSession(snapshot.reopen);
+  const session = new LastingSession(snapshot.reopen, failed);
   const open = (archive: Archive, era: number): SnapshotDisk =>
     new SnapshotDisk(
       { label: `${snapshot.name}:${archive.name}`, archive, space: snapshot.space, isFixed: true },
@@ -42,7 +39,14 @@ export async function serveSnapshot(
       return archive === undefined ? undefined : new LastingDisk(session, (era) => open(archive, era), failed);
     },
   };
-  return await NbdServer.listen({ address: { socketPath }, exports, report: () => {} });
+  const server = await NbdServer.listen({ address: { socketPath }, exports, report: () => {} });
+  return {
+    close: async () => {
+      const cut = server.cut();
+      session.close();
+      await cut;
+    },
+  };
 }
 
 /**
@@ -109,7 +113,7 @@ class LastingDisk implements ServedDisk {
   async *#read(now: () => Promise<InEra>, offset: number, length: number): AsyncGenerator<ReadPart> {
     const end = offset + length;
     for (let at = offset, lost = 0; at < end; lost++) {
-      const { era, disk } = await this.#telling(now());
+      const { era, disk } = await now();
       try {
         for await (const part of disk.read(at, end - at)) {
           at = part.offset + part.length;
@@ -117,35 +121,28 @@ class LastingDisk implements ServedDisk {
           yield part;
         }
       } catch (error) {
-        this.#lose(era, lost, error);
+        await this.#lose(era, lost, error);
       }
     }
   }
 
   async #extents(now: () => Promise<InEra>, offset: number, length: number, onlyFirst: boolean): Promise<Extent[]> {
     for (let lost = 0; ; lost++) {
-      const { era, disk } = await this.#telling(now());
+      const { era, disk } = await now();
       try {
         return await disk.extents(offset, length, onlyFirst);
       } catch (error) {
-        this.#lose(era, lost, error);
+        await this.#lose(era, lost, error);
       }
     }
   }
 
   /** Returns when it makes sense to try again. */
-  #lose(era: number, lost: number, error: unknown): void {
-    if (lost < MAX_LOST && this.#session.lose(era, error)) return;
-    this.#failed(error as Error);
-    throw error;
-  }
-
-  async #telling<Result>(work: Promise<Result>): Promise<Result> {
-    try {
-      return await work;
-    } catch (error) {
+  async #lose(era: number, lost: number, error: unknown): Promise<void> {
+    if (!this.#session.lose(era, error)) {
       this.#failed(error as Error);
       throw error;
     }
+    if (lost > 0) await this.#session.pause();
   }
 }
