@@ -32,4 +32,6 @@ export interface SnapshotObjects {
   readonly get: GetObject;
   /** Threads that read the same objects, started at the first call. */
   pool(): Promise<WorkerPool>;
+  /** At a server: has the threads read in a new session, for one that was lost. Waits for a server that is away. */
+  readonly reopen?: () => Promise<void>;
 }

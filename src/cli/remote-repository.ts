@@ -44,11 +44,12 @@ export class RemoteRepository implements Repository {
     for (const { manifest } of snapshots) unlockFor({ unlock }, manifest, key);
     const pool = this.#poolOf(workers);
     const times = [...new Set(snapshots.map(({ name }) => name.time))];
-    await this.#store.openReader(pool, { ns, group }, times, used);
+    const reader = await this.#store.openReader(pool, { ns, group }, times, used);
     const { space } = first.manifest.server;
     return {
       get: async (id) => await pool.call<StoredObject>(0, 'store.read', { space, id }),
       pool: async () => pool,
+      reopen: () => reader.reopen(),
     };
   }
 

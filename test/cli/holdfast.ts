@@ -25,6 +25,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** As a user who is not root. */
   readonly asNobody?: boolean;
+  /** For one that goes on as long as a test wants; default 60 s. */
+  readonly timeoutMs?: number;
   /** A program that starts the other, with its arguments. */
   readonly through?: readonly string[];
 }
@@ -53,7 +55,7 @@ export function start(args: readonly string[], options: RunOptions = {}): { chil
     const timer = setTimeout(() => {
       child.kill('SIGKILL');
       reject(new Error(`holdfast ${args.join(' ')} did not end: ${Buffer.concat(parts.stderr)}`));
-    }, TIMEOUT_MS);
+    }, options.timeoutMs ?? TIMEOUT_MS);
     child.once('error', reject);
     child.once('close', (code) => {
       clearTimeout(timer);

@@ -9,9 +9,10 @@ import { resumeVm, suspendVm } from '../../src/guests/vm/pause.ts';
 import { watchGuests } from '../../src/guests/watch/watch-guests.ts';
 import { skipWithoutBuild } from '../support/crash/cli.ts';
 import { ciPlan, describeFindings } from '../support/crash/plan.ts';
+import { withSmallStorage } from '../support/guests/small-storage.ts';
 import { reasonToSkipGuest } from '../support/guests/test-guest.ts';
 import { KeptReport } from '../support/guests/vm-node.ts';
-import { type SmallDisk, skipSmallDisk, withSmallDisk } from '../support/small-disk.ts';
+import { skipSmallDisk } from '../support/small-disk.ts';
 import { KEYS, runVmKills, VmKillLab } from './vm-kills.ts';
 
 const skip = skipWithoutBuild() || (await reasonToSkipGuest('mkfs.ext4'));
@@ -126,7 +127,7 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
   });
 
   test('no room for the fleece: said before anything is done to the guest', { skip: skipSmallDisk() }, async () => {
-    await onSmallStorage(64 << 20, async (disk) => {
+    await withSmallStorage(lab.vms.node, 64 << 20, async (disk) => {
       const error = await lab.vms.backup(lab.id, { fleeceStorage: 'small' }).then(
         () => assert.fail('the backup succeeded'),
         (failure: unknown) => failure,
@@ -146,7 +147,7 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
   test("the fleece's storage fills up meanwhile: the backup fails, no write of the guest does", {
     skip: skipSmallDisk(),
   }, async () => {
-    await onSmallStorage(600 << 20, async (disk) => {
+    await withSmallStorage(lab.vms.node, 600 << 20, async (disk) => {
       // All is read, slowly; when the disks are open and before they are read, the room is gone and the guest overwrites.
       const report = new KeptReport();
       let isFull = false;
@@ -179,20 +180,5 @@ suite('kill -9 of the backup of a virtual machine', { skip, timeout: 600_000 }, 
       assert.equal(await watch, true);
     }
     return report;
-  }
-
-  /** `small` of the node is there, and a file system of its own, for the time of `use`. */
-  async function onSmallStorage(sizeBytes: number, use: (disk: SmallDisk) => Promise<void>): Promise<void> {
-    const { config } = lab.vms.node.node.storages;
-    await withSmallDisk(sizeBytes, async (disk) => {
-      const properties = new Map(Object.entries({ path: disk.mountPath, content: 'images' }));
-      const small = { type: 'dir', id: 'small', properties };
-      await config.change((before) => ({ ...before, sections: [...before.sections, small] }));
-      try {
-        await use(disk);
-      } finally {
-        await config.change((before) => ({ ...before, sections: before.sections.filter(({ id }) => id !== 'small') }));
-      }
-    });
   }
 });

@@ -73,6 +73,13 @@ export class ServerConnection {
     clearTimeout(timer);
   }
 
+  /** Closes at once: what is in flight is not answered, neither well nor badly. */
+  async cut(): Promise<void> {
+    this.#isStopping = true;
+    this.#socket.destroy();
+    await this.ended;
+  }
+
   *#session(): ServerIntake<void> {
     const { exports, limits, report } = this.#options;
     const timer = setTimeout(() => this.#socket.destroy(), limits.handshakeMs);

@@ -66,6 +66,13 @@ export class NbdServer {
     await closed;
   }
 
+  /** Takes no more connections, and ends those that are there without an answer to what was asked. */
+  async cut(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    await Promise.all([...this.#connections].map((connection) => connection.cut()));
+    await closed;
+  }
+
   async #listenOnPort(host: string, port: number): Promise<void> {
     try {
       await this.#bind({ host, port });

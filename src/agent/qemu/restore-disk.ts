@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { runTool } from '../../guests/storage/storage-tool.ts';
 import type { GuestId } from '../../schema/guest-names.ts';
 import type { Archive } from '../../schema/manifest.ts';
-import { runRestore } from '../restore/run-restore.ts';
-import { targetError } from '../restore/target.ts';
+import { runRestore, syncAndClose } from '../restore/run-restore.ts';
 import type { VmRestoreRequest } from './restore-request.ts';
 import { serveSnapshot } from './restore-serve.ts';
 import type { NewVolume } from './restore-volumes.ts';
@@ -56,7 +55,8 @@ async function writeQcow2(
         if (percent !== undefined) onProgress(Math.round((Number(percent) / 100) * sizeBytes), sizeBytes);
       },
     });
-    await syncFile(path);
+    // qemu-img leaves what it wrote to the page cache.
+    await syncAndClose(await open(path, 'r+'), path);
   } catch (error) {
     signal.throwIfAborted();
     // qemu-img knows that a read failed, and not why.
@@ -64,17 +64,5 @@ async function writeQcow2(
   } finally {
     await server.close();
     await rm(socket, { force: true });
-  }
-}
-
-/** qemu-img leaves what it wrote to the page cache. */
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.datasync();
-  } catch (error) {
-    throw targetError(path, error);
-  } finally {
-    await file.close();
   }
 }

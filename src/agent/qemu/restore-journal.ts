@@ -3,6 +3,7 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
+import type { GuestNode } from '../../guests/guest-node.ts';
 import type { NodeDirectory } from '../../guests/node-directory.ts';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
@@ -26,8 +27,8 @@ const LiveRestore = Type.Object({
   format: Type.Literal(1),
   /** `vm/101/2026-11-20T02:00:00Z` */
   snapshot: Type.String(),
-  /** `starting` until the guest's processors run. */
-  stage: Type.Union([Type.Literal('starting'), Type.Literal('streaming')]),
+  /** `starting` until the disks stream, `whole` when none needs the backup any more. */
+  stage: Type.Union([Type.Literal('starting'), Type.Literal('streaming'), Type.Literal('whole')]),
   bytesPerSecond: Type.Optional(Type.Integer({ minimum: 1 })),
   disks: Type.Array(LiveDisk),
   /** The configuration when all is done. */
@@ -38,7 +39,17 @@ const LiveRestore = Type.Object({
 });
 export type LiveRestore = Static<typeof LiveRestore>;
 
-/** @throws `datastore-damaged` for a file that is not as above. */
+/**
+ * That of a guest which is not done: its configuration is locked as long. What is left beside a guest that is not is of an earlier one, and says nothing
+ * of its volumes. @throws `datastore-damaged` for a file that is not as above.
+ */
+export async function findLiveRestore(node: GuestNode, id: GuestId): Promise<LiveRestore | undefined> {
+  if (!(await node.configs.list()).includes(id)) return undefined;
+  const { config } = await node.configs.read(id);
+  return config.values.get('lock') === 'create' ? await readLiveRestore(node.directory, id) : undefined;
+}
+
+/** @throws `datastore-damaged`. */
 export async function readLiveRestore(node: NodeDirectory, id: GuestId): Promise<LiveRestore | undefined> {
   const text = await readIfPresent(fileOf(node, id));
   return text === undefined ? undefined : parseStateFile(fileOf(node, id), text, LiveRestore);

@@ -10,13 +10,15 @@ import type { GuestNode } from '../../guests/guest-node.ts';
 import { openControlGroup } from '../../guests/qemu/control-group.ts';
 import { planDisks } from '../../guests/qemu/plan-disks.ts';
 import { endQemu, findQemu } from '../../guests/qemu/qemu-process.ts';
-import { QmpClient } from '../../guests/qmp/qmp-client.ts';
+import { type QmpCallOptions, QmpClient } from '../../guests/qmp/qmp-client.ts';
+import { type QmpCommands, queryStatus } from '../../guests/qmp/qmp-types.ts';
 import { releaseNetworks } from '../../guests/vm/networks.ts';
 import { settle } from '../../guests/vm/put-away.ts';
 import { startLocked } from '../../guests/vm/start.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import {
   dropLiveRestore,
+  findLiveRestore,
   type LiveDisk,
   type LiveRestore,
   readLiveRestore,
@@ -30,6 +32,12 @@ import { serveSnapshot } from './restore-serve.ts';
 import { watchStreams } from './restore-streams.ts';
 import { undo, withDrives, writeDisk } from './restore-vm.ts';
 import { changeConfig, freeVolumes, type NewVolume, RestoreVolumes } from './restore-volumes.ts';
+
+/**
+ * QEMU answers nobody while it waits for reads to end, as at a reset of the guest's controller, and reads end when there is a server again. Who went away
+ * for that would take the guest's disks away.
+ */
+const PATIENCE_MS = 24 * 60 * 60_000;
 
 export interface LiveRestoreRequest extends VmRestoreRequest {
   /** Of all streams together; undefined for as fast as it goes. */
@@ -74,13 +82,14 @@ export async function resumeLiveRestore(request: ResumeRequest): Promise<Restore
   const { node, id, waitMs, signal } = request;
   const backupLock = await lockBackup(node.directory, id, { waitMs, signal });
   try {
-    const state = await readLiveRestore(node.directory, id);
+    const state = await findLiveRestore(node, id);
     if (state === undefined) throw new HoldfastError('not-found', `VM ${id} has no live restore that is not done`);
     if (state.snapshot !== request.snapshot.name)
       throw new HoldfastError(
         'bad-argument',
         `VM ${id} runs from ${state.snapshot}, not from ${request.snapshot.name}`,
       );
+    if (state.stage === 'whole') return await finish(request, state);
     // What keeps us from serving is no reason to throw the guest away.
     await serving(request, async (served) => {
       await undoingLive(request, state, async () => {
@@ -186,13 +195,13 @@ interface Served {
 }
 
 async function serving(request: ResumeRequest, use: (served: Served) => Promise<void>): Promise<void> {
-  const { node, id, snapshot, report } = request;
+  const { node, id, snapshot, report, signal } = request;
   await node.directory.prepare(id);
   // Not a name that the start of a guest clears away.
   const socketPath = join(node.directory.run(id).path, 'restore-disks');
   let refused: Error | undefined;
   const server = await serveSnapshot(snapshot, socketPath, (error) => {
-    if (refused?.message !== error.message) report.warn(error.message);
+    if (refused?.message !== error.message && !signal.aborted) report.warn(error.message);
     refused = error;
   });
   try {
@@ -206,26 +215,32 @@ async function serving(request: ResumeRequest, use: (served: Served) => Promise<
 /** Copies the disks until none needs the backup. A guest that was only just started gets its disks connected, and runs. */
 async function stream(request: ResumeRequest, state: LiveRestore, { socketPath, refused }: Served): Promise<void> {
   const { node, id, report, onProgress, signal } = request;
-  let monitor: QmpClient | undefined;
+  let client: QmpClient | undefined;
   try {
-    monitor = await QmpClient.connect(node.directory.run(id).backupMonitor, { label: `VM ${id}`, signal });
+    const patience = { timeoutMs: PATIENCE_MS, signal };
+    client = await QmpClient.connect(node.directory.run(id).backupMonitor, { label: `VM ${id}`, ...patience });
+    const monitor = patientCommands(client, patience);
     const disks = await streamedDisks(node, state);
     const bytesPerSecond = state.bytesPerSecond ?? 0;
     if (state.stage === 'starting') {
       await connectDisks(monitor, request, socketPath, disks);
       for (const disk of disks) await startStream(monitor, disk, bytesPerSecond);
       await writeLiveRestore(node.directory, id, { ...state, stage: 'streaming' });
-      await monitor.execute('cont');
     }
+    if ((await queryStatus(monitor)).status === 'prelaunch') await monitor.execute('cont');
     request.onRunning();
     await watchStreams(monitor, { disks, bytesPerSecond, onProgress, report, signal, refused });
   } finally {
-    monitor?.close();
+    client?.close();
   }
 }
 
+function patientCommands(client: QmpClient, patience: QmpCallOptions): QmpCommands {
+  return { execute: (command, args) => client.execute(command, args, patience) };
+}
+
 async function connectDisks(
-  monitor: QmpClient,
+  monitor: QmpCommands,
   { node, id }: ResumeRequest,
   socket: string,
   disks: readonly StreamedDisk[],
@@ -250,6 +265,8 @@ async function streamedDisks(node: GuestNode, state: LiveRestore): Promise<(Stre
 
 /** The disks stand alone: the configuration is unlocked, and what is not needed any more goes. */
 async function finish({ node, id, report }: ResumeRequest, state: LiveRestore): Promise<RestoredVm> {
+  // From here on the guest needs neither the backup nor to run.
+  await writeLiveRestore(node.directory, id, { ...state, stage: 'whole' });
   const final = parseVmConfig(state.config, `qemu-server/${id}.conf`);
   await freeUnused(node, id, [...state.disks.flatMap(({ overlay }) => overlay ?? []), ...state.replaced], report);
   const keys = state.disks.map(({ key }) => key);
@@ -279,6 +296,8 @@ async function undoingLive(request: ResumeRequest, state: LiveRestore, work: () 
       const made = state.disks.flatMap(({ volume, overlay }) => [volume, ...(overlay === undefined ? [] : [overlay])]);
       await freeVolumes(node, made, report);
       const { before } = state;
+      // Beside the next guest of this number it would be believed; of one that was there it has the configuration.
+      if (before === undefined) await dropLiveRestore(node.directory, id);
       await leavePlace(node, id, before && { config: before.config, firewall: before.firewall });
       await dropLiveRestore(node.directory, id);
       report.warn(

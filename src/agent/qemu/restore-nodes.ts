@@ -5,8 +5,11 @@ import type { PlannedDisk } from '../../guests/qemu/plan-disks.ts';
 import type { QmpCommands } from '../../guests/qmp/qmp-types.ts';
 import { HoldfastError } from '../../util/errors.ts';
 
-/** How long a read of the guest waits for whoever serves the backup to come back. */
-const RECONNECT_SECONDS = 300;
+/**
+ * How long a read of the guest waits for whoever serves the backup to come back: for ever. Below a block-stream a read that fails does not reach the guest
+ * as an error but as zeros (seen with QEMU 7.2: its copy-on-read filter takes the failed block status for the end of the backing file).
+ */
+const RECONNECT_SECONDS = 365 * 24 * 60 * 60;
 
 const streamNodes = (key: string) => ({ backup: `nbd-${key}`, overlay: `ov-${key}` });
 

@@ -16,6 +16,8 @@ export interface VmSnapshot {
   /** Threads that read its objects, in a directory or at a server. */
   readonly pool: WorkerPool;
   readonly get: GetObject;
+  /** Opens another session at the server for one that was lost; the threads read in it from then on. Undefined where there is none to lose. */
+  readonly reopen?: (() => Promise<void>) | undefined;
 }
 
 /** The text of a small file of the snapshot; undefined when it has none of this name. @throws what reading objects throws, `too-large`. */

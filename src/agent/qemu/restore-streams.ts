@@ -2,8 +2,7 @@
 // server that is away. Asks QEMU again and again instead of listening for events, so that it may begin at any moment, also after a process was killed.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Report } from '../../guests/guest-node.ts';
-import type { QmpClient } from '../../guests/qmp/qmp-client.ts';
-import { type BlockJob, queryBlockJobs, queryStatus } from '../../guests/qmp/qmp-types.ts';
+import { type BlockJob, type QmpCommands, queryBlockJobs, queryStatus } from '../../guests/qmp/qmp-types.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { cutFromBackup, type StreamedDisk, startStream, streamJob } from './restore-nodes.ts';
 
@@ -25,7 +24,7 @@ export interface StreamWatch {
 }
 
 /** Returns when no disk needs the backup any more. @throws `object-missing`, `object-damaged`, `target-failed`, `guest-stopped`, the signal's reason. */
-export async function watchStreams(monitor: QmpClient, watch: StreamWatch): Promise<void> {
+export async function watchStreams(monitor: QmpCommands, watch: StreamWatch): Promise<void> {
   const pending = new Set(watch.disks);
   const starts = new Map<string, number>();
   let retryAt = 0;
@@ -56,7 +55,7 @@ export async function watchStreams(monitor: QmpClient, watch: StreamWatch): Prom
 }
 
 async function startAgain(
-  monitor: QmpClient,
+  monitor: QmpCommands,
   { bytesPerSecond, refused }: StreamWatch,
   disk: StreamedDisk,
   starts: Map<string, number>,
@@ -70,11 +69,10 @@ async function startAgain(
   await startStream(monitor, disk, bytesPerSecond);
 }
 
-/** What is lost in the backup stays lost, and a session that is gone comes back in a new process alone; anything else is tried again. */
-async function goOn(monitor: QmpClient, { report, refused }: StreamWatch, jobs: readonly BlockJob[]): Promise<void> {
+/** What is lost in the backup stays lost; anything else is tried again. */
+async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs: readonly BlockJob[]): Promise<void> {
   const why = refused();
-  if (why instanceof HoldfastError && ['object-missing', 'object-damaged', 'session-gone'].includes(why.code))
-    throw why;
+  if (why instanceof HoldfastError && ['object-missing', 'object-damaged'].includes(why.code)) throw why;
   for (const { id, ioStatus } of jobs) {
     if (ioStatus === 'ok') continue;
     const reason = ioStatus === 'nospace' ? 'its storage is full' : (why?.message ?? 'an input/output error');

@@ -329,7 +329,8 @@ async function openTarget(path: string, flags: number): Promise<FileHandle> {
   }
 }
 
-async function syncAndClose(file: FileHandle, path: string): Promise<void> {
+/** What was written is durable on return. @throws as `targetError` says. */
+export async function syncAndClose(file: FileHandle, path: string): Promise<void> {
   try {
     await file.datasync();
   } catch (error) {

@@ -14,7 +14,7 @@ import { blocksOf, SLAB_BLOCK_BYTES } from './slab.ts';
 
 /** What disks share. */
 export interface ServeEnvironment {
-  readonly pieces: PieceCache;
+  readonly pieces: Pick<PieceCache, 'acquire' | 'prefetch' | 'release' | 'views'>;
   readonly nodes: NodeCache;
   readonly read: ReadNode;
 }

@@ -1,6 +1,6 @@
 // holdfast vm restore SNAPSHOT [VMID]: a virtual machine out of a snapshot, whole, disk by disk, or running from it at once.
 import { type Command, Option } from 'commander';
-import { readLiveRestore } from '../../agent/qemu/restore-journal.ts';
+import { findLiveRestore } from '../../agent/qemu/restore-journal.ts';
 import { liveRestoreVm, resumeLiveRestore } from '../../agent/qemu/restore-live.ts';
 import type { RestoredVm } from '../../agent/qemu/restore-request.ts';
 import { restoreSingleDisks } from '../../agent/qemu/restore-single-disks.ts';
@@ -138,7 +138,7 @@ async function whatToDo(
 ): Promise<Task> {
   if (resume === true) {
     const id = parseGuestId(first);
-    const state = await readLiveRestore(node.directory, id);
+    const state = await findLiveRestore(node, id);
     if (state === undefined) throw new HoldfastError('not-found', `VM ${id} has no live restore that is not done`);
     return { id, snapshotText: state.snapshot, resumes: true };
   }
@@ -150,12 +150,10 @@ async function whatToDo(
       `${group} holds no backups of virtual machines; name a snapshot of vm/VMID`,
     );
   const id = parseGuestId(second ?? name);
-  const state = await readLiveRestore(node.directory, id);
+  const state = await findLiveRestore(node, id);
+  if (state === undefined) return { id, snapshotText: first, resumes: false };
   const isThat =
-    state !== undefined &&
-    (time === undefined ? state.snapshot.startsWith(`${group}/`) : state.snapshot === `${group}/${formatTime(time)}`);
-  if (state === undefined || !(await node.configs.list()).includes(id))
-    return { id, snapshotText: first, resumes: false };
+    time === undefined ? state.snapshot.startsWith(`${group}/`) : state.snapshot === `${group}/${formatTime(time)}`;
   if (liveRestore === true && isThat) return { id, snapshotText: state.snapshot, resumes: true };
   throw new HoldfastError(
     'guest-locked',
@@ -188,6 +186,12 @@ async function withVmSnapshot<Result>(
         space: server.space,
         pool,
         get: async (_, id) => await objects.get(id),
+        reopen:
+          objects.reopen &&
+          (async () => {
+            await objects.reopen?.();
+            around.note('the session at the server was lost; the snapshot is open again');
+          }),
       });
     },
     around,

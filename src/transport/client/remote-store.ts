@@ -35,6 +35,8 @@ export interface RemoteOptions {
 export interface RemoteReader {
   readonly manifests: readonly Manifest[];
   readonly storeId: string;
+  /** Joins the threads to a new session, for one that was lost, and waits for a server that is away. */
+  reopen(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -109,12 +111,16 @@ export class RemoteStore {
       isThorough: false,
       sentIds: undefined,
     };
-    const joined = await JoinedSession.join(place, 'read', open, 'now', (answer) => ({
-      ...terms,
-      space: (answer as OpenAnswer).space,
-    }));
+    const join = (): Promise<JoinedSession> =>
+      JoinedSession.join(place, 'read', open, 'now', (answer) => ({ ...terms, space: (answer as OpenAnswer).space }));
+    let joined = await join();
     const { manifests = [], 'store-id': storeId } = first as unknown as OpenAnswer;
-    const reader = { manifests, storeId, close: () => joined.end() };
+    const reopen = async (): Promise<void> => {
+      const lost = joined;
+      joined = await join();
+      await lost.end();
+    };
+    const reader = { manifests, storeId, reopen, close: () => joined.end() };
     this.#open.add(reader);
     return reader;
   }

@@ -1,22 +1,26 @@
 // Live restores that need no booted guest: what is left when they end, well or not.
 import assert from 'node:assert/strict';
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { readLiveRestore } from '../../../src/agent/qemu/restore-journal.ts';
+import { readLiveRestore, writeLiveRestore } from '../../../src/agent/qemu/restore-journal.ts';
 import { type LiveRestoreRequest, liveRestoreVm, resumeLiveRestore } from '../../../src/agent/qemu/restore-live.ts';
 import type { VmSnapshot } from '../../../src/agent/qemu/restore-source.ts';
 import { restoreVm } from '../../../src/agent/qemu/restore-vm.ts';
-import { findQemu } from '../../../src/guests/qemu/qemu-process.ts';
+import { lockGuest } from '../../../src/guests/guest-lock.ts';
+import { endQemu, findQemu } from '../../../src/guests/qemu/qemu-process.ts';
 import { queryBlockJobs, queryBlockNodes } from '../../../src/guests/qmp/qmp-types.ts';
 import { lookAtMachine, withMonitor } from '../../../src/guests/vm/machine-state.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
 import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
+import { withSmallStorage } from '../../support/guests/small-storage.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
 import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
+import { plainRestore, refusal, settingsOf, usedBytes, volumesOf } from '../../support/guests/vm-restores.ts';
 import { backUp, fillDisk, requireSame, snapshotOf } from '../../support/guests/vm-snapshots.ts';
-import { createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
+import { skipSmallDisk } from '../../support/small-disk.ts';
+import { createTemporaryStore, OpenStore } from '../../support/store.ts';
 
 const skip = await reasonToSkipGuest();
 const KEYS = ['scsi0', 'scsi1'];
@@ -49,10 +53,10 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
   test('in place of a guest: it runs, and when all is copied nothing is left but the guest, whose next backup is right', async () => {
     const id = node.expectVm(7202);
     await restoreVm({ ...request(id), force: false });
-    const old = await volumesOf(id);
+    const old = await volumesOf(node, id);
     let whileRunning: string[] = [];
     const look = async (): Promise<void> => {
-      whileRunning = [...(await volumesOf(id)), (await configOf(id)).get('lock') ?? ''];
+      whileRunning = [...(await volumesOf(node, id)), (await settingsOf(node, id)).get('lock') ?? ''];
     };
     let looked: Promise<void> | undefined;
     const onRunning = (): void => {
@@ -68,11 +72,11 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
     assert.equal(whileRunning.at(-1), 'create');
     assert.equal((await lookAtMachine(node.node, id)).status, 'running');
     await requireClean(id);
-    const values = await configOf(id);
+    const values = await settingsOf(node, id);
     assert.equal(values.get('scsi0'), 'local:7202/vm-7202-disk-2.qcow2,size=64M');
     assert.equal(values.get('scsi1'), 'local:7202/vm-7202-disk-3.raw,size=64M');
-    assert.deepEqual(await volumesOf(id), ['disk-2.qcow2', 'disk-3.raw']);
-    for (const key of KEYS) assert.ok((await usedBytes(id, key)) < 8 << 20, `${key} has lost its holes`);
+    assert.deepEqual(await volumesOf(node, id), ['disk-2.qcow2', 'disk-3.raw']);
+    for (const key of KEYS) assert.ok((await usedBytes(node, id, key)) < 8 << 20, `${key} has lost its holes`);
     const report = new KeptReport();
     const next = snapshotOf(open, (await backUp(node, open, id, { report })).committed.manifest);
     await stopVm(node.node, id, {}, report);
@@ -86,7 +90,7 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
     const id = node.expectVm(7203);
     const abort = new AbortController();
     const onRunning = (): void => abort.abort(new HoldfastError('aborted', 'stopped'));
-    await refuses(
+    await refusal(
       liveRestoreVm({ ...request(id), bytesPerSecond: 1 << 20, signal: abort.signal, onRunning }),
       'aborted',
     );
@@ -95,64 +99,86 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
       each.name === 'drive-scsi1.img' ? { ...each, root: '77'.repeat(32) } : each,
     );
     const report = new KeptReport();
-    await refuses(liveRestoreVm({ ...request(id), report, snapshot: { ...snapshot, archives } }), 'object-missing');
+    await refusal(liveRestoreVm({ ...request(id), report, snapshot: { ...snapshot, archives } }), 'object-missing');
     await requireNothing(id);
     assert.match(report.warnings.join('\n'), /what was restored is removed/);
     const there = parseGuestId(7201);
-    const [text, volumes] = [(await node.node.configs.read(there)).text, await volumesOf(there)];
+    const [text, volumes] = [(await node.node.configs.read(there)).text, await volumesOf(node, there)];
     const [second, third] = [new AbortController(), new KeptReport()];
     const stop = (): void => second.abort(new HoldfastError('aborted', 'stopped'));
-    await refuses(
+    await refusal(
       liveRestoreVm({ ...request(there), force: true, report: third, signal: second.signal, onRunning: stop }),
       'aborted',
     );
     assert.equal((await node.node.configs.read(there)).text, text, third.warnings.join('\n'));
-    assert.deepEqual(await volumesOf(there), volumes);
+    assert.deepEqual(await volumesOf(node, there), volumes);
     assert.equal(await findQemu(node.node.directory.run(there)), undefined);
   });
 
-  test('there is nothing to go on with where no live restore was cut off', async () => {
-    await refuses(resumeLiveRestore(request(parseGuestId(7201))), 'not-found');
+  test('one that has copied all and could not end is ended, also when its guest does not run any more', async () => {
+    const id = node.expectVm(7204);
+    let lock: Promise<{ release(): void }> | undefined;
+    const onRunning = (): void => {
+      lock = lockGuest(node.node.directory, id);
+    };
+    await refusal(liveRestoreVm({ ...request(id), onRunning }), 'guest-locked');
+    (await lock)?.release();
+    await endQemu(node.node.directory.run(id), undefined, 2_000);
+    await resumeLiveRestore(request(id));
+    for (const key of KEYS) await requireSame(node, id, key, snapshot);
+    assert.deepEqual(await volumesOf(node, id), ['disk-0.qcow2', 'disk-1.raw']);
+    assert.equal((await settingsOf(node, id)).get('lock'), undefined);
+    assert.equal(await readLiveRestore(node.node.directory, id), undefined);
+  });
+
+  test('its storage runs full: the restore waits for room, and goes on', { skip: skipSmallDisk() }, async () => {
+    const id = node.expectVm(7205);
+    await withSmallStorage(node, 32 << 20, async (disk) => {
+      const report = new KeptReport();
+      const { warn } = report;
+      report.warn = (line) => {
+        warn(line);
+        if (line.includes('its storage is full')) disk.release();
+      };
+      // The volumes are there, and nothing is copied yet.
+      const { log } = report;
+      report.log = (line) => {
+        log(line);
+        if (line.includes('stream behind')) disk.fill(1 << 20);
+      };
+      await liveRestoreVm({ ...request(id), storage: 'small', report });
+      assert.match(report.warnings.join('\n'), /scsi\d: its storage is full; it is tried again/);
+      assert.equal((await lookAtMachine(node.node, id)).status, 'running');
+      await requireClean(id);
+      await stopVm(node.node, id, {}, report);
+      for (const key of KEYS) await requireSame(node, id, key, snapshot);
+    });
+  });
+
+  test('there is nothing to go on with where no live restore was cut off, whatever an earlier one left', async () => {
+    const id = parseGuestId(7201);
+    await refusal(resumeLiveRestore(request(id)), 'not-found');
+    const [settings, volumes] = [await settingsOf(node, id), await volumesOf(node, id)];
+    const disks = KEYS.map((key) => {
+      const volume = (settings.get(key) as string).split(',')[0] as string;
+      return { key, archive: `drive-${key}.img`, sizeBytes: 64 << 20, volume, format: 'raw' as const, isWhole: false };
+    });
+    for (const stage of ['starting', 'streaming', 'whole'] as const) {
+      const shared = {
+        format: 1 as const,
+        snapshot: snapshot.name,
+        config: '',
+        replaced: disks.map((disk) => disk.volume),
+      };
+      await writeLiveRestore(node.node.directory, id, { ...shared, stage, disks });
+      await refusal(resumeLiveRestore(request(id)), 'not-found');
+    }
+    assert.deepEqual(await volumesOf(node, id), volumes);
+    assert.deepEqual(await settingsOf(node, id), settings);
   });
 
   function request(id: GuestId): LiveRestoreRequest {
-    return {
-      node: node.node,
-      id,
-      snapshot,
-      storage: undefined,
-      format: undefined,
-      force: false,
-      unique: false,
-      start: false,
-      report: new KeptReport(),
-      onProgress: () => {},
-      onRunning: () => {},
-      bytesPerSecond: undefined,
-      waitMs: 1000,
-      signal: NO_SIGNAL,
-    };
-  }
-
-  async function refuses(work: Promise<unknown>, code: string): Promise<void> {
-    const error = await work.then(
-      () => assert.fail(`it is not refused as ${code}`),
-      (reason: unknown) => reason,
-    );
-    assert.ok(error instanceof HoldfastError, String((error as Error).stack));
-    assert.equal(error.code, code, error.message);
-  }
-
-  const configOf = async (id: GuestId) => (await node.node.configs.read(id)).config.values;
-
-  async function volumesOf(id: GuestId): Promise<string[]> {
-    const storage = await node.node.storages.get('local');
-    return (await storage.list({ vmid: id })).map(({ name }) => name.replace(/^\d+\/vm-\d+-/, ''));
-  }
-
-  async function usedBytes(id: GuestId, key: string): Promise<number> {
-    const volume = ((await configOf(id)).get(key) as string).split(',')[0] as string;
-    return (await stat((await node.node.storages.volume(volume)).path)).blocks * 512;
+    return { ...plainRestore(node, id, snapshot), onRunning: () => {}, bytesPerSecond: undefined };
   }
 
   async function requireClean(id: GuestId): Promise<void> {
@@ -165,16 +191,16 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
     assert.deepEqual(jobs, []);
     assert.equal(await readLiveRestore(node.node.directory, id), undefined);
     assert.equal((await readdir(node.node.directory.run(id).path)).includes('restore-disks'), false);
-    assert.equal((await configOf(id)).get('lock'), undefined);
+    assert.equal((await settingsOf(node, id)).get('lock'), undefined);
     assert.equal(
-      [...(await configOf(id)).keys()].some((key) => key.startsWith('unused')),
+      [...(await settingsOf(node, id)).keys()].some((key) => key.startsWith('unused')),
       false,
     );
   }
 
   async function requireNothing(id: GuestId): Promise<void> {
     assert.equal((await node.node.configs.list()).includes(id), false);
-    assert.deepEqual(await volumesOf(id), []);
+    assert.deepEqual(await volumesOf(node, id), []);
     assert.equal(await findQemu(node.node.directory.run(id)), undefined);
     assert.equal(await readLiveRestore(node.node.directory, id), undefined);
     assert.equal((await readdir(join(node.node.directory.run(id).path))).includes('restore-disks'), false);

@@ -1,6 +1,6 @@
 // Restores of a guest with two disks, one of each format: what comes back is what was backed up, and what fails leaves what was there.
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import type { VmRestoreRequest } from '../../../src/agent/qemu/restore-request.ts';
@@ -13,10 +13,13 @@ import { startVm } from '../../../src/guests/vm/start.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
 import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
+import { withSmallStorage } from '../../support/guests/small-storage.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
 import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
+import { plainRestore, refusal, usedBytes, volumesOf } from '../../support/guests/vm-restores.ts';
 import { backUp, fillDisk, requireSame, snapshotOf } from '../../support/guests/vm-snapshots.ts';
-import { createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
+import { skipSmallDisk } from '../../support/small-disk.ts';
+import { createTemporaryStore, OpenStore } from '../../support/store.ts';
 
 const skip = await reasonToSkipGuest();
 const MAC = 'BC:24:11:00:00:01';
@@ -79,7 +82,10 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
     );
     for (const key of ['scsi0', 'scsi1']) {
       await requireSame(node, other, key, snapshot);
-      assert.ok((await usedBytes(other, key)) < 8 << 20, `${key} takes ${await usedBytes(other, key)} bytes`);
+      assert.ok(
+        (await usedBytes(node, other, key)) < 8 << 20,
+        `${key} takes ${await usedBytes(node, other, key)} bytes`,
+      );
     }
     const { values } = await configOf(other);
     assert.equal(values.get('scsi0'), 'local:7102/vm-7102-disk-0.qcow2,discard=on,serial=first,size=64M');
@@ -112,14 +118,14 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
   });
 
   test('over a guest that is there: only with force, and what its backup has not stays as an unused disk', async () => {
-    await refuses(restore(id), 'exists');
+    await refusal(restore(id), 'exists');
     await fillDisk(node, id, 'scsi1', [7]);
     await writeBitmapRecord(node.node.directory, id, 'target', { snapshot: snapshot.name, disks: {} });
     const before = await configOf(id);
     await node.node.configs.write(id, withSettings(before, { protection: '1' }));
-    await refuses(restore(id, { force: true }), 'protected');
+    await refusal(restore(id, { force: true }), 'protected');
     await node.node.configs.write(id, withSettings(before, { lock: 'snapshot' }));
-    await refuses(restore(id, { force: true }), 'guest-locked');
+    await refusal(restore(id, { force: true }), 'guest-locked');
     // That of a backup or restore that was killed.
     await node.node.configs.write(id, withSettings(before, { lock: 'backup' }));
     await restore(id, { force: true });
@@ -130,7 +136,7 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
       ['local:7101/vm-7101-disk-3.qcow2', 'local:7101/vm-7101-disk-4.raw', 'local:7101/vm-7101-disk-2.raw', undefined],
     );
     assert.equal(values.get('lock'), undefined);
-    assert.deepEqual(await volumesOf(id), ['disk-2.raw', 'disk-3.qcow2', 'disk-4.raw']);
+    assert.deepEqual(await volumesOf(node, id), ['disk-2.raw', 'disk-3.qcow2', 'disk-4.raw']);
     assert.deepEqual(await readBitmapRecords(node.node.directory, id), {});
   });
 
@@ -140,22 +146,22 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
     await fillDisk(node, other, 'scsi1', [9]);
     const [one] = (await disks(other, ['scsi1'])).disks;
     assert.equal((await configOf(other)).values.get('unused0'), one?.volume);
-    await refuses(disks(other, ['scsi7']), 'not-found');
+    await refusal(disks(other, ['scsi7']), 'not-found');
     await disks(other, ['scsi1'], { force: true });
     await requireSame(node, other, 'scsi1', snapshot);
     const { values } = await configOf(other);
     assert.equal(values.get('scsi1'), 'local:7102/vm-7102-disk-3.raw,size=64M');
     assert.equal(values.get('scsi0'), before.values.get('scsi0'));
     assert.equal(values.get('lock'), undefined);
-    assert.deepEqual(await volumesOf(other), ['disk-0.qcow2', 'disk-2.raw', 'disk-3.raw']);
-    await refuses(disks(parseGuestId(7190), ['scsi1']), 'not-found');
+    assert.deepEqual(await volumesOf(node, other), ['disk-0.qcow2', 'disk-2.raw', 'disk-3.raw']);
+    await refusal(disks(parseGuestId(7190), ['scsi1']), 'not-found');
   });
 
   test('a storage that is not there, and a snapshot that is no guest, are refused before anything is made', async () => {
     const other = parseGuestId(7104);
-    assert.match(await refuses(restore(other, { storage: 'nowhere' }), 'not-found'), /scsi0 .*'nowhere'.*--storage/);
+    assert.match(await refusal(restore(other, { storage: 'nowhere' }), 'not-found'), /scsi0 .*'nowhere'.*--storage/);
     const without = { ...snapshot, archives: snapshot.archives.filter(({ kind }) => kind !== 'blob') };
-    await refuses(restore(other, { snapshot: without }), 'not-found');
+    await refusal(restore(other, { snapshot: without }), 'not-found');
     await requireNothing(other);
   });
 
@@ -166,15 +172,15 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
       const onProgress = (what: string): void => {
         if (what === target) abort.abort(new HoldfastError('aborted', 'stopped'));
       };
-      await refuses(restore(other, { signal: abort.signal, onProgress }), 'aborted');
+      await refusal(restore(other, { signal: abort.signal, onProgress }), 'aborted');
       await requireNothing(other);
     }
-    const [before, volumes] = [(await node.node.configs.read(id)).text, await volumesOf(id)];
+    const [before, volumes] = [(await node.node.configs.read(id)).text, await volumesOf(node, id)];
     const abort = new AbortController();
     const onProgress = (): void => abort.abort(new HoldfastError('aborted', 'stopped'));
-    await refuses(restore(id, { force: true, signal: abort.signal, onProgress }), 'aborted');
+    await refusal(restore(id, { force: true, signal: abort.signal, onProgress }), 'aborted');
     assert.equal((await node.node.configs.read(id)).text, before);
-    assert.deepEqual(await volumesOf(id), volumes);
+    assert.deepEqual(await volumesOf(node, id), volumes);
   });
 
   test('a restored guest boots; a running one is never restored over', async () => {
@@ -185,9 +191,9 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
     try {
       const { disks: found } = await port.ask('disks');
       assert.equal((found as { sizeBytes: number }[]).filter(({ sizeBytes }) => sizeBytes === 64 << 20).length, 2);
-      await refuses(restore(other), 'guest-running');
-      await refuses(restore(other, { force: true }), 'guest-running');
-      await refuses(disks(other, ['scsi1'], { force: true }), 'guest-running');
+      await refusal(restore(other), 'guest-running');
+      await refusal(restore(other, { force: true }), 'guest-running');
+      await refusal(disks(other, ['scsi1'], { force: true }), 'guest-running');
       assert.equal((await configOf(other)).values.get('lock'), undefined);
     } finally {
       port.close();
@@ -195,68 +201,81 @@ suite('the restore of a virtual machine', { skip, timeout: 120_000 }, () => {
     }
   });
 
+  test('a storage without room: it is said, and what was there is as it was', { skip: skipSmallDisk() }, async () => {
+    const other = parseGuestId(7107);
+    await withSmallStorage(node, 32 << 20, async (disk) => {
+      const there = async () => [await volumesOf(node, id), [...(await configOf(id)).values]];
+      const before = await there();
+      for (const format of ['qcow2', 'raw'] as const) {
+        disk.fill(2 << 20);
+        const full = { storage: 'small', format };
+        const code = format === 'raw' ? 'target-failed' : 'disk-full';
+        assert.match(await refusal(restore(other, full), code), /no space left/);
+        await requireNothing(other);
+        assert.deepEqual(await volumesOf(node, other, 'small'), []);
+        await refusal(restore(id, { ...full, force: true }), code);
+        await refusal(disks(id, ['scsi0'], { ...full, force: true }), code);
+        assert.deepEqual(await there(), before);
+        assert.deepEqual(await volumesOf(node, id, 'small'), []);
+        disk.release();
+      }
+      for (const key of ['scsi0', 'scsi1']) await requireSame(node, id, key, snapshot);
+    });
+  });
+
+  test('a disk that is put back between two backups is read in full by the next, and its old bitmaps are not believed', async () => {
+    const other = parseGuestId(7108);
+    await restore(other);
+    const first = snapshotOf(open, (await backUp(node, open, other)).committed.manifest);
+    await fillDisk(node, other, 'scsi1', [12]);
+    // Twice: the volume has the name again that it had in the first backup.
+    for (const snapshotOfDisk of [first, snapshot])
+      await disks(other, ['scsi1'], { force: true, snapshot: snapshotOfDisk });
+    assert.match((await configOf(other)).values.get('scsi1') as string, /disk-1\.raw/);
+    assert.deepEqual(await readBitmapRecords(node.node.directory, other), {});
+    await fillDisk(node, other, 'scsi1', [20]);
+    const report = new KeptReport();
+    const next = snapshotOf(open, (await backUp(node, open, other, { report })).committed.manifest);
+    assert.match(report.logs.join('\n'), /scsi1: .*in full/);
+    for (const key of ['scsi0', 'scsi1']) await requireSame(node, other, key, next);
+  });
+
+  test('an archive that is not as long as the backup says makes no disk', async () => {
+    const other = parseGuestId(7109);
+    for (const format of ['qcow2', 'raw'] as const)
+      for (const more of [-512, 512]) {
+        const archives = snapshot.archives.map((each) =>
+          each.name === 'drive-scsi0.img' ? { ...each, sizeBytes: each.sizeBytes + more } : each,
+        );
+        await refusal(restore(other, { format, snapshot: { ...snapshot, archives } }), 'object-damaged');
+        await requireNothing(other);
+      }
+  });
+
   test('of a damaged backup nothing is made, and why is told', async () => {
-    const packs = join(temporary.root, 'packs');
-    const lost = { ...snapshot, archives: snapshot.archives.map((each) => ({ ...each })) };
-    assert.ok((await readdir(packs)).length > 0);
     for (const name of ['drive-scsi0.img', 'drive-scsi1.img']) {
-      const archives = lost.archives.map((each) => (each.name === name ? { ...each, root: '77'.repeat(32) } : each));
-      await refuses(restore(parseGuestId(7106), { snapshot: { ...lost, archives } }), 'object-missing');
+      const archives = snapshot.archives.map((each) =>
+        each.name === name ? { ...each, root: '77'.repeat(32) } : each,
+      );
+      await refusal(restore(parseGuestId(7106), { snapshot: { ...snapshot, archives } }), 'object-missing');
       await requireNothing(parseGuestId(7106));
     }
   });
 
   async function restore(target: GuestId, more: Partial<VmRestoreRequest> = {}) {
-    return await restoreVm({ ...request(target), ...more });
+    return await restoreVm({ ...plainRestore(node, target, snapshot), ...more });
   }
 
   async function disks(target: GuestId, keys: string[], more: Partial<VmRestoreRequest> = {}) {
-    return await restoreSingleDisks({ ...request(target), keys, ...more });
-  }
-
-  function request(target: GuestId): VmRestoreRequest {
-    return {
-      node: node.node,
-      id: target,
-      snapshot,
-      storage: undefined,
-      format: undefined,
-      force: false,
-      unique: false,
-      start: false,
-      report: new KeptReport(),
-      onProgress: () => {},
-      waitMs: 1000,
-      signal: NO_SIGNAL,
-    };
-  }
-
-  async function refuses(work: Promise<unknown>, code: string): Promise<string> {
-    const error = await work.then(
-      () => assert.fail(`it is not refused as ${code}`),
-      (reason: unknown) => reason,
-    );
-    assert.ok(error instanceof HoldfastError, String((error as Error).stack));
-    assert.equal(error.code, code, error.message);
-    return error.message;
+    return await restoreSingleDisks({ ...plainRestore(node, target, snapshot), keys, ...more });
   }
 
   const configOf = async (target: GuestId) => (await node.node.configs.read(target)).config;
 
-  async function volumesOf(target: GuestId): Promise<string[]> {
-    const storage = await node.node.storages.get('local');
-    return (await storage.list({ vmid: target })).map(({ name }) => name.replace(/^\d+\/vm-\d+-/, ''));
-  }
-
   async function requireNothing(target: GuestId): Promise<void> {
     assert.equal((await node.node.configs.list()).includes(target), false);
-    assert.deepEqual(await volumesOf(target), []);
+    assert.deepEqual(await volumesOf(node, target), []);
     await assert.rejects(stat(node.node.directory.firewallFile(target)), { code: 'ENOENT' });
-  }
-
-  async function usedBytes(target: GuestId, key: string): Promise<number> {
-    const volume = ((await configOf(target)).values.get(key) as string).split(',')[0] as string;
-    return (await stat((await node.node.storages.volume(volume)).path)).blocks * 512;
   }
 
   async function rmNet(target: GuestId): Promise<void> {

@@ -21,10 +21,15 @@ const UNLIMITED_WINDOW_BYTES = 4 * 1024 * 1024;
 
 /** When bytes may pass that share a bandwidth. */
 class Pace {
-  readonly #bytesPerMs: number;
+  #bytesPerMs = Number.POSITIVE_INFINITY;
   #freeAtMs = 0;
 
   constructor(bytesPerSecond: number | undefined) {
+    this.limit(bytesPerSecond);
+  }
+
+  /** From now on. */
+  limit(bytesPerSecond: number | undefined): void {
     this.#bytesPerMs = (bytesPerSecond ?? Number.POSITIVE_INFINITY) / 1000;
   }
 
@@ -73,6 +78,12 @@ export class TcpProxy {
       proxy.#servers.push(server);
     }
     return proxy;
+  }
+
+  /** The bandwidth from now on; undefined: none is kept. */
+  limit(bytesPerSecond: number | undefined): void {
+    this.#up.limit(bytesPerSecond);
+    this.#down.limit(bytesPerSecond);
   }
 
   /** Breaks all connections; what was under way is lost. New ones can be made at once. */
