@@ -17,7 +17,7 @@ export type NbdConnectOptions = NbdAddress & {
   signal?: AbortSignal | undefined;
   /** Longest time without progress while something is awaited; default 60 s. */
   timeoutMs?: number;
-  /** Bytes of one request; default 1 MiB. With `depth` 4 this was the fastest against qemu-nbd, and 16 MiB the slowest. */
+  /** Bytes of one request; default 256 KiB, with `depth` 4 as fast as 1 MiB, and what a guest writes meanwhile waits half as long. */
   requestBytes?: number;
   /** Requests on the way at once; default 4. */
   depth?: number;
@@ -62,7 +62,7 @@ export class NbdClient {
   private constructor(options: NbdConnectOptions) {
     this.#options = options;
     this.#depth = options.depth ?? 4;
-    this.#pieceBytes = options.requestBytes ?? 1 << 20;
+    this.#pieceBytes = options.requestBytes ?? 256 * 1024;
     this.label = describeAddress(options);
   }
 
