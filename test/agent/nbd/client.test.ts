@@ -221,7 +221,7 @@ test('an EIO of the server is source-failed with its place, and the connection l
     client.read(4 * MiB, target),
     (error: { code: string; message: string; data: Record<string, unknown> }) => {
       assert.equal(error.code, 'source-failed');
-      assert.match(error.message, /could not read 1048576 bytes at offset \d+: EIO/);
+      assert.match(error.message, /could not read 262144 bytes at offset \d+: EIO/);
       assert.equal(error.data.errno, 5);
       return true;
     },
