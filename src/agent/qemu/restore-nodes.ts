@@ -7,7 +7,7 @@ import { HoldfastError } from '../../util/errors.ts';
 
 /**
  * How long a read of the guest waits for whoever serves the backup to come back: for ever. Below a block-stream a read that fails does not reach the guest
- * as an error but as zeros (seen with QEMU 7.2: its copy-on-read filter takes the failed block status for the end of the backing file).
+ * as an error but as zeros (seen with QEMU 7.2).
  */
 const RECONNECT_SECONDS = 365 * 24 * 60 * 60;
 
