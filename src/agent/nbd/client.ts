@@ -3,7 +3,7 @@
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { Channel, type NbdAddress } from './channel.ts';
 import { type ExportInfo, type Intake, negotiate } from './handshake.ts';
-import { COMMAND, encodeRequest } from './protocol.ts';
+import { COMMAND, COMMAND_FLAG, encodeRequest, TRANSMISSION } from './protocol.ts';
 import { receiveReplies } from './replies.ts';
 import { Coverage, Job, type Request, type StatusRequest } from './requests.ts';
 
@@ -203,10 +203,16 @@ export class NbdClient {
       }
       const cookie = this.#nextCookie++;
       this.#pending.set(cookie, request);
-      const command = request.kind === 'read' ? COMMAND.read : COMMAND.blockStatus;
-      messages.push(encodeRequest(command, cookie, request.offset, request.length));
+      const [command, flags] = request.kind === 'read' ? [COMMAND.read, this.#readFlags] : [COMMAND.blockStatus, 0];
+      messages.push(encodeRequest(command, cookie, request.offset, request.length, flags));
     }
     if (messages.length > 0) this.#channel.send(...messages);
+  }
+
+  /** In one piece where the server can: QEMU ends the connection when a read fails whose answer it gives in several, and never says why. */
+  get #readFlags(): number {
+    const isOffered = this.#info.structuredReplies && (this.#info.flags & TRANSMISSION.sendDoNotFragment) !== 0;
+    return isOffered ? COMMAND_FLAG.doNotFragment : 0;
   }
 
   #settled(cookie: number, error?: HoldfastError): void {

@@ -166,10 +166,11 @@ export interface BlockSizes {
 }
 
 /** `offset` and `length` in bytes; `cookie` a safe integer. */
-export function encodeRequest(command: number, cookie: number, offset: number, length: number): Uint8Array {
+export function encodeRequest(command: number, cookie: number, offset: number, length: number, flags = 0): Uint8Array {
   const bytes = new Uint8Array(REQUEST_BYTES);
   const view = viewOf(bytes);
   view.setUint32(0, REQUEST_MAGIC);
+  view.setUint16(4, flags);
   view.setUint16(6, command);
   view.setUint32(8, Math.floor(cookie / 0x1_0000_0000));
   view.setUint32(12, cookie >>> 0);
