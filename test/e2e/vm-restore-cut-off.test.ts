@@ -202,6 +202,29 @@ for (const [place, build] of qemuBuilds.entries())
       }
     }
 
+    test('a server that begins anew, killed and in order: the live restore goes on by itself', async () => {
+      const id = node.expectVm(source + 2);
+      const run = command(`vm/${source}/latest`, String(id), '--live-restore');
+      await run.said(/VM \d+ runs/);
+      const guest = new LiveGuest(id);
+      await guest.boot();
+      for (const [place, signal] of (['SIGKILL', 'SIGTERM'] as const).entries())
+        await guest.outlives(
+          async () => await rig.server.end(signal),
+          async () => await rig.server.start(),
+          place + 1,
+        );
+      proxy.limit(undefined);
+      await guest.goOn();
+      const { code, stderr } = await run.ended;
+      assert.equal(code, 0, stderr);
+      assert.match(stderr, /the snapshot is open again/);
+      await guest.requireWhole();
+    });
+
+    // What is killed is ours, and the same with any QEMU; what waits for the server is QEMU's.
+    if (place > 0) return;
+
     test('kill -9 of a live restore: --resume goes on, and so does the same command', async () => {
       const id = node.expectVm(source + 1);
       const words = [`vm/${source}/latest`, String(id), '--live-restore'];
@@ -226,26 +249,6 @@ for (const [place, build] of qemuBuilds.entries())
       await guest.goOn();
       const { code, stderr } = await last.ended;
       assert.equal(code, 0, stderr);
-      await guest.requireWhole();
-    });
-
-    test('a server that begins anew, killed and in order: the live restore goes on by itself', async () => {
-      const id = node.expectVm(source + 2);
-      const run = command(`vm/${source}/latest`, String(id), '--live-restore');
-      await run.said(/VM \d+ runs/);
-      const guest = new LiveGuest(id);
-      await guest.boot();
-      for (const [place, signal] of (['SIGKILL', 'SIGTERM'] as const).entries())
-        await guest.outlives(
-          async () => await rig.server.end(signal),
-          async () => await rig.server.start(),
-          place + 1,
-        );
-      proxy.limit(undefined);
-      await guest.goOn();
-      const { code, stderr } = await run.ended;
-      assert.equal(code, 0, stderr);
-      assert.match(stderr, /the snapshot is open again/);
       await guest.requireWhole();
     });
 
