@@ -37,7 +37,7 @@ export async function watchStreams(monitor: QmpCommands, watch: StreamWatch): Pr
       if (job !== undefined) {
         watch.onProgress(disk.key, Math.min(job.offsetBytes, disk.sizeBytes), disk.sizeBytes);
         if (job.ready && job.status === 'ready') await monitor.execute('job-complete', { id: job.id });
-        troubled ||= isTroubled(job);
+        troubled ||= job.ioStatus !== 'ok';
       } else if (await cutFromBackup(monitor, disk)) {
         watch.onProgress(disk.key, disk.sizeBytes, disk.sizeBytes);
         watch.report.log(`${disk.key} is restored`);
@@ -69,23 +69,20 @@ async function startAgain(
   await startStream(monitor, disk, bytesPerSecond);
 }
 
-/** A `cont` of the guest clears the reason of a job that an error has stopped: it stays paused with an `ok`. */
-function isTroubled({ ioStatus, status }: BlockJob): boolean {
-  return ioStatus !== 'ok' || status === 'paused';
-}
-
 /** What is lost in the backup stays lost; anything else is tried again. */
 async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs: readonly BlockJob[]): Promise<void> {
   const why = refused();
   if (why instanceof HoldfastError && ['object-missing', 'object-damaged'].includes(why.code)) throw why;
-  for (const job of jobs.filter(isTroubled)) {
-    if (job.ioStatus !== 'ok') {
-      const reason = job.ioStatus === 'nospace' ? 'its storage is full' : (why?.message ?? 'an input/output error');
-      report.warn(`${job.id.replace(/^restore-/, '')}: ${reason}; it is tried again`);
-    }
-    await resumeJob(monitor, job.id);
+  for (const { id, ioStatus } of jobs) {
+    if (ioStatus === 'ok') continue;
+    const reason = ioStatus === 'nospace' ? 'its storage is full' : (why?.message ?? 'an input/output error');
+    report.warn(`${id.replace(/^restore-/, '')}: ${reason}; it is tried again`);
+    await resumeJob(monitor, id);
   }
-  if ((await queryStatus(monitor)).status === 'io-error') await monitor.execute('cont');
+  if ((await queryStatus(monitor)).status !== 'io-error') return;
+  await monitor.execute('cont');
+  // That clears the reasons of all jobs: one that an error has stopped since they were looked at stays paused with an `ok`.
+  for (const { id, status } of await queryBlockJobs(monitor)) if (status === 'paused') await resumeJob(monitor, id);
 }
 
 /** A job that QEMU itself holds for a moment cannot be resumed, and need not be. */

@@ -8,65 +8,62 @@ import { KeptReport } from '../../support/guests/vm-node.ts';
 
 const SIZE = 1 << 20;
 
-/** Its one job is gone once it has been resumed `wanted` times. */
+/** Both disks' jobs are stopped by an error, scsi1's after they were looked at; the guest is, too. Its `cont` clears what is known of that. */
 class FakeQemu implements QmpCommands {
   readonly resumed: string[] = [];
-  readonly #ioStatus: string;
-  readonly #wanted: number;
-  readonly #refuses: boolean;
+  readonly #reasons = new Map([['restore-scsi0', 'nospace']]);
+  readonly #refusal: string | undefined;
+  #hasLooked = false;
+  #guest = 'io-error';
 
-  constructor(ioStatus: string, { wanted = 1, refuses = false } = {}) {
-    this.#ioStatus = ioStatus;
-    this.#wanted = wanted;
-    this.#refuses = refuses;
+  constructor(refusal?: string) {
+    this.#refusal = refusal;
   }
 
   async execute<T>(command: string, args?: Readonly<Record<string, unknown>>): Promise<T> {
-    if (command === 'query-block-jobs') return (this.resumed.length < this.#wanted ? [this.#job()] : []) as T;
-    if (command === 'query-status') return { status: 'running', running: true, singlestep: false } as T;
+    if (command === 'query-block-jobs') return this.#jobs() as T;
+    if (command === 'query-status') return { status: this.#guest, running: false, singlestep: false } as T;
+    if (command === 'cont') {
+      this.#guest = 'running';
+      this.#reasons.clear();
+    }
     if (command === 'block-job-resume') {
       this.resumed.push(args?.device as string);
-      if (this.#refuses)
-        throw new HoldfastError('guest-failed', "block-job-resume failed: Can't resume a job that was not paused");
+      if (this.#refusal !== undefined) throw new HoldfastError('guest-failed', this.#refusal);
     }
     return '' as T;
   }
 
-  #job(): Record<string, unknown> {
-    const shown = {
-      device: 'restore-scsi0',
-      type: 'stream',
-      status: 'paused',
-      paused: true,
-      'io-status': this.#ioStatus,
-    };
-    return { ...shown, offset: 0, len: SIZE, speed: 0, ready: false, busy: false };
+  #jobs(): Record<string, unknown>[] {
+    const ids = ['restore-scsi0', 'restore-scsi1'].filter((id) => !this.resumed.includes(id));
+    const jobs = ids.map((device) => {
+      const isPaused = device === 'restore-scsi0' || this.#hasLooked;
+      const shown = { device, type: 'stream', status: isPaused ? 'paused' : 'running', paused: isPaused };
+      const counts = { offset: 0, len: SIZE, speed: 0, ready: false, busy: false };
+      return { ...shown, ...counts, 'io-status': this.#reasons.get(device) ?? 'ok' };
+    });
+    this.#hasLooked = true;
+    return jobs;
   }
 }
 
 async function watched(qemu: FakeQemu): Promise<KeptReport> {
   const report = new KeptReport();
-  const disk = { key: 'scsi0', sizeBytes: SIZE } as StreamWatch['disks'][number];
+  const disks = ['scsi0', 'scsi1'].map((key) => ({ key, sizeBytes: SIZE }) as StreamWatch['disks'][number]);
   const shared = { bytesPerSecond: 0, onProgress: () => {}, refused: () => undefined };
-  await watchStreams(qemu, { ...shared, disks: [disk], report, signal: AbortSignal.timeout(20_000) });
+  await watchStreams(qemu, { ...shared, disks, report, signal: AbortSignal.timeout(20_000) });
   return report;
 }
 
-test('a job that an error stopped is told of and resumed', async () => {
-  const qemu = new FakeQemu('nospace');
+test('jobs that an error stopped are resumed, also one whose reason the `cont` of the guest has cleared', async () => {
+  const qemu = new FakeQemu();
   const { warnings } = await watched(qemu);
-  assert.deepEqual(qemu.resumed, ['restore-scsi0']);
+  assert.deepEqual(qemu.resumed, ['restore-scsi0', 'restore-scsi1']);
   assert.deepEqual(warnings, ['scsi0: its storage is full; it is tried again']);
 });
 
-test('so is one whose reason a `cont` of the guest has cleared, of which there is nothing to tell', async () => {
-  const qemu = new FakeQemu('ok');
-  const { warnings } = await watched(qemu);
-  assert.deepEqual(qemu.resumed, ['restore-scsi0']);
-  assert.deepEqual(warnings, []);
-});
-
-test('one that QEMU holds for a moment is left alone', async () => {
-  const qemu = new FakeQemu('ok', { refuses: true });
-  assert.deepEqual((await watched(qemu)).warnings, []);
+test('a job that QEMU holds for a moment cannot be resumed, and need not be; any other refusal counts', async () => {
+  const held = new FakeQemu("block-job-resume failed: Can't resume a job that was not paused");
+  assert.equal((await watched(held)).warnings.length, 1);
+  await assert.rejects(watched(new FakeQemu('block-job-resume failed: no')), { code: 'guest-failed' });
 });
