@@ -35,7 +35,7 @@ const TAIL_AT = 61 * MIB;
 const skip = await reasonToSkipGuest();
 
 for (const [place, build] of qemuBuilds.entries())
-  suite(`restores that are cut off, ${build.name}`, { skip: skip || build.skip, timeout: 300_000 }, () => {
+  suite(`restores that are cut off, ${build.name}`, { skip: skip || build.skip, timeout: 600_000 }, () => {
     const ended: (() => void)[] = [];
     const source = 7401 + 10 * place;
     let node: TestNode;
