@@ -27,15 +27,21 @@ const recordOf = (number: number, target = OURS) => ({
   },
 });
 
+/** A disk whose second backup is under way: one block written before its instant, and another one after it. */
+async function inABackup(t: TestContext, build: QemuBuild): Promise<Disk> {
+  const disk = await Disk.open(t, build, 'raw');
+  await disk.add(1);
+  await disk.write(0);
+  await disk.add(2);
+  await disk.disable(1);
+  await disk.write(1);
+  return disk;
+}
+
 for (const build of qemuBuilds)
   suite(`bitmaps of ${build.name}`, { skip: build.skip }, () => {
     test('a backup that came to no end: its bitmap is merged into the recorded one, which goes on recording', async (t) => {
-      const disk = await Disk.open(t, build, 'raw');
-      await disk.add(1);
-      await disk.write(0);
-      await disk.add(2);
-      await disk.disable(1);
-      await disk.write(1);
+      const disk = await inABackup(t, build);
       assert.deepEqual(await reconcileBitmaps(disk.monitor, recordOf(1)), []);
       assert.deepEqual(await disk.bitmaps(), [[name(1), true, 2]]);
       await disk.write(2);
@@ -43,12 +49,7 @@ for (const build of qemuBuilds)
     });
 
     test('one that ended after its record: the new bitmap counts, the old one goes', async (t) => {
-      const disk = await Disk.open(t, build, 'raw');
-      await disk.add(1);
-      await disk.write(0);
-      await disk.add(2);
-      await disk.disable(1);
-      await disk.write(1);
+      const disk = await inABackup(t, build);
       assert.deepEqual(await reconcileBitmaps(disk.monitor, recordOf(2)), []);
       assert.deepEqual(await disk.bitmaps(), [[name(2), true, 1]]);
     });
@@ -89,12 +90,7 @@ for (const build of qemuBuilds)
     });
 
     test('sidecars bring everything back, and are gone before the guest runs', async (t) => {
-      const disk = await Disk.open(t, build, 'raw');
-      await disk.add(1);
-      await disk.write(0);
-      await disk.add(2);
-      await disk.disable(1);
-      await disk.write(1);
+      const disk = await inABackup(t, build);
       await disk.powerCycle(t);
       const trusted = await disk.trusted();
       assert.deepEqual([...(trusted.get('scsi0') ?? [])].sort(), [name(1), name(2)]);
