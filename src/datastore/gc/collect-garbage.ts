@@ -185,7 +185,7 @@ export class GarbageCollection {
       result.bytesFreed += (await this.#drop(going)) - rewritten.bytesWritten;
       result.bytesWritten += rewritten.bytesWritten;
       result.packsKept += kept.size;
-      if (rewritten.moved.length > 0) result.packsRewritten += going.length;
+      if (rewritten.bytesWritten > 0) result.packsRewritten += going.length;
       else result.packsDropped += going.length;
     } finally {
       for (const pack of kept) packs.setFlagged(pack, false);

@@ -42,10 +42,10 @@ interface Copy {
 }
 
 /**
- * Index entry -> the copy that will stand for it. Several have the same one: a collection that was killed leaves an object in two packs, and
- * one that was found bad and stored anew may be good again, beside its other copy in one pack.
+ * Index entry -> the copy that will stand for it: one that is made, or the entry of one that is there already. Several have the same one: a collection
+ * that was killed leaves an object in two packs, and one that was found bad and stored anew may be good again, beside its other copy in one pack.
  */
-type Copies = Map<number, Copy>;
+type Copies = Map<number, Copy | number>;
 
 /**
  * Copies what must stay of `packs`, all of one kind and flagged, into as few new packs as it takes.
@@ -80,8 +80,9 @@ function copyLive(env: RewriteEnvironment, pack: number, earlier: Copies, output
     if (entry < 0) continue;
     const others = copiesBut(env.locator, record, entry);
     const twin = others.map((other) => earlier.get(other) ?? copies.get(other)).find((copy) => copy !== undefined);
-    if (twin !== undefined) copies.set(entry, twin);
-    if (twin !== undefined || !mustStay(env, entry, others, record)) continue;
+    const standIn = twin ?? keptCopy(env, entry, others, record);
+    if (standIn !== undefined) copies.set(entry, standIn);
+    if (standIn !== undefined || !isLive(env, entry, others)) continue;
     const bytes = readWhole(env, entry, record.id);
     if (bytes === undefined) {
       if (env.live.has(entry)) return undefined;
@@ -110,20 +111,24 @@ export function entryAt(locator: IndexLocator, record: TableEntry, pack: number)
 }
 
 /**
- * Whether this copy is the last good one of something live. Another copy counts only when it stays and was read back just now; one that
- * proves bad leaves this one to be kept, although it was not the one chosen.
+ * Another copy that makes this one needless: it stays and was read back just now. One that proves bad leaves this one to be kept, although it was not
+ * the one chosen.
  */
-function mustStay(env: RewriteEnvironment, entry: number, others: readonly number[], record: TableEntry): boolean {
+function keptCopy(
+  env: RewriteEnvironment,
+  entry: number,
+  others: readonly number[],
+  record: TableEntry,
+): number | undefined {
   const { locator, live } = env;
-  let isLive = live.has(entry);
-  for (const other of others) {
-    isLive ||= live.has(other);
-    if (!locator.isKept(other) || readWhole(env, other, record.id) === undefined) continue;
-    // What stands for a live object is live itself, for the packs that are looked at after this one.
-    if (isLive) live.add(other);
-    return false;
-  }
-  return isLive;
+  const kept = others.find((other) => locator.isKept(other) && readWhole(env, other, record.id) !== undefined);
+  // What stands for a live object is live itself, for the packs that are looked at after this one.
+  if (kept !== undefined && isLive(env, entry, others)) live.add(kept);
+  return kept;
+}
+
+function isLive({ live }: RewriteEnvironment, entry: number, others: readonly number[]): boolean {
+  return live.has(entry) || others.some((other) => live.has(other));
 }
 
 function copiesBut(locator: IndexLocator, record: TableEntry, entry: number): number[] {
@@ -153,7 +158,9 @@ function readWhole(env: RewriteEnvironment, entry: number, id: Uint8Array): Buff
 /** Reads every copy back from its new pack and makes it known. */
 function publish(env: RewriteEnvironment, copies: Copies): Uint32Array {
   const { index } = env.locator;
-  for (const { record, pack, offset } of new Set(copies.values())) {
+  for (const copy of new Set(copies.values())) {
+    if (typeof copy === 'number') continue;
+    const { record, pack, offset } = copy;
     const bytes = env.source.packs.read(pack, offset, record.length);
     if (recordIsWhole(bytes) && recordId(bytes).equals(record.id)) continue;
     const path = env.layout.sealedPack(env.packs.packId(pack));
@@ -165,6 +172,10 @@ function publish(env: RewriteEnvironment, copies: Copies): Uint32Array {
   const moved: number[] = [];
   const published = new Map<Copy, number>();
   for (const [entry, copy] of copies) {
+    if (typeof copy === 'number') {
+      moved.push(entry, copy);
+      continue;
+    }
     const { record, pack, offset } = copy;
     const flag = index.has(entry, FLAG_DATA) ? FLAG_DATA : 0;
     const made = published.get(copy) ?? index.insert(record.space, record.id, pack, offset, record.length | flag);

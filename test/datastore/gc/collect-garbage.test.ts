@@ -16,6 +16,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { type ObjectId, PLAIN_SPACE } from '../../../src/chunker/object.ts';
 import type { GarbageCollection, MarkResult, SweepResult } from '../../../src/datastore/gc/collect-garbage.ts';
 import { Layout } from '../../../src/datastore/layout.ts';
+import { PackState } from '../../../src/datastore/packs/pack-table.ts';
 import { ReadDatastore } from '../../../src/datastore/read-datastore.ts';
 import {
   clientPart,
@@ -423,6 +424,30 @@ describe('locks and crashes', () => {
       marked.figures.reduce((sum, { deadBytes }) => sum + deadBytes, 0),
       0,
     );
+  });
+
+  it('S3: what a session has in scope stays so when its copy goes in favour of one that came later', async () => {
+    const { name } = await commitImage(open, [text('in scope'), text('garbage 1'), text('garbage 2')]);
+    const { root: kept } = await commitImage(open, [text('in scope')], 'vm/200');
+    await open.store.forget(name);
+    const chunk = await idOf(kept);
+    const session = await open.session('vm/300');
+    // An id that nobody knows is refused only when all of the scope is known.
+    await assert.rejects(putPage(session, [{ id: Buffer.alloc(32, 1) as ObjectId, length: 1 }]), {
+      code: 'out-of-scope',
+    });
+    const one = packOf(chunk);
+    // As for the moment in which a collection looks at its pack.
+    open.store.packs.setFlagged(one, true);
+    const more = Array.from({ length: 60 }, (_, at) => text(`not garbage ${at}`));
+    await commitImage(open, [text('in scope'), ...more], 'vm/400');
+    open.store.packs.setFlagged(one, false);
+    assert.equal(allCopies(chunk).length, 2);
+    await collect();
+    assert.equal(open.store.packs.state(one), PackState.dropped);
+    const length = text('in scope').length;
+    const image = await putImage(session, await putPage(session, [{ id: chunk, length }]), length);
+    await session.commit(clientPart(image, length, 'vm/300'), undefined, NO_SIGNAL);
   });
 
   it('S4: sessions that put either of two copies keep the one that stands for both', async () => {
