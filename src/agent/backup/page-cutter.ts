@@ -7,6 +7,7 @@ import { PageBuilder, parsePage } from '../../chunker/page.ts';
 import type { Area } from '../../util/arena.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { ObjectSink } from '../object-sink.ts';
+import { without } from '../sources/ranges.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
 
 /** Pages that a thread has under way: while one is read, the other is cut. */
@@ -210,24 +211,6 @@ export function readablePage(sink: ObjectSink, page: ObjectId): StoredObject | u
 function isTouched(piece: Range, changed: readonly Range[]): boolean {
   const end = Math.min(piece.offset + piece.length + LOOKAHEAD_BYTES, PAGE_BYTES);
   return changed.some((range) => range.offset < end && range.offset + range.length > piece.offset);
-}
-
-/** `ranges` less `holes`; both ascending. */
-function without(ranges: readonly Range[], holes: readonly Range[]): Range[] {
-  const left: Range[] = [];
-  for (const range of ranges) {
-    let at = range.offset;
-    const end = range.offset + range.length;
-    for (const hole of holes) {
-      const from = Math.max(at, hole.offset);
-      const to = Math.min(end, hole.offset + hole.length);
-      if (from >= to) continue;
-      if (from > at) left.push({ offset: at, length: from - at });
-      at = to;
-    }
-    if (at < end) left.push({ offset: at, length: end - at });
-  }
-  return left;
 }
 
 /** The whole blocks inside a range; the page's end counts as the end of a block. */

@@ -26,6 +26,8 @@ export interface ArchiveSpec {
   readonly name: string;
   readonly kind: ArchiveKind;
   readonly path: string;
+  /** Opens a disk that no path leads to; `path` then only names it. */
+  readonly open?: ((signal: AbortSignal) => Promise<DiskSource>) | undefined;
 }
 
 /** Path of the tar archive that a tree comes from, `-` for standard input; undefined for any other source. */
@@ -106,14 +108,17 @@ async function openDisks(request: BackupRequest): Promise<Map<string, DiskSource
   const disks = new Map<string, DiskSource>();
   try {
     for (const spec of request.archives) {
-      if (spec.kind === 'image' && spec.path !== '-')
-        disks.set(spec.name, await openDiskSource(spec.path, { signal: request.signal }));
+      if (spec.kind === 'image' && spec.path !== '-') disks.set(spec.name, await openDisk(spec, request.signal));
     }
     return disks;
   } catch (error) {
     for (const disk of disks.values()) await disk.close();
     throw error;
   }
+}
+
+async function openDisk({ path, open }: ArchiveSpec, signal: AbortSignal): Promise<DiskSource> {
+  return await (open === undefined ? openDiskSource(path, { signal }) : open(signal));
 }
 
 interface Stored {

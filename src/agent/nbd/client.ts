@@ -5,7 +5,7 @@ import { Channel, type NbdAddress } from './channel.ts';
 import { type ExportInfo, type Intake, negotiate } from './handshake.ts';
 import { COMMAND, COMMAND_FLAG, encodeRequest, TRANSMISSION } from './protocol.ts';
 import { receiveReplies } from './replies.ts';
-import { Coverage, Job, type Request, type StatusRequest } from './requests.ts';
+import { Coverage, Job, type ReadRequest, type Request, type StatusRequest } from './requests.ts';
 
 export type { NbdAddress } from './channel.ts';
 
@@ -17,10 +17,10 @@ export type NbdConnectOptions = NbdAddress & {
   signal?: AbortSignal | undefined;
   /** Longest time without progress while something is awaited; default 60 s. */
   timeoutMs?: number;
-  /** Bytes of one request; default 256 KiB, with `depth` 4 as fast as 1 MiB, and what a guest writes meanwhile waits half as long. */
-  requestBytes?: number;
+  /** Bytes of one request, which crosses no multiple of them; default 256 KiB, with `depth` 4 as fast as 1 MiB. */
+  requestBytes?: number | undefined;
   /** Requests on the way at once; default 4. */
-  depth?: number;
+  depth?: number | undefined;
 };
 
 export interface Extent {
@@ -85,18 +85,14 @@ export class NbdClient {
     const block = this.#info.blockSizes.minimum;
     if (offset % block !== 0 || target.length % block !== 0) return this.#readUnaligned(offset, target, block);
     if (target.length === 0) return;
-    const job = new Job(Math.ceil(target.length / this.#pieceBytes));
-    for (let at = 0; at < target.length; at += this.#pieceBytes) {
-      const piece = target.subarray(at, at + this.#pieceBytes);
-      this.#enqueue({
-        kind: 'read',
-        job,
-        offset: offset + at,
-        length: piece.length,
-        target: piece,
-        covered: new Coverage(),
-      });
+    const pieces: Omit<ReadRequest, 'job'>[] = [];
+    for (let at = 0; at < target.length; at += pieces.at(-1)!.length) {
+      const room = this.#pieceBytes - ((offset + at) % this.#pieceBytes);
+      const piece = target.subarray(at, at + room);
+      pieces.push({ kind: 'read', offset: offset + at, length: piece.length, target: piece, covered: new Coverage() });
     }
+    const job = new Job(pieces.length);
+    for (const piece of pieces) this.#enqueue({ ...piece, job });
     this.#pump();
     await job.promise;
   }

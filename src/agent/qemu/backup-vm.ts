@@ -305,7 +305,7 @@ async function writeBlobs(
     archives.push({ name, kind: 'blob', path });
   }
   const files = archives.map(({ path }) => path);
-  for (const [key, path] of opened.sources) archives.push({ name: archiveOf(key), kind: 'image', path });
+  for (const [key, open] of opened.sources) archives.push({ name: archiveOf(key), kind: 'image', path: key, open });
   if (tpm !== undefined) archives.push({ name: archiveOf(TPM_KEY), kind: 'image', path: tpm.path });
   return {
     archives,

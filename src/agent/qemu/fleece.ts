@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { QemuProgram } from '../../guests/qemu/qemu-program.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
+import type { NbdExport } from './frozen-disk.ts';
 import { StorageDaemon } from './storage-daemon.ts';
 
 const LOOK_MS = 500;
@@ -78,6 +79,11 @@ export class Fleece {
   node(key: string, nodeName: string): Readonly<Record<string, unknown>> {
     const server = { type: 'unix', path: this.#daemon.nbdSocket };
     return { driver: 'nbd', 'node-name': nodeName, server, export: key, discard: 'unmap' };
+  }
+
+  /** Where we do. */
+  export(key: string): NbdExport {
+    return { socketPath: this.#daemon.nbdSocket, exportName: key };
   }
 
   /** Why the backup cannot be had any more; undefined while it can. Waits for the news of an end that a read has met already. */

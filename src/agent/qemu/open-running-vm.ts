@@ -14,6 +14,7 @@ import type { Base } from '../backup/session.ts';
 import { type BasePlan, chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import { type Fleece, isServed } from './fleece.ts';
+import { openFrozenDisk } from './frozen-disk.ts';
 import { addFilters, exportViews, hasLeftovers, removeFilters, swapFiltersIn } from './frozen-disks.ts';
 import type { OpenedVm } from './opened-vm.ts';
 import type { VmDisk } from './vm-disk.ts';
@@ -104,7 +105,12 @@ async function freezeDisks(
     const started = fleece;
     return {
       plan,
-      sources: new Map(disks.map(({ key }) => [key, `nbd+unix:///${key}?socket=${encodeURIComponent(run.exports)}`])),
+      sources: new Map(
+        disks.map(({ key }) => {
+          const view = { socketPath: run.exports, exportName: key };
+          return [key, async (signal) => await openFrozenDisk(view, started.export(key), signal)];
+        }),
+      ),
       changed,
       // Ctrl-C on a terminal reaches the fleece's daemon too: its end is not the reason then.
       explain: async (error) => (signal.aborted ? error : ((await started.whyBroken()) ?? sayView(id, error))),

@@ -8,6 +8,7 @@ import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
 import { type PlannedDisk, planDisks } from '../../guests/qemu/plan-disks.ts';
 import { runningDisk } from '../../guests/qemu/running-machine.ts';
 import { queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
+import { openNbdSource } from '../sources/nbd-source.ts';
 import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
@@ -88,7 +89,10 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
     return {
       plan,
       sources: new Map(
-        disks.map(({ key }) => [key, `nbd+unix:///${key}?socket=${encodeURIComponent(daemon.nbdSocket)}`]),
+        disks.map(({ key }) => [
+          key,
+          async (signal) => await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal }),
+        ]),
       ),
       changed,
       explain: async (error) => error,

@@ -2,9 +2,11 @@
 import { HoldfastError } from '../../util/errors.ts';
 import { type NbdAddress, NbdClient, type NbdConnectOptions } from '../nbd/client.ts';
 import { STATE_ZERO } from '../nbd/protocol.ts';
-import type { DiskReader, DiskSource, Range, SourceLocator } from './source.ts';
+import type { DiskReader, DiskSource, NbdRequests, Range, SourceLocator } from './source.ts';
 
 const ALLOCATION = 'base:allocation';
+/** Of a question for zeros. */
+const STATUS_STEP_BYTES = 1024 ** 3;
 
 type NbdLocator = Extract<SourceLocator, { type: 'nbd' }>;
 
@@ -15,10 +17,15 @@ export interface NbdTcpLocator extends NbdLocator {
   readonly port: number;
 }
 
-export function nbdLocator(address: NbdAddress, exportName: string): NbdLocator | NbdTcpLocator {
+export function nbdLocator(
+  address: NbdAddress,
+  exportName: string,
+  requests?: NbdRequests,
+): NbdLocator | NbdTcpLocator {
+  const more = requests === undefined ? {} : { requests };
   return 'socketPath' in address
-    ? { type: 'nbd', socketPath: address.socketPath, exportName }
-    : { type: 'nbd', socketPath: '', host: address.host, port: address.port, exportName };
+    ? { type: 'nbd', socketPath: address.socketPath, exportName, ...more }
+    : { type: 'nbd', socketPath: '', host: address.host, port: address.port, exportName, ...more };
 }
 
 function addressOf(locator: NbdLocator | NbdTcpLocator): NbdAddress {
@@ -29,6 +36,9 @@ export interface NbdSourceOptions {
   label: string;
   signal?: AbortSignal | undefined;
   timeoutMs?: number;
+  requests?: NbdRequests;
+  /** What is to be believed of the zeros that the server has just told of a range; all of it when it is missing. */
+  believed?: (zeros: Range[], range: Range) => Promise<Range[]>;
 }
 
 export async function openNbdSource(
@@ -36,9 +46,28 @@ export async function openNbdSource(
   exportName: string,
   options: NbdSourceOptions,
 ): Promise<DiskSource> {
-  const { label, signal, timeoutMs = 60_000 } = options;
+  const { label, signal, timeoutMs = 60_000, requests, believed = async (zeros) => zeros } = options;
   const connect: NbdConnectOptions = { ...address, exportName, signal, timeoutMs, metaContexts: [ALLOCATION] };
-  return new NbdSource(label, connect, nbdLocator(address, exportName), await NbdClient.connect(connect));
+  const locator = nbdLocator(address, exportName, requests);
+  return new NbdSource(label, connect, locator, await NbdClient.connect(connect), believed);
+}
+
+/** A connection that tells zeros only; nothing is said where the server cannot tell. */
+export async function connectForZeros(
+  address: NbdAddress,
+  exportName: string,
+  signal: AbortSignal,
+): Promise<NbdClient> {
+  return await NbdClient.connect({ ...address, exportName, signal, metaContexts: [ALLOCATION] });
+}
+
+/** Ascending; some may touch. Throws `source-failed` when the server cannot tell although it offered to. */
+export async function zerosWithin(client: NbdClient, { offset, length }: Range): Promise<Range[]> {
+  const zeros: Range[] = [];
+  if (!client.contexts.includes(ALLOCATION)) return zeros;
+  for await (const extent of client.blockStatus(ALLOCATION, offset, length))
+    if ((extent.flags & STATE_ZERO) !== 0) zeros.push({ offset: extent.offset, length: extent.length });
+  return zeros;
 }
 
 class NbdSource implements DiskSource {
@@ -47,31 +76,39 @@ class NbdSource implements DiskSource {
   readonly locator: NbdLocator;
   readonly #connect: NbdConnectOptions;
   readonly #client: NbdClient;
+  readonly #believed: NonNullable<NbdSourceOptions['believed']>;
 
-  constructor(label: string, connect: NbdConnectOptions, locator: NbdLocator, client: NbdClient) {
+  constructor(
+    label: string,
+    connect: NbdConnectOptions,
+    locator: NbdLocator,
+    client: NbdClient,
+    believed: NonNullable<NbdSourceOptions['believed']>,
+  ) {
     this.label = label;
     this.locator = locator;
     this.sizeBytes = client.sizeBytes;
     this.#connect = connect;
     this.#client = client;
+    this.#believed = believed;
   }
 
   /** Throws `source-failed` when the server cannot tell although it offered to: then its data is not to be trusted either. */
   async *zeroRanges(signal: AbortSignal): AsyncIterable<Range> {
-    if (!this.#client.contexts.includes(ALLOCATION)) return;
-    let open: { offset: number; length: number } | undefined;
-    for await (const { offset, length, flags } of this.#client.blockStatus(ALLOCATION, 0, this.sizeBytes)) {
+    let open: Range | undefined;
+    for (let offset = 0; offset < this.sizeBytes; offset += STATUS_STEP_BYTES) {
       if (signal.aborted) throw new HoldfastError('aborted', `${this.label}: aborted`, { cause: signal.reason });
-      const isZero = (flags & STATE_ZERO) !== 0;
-      // Extents with and without the hole flag read alike.
-      if (open && isZero) open.length += length;
-      else if (isZero) open = { offset, length };
-      if (open && !isZero) {
-        yield open;
-        open = undefined;
+      const step = { offset, length: Math.min(STATUS_STEP_BYTES, this.sizeBytes - offset) };
+      for (const range of await this.#believed(await zerosWithin(this.#client, step), step)) {
+        if (open !== undefined && open.offset + open.length === range.offset) {
+          open = { offset: open.offset, length: open.length + range.length };
+          continue;
+        }
+        if (open !== undefined) yield open;
+        open = range;
       }
     }
-    if (open) yield open;
+    if (open !== undefined) yield open;
   }
 
   /** Asks over a new connection: an open one keeps the size it was told. */
@@ -115,5 +152,6 @@ class NbdReader implements DiskReader {
 
 /** A connection of its own. `target`s must stay in place until `readInto` settles; several may be under way. */
 export async function openNbdReader(locator: NbdLocator): Promise<DiskReader> {
-  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName: locator.exportName }));
+  const { exportName, requests } = locator;
+  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, ...requests }));
 }

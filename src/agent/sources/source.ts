@@ -10,7 +10,19 @@ export interface Range {
 /** How a worker finds the disk; structured-cloneable. */
 export type SourceLocator =
   | { readonly type: 'file'; readonly path: string }
-  | { readonly type: 'nbd'; readonly socketPath: string; readonly exportName: string };
+  | {
+      readonly type: 'nbd';
+      readonly socketPath: string;
+      readonly exportName: string;
+      /** How it is read, where it is not to be as by default. */
+      readonly requests?: NbdRequests | undefined;
+    };
+
+/** Bytes of a request, which crosses no multiple of them, and how many are on the way at once. */
+export interface NbdRequests {
+  readonly requestBytes: number;
+  readonly depth: number;
+}
 
 export interface DiskSource {
   /** Bytes of the disk; fixed while it is open. */

@@ -1,6 +1,5 @@
 // Garbage collection on the real store with real threads: what it frees, and for each rule what would be lost without it.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -14,9 +13,8 @@ import {
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { type ObjectId, PLAIN_SPACE } from '../../../src/chunker/object.ts';
-import type { GarbageCollection, MarkResult, SweepResult } from '../../../src/datastore/gc/collect-garbage.ts';
+import type { GarbageCollection } from '../../../src/datastore/gc/collect-garbage.ts';
 import { Layout } from '../../../src/datastore/layout.ts';
-import { PackState } from '../../../src/datastore/packs/pack-table.ts';
 import { ReadDatastore } from '../../../src/datastore/read-datastore.ts';
 import {
   clientPart,
@@ -29,6 +27,7 @@ import {
   putPage,
   putWholeImage,
 } from '../../support/store.ts';
+import { type Collected, chunkOf, collectIn, copiesOf, gcIn, text } from './collections.ts';
 
 let root: string;
 let remove: () => Promise<void>;
@@ -52,26 +51,11 @@ const entryOf = (id: Uint8Array): number => open.store.index.first(PLAIN_SPACE, 
 const packOf = (id: Uint8Array): number => open.store.index.pack(entryOf(id));
 const isGone = (id: ObjectId): void => assert.throws(() => read(id), { code: 'object-missing' });
 
-/** Contents that compress badly, so that packs have a size worth looking at. */
-const text = (seed: string, bytes = 20_000): string => {
-  let out = '';
-  for (let n = 0; out.length < bytes; n++) out += createHash('sha512').update(`${seed}${n}`).digest('base64');
-  return `${seed}:${out}`;
-};
-
-function withGc<Result>(use: (gc: GarbageCollection) => Promise<Result>): Promise<Result> {
-  return open.store.collectGarbage({ signal: NO_SIGNAL }, use);
-}
-
-async function collect(): Promise<{ marked: MarkResult; swept: SweepResult }> {
-  return await withGc(async (gc) => {
-    const marked = await gc.mark();
-    const swept = await gc.sweep(gc.plan(marked));
-    const audit = await gc.audit();
-    assert.deepEqual(audit.unreadable, [], 'the audit found everything');
-    return { marked, swept };
-  });
-}
+const collect = async (): Promise<Collected> => await collectIn(open);
+const withGc = async <Result>(use: (gc: GarbageCollection) => Promise<Result>): Promise<Result> =>
+  await gcIn(open, use);
+const idOf = (image: ObjectId, of = image): ObjectId => chunkOf(open, image, of);
+const allCopies = (id: Uint8Array): number[] => copiesOf(open, id);
 
 /** Overwrites the middle of an object's record on disk. */
 function damage(id: Uint8Array): void {
@@ -162,7 +146,7 @@ describe('beside sessions', () => {
   it('S3: what an open session may name stays, also when its base is forgotten meanwhile', async () => {
     const base = await commitImage(open, [text('of the base'), text('dropped by the session')]);
     const other = await commitImage(open, [text("of the owner's other group")], 'vm/300');
-    const ofOther = await idOf(other.root);
+    const ofOther = idOf(other.root);
     const session = await open.session();
     await open.store.forget(base.name);
     await open.store.forget(other.name);
@@ -170,14 +154,14 @@ describe('beside sessions', () => {
     assert.equal(swept.packsDropped, 0);
     const lengths = [text('of the base'), text("of the owner's other group")].map((each) => Buffer.byteLength(each));
     const page = await putPage(session, [
-      { id: await idOf(base.root), length: lengths[0] as number },
+      { id: idOf(base.root), length: lengths[0] as number },
       { id: ofOther, length: lengths[1] as number },
     ]);
     const sizeBytes = lengths.reduce((sum, length) => sum + length, 0);
     const image = await putImage(session, page, sizeBytes);
     await session.commit(clientPart(image, sizeBytes), undefined, NO_SIGNAL);
     await collect();
-    assert.equal(read(await idOf(base.root, image)), text('of the base'));
+    assert.equal(read(idOf(base.root, image)), text('of the base'));
     assert.equal(read(ofOther), text("of the owner's other group"));
     isGone(other.root);
   });
@@ -192,7 +176,7 @@ describe('beside sessions', () => {
     ]);
     const kept = await commitImage(open, chunks);
     const session = await open.session();
-    const first = await idOf(kept.root);
+    const first = idOf(kept.root);
     const placeBefore = packOf(first);
     await open.store.forget(garbage.name);
     // The session holds the forgotten base; another group's session would not keep it: so it ends, and one without it begins.
@@ -241,7 +225,7 @@ describe('beside sessions', () => {
     assert.equal(swept.packsDropped, 0);
     await session.commit(clientPart(image, sizeBytes, 'vm/200'), undefined, NO_SIGNAL);
     await collect();
-    assert.equal(read(await idOf(image)), text('hit before'));
+    assert.equal(read(idOf(image)), text('hit before'));
   });
 
   it('S3: what two sessions adopted stays for the second when the first has committed', async () => {
@@ -257,7 +241,7 @@ describe('beside sessions', () => {
     await collect();
     await other.commit(clientPart(image, length), undefined, NO_SIGNAL);
     await collect();
-    assert.equal(read(await idOf(image)), text('left behind'));
+    assert.equal(read(idOf(image)), text('left behind'));
   });
 
   it('S2: what an unfinished session left stays for its retry, and goes when the retry is done without it', async () => {
@@ -297,7 +281,7 @@ describe('damage', () => {
 
   it('a data object that is lost is counted, and does not stop a collection', async () => {
     const kept = await commitImage(open, [text('lost'), text('there')]);
-    const lost = await idOf(kept.root);
+    const lost = idOf(kept.root);
     damage(lost);
     assert.throws(() => read(lost), { code: 'object-damaged' });
     const marked = await withGc((gc) => gc.mark());
@@ -311,7 +295,7 @@ describe('damage', () => {
     const garbage = await commitImage(open, [text('needed'), text('garbage 1'), text('garbage 2')]);
     const kept = await commitImage(open, [text('needed')]);
     await open.store.forget(garbage.name);
-    const needed = await idOf(kept.root);
+    const needed = idOf(kept.root);
     damage(needed);
     const file = new Layout(root).sealedPack(open.store.packs.packId(packOf(needed)));
     const bytes = readFileSync(file);
@@ -323,7 +307,7 @@ describe('damage', () => {
 
   it('G4: the last good copy stays when the copy that was chosen turns out bad', async () => {
     const { root: image } = await commitImage(open, [text('two copies')]);
-    const chunk = await idOf(image);
+    const chunk = idOf(image);
     const first = packOf(chunk);
     open.store.packs.setFlagged(first, true);
     await commitImage(open, [text('two copies'), text('more')], 'vm/200');
@@ -372,126 +356,6 @@ describe('locks and crashes', () => {
     assert.deepEqual(condemnedFiles(), []);
   });
 
-  /** A chunk that a snapshot needs, in two packs that are both worth rewriting: a collection that was killed leaves such, too. */
-  async function chunkInTwoPacks(): Promise<{ chunk: ObjectId; packs: readonly [number, number] }> {
-    const first = await commitImage(open, [text('in both'), text('garbage 1'), text('garbage 2')]);
-    const chunk = await idOf(first.root);
-    const one = packOf(chunk);
-    open.store.packs.setFlagged(one, true);
-    const second = await commitImage(open, [text('in both'), text('in one'), text('garbage 3')], 'vm/200');
-    open.store.packs.setFlagged(one, false);
-    await commitImage(open, [text('in both'), text('in one')], 'vm/300');
-    for (const { name } of [first, second]) await open.store.forget(name);
-    const [other, ...more] = allCopies(chunk)
-      .map((entry) => open.store.index.pack(entry))
-      .filter((pack) => pack !== one);
-    assert.ok(other !== undefined && more.length === 0, 'there are two copies');
-    return { chunk, packs: [one, other] };
-  }
-
-  it('what two packs of one rewriting hold is copied once, and nothing is left to free', async () => {
-    const { chunk, packs } = await chunkInTwoPacks();
-    const { swept } = await collect();
-    assert.ok(swept.packsRewritten >= packs.length);
-    assert.equal(read(chunk), text('in both'));
-    const { marked } = await collect();
-    assert.equal(
-      marked.figures.reduce((sum, { deadBytes }) => sum + deadBytes, 0),
-      0,
-    );
-  });
-
-  it('what one pack holds twice is copied once', async () => {
-    const { index } = open.store;
-    const session = await open.session();
-    const chunk = await putData(open, session, text('twice'));
-    const first = entryOf(chunk);
-    index.quarantine(first);
-    const { root: image, sizeBytes } = await putWholeImage(open, session, [text('twice'), text('garbage')]);
-    const { name } = await session.commit(clientPart(image, sizeBytes), undefined, NO_SIGNAL);
-    // As a repair finds it, when only the cable was bad.
-    index.release(first);
-    assert.deepEqual(
-      allCopies(chunk).map((entry) => index.pack(entry)),
-      [packOf(chunk), packOf(chunk)],
-    );
-    await commitImage(open, [text('twice')], 'vm/200');
-    await open.store.forget(name);
-    assert.ok((await collect()).swept.packsRewritten > 0);
-    assert.equal(read(chunk), text('twice'));
-    const { marked } = await collect();
-    assert.equal(
-      marked.figures.reduce((sum, { deadBytes }) => sum + deadBytes, 0),
-      0,
-    );
-  });
-
-  it('S3: what a session has in scope stays so when its copy goes in favour of one that came later', async () => {
-    const { name } = await commitImage(open, [text('in scope'), text('garbage 1'), text('garbage 2')]);
-    const { root: kept } = await commitImage(open, [text('in scope')], 'vm/200');
-    await open.store.forget(name);
-    const chunk = await idOf(kept);
-    const session = await open.session('vm/300');
-    // An id that nobody knows is refused only when all of the scope is known.
-    await assert.rejects(putPage(session, [{ id: Buffer.alloc(32, 1) as ObjectId, length: 1 }]), {
-      code: 'out-of-scope',
-    });
-    const one = packOf(chunk);
-    // As for the moment in which a collection looks at its pack.
-    open.store.packs.setFlagged(one, true);
-    const more = Array.from({ length: 60 }, (_, at) => text(`not garbage ${at}`));
-    await commitImage(open, [text('in scope'), ...more], 'vm/400');
-    open.store.packs.setFlagged(one, false);
-    assert.equal(allCopies(chunk).length, 2);
-    await collect();
-    assert.equal(open.store.packs.state(one), PackState.dropped);
-    const length = text('in scope').length;
-    const image = await putImage(session, await putPage(session, [{ id: chunk, length }]), length);
-    await session.commit(clientPart(image, length, 'vm/300'), undefined, NO_SIGNAL);
-  });
-
-  it('S4: sessions that put either of two copies keep the one that stands for both', async () => {
-    const { chunk, packs } = await chunkInTwoPacks();
-    const sessions = [];
-    for (const [place, hidden] of packs.entries()) {
-      open.store.packs.setFlagged(hidden, true);
-      const session = await open.session(`vm/${400 + place}`);
-      await putData(open, session, text('in both'));
-      open.store.packs.setFlagged(hidden, false);
-      sessions.push(session);
-    }
-    await collect();
-    const left = allCopies(chunk).filter((entry) => open.store.source.isGood(entry, chunk));
-    assert.equal(left.length, 1);
-    for (const session of sessions) {
-      assert.ok(session.marks.puts.has(left[0] as number), `${session.id} knows it`);
-      await session.suspend();
-    }
-  });
-
-  it('a crash between the new pack and the end of the old one leaves both, and the next collection one', async () => {
-    const garbage = await commitImage(open, [text('kept'), text('garbage 1'), text('garbage 2')]);
-    const kept = await commitImage(open, [text('kept')]);
-    const chunk = await idOf(kept.root);
-    await open.store.forget(garbage.name);
-    await withGc(async (gc) => {
-      const [job] = gc.plan(await gc.mark()).rewrite.filter(({ packs }) => packs.includes(packOf(chunk)));
-      assert.ok(job);
-      for (const pack of job.packs) open.store.packs.setFlagged(pack, true);
-      await open.pool.call(0, 'gc.rewrite', { kind: job.kind, packs: job.packs });
-    });
-    await open.crash();
-    open = await OpenStore.open(root);
-    assert.equal(allCopies(chunk).length, 2);
-    assert.equal(read(chunk), text('kept'));
-    await collect();
-    await collect();
-    await open.close();
-    open = await OpenStore.open(root);
-    assert.equal(allCopies(chunk).length, 1);
-    assert.equal(read(chunk), text('kept'));
-  });
-
   it('an index snapshot from before a collection is not believed', async () => {
     const { name: snapshot } = await commitImage(open, [text('in the snapshot')]);
     await open.pool.call(0, 'store.writeIndexSnapshot', undefined);
@@ -505,16 +369,3 @@ describe('locks and crashes', () => {
 });
 
 /** The id of the first chunk of an image. */
-async function idOf(image: ObjectId, of = image): Promise<ObjectId> {
-  const page = open.store.source.get(PLAIN_SPACE, of).refs.subarray(0, 32);
-  return Buffer.from(
-    open.store.source.get(PLAIN_SPACE, Buffer.from(page) as ObjectId).refs.subarray(0, 32),
-  ) as ObjectId;
-}
-
-function allCopies(id: Uint8Array): number[] {
-  const { index } = open.store;
-  const copies: number[] = [];
-  for (let entry = index.first(PLAIN_SPACE, id); entry >= 0; entry = index.next()) copies.push(entry);
-  return copies;
-}
