@@ -20,7 +20,7 @@ export type NbdConnectOptions = NbdAddress & {
   /** Bytes of one request, which crosses no multiple of them; default 256 KiB, with `depth` 4 as fast as 1 MiB. */
   requestBytes?: number | undefined;
   /** Requests on the way at once; default 4. */
-  depth?: number | undefined;
+  depth?: number | (() => number) | undefined;
 };
 
 export interface Extent {
@@ -42,7 +42,7 @@ export class NbdClient {
   /** Set once the handshake is done, before anybody has the client in hand. */
   #info!: ExportInfo;
   readonly #options: NbdConnectOptions;
-  readonly #depth: number;
+  readonly #depth: () => number;
   #pieceBytes: number;
   #pending = new Map<number, Request>();
   #waiting: Request[] = [];
@@ -61,7 +61,8 @@ export class NbdClient {
 
   private constructor(options: NbdConnectOptions) {
     this.#options = options;
-    this.#depth = options.depth ?? 4;
+    const { depth = 4 } = options;
+    this.#depth = typeof depth === 'number' ? () => depth : depth;
     this.#pieceBytes = options.requestBytes ?? 256 * 1024;
     this.label = describeAddress(options);
   }
@@ -191,7 +192,8 @@ export class NbdClient {
   /** Keeps at most `depth` requests on the way. */
   #pump(): void {
     const messages: Uint8Array[] = [];
-    while (this.#pending.size < this.#depth && this.#waiting.length > 0) {
+    const depth = this.#depth();
+    while (this.#pending.size < depth && this.#waiting.length > 0) {
       const request = this.#waiting.shift()!;
       if (request.job.error) {
         request.job.pieceDone();

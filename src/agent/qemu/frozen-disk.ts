@@ -3,7 +3,7 @@
 // of a cluster, and zeros are believed only where the fleece has nothing.
 import { connectForZeros, openNbdSource, zerosWithin } from '../sources/nbd-source.ts';
 import { without } from '../sources/ranges.ts';
-import type { DiskSource, NbdRequests } from '../sources/source.ts';
+import type { DiskSource } from '../sources/source.ts';
 
 /** An export of an NBD server. */
 export interface NbdExport {
@@ -11,17 +11,29 @@ export interface NbdExport {
   readonly exportName: string;
 }
 
-/** QEMU copies whole clusters of 64 KiB before a write. Sixteen on the way are as fast as four of 256 KiB. */
-const REQUESTS: NbdRequests = { requestBytes: 64 * 1024, depth: 16 };
+/** QEMU copies whole clusters of so many bytes before a write. */
+const CLUSTER_BYTES = 64 * 1024;
 
-/** `view`: the snapshot that QEMU shows; `fleece`: where it keeps what the guest overwrites. @throws as `openDiskSource`. */
-export async function openFrozenDisk(view: NbdExport, fleece: NbdExport, signal: AbortSignal): Promise<DiskSource> {
+export interface FrozenDiskParts {
+  /** The snapshot that QEMU shows. */
+  readonly view: NbdExport;
+  /** Where it keeps what the guest overwrites. */
+  readonly fleece: NbdExport;
+  /** Reads on the way at once, as in `NbdRequests`. */
+  readonly depth: SharedArrayBuffer;
+}
+
+/** @throws as `openDiskSource`. */
+export async function openFrozenDisk(
+  { view, fleece, depth }: FrozenDiskParts,
+  signal: AbortSignal,
+): Promise<DiskSource> {
   const kept = await connectForZeros(fleece, fleece.exportName, signal);
   try {
     const source = await openNbdSource(view, view.exportName, {
       label: view.exportName,
       signal,
-      requests: REQUESTS,
+      requests: { requestBytes: CLUSTER_BYTES, depth },
       // Asked after the snapshot was: what the guest has overwritten by then is there.
       believed: async (zeros, range) => without(zeros, without([range], await zerosWithin(kept, range))),
     });

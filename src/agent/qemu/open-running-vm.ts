@@ -17,6 +17,7 @@ import { type Fleece, isServed } from './fleece.ts';
 import { openFrozenDisk } from './frozen-disk.ts';
 import { addFilters, exportViews, hasLeftovers, removeFilters, swapFiltersIn } from './frozen-disks.ts';
 import type { OpenedVm } from './opened-vm.ts';
+import { ReadingPace } from './reading-pace.ts';
 import type { VmDisk } from './vm-disk.ts';
 
 const MONITOR_TIMEOUT_MS = 10_000;
@@ -103,18 +104,23 @@ async function freezeDisks(
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const started = fleece;
+    const pace = ReadingPace.start(monitor);
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => {
           const view = { socketPath: run.exports, exportName: key };
-          return [key, async (signal) => await openFrozenDisk(view, started.export(key), signal)];
+          const parts = { view, fleece: started.export(key), depth: pace.depth };
+          return [key, async (signal) => await openFrozenDisk(parts, signal)];
         }),
       ),
       changed,
       // Ctrl-C on a terminal reaches the fleece's daemon too: its end is not the reason then.
       explain: async (error) => (signal.aborted ? error : ((await started.whyBroken()) ?? sayView(id, error))),
-      close,
+      close: async () => {
+        await pace.stop();
+        await close();
+      },
     };
   } catch (error) {
     await close().catch((problem: Error) => report.warn(`cleaning up failed: ${problem.message}`));

@@ -153,5 +153,11 @@ class NbdReader implements DiskReader {
 /** A connection of its own. `target`s must stay in place until `readInto` settles; several may be under way. */
 export async function openNbdReader(locator: NbdLocator): Promise<DiskReader> {
   const { exportName, requests } = locator;
-  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, ...requests }));
+  const paced = requests === undefined ? {} : { requestBytes: requests.requestBytes, depth: paceOf(requests.depth) };
+  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, ...paced }));
+}
+
+function paceOf(shared: SharedArrayBuffer): () => number {
+  const depth = new Int32Array(shared);
+  return () => Atomics.load(depth, 0);
 }

@@ -18,10 +18,10 @@ export type SourceLocator =
       readonly requests?: NbdRequests | undefined;
     };
 
-/** Bytes of a request, which crosses no multiple of them, and how many are on the way at once. */
+/** Bytes of a request, which crosses no multiple of them, and how many are on the way at once: an Int32 that may change. */
 export interface NbdRequests {
   readonly requestBytes: number;
-  readonly depth: number;
+  readonly depth: SharedArrayBuffer;
 }
 
 export interface DiskSource {

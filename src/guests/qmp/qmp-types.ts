@@ -53,6 +53,16 @@ export interface BlockJob {
   readonly error: string | undefined;
 }
 
+/** What a device of the guest has done since QEMU started. */
+export interface BlockStats {
+  /** Of the device, as on the command line; empty for one without. */
+  readonly device: string;
+  readonly reads: number;
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
 export interface BlockExport {
   readonly id: string;
   readonly type: string;
@@ -110,6 +120,17 @@ const EXPORTS = Type.Array(
     type: Type.String(),
     'node-name': Type.String(),
     'shutting-down': Type.Boolean(),
+  }),
+);
+const BLOCK_STATS = Type.Array(
+  Type.Object({
+    qdev: Type.Optional(Type.String()),
+    stats: Type.Object({
+      rd_operations: Type.Number(),
+      wr_operations: Type.Number(),
+      rd_bytes: Type.Number(),
+      wr_bytes: Type.Number(),
+    }),
   }),
 );
 const DEVICES = Type.Array(
@@ -175,6 +196,18 @@ export async function queryBlockDevices(qmp: QmpCommands, options?: QmpCallOptio
   return devices.map(({ qdev, removable, 'io-status': ioStatus, inserted }) => {
     return { qdev, removable, ioStatus, nodeName: inserted?.['node-name'] };
   });
+}
+
+/** Counted from when QEMU started. */
+export async function queryBlockStats(qmp: QmpCommands, options?: QmpCallOptions): Promise<BlockStats[]> {
+  const rows = await query(qmp, BLOCK_STATS, 'query-blockstats', undefined, options);
+  return rows.map(({ qdev = '', stats }) => ({
+    device: qdev,
+    reads: stats.rd_operations,
+    writes: stats.wr_operations,
+    readBytes: stats.rd_bytes,
+    writtenBytes: stats.wr_bytes,
+  }));
 }
 
 async function query<Schema extends TSchema>(

@@ -1,0 +1,58 @@
+// Reads step back while the guest writes, and come forward again.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ReadingPace } from '../../../src/agent/qemu/reading-pace.ts';
+import type { QmpCommands } from '../../../src/guests/qmp/qmp-types.ts';
+
+/** Writes a second, on each of two disks. */
+class WritingMonitor implements QmpCommands {
+  perSecond = 0;
+  calls = 0;
+  isBroken = false;
+  #writes = 0;
+  #at = performance.now();
+
+  async execute<T>(command: string): Promise<T> {
+    assert.equal(command, 'query-blockstats');
+    this.calls++;
+    if (this.isBroken) throw new Error('gone');
+    const now = performance.now();
+    this.#writes += (this.perSecond * (now - this.#at)) / 1000;
+    this.#at = now;
+    const stats = { rd_operations: 1, wr_operations: this.#writes, rd_bytes: 4096, wr_bytes: this.#writes * 4096 };
+    return ['scsi0', 'scsi1'].map((qdev) => ({ device: '', qdev, stats })) as T;
+  }
+}
+
+async function until(what: string, isSo: () => boolean): Promise<void> {
+  for (const deadline = performance.now() + 5000; !isSo(); await sleep(20))
+    assert.ok(performance.now() < deadline, what);
+}
+
+test('few reads at once while the guest writes, many when it does not', async () => {
+  const monitor = new WritingMonitor();
+  const pace = ReadingPace.start(monitor);
+  const depth = (): number => new Int32Array(pace.depth)[0] as number;
+  const alone = depth();
+  assert.ok(alone > 8);
+  // Both disks together are above the limit, each alone is not.
+  monitor.perSecond = 15;
+  await until('it steps back', () => depth() < alone);
+  assert.ok(depth() >= 1 && depth() <= alone / 4);
+  monitor.perSecond = 5;
+  await until('it comes forward', () => depth() === alone);
+  await pace.stop();
+  const { calls } = monitor;
+  await sleep(600);
+  assert.equal(monitor.calls, calls, 'the monitor is left alone');
+});
+
+test('a monitor that answers no more ends the looking, and nothing else', async () => {
+  const monitor = new WritingMonitor();
+  monitor.isBroken = true;
+  const pace = ReadingPace.start(monitor);
+  await sleep(400);
+  assert.equal(monitor.calls, 1);
+  await pace.stop();
+});
