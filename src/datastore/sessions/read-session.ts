@@ -33,17 +33,17 @@ export class ReadSession implements RootSession {
   readonly scopeRoots: readonly Root[];
   readonly adopted: readonly Uint32Array[] = [];
   readonly #context: SessionContext;
-  readonly #onEnded: () => void;
+  readonly #open: Set<ReadSession>;
 
-  private constructor(context: SessionContext, manifests: readonly Manifest[], onEnded: () => void) {
+  private constructor(context: SessionContext, manifests: readonly Manifest[], open: Set<ReadSession>) {
     this.#context = context;
     this.manifests = manifests;
     this.scopeRoots = manifests.flatMap(rootsOf);
-    this.#onEnded = onEnded;
+    this.#open = open;
   }
 
-  /** Opens it in every thread, in the turn of the roots. @throws `not-found`, `manifest-altered`, `bad-argument`. */
-  static async open(context: SessionContext, request: ReadRequest, onEnded: () => void): Promise<ReadSession> {
+  /** Opens it in every thread, in the turn of the roots; it is in `open` until it ends. @throws `not-found`, `manifest-altered`, `bad-argument`. */
+  static async open(context: SessionContext, request: ReadRequest, open: Set<ReadSession>): Promise<ReadSession> {
     const manifests: Manifest[] = [];
     for (const time of request.times) {
       const name = { ns: request.ns, group: request.group, time };
@@ -51,17 +51,24 @@ export class ReadSession implements RootSession {
       if (manifest === undefined) throw new HoldfastError('not-found', `there is no snapshot ${snapshotLabel(name)}`);
       manifests.push(manifest);
     }
-    const session = new ReadSession(context, manifests, onEnded);
+    const session = new ReadSession(context, manifests, open);
     const { space, locator, marks } = { ...context, space: session.space, marks: session.marks };
     if (manifests.some(({ server }) => server.space !== space))
       throw new HoldfastError(
         'bad-argument',
         `the snapshots are not all of one key; read those of ${request.group} in a session for each key`,
       );
-    for (const root of session.scopeRoots) markCopies(locator, space, root.id as ObjectId, 0, marks.scope);
-    const descriptor: ReaderDescriptor = { sessionId: session.id, space, readable: marks.scope.buffer };
-    await context.pool.all('store.openReader', descriptor);
-    return session;
+    // First of all: a collection that moves a copy tells those that are open.
+    open.add(session);
+    try {
+      for (const root of session.scopeRoots) markCopies(locator, space, root.id as ObjectId, 0, marks.scope);
+      const descriptor: ReaderDescriptor = { sessionId: session.id, space, readable: marks.scope.buffer };
+      await context.pool.all('store.openReader', descriptor);
+      return session;
+    } catch (error) {
+      open.delete(session);
+      throw error;
+    }
   }
 
   /** The one that all its objects are in. */
@@ -74,7 +81,7 @@ export class ReadSession implements RootSession {
     try {
       await this.#context.pool.all('store.closeReader', this.id);
     } finally {
-      await this.#context.rootTurn.run(async () => this.#onEnded());
+      await this.#context.rootTurn.run(async () => void this.#open.delete(this));
     }
   }
 }

@@ -117,9 +117,7 @@ export class StoreSessions {
   async openReader(request: ReadRequest): Promise<ReadSession> {
     return await this.#context.rootTurn.run(async () => {
       await requireOnline(this.#context.layout);
-      const reader = await ReadSession.open(this.#context, request, () => this.#readers.delete(reader));
-      this.#readers.add(reader);
-      return reader;
+      return await ReadSession.open(this.#context, request, this.#readers);
     });
   }
 

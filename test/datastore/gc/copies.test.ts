@@ -33,6 +33,7 @@ afterEach(async () => {
 const read = (id: ObjectId): string => open.store.source.get(PLAIN_SPACE, id).payload.toString();
 const entryOf = (id: Uint8Array): number => open.store.index.first(PLAIN_SPACE, id);
 const packOf = (id: Uint8Array): number => open.store.index.pack(entryOf(id));
+const packOfEntry = (entry: number): number => open.store.index.pack(entry);
 const collect = async (): Promise<Collected> => await collectIn(open);
 const allCopies = (id: Uint8Array): number[] => copiesOf(open, id);
 
@@ -132,6 +133,29 @@ describe('several copies of an object', () => {
       assert.ok(session.marks.puts.has(left[0] as number), `${session.id} knows it`);
       await session.suspend();
     }
+  });
+
+  it('S6: a reader that opens while a collection moves its snapshot can read it', async () => {
+    const garbage = await commitImage(open, [text('garbage 1'), text('garbage 2')]);
+    const { name, root: image } = await commitImage(open, [text('read')], 'vm/200');
+    await open.store.forget(garbage.name);
+    await gcIn(open, async (gc) => {
+      const plan = gc.plan(await gc.mark());
+      // Its pack is all alive: it is moved here as small packs are.
+      const pack = packOf(image);
+      const job = { kind: open.store.packs.kind(pack), packs: [pack], liveBytes: 1, fileBytes: 1 };
+      const { all } = open.pool;
+      open.pool.all = async <Result>(method: string, argument: unknown): Promise<Result[]> => {
+        open.pool.all = all;
+        if (method === 'store.openReader') await gc.sweep({ ...plan, rewrite: [job] });
+        return await open.pool.all<Result>(method, argument);
+      };
+      const reader = await open.store.openReader({ ns: name.ns, group: name.group, times: [name.time] });
+      assert.equal(open.store.packs.state(pack), PackState.dropped);
+      const readable = allCopies(image).filter((entry) => packOfEntry(entry) !== pack);
+      assert.ok(readable.length > 0 && readable.every((entry) => reader.marks.scope.has(entry)));
+      await reader.end();
+    });
   });
 
   it('a crash between the new pack and the end of the old one leaves both, and the next collection one', async () => {
