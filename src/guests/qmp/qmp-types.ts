@@ -70,6 +70,11 @@ export interface BlockDevice {
   readonly nodeName: string | undefined;
 }
 
+export interface DiskTraffic {
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+}
+
 const STATUS = Type.Object({ running: Type.Boolean(), status: Type.String() });
 const BITMAP = Type.Object({
   name: Type.Optional(Type.String()),
@@ -118,6 +123,11 @@ const DEVICES = Type.Array(
     removable: Type.Boolean(),
     'io-status': Type.Optional(Type.String()),
     inserted: Type.Optional(Type.Object({ 'node-name': Type.Optional(Type.String()) })),
+  }),
+);
+const TRAFFIC = Type.Array(
+  Type.Object({
+    stats: Type.Object({ rd_bytes: Type.Number(), wr_bytes: Type.Number() }),
   }),
 );
 
@@ -175,6 +185,15 @@ export async function queryBlockDevices(qmp: QmpCommands, options?: QmpCallOptio
   return devices.map(({ qdev, removable, 'io-status': ioStatus, inserted }) => {
     return { qdev, removable, ioStatus, nodeName: inserted?.['node-name'] };
   });
+}
+
+/** What the guest has read and written since its QEMU started, all disks together; jobs and exports do not count. */
+export async function queryDiskTraffic(qmp: QmpCommands, options?: QmpCallOptions): Promise<DiskTraffic> {
+  const devices = await query(qmp, TRAFFIC, 'query-blockstats', undefined, options);
+  return {
+    readBytes: devices.reduce((sum, { stats }) => sum + stats.rd_bytes, 0),
+    writtenBytes: devices.reduce((sum, { stats }) => sum + stats.wr_bytes, 0),
+  };
 }
 
 async function query<Schema extends TSchema>(
