@@ -27,13 +27,12 @@ export interface BackupTarget extends StoreDescription {
 /** Runs `use` with the repository of --repository open for a backup. */
 export async function withBackupTarget<Result>(
   options: CommonOptions,
-  { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
+  around: Pick<Surroundings, 'signal' | 'env' | 'startPool'>,
   use: (target: BackupTarget) => Promise<Result>,
 ): Promise<{ result: Result; indexGrowthBytes: number }> {
   const place = repositoryText(options);
   const workers = workerCount(options);
-  if (isServerAddress(place))
-    return { result: await atServer(options, workers, { signal, env }, use), indexGrowthBytes: 0 };
+  if (isServerAddress(place)) return { result: await atServer(options, workers, around, use), indexGrowthBytes: 0 };
   return await withHeldDatastore(place, workers, async (store, pool) => {
     const { store: storeId, chunk } = store.config;
     return await use({
@@ -48,11 +47,11 @@ export async function withBackupTarget<Result>(
 async function atServer<Result>(
   options: CommonOptions,
   workers: number,
-  { signal, env }: Pick<Surroundings, 'signal' | 'env'>,
+  { signal, env, startPool: startThreads = startPool }: Pick<Surroundings, 'signal' | 'env' | 'startPool'>,
   use: (target: BackupTarget) => Promise<Result>,
 ): Promise<Result> {
   // Threads start while the server is connected to.
-  const pool = startPool(workers, () => {});
+  const pool = startThreads(workers, () => {});
   try {
     const run = async (store: RemoteStore): Promise<Result> => {
       const description = await new RemoteRepository(store).ask(describeStore, {});

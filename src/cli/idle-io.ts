@@ -11,11 +11,15 @@ export async function useIdleIo(signal: AbortSignal): Promise<boolean> {
 /** vzdump's number for being served when nobody else wants to be. */
 const IDLE = 8;
 
-/** As vzdump's `ionice`: 0 (first) to 7 among the others, 8 for idle. Whether it could be set. */
-export async function useIoPriority(level: number, signal: AbortSignal): Promise<boolean> {
+/** As vzdump's `ionice`: 0 (first) to 7 among the others, 8 for idle; of the main thread, or of these. Whether it could be set. */
+export async function useIoPriority(
+  level: number,
+  signal: AbortSignal,
+  threads: readonly number[] = [process.pid],
+): Promise<boolean> {
   const how = level === IDLE ? ['-c3'] : ['-c2', '-n', String(level)];
   try {
-    await run('ionice', [...how, '-p', String(process.pid)], { signal, timeoutMs: 5000 });
+    await run('ionice', [...how, '-p', ...threads.map(String)], { signal, timeoutMs: 5000 });
     return true;
   } catch (error) {
     if (error instanceof HoldfastError && error.code !== 'aborted') return false;

@@ -2,8 +2,9 @@
 import { changeSnapshot } from '../datastore/snapshots/snapshot-operations.ts';
 import { formatTime } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
-import { operate } from './operate.ts';
+import { operateWithin } from './operate.ts';
 import type { CommonOptions } from './repository.ts';
+import type { Surroundings } from './surroundings.ts';
 
 export interface Marks {
   /** Empty for none. */
@@ -16,11 +17,12 @@ export async function markSnapshot(
   name: Parameters<typeof changeSnapshot.run>[1]['name'],
   { notes, isProtected }: Marks,
   options: CommonOptions,
+  around: Surroundings,
 ): Promise<void> {
   if (notes === '' && !isProtected) return;
   const change = { ...(notes !== '' && { notes }), ...(isProtected && { protected: true }) };
   try {
-    await operate(options, 1, changeSnapshot, { name, change });
+    await operateWithin(options, 1, changeSnapshot, { name, change }, around);
   } catch (cause) {
     if (!(cause instanceof HoldfastError)) throw cause;
     throw new HoldfastError(

@@ -10,6 +10,7 @@ import { withHeldDatastore } from './local-store.ts';
 import { Progress } from './progress.ts';
 import { withRemoteStore } from './remote-store.ts';
 import { type CommonOptions, repositoryText, warn } from './repository.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** A holder that just starts takes so long to listen; one that never does is a program without a control socket. */
 const HOLDER_TIMEOUT_MS = 5000;
@@ -45,16 +46,32 @@ export async function operate<Argument, Result>(
   }
 }
 
+/** The same where an order has it done: with the secret, the signal and the log of that. */
+export async function operateWithin<Argument, Result>(
+  options: CommonOptions,
+  workers: number,
+  operation: Operation<Argument, Result>,
+  argument: Argument,
+  { env, signal, onProgress, warn }: Pick<Surroundings, 'env' | 'signal' | 'onProgress' | 'warn'>,
+): Promise<Result> {
+  const work: Work = { signal, onProgress, warn };
+  return isServerAddress(repositoryText(options))
+    ? await there(options, operation, argument, work, env)
+    : await here(repositoryText(options), workers, operation, argument, work);
+}
+
 async function there<Argument, Result>(
   options: CommonOptions,
   { name }: Operation<Argument, Result>,
   argument: Argument,
   work: Work,
+  env?: NodeJS.ProcessEnv,
 ): Promise<Result> {
   return await withRemoteStore(
     options,
     work.signal,
     async (store) => (await store.operate(name, argument, work)) as Result,
+    env,
   );
 }
 

@@ -3,9 +3,13 @@ import { openTerminal, type Terminal } from './ask-terminal.ts';
 import { interruptSignal } from './interrupt.ts';
 import { type OutputFormat, print, printable } from './output.ts';
 import { Progress } from './progress.ts';
-import { warn } from './repository.ts';
+import { type startPool, warn } from './repository.ts';
 
 export interface Surroundings {
+  /** An agent runs it among other things: what is done to the process stays with all of them. */
+  readonly isOrder?: boolean;
+  /** How threads are started, if not in the usual way. */
+  readonly startPool?: typeof startPool;
   /** Where secrets and directories are looked for. */
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;

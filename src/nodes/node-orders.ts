@@ -16,7 +16,12 @@ const MAX_ORDER_BYTES = CONTROL_LIMITS.messageBytes - 1024;
 /** Orders that were given up while their agent was away: it is told to stop them when it comes back. */
 const MAX_ABANDONED = 1000;
 
-const TASK_TYPES = { backup: 'agentbackup', restore: 'agentrestore' } as const;
+const TASK_TYPES = {
+  backup: 'agentbackup',
+  restore: 'agentrestore',
+  'vm-backup': 'agentbackup',
+  'vm-restore': 'agentrestore',
+} as const satisfies Record<Order['kind'], string>;
 
 /** A line to an agent that has said who it is. */
 export interface AgentLine {
@@ -57,6 +62,19 @@ export class NodeOrders {
 
   /** Gives an order, as a task. @throws `node-offline`, `too-many`, `too-large`, what the start of a task throws. */
   start(node: string, order: Order, authId: string): { readonly upid: string } {
+    const line = this.#lineFor(node, order);
+    const what = whatOf(order);
+    const where = order.ns === undefined || order.ns === '' ? what : `${order.ns}/${what}`;
+    const request = { type: TASK_TYPES[order.kind], id: `${order.store}:${node}:${where}`, authId };
+    return this.#parts.tasks.start(request, async (task) => await this.#run(line, order, task));
+  }
+
+  /** Gives an order as a part of a task that runs. @throws as `start`, and what the order does. */
+  async within(node: string, order: Order, task: OrderTask): Promise<OrderResult> {
+    return await this.#run(this.#lineFor(node, order), order, task);
+  }
+
+  #lineFor(node: string, order: Order): AgentLine {
     const line = this.#lines.get(node);
     if (line === undefined)
       throw new HoldfastError(
@@ -74,10 +92,7 @@ export class NodeOrders {
         'too-large',
         `an order takes ${MAX_ORDER_BYTES} bytes at most: give it fewer paths or patterns`,
       );
-    const what = order.kind === 'backup' ? order.group : order.snapshot;
-    const where = order.ns === undefined || order.ns === '' ? what : `${order.ns}/${what}`;
-    const request = { type: TASK_TYPES[order.kind], id: `${order.store}:${node}:${where}`, authId };
-    return this.#parts.tasks.start(request, async (task) => await this.#run(line, order, task));
+    return line;
   }
 
   /** An agent has said hello: what it has of orders is attached again. */
@@ -176,6 +191,12 @@ export class NodeOrders {
   #of(node: string): PlacedOrder[] {
     return [...this.#placed.values()].filter((placed) => placed.node === node);
   }
+}
+
+/** The group, or the snapshot. */
+function whatOf(order: Order): string {
+  if (order.kind === 'backup') return order.group;
+  return order.kind === 'vm-backup' ? `vm/${order.vmid}` : order.snapshot;
 }
 
 function restarted(node: string): HoldfastError {

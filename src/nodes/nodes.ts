@@ -10,6 +10,7 @@ import { AgentConnection } from './agent-connection.ts';
 import { type Actor, type Enrolments, noSuchNode } from './enrolments.ts';
 import type { NodeOrders } from './node-orders.ts';
 import type { NodeRecord, NodeStore } from './node-store.ts';
+import type { OrderResult, OrderTask } from './placed-order.ts';
 
 const WRITE_CONTACT_EVERY_MS = 60_000;
 const ANSWER_MS = 5000;
@@ -106,6 +107,12 @@ export class Nodes {
   order(name: string, order: Order, authId: AuthId): { readonly upid: string } {
     if (this.#parts.store.find(name) === undefined) this.get(name);
     return this.#parts.orders.start(name, order, authId);
+  }
+
+  /** Gives an order as a part of a task that runs. @throws as `order`, and what the order does. */
+  async orderWithin(name: string, order: Order, task: OrderTask): Promise<OrderResult> {
+    if (this.#parts.store.find(name) === undefined) this.get(name);
+    return await this.#parts.orders.within(name, order, task);
   }
 
   /** The node whose agent somebody is. @throws `permission-denied` for anybody else, whether the node is there or not. */

@@ -20,6 +20,11 @@ const ID = parseGuestId(100);
 const ECHO = Buffer.alloc(512);
 ECHO.set([0xba, 0xfd, 0x03, 0xec, 0xa8, 0x01, 0x74, 0xfb, 0xba, 0xf8, 0x03, 0xec, 0x34, 0x20, 0xee, 0xeb, 0xef]);
 ECHO.set([0x55, 0xaa], 510);
+/** One that writes the sector after itself, once, and then keeps its processor busy. */
+const BUSY = Buffer.alloc(512);
+BUSY.set([0x31, 0xc0, 0x8e, 0xc0, 0xb8, 0x01, 0x03, 0xb9, 0x02, 0x00, 0xba, 0x80, 0x00, 0xbb, 0x00, 0x7c, 0xcd, 0x13]);
+BUSY.set([0xeb, 0xfe], 18);
+BUSY.set([0x55, 0xaa], 510);
 const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
 
 suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
@@ -81,6 +86,12 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
     }
   }
 
+  function writeBootSector(sector: Buffer): void {
+    const disk = openSync(join(nodePath, 'storage', 'local', 'images', '100', 'vm-100-disk-0.raw'), 'r+');
+    writeSync(disk, sector, 0, sector.length, 0);
+    closeSync(disk);
+  }
+
   test('is made, started, changed, stopped and destroyed', async () => {
     assert.equal(await data('GET', '/cluster/nextid'), '100');
     const devices = { virtio0: 'local:1,format=raw', serial0: 'socket', vga: 'none', balloon: 0 };
@@ -118,9 +129,7 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
 
   test('has a serial console, which ends with it', async () => {
     const vm = `/nodes/${node}/qemu/100`;
-    const disk = openSync(join(nodePath, 'storage', 'local', 'images', '100', 'vm-100-disk-0.raw'), 'r+');
-    writeSync(disk, ECHO, 0, ECHO.length, 0);
-    closeSync(disk);
+    writeBootSector(ECHO);
     assert.match(await task('POST', `${vm}/status/start`), /^(OK|WARNINGS: \d+)$/);
     const { user, ticket: shown, port, upid } = await data('POST', `${vm}/termproxy`);
     const query = `port=${port}&vncticket=${encodeURIComponent(shown)}`;
@@ -147,6 +156,30 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
     assert.equal((await data('GET', `/nodes/${node}/tasks/${upid}/status`)).exitstatus, 'OK');
     const stopped = await caller.try('POST', `${vm}/termproxy`, {}, ticket);
     assert.match(stopped.text, /VM 100 not running/);
+  });
+
+  test('what it reads, writes and computes is told', async () => {
+    const vm = `/nodes/${node}/qemu/100`;
+    writeBootSector(BUSY);
+    assert.match(await task('POST', `${vm}/status/start`), /^(OK|WARNINGS: \d+)$/);
+    let current = await data('GET', `${vm}/status/current`);
+    for (let waited = 0; current.diskwrite === 0 || current.cpu < 0.7; waited += 1100) {
+      assert.ok(waited < 60_000, JSON.stringify(current));
+      await sleep(1100);
+      current = await data('GET', `${vm}/status/current`);
+    }
+    assert.equal(current.diskwrite, 512);
+    assert.ok(current.diskread >= 512 && current.diskread < 1024 ** 2, `${current.diskread} bytes read`);
+    assert.ok(current.cpu <= 1, `${current.cpu}`);
+    assert.deepEqual([current.netin, current.netout], [0, 0]);
+    for (const path of [`/nodes/${node}/qemu`, '/cluster/resources?type=vm']) {
+      const [row] = await data('GET', path);
+      assert.equal(row.diskwrite, 512, path);
+      assert.ok(row.cpu > 0.5 && row.mem > 0, path);
+    }
+    assert.equal(await task('POST', `${vm}/status/stop`), 'OK');
+    const { cpu, diskread, diskwrite } = await data('GET', `${vm}/status/current`);
+    assert.deepEqual([cpu, diskread, diskwrite], [0, 0, 0]);
   });
 
   test('some that hang hold up a list for 2 s, all together', async () => {

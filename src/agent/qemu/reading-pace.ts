@@ -1,7 +1,7 @@
 // How much of QEMU a backup takes for itself: its main loop serves the guest's requests and ours, one after the other. While the guest writes, few of ours stand
 // in the queue before its own.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type QmpCommands, queryBlockStats } from '../../guests/qmp/qmp-types.ts';
+import { type QmpCommands, queryDiskTraffic } from '../../guests/qmp/qmp-types.ts';
 
 /** Reads on the way at once. Measured with 64 KiB each: docs/design.md, section 6. */
 const DEPTH = { alone: 16, besideWrites: 4 };
@@ -35,8 +35,8 @@ export class ReadingPace {
   async #follow(monitor: QmpCommands): Promise<void> {
     const { signal } = this.#ending;
     for (let before: { writes: number; at: number } | undefined; !signal.aborted; ) {
-      const stats = await queryBlockStats(monitor);
-      const now = { writes: stats.reduce((sum, { writes }) => sum + writes, 0), at: performance.now() };
+      const { writes } = await queryDiskTraffic(monitor);
+      const now = { writes, at: performance.now() };
       if (before !== undefined) {
         const perSecond = ((now.writes - before.writes) * 1000) / (now.at - before.at);
         this.#set(perSecond >= BUSY_WRITES_PER_SECOND ? DEPTH.besideWrites : DEPTH.alone);

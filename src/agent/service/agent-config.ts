@@ -4,12 +4,14 @@ import { access, constants, lstat, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { type Static, Type } from 'typebox';
+import { MAX_VMID, MIN_VMID } from '../../schema/guest-names.ts';
 import { readIfPresent } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { JsonShapeError, parseJson } from '../../util/json-file.ts';
 import { replacePrivateFile } from '../keys/private-file.ts';
 
 const Places = Type.Array(Type.String({ minLength: 1 }));
+const Guests = Type.Array(Type.Union([Type.Literal('all'), Type.Integer({ minimum: MIN_VMID, maximum: MAX_VMID })]));
 
 const AgentFile = Type.Object(
   {
@@ -25,6 +27,13 @@ const AgentFile = Type.Object(
     /** Below these a backup may read, and below those a restore may write. */
     allowBackup: Places,
     allowRestore: Places,
+    /** Virtual machines of this host that may be backed up, and VMIDs that may be made or replaced; none without them. */
+    allowGuestBackup: Type.Optional(Guests),
+    allowGuestRestore: Type.Optional(Guests),
+    /** At or below these a backup of a virtual machine may name its hook script; nowhere without it. */
+    allowScript: Type.Optional(Places),
+    /** Where this host keeps its guests, if not where `holdfast vm` looks by itself. */
+    nodeDirectory: Type.Optional(Type.String({ minLength: 1 })),
     /** With a key file every backup is encrypted, whatever the order says. */
     keyFile: Type.Optional(Type.String({ minLength: 1 })),
     passphraseFile: Type.Optional(Type.String({ minLength: 1 })),
@@ -54,7 +63,7 @@ export async function readAgentConfig(stateDirectory: string): Promise<AgentConf
     throw new HoldfastError('bad-argument', `${path} holds a secret and others may open it: chmod 600 ${path}`);
   try {
     const { format: _, ...config } = parseJson(text, AgentFile);
-    requireAbsolute([...config.allowBackup, ...config.allowRestore]);
+    requireAbsolute(pathsOf(config));
     return config;
   } catch (error) {
     if (!(error instanceof JsonShapeError)) throw error;
@@ -66,7 +75,7 @@ export async function readAgentConfig(stateDirectory: string): Promise<AgentConf
 
 /** Makes the directory when it is missing. @throws `target-failed`, `bad-argument`. */
 export async function writeAgentConfig(stateDirectory: string, config: AgentConfig): Promise<void> {
-  requireAbsolute([...config.allowBackup, ...config.allowRestore]);
+  requireAbsolute(pathsOf(config));
   await makeStateDirectory(stateDirectory);
   const text = `${JSON.stringify({ format: 1, ...config }, undefined, 2)}\n`;
   await replacePrivateFile(pathIn(stateDirectory), text, "agent's configuration");
@@ -93,6 +102,10 @@ export function requireAbsolute(places: readonly string[]): void {
       'bad-argument',
       `${JSON.stringify(relative)} is no absolute path: an agent allows those only`,
     );
+}
+
+function pathsOf({ allowBackup, allowRestore, allowScript = [], nodeDirectory }: AgentConfig): string[] {
+  return [...allowBackup, ...allowRestore, ...allowScript, ...(nodeDirectory === undefined ? [] : [nodeDirectory])];
 }
 
 function pathIn(stateDirectory: string): string {

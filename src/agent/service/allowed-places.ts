@@ -4,11 +4,18 @@ import { basename, dirname, isAbsolute, join, normalize } from 'node:path';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { isThere } from '../../util/is-there.ts';
 
+type Setting = 'allowBackup' | 'allowRestore' | 'allowScript';
+const VERBS: Readonly<Record<Setting, string>> = {
+  allowBackup: 'backed up from',
+  allowRestore: 'restored to',
+  allowScript: 'run as a hook script',
+};
+
 export class AllowedPlaces {
-  readonly #setting: 'allowBackup' | 'allowRestore';
+  readonly #setting: Setting;
   readonly #places: readonly string[];
 
-  constructor(setting: 'allowBackup' | 'allowRestore', places: readonly string[]) {
+  constructor(setting: Setting, places: readonly string[]) {
     this.#setting = setting;
     this.#places = places;
   }
@@ -33,9 +40,8 @@ export class AllowedPlaces {
   }
 
   refusal(what: string, why: string | undefined): HoldfastError {
-    const verb = this.#setting === 'allowBackup' ? 'backed up from' : 'restored to';
     const reason = why ?? `${this.#setting} in its agent.json names ${this.#places.join(', ') || 'nothing'}`;
-    return new HoldfastError('not-allowed', `${what} may not be ${verb} on this host: ${reason}`, {
+    return new HoldfastError('not-allowed', `${what} may not be ${VERBS[this.#setting]} on this host: ${reason}`, {
       data: { setting: this.#setting },
     });
   }

@@ -15,7 +15,8 @@ import { describeMachine } from './machine.ts';
 const Token = Type.Object({ 'auth-id': Type.String(), secret: Type.String({ minLength: 1 }) });
 
 export interface EnrolmentRequest
-  extends Pick<AgentConfig, 'host' | 'port' | 'fingerprint' | 'node' | 'keyFile' | 'passphraseFile'> {
+  extends Pick<AgentConfig, 'host' | 'port' | 'fingerprint' | 'node' | 'keyFile' | 'passphraseFile'>,
+    OfGuests {
   readonly stateDirectory: string;
   /** Shown once by the server. */
   readonly secret: string;
@@ -44,11 +45,14 @@ export async function enroll(
     node,
     allowBackup: [...(request.allowBackup ?? before?.allowBackup ?? usual.allowBackup)],
     allowRestore: [...(request.allowRestore ?? before?.allowRestore ?? usual.allowRestore)],
+    ...guestsOf(before),
+    ...guestsOf(request),
     ...(keyFile !== undefined && { keyFile }),
     ...(passphraseFile !== undefined && { passphraseFile }),
   };
   // Before the secret is used up: a directory that cannot be written to would lose the token.
-  requireAbsolute([...config.allowBackup, ...config.allowRestore]);
+  const { allowBackup, allowRestore, allowScript = [], nodeDirectory = '/' } = config;
+  requireAbsolute([...allowBackup, ...allowRestore, ...allowScript, nodeDirectory]);
   await makeStateDirectory(stateDirectory);
   const machine = await describeMachine(stateDirectory);
   const body = { secret, 'machine-id': machine.machineId, 'host-name': machine.hostName };
@@ -60,4 +64,17 @@ export async function enroll(
   const enrolled = { ...config, user: userOf(authId), token, secret: given.secret };
   await writeAgentConfig(stateDirectory, enrolled);
   return enrolled;
+}
+
+type OfGuests = Pick<AgentConfig, 'allowGuestBackup' | 'allowGuestRestore' | 'allowScript' | 'nodeDirectory'>;
+
+/** What is said of guests; nothing for what is not. */
+function guestsOf(config: OfGuests | undefined): OfGuests {
+  const { allowGuestBackup, allowGuestRestore, allowScript, nodeDirectory } = config ?? {};
+  return {
+    ...(allowGuestBackup !== undefined && { allowGuestBackup }),
+    ...(allowGuestRestore !== undefined && { allowGuestRestore }),
+    ...(allowScript !== undefined && { allowScript }),
+    ...(nodeDirectory !== undefined && { nodeDirectory }),
+  };
 }

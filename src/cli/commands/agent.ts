@@ -1,6 +1,6 @@
 // holdfast agent: this host backs up and restores by orders of a server. It dials out; no port of the host is open.
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
 import {
   type AgentConfig,
@@ -12,6 +12,7 @@ import {
 } from '../../agent/service/agent-config.ts';
 import type { Log } from '../../daemon/log.ts';
 import { tokenNameOf, userOf } from '../../schema/auth-id.ts';
+import { parseGuestId } from '../../schema/guest-names.ts';
 import type { RunningServer } from '../../server.ts';
 import { parseFingerprint } from '../../transport/client/fingerprint.ts';
 import { DEFAULT_PORT } from '../../transport/client/repository-address.ts';
@@ -31,9 +32,15 @@ interface EnrollOptions extends AgentOptions {
   readonly secretFile?: string;
   readonly allowBackup?: readonly string[];
   readonly allowRestore?: readonly string[];
+  readonly allowGuestBackup?: readonly AllowedGuest[];
+  readonly allowGuestRestore?: readonly AllowedGuest[];
+  readonly allowScript?: readonly string[];
+  readonly nodeDir?: string;
   readonly keyfile?: string;
   readonly passphraseFile?: string;
 }
+
+type AllowedGuest = NonNullable<AgentConfig['allowGuestBackup']>[number];
 
 /** Where a server that listens on every address is reached from here. */
 const LOOPBACK: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' };
@@ -41,6 +48,10 @@ const STATE_OPTION = ['--state <DIR>', "the agent's directory; /var/lib/holdfast
 const SECRET_VARIABLE = 'HOLDFAST_ENROLMENT_SECRET';
 const MAX_SECRET_BYTES = 1024;
 
+const collectGuest = (value: string, before: AllowedGuest[] = []): AllowedGuest[] => [
+  ...before,
+  value === 'all' ? value : parseGuestId(value),
+];
 const collect = (value: string, before: string[] = []): string[] => [...before, value];
 
 export function addAgentCommand(program: Command): void {
@@ -65,6 +76,14 @@ export function addAgentCommand(program: Command): void {
       'restores may write below it; may be repeated (default: restore/ in the directory of --state)',
       collect,
     )
+    .option('--allow-guest-backup <VMID>', 'may be backed up, or all; may be repeated (default: none)', collectGuest)
+    .option(
+      '--allow-guest-restore <VMID>',
+      'may be made or replaced by a restore, or all; may be repeated (default: none)',
+      collectGuest,
+    )
+    .option('--allow-script <PATH>', 'a backup of a guest may run hook scripts below it (default: none)', collect)
+    .option('--node-dir <DIR>', 'where this host keeps its guests (default: as holdfast vm)')
     .option('--keyfile <FILE>', 'key file: every backup of this host is encrypted with it')
     .option('--passphrase-file <FILE>', 'file with its passphrase')
     .option(...STATE_OPTION)
@@ -119,6 +138,7 @@ export async function startLocalAgent(
   serverDirectory: string,
   log: Log,
   hurry: AbortSignal,
+  nodeDirectory?: string,
 ): Promise<LocalAgent> {
   const { VERSION_INFO } = await import('../../daemon/installation.ts');
   const { runAgent } = await import('../../agent.ts');
@@ -132,7 +152,11 @@ export async function startLocalAgent(
   const config: AgentConfig = {
     allowBackup: ['/'],
     allowRestore: [ownRestoreDirectory(stateDirectory)],
+    // They are this machine's own, and whoever orders here has the right to it.
+    allowGuestBackup: ['all'],
+    allowGuestRestore: ['all'],
     ...before,
+    ...(nodeDirectory !== undefined && { nodeDirectory }),
     host: LOOPBACK[address] ?? address,
     port,
     fingerprint: parseFingerprint(server.fingerprint()),
@@ -183,14 +207,19 @@ async function enrollHost(options: EnrollOptions): Promise<void> {
         secret,
         allowBackup: options.allowBackup,
         allowRestore: options.allowRestore,
+        ...(options.allowGuestBackup !== undefined && { allowGuestBackup: [...options.allowGuestBackup] }),
+        ...(options.allowGuestRestore !== undefined && { allowGuestRestore: [...options.allowGuestRestore] }),
+        ...(options.allowScript !== undefined && { allowScript: [...options.allowScript] }),
+        ...(options.nodeDir !== undefined && { nodeDirectory: resolve(options.nodeDir) }),
         ...(options.keyfile !== undefined && { keyFile: options.keyfile }),
         ...(options.passphraseFile !== undefined && { passphraseFile: options.passphraseFile }),
         signal: interrupt.signal,
       },
       { allowBackup: ['/'], allowRestore: [ownRestoreDirectory(stateDirectory)] },
     );
-    const { node, user, token, allowBackup, allowRestore } = config;
-    const shown = { node, tokenid: `${user}!${token}`, stateDirectory, allowBackup, allowRestore };
+    const { node, user, token, allowBackup, allowRestore, allowGuestBackup = [], allowGuestRestore = [] } = config;
+    const guests = { allowGuestBackup, allowGuestRestore };
+    const shown = { node, tokenid: `${user}!${token}`, stateDirectory, allowBackup, allowRestore, ...guests };
     print(options.outputFormat, shown, (value) =>
       pairs([
         ['node', value.node],
@@ -198,6 +227,8 @@ async function enrollHost(options: EnrollOptions): Promise<void> {
         ['state', value.stateDirectory],
         ['may back up', value.allowBackup.join(', ')],
         ['may restore to', value.allowRestore.join(', ')],
+        ['guests to back up', value.allowGuestBackup.join(', ') || 'none'],
+        ['guests to restore', value.allowGuestRestore.join(', ') || 'none'],
         ['next', 'holdfast agent, or systemctl start holdfast-agent'],
       ]),
     );

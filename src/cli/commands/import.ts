@@ -61,5 +61,5 @@ async function importArchive(
     madeAt = done.committed.name.time;
     return done;
   });
-  await markSnapshot({ ns: namespaceOf(options), group, time: madeAt }, marks, options);
+  await markSnapshot({ ns: namespaceOf(options), group, time: madeAt }, marks, options, around);
 }

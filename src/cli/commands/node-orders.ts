@@ -3,48 +3,59 @@ import { type Command, Option } from 'commander';
 import { Type } from 'typebox';
 import { isServerAddress } from '../../transport/client/repository-address.ts';
 import { taskOutcome } from '../../transport/client/task-watch.ts';
+import type { Order } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { pairs, printable } from '../output.ts';
 import { type CommonOptions, repositoryText } from '../repository.ts';
 import { atTerminal } from '../surroundings.ts';
 import { addTreeOptions, type TreeCommandOptions } from '../tree-options.ts';
+import {
+  addGuestBackupOptions,
+  addGuestRestoreOptions,
+  type GuestBackupOptions,
+  type GuestRestoreOptions,
+  guestBackupMembers,
+  guestRestoreMembers,
+  numberOf,
+} from './node-guest-options.ts';
 import { addTreeRestoreOptions, type TreeRestoreOptions } from './restore-tree.ts';
 
-interface NodeBackupOptions extends CommonOptions, TreeCommandOptions {
-  readonly group: string;
+interface NodeBackupOptions extends CommonOptions, TreeCommandOptions, GuestBackupOptions {
+  readonly group?: string;
   readonly changedSince?: string;
   readonly time?: string;
   readonly compressionLevel?: string;
 }
 
-interface NodeRestoreOptions extends CommonOptions, TreeRestoreOptions {
+interface NodeRestoreOptions extends CommonOptions, TreeRestoreOptions, GuestRestoreOptions {
   readonly tar?: boolean;
   readonly zstd?: boolean;
 }
 
 export function addNodeOrderCommands(node: Command): void {
-  addTreeOptions(
+  const backups = addTreeOptions(
     node
       .command('backup')
       .description('have a host back up paths of its own; --repository names the server and the datastore')
       .argument('<NODE>')
-      .argument('<ARCHIVE:PATH...>', 'as with holdfast backup; paths are those of the host')
-      .requiredOption('--group <TYPE/ID>', 'vm/101, ct/200 or host/name')
+      .argument('[ARCHIVE:PATH...]', 'as with holdfast backup; paths are those of the host. None with --vm')
+      .option('--group <TYPE/ID>', 'vm/101, ct/200 or host/name')
       .option('--changed-since <FILE>', 'change map, a file of the host')
       .option('--time <TIME>', 'label of the snapshot, RFC 3339 or Unix seconds')
       .option('--compression-level <N>', 'zstd level')
       .option('--workers <N>', 'worker threads there (default: one per processor)'),
-  ).action(
+  );
+  addGuestBackupOptions(backups).action(
     async (name: string, archives: string[], _, each: Command) => await backup(name, archives, each.optsWithGlobals()),
   );
-  addTreeRestoreOptions(
+  const restores = addTreeRestoreOptions(
     node
       .command('restore')
       .description('have a host restore an archive to a path of its own, which its agent must allow')
       .argument('<NODE>')
       .argument('<SNAPSHOT>', 'vm/101/latest or vm/101/2026-11-20T02:00:00Z')
-      .argument('<ARCHIVE>', 'disk0.img')
-      .argument('<TARGET>', 'an absolute path of the host')
+      .argument('[ARCHIVE]', 'disk0.img; none with --vm')
+      .argument('[TARGET]', 'an absolute path of the host; none with --vm')
       .option('--tar', 'the target is a tar archive to be made of a file tree')
       .option('--zstd', 'compress the tar archive, whatever its name')
       .option('--overwrite', 'write over a file or device that is not empty')
@@ -54,13 +65,17 @@ export function addNodeOrderCommands(node: Command): void {
         ),
       )
       .option('--workers <N>', 'worker threads there (default: one per processor)'),
-  ).action(
-    async (name: string, snapshot: string, archive: string, target: string, _, each: Command) =>
+  );
+  addGuestRestoreOptions(restores).action(
+    async (name: string, snapshot: string, archive: string | undefined, target: string | undefined, _, each: Command) =>
       await restore(name, { snapshot, archive, target }, each.optsWithGlobals()),
   );
 }
 
 async function backup(node: string, archives: readonly string[], options: NodeBackupOptions): Promise<void> {
+  if (options.vm !== undefined) return await order(node, 'vm-backup', options, guestBackupMembers(archives, options));
+  if (options.group === undefined || archives.length === 0)
+    throw new HoldfastError('bad-argument', 'name archives and their --group, or a virtual machine: --vm 100');
   await order(node, 'backup', options, {
     group: options.group,
     archives,
@@ -80,9 +95,15 @@ async function backup(node: string, archives: readonly string[], options: NodeBa
 
 async function restore(
   node: string,
-  place: { readonly snapshot: string; readonly archive: string; readonly target: string },
+  place: { readonly snapshot: string; readonly archive: string | undefined; readonly target: string | undefined },
   options: NodeRestoreOptions,
 ): Promise<void> {
+  if (options.vm !== undefined) return await order(node, 'vm-restore', options, guestRestoreMembers(place, options));
+  if (place.archive === undefined || place.target === undefined)
+    throw new HoldfastError(
+      'bad-argument',
+      'name the archive and the target, or the virtual machine to make: --vm 101',
+    );
   await order(node, 'restore', options, {
     ...place,
     tar: options.tar,
@@ -102,7 +123,7 @@ async function restore(
 /** Gives the order, shows the log of its task, and ends as the task does. Ctrl-C stops the task. */
 async function order(
   node: string,
-  kind: 'backup' | 'restore',
+  kind: Order['kind'],
   options: CommonOptions,
   members: Readonly<Record<string, unknown>>,
 ): Promise<void> {
@@ -140,12 +161,4 @@ async function order(
   } finally {
     await line.close();
   }
-}
-
-/** @throws `bad-argument`. */
-function numberOf(option: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (Number.isInteger(value)) return value;
-  throw new HoldfastError('bad-argument', `${option} takes a whole number, not ${JSON.stringify(text)}`);
 }

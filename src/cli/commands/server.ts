@@ -59,7 +59,8 @@ async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
         agent?.trust(running.fingerprint());
       };
       if (running.rootPassword !== undefined) await tellPassword(running.rootPassword, config.stateDirectory);
-      if (withAgent) agent = await startLocalAgent(running, config.stateDirectory, log, signals.hurry);
+      if (withAgent)
+        agent = await startLocalAgent(running, config.stateDirectory, log, signals.hurry, config.nodeDirectory);
       await signals.ending;
     } finally {
       // Each ends, whatever becomes of the others: the watch of guests would keep the process.

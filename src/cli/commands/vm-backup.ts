@@ -1,5 +1,5 @@
 // holdfast vm backup VMID: a virtual machine of this host becomes a snapshot, while it runs.
-import { hostname, setPriority } from 'node:os';
+import { hostname } from 'node:os';
 import { type Command, Option } from 'commander';
 import { type BackupMode, backupVm } from '../../agent/qemu/backup-vm.ts';
 import { targetOf } from '../../guests/bitmaps/bitmap-names.ts';
@@ -7,7 +7,7 @@ import { type GuestNode, openGuestNode } from '../../guests/guest-node.ts';
 import { type GuestId, parseGuestId } from '../../schema/guest-names.ts';
 import { parseGroup, parseTime } from '../../schema/names.ts';
 import { addKeyOptions } from '../client-key.ts';
-import { useIoPriority } from '../idle-io.ts';
+import { lowerPriority } from '../low-priority.ts';
 import { addSnapshotOptions, makeSnapshot, type SnapshotOptions } from '../make-snapshot.ts';
 import { markSnapshot } from '../mark-snapshot.ts';
 import { addNodeOption, type NodeOptions, nodeDirectoryOf, reportOf } from '../node-option.ts';
@@ -32,12 +32,11 @@ export interface VmBackupOptions extends SnapshotOptions, NodeOptions {
 }
 
 /** Proxmox's default is three hours, for a job that goes from guest to guest. */
-const DEFAULT_LOCKWAIT_MINUTES = 180;
+export const DEFAULT_LOCKWAIT_MINUTES = 180;
 const MAX_LOCKWAIT_MINUTES = 100_000;
 const MAX_KIB_PER_SECOND = 1 << 30;
-const BACKUP_NICENESS = 10;
 /** Proxmox's. */
-const DEFAULT_IO_PRIORITY = 7;
+export const DEFAULT_IO_PRIORITY = 7;
 
 export function addVmBackupCommand(vm: Command): void {
   const command = addKeyOptions(addNodeOption(vm.command('backup')))
@@ -79,10 +78,8 @@ export function addVmBackupCommand(vm: Command): void {
 }
 
 /** @throws what `backupVm` does. */
-export async function performVmBackup(vmid: string, options: VmBackupOptions, around: Surroundings): Promise<void> {
-  // Threads inherit it: the guest's writes go before the backup's work.
-  setPriority(BACKUP_NICENESS);
-  await useIoPriority(wholeNumber('--ionice', options.ionice, 0, 8), around.signal);
+export async function performVmBackup(vmid: string, options: VmBackupOptions, outside: Surroundings): Promise<void> {
+  const around = await lowerPriority(outside, wholeNumber('--ionice', options.ionice, 0, 8));
   const id = parseGuestId(vmid);
   const group = parseGroup(`vm/${id}`);
   const node = await openGuestNode(nodeDirectoryOf(options));
@@ -111,7 +108,8 @@ export async function performVmBackup(vmid: string, options: VmBackupOptions, ar
     madeAt = done.committed.name.time;
     return done;
   });
-  if (madeAt !== undefined) await markSnapshot({ ns: namespaceOf(options), group, time: madeAt }, marks, options);
+  if (madeAt !== undefined)
+    await markSnapshot({ ns: namespaceOf(options), group, time: madeAt }, marks, options, around);
 }
 
 /** STOREID as vzdump has it, and ours. A server's address has no secret in it. */

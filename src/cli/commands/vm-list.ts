@@ -12,7 +12,7 @@ const MIB = 1024 ** 2;
 export function addVmListCommands(vm: Command): void {
   nodeCommand(vm, 'list', 'all virtual machines of this host').action(async (_, command: Command) => {
     await atNode(command.optsWithGlobals<VmOptions>(), async ({ node, around, signal }) => {
-      const rows = await listVms(node, around.warn, signal);
+      const rows = await listVms(node, around.warn, { signal });
       around.tell(rows, (all) =>
         table(
           ['VMID', 'NAME', 'STATUS', 'MEM (MiB)', 'BOOTDISK (GiB)', 'PID'],
@@ -34,11 +34,17 @@ export function addVmListCommands(vm: Command): void {
     .action(async (vmid: string, _, command: Command) => {
       const options = command.optsWithGlobals<VmOptions & { verbose?: boolean }>();
       await onVm(vmid, options, async ({ node, id, around, signal }) => {
-        const status = await vmStatus(node, id, signal);
+        const status = await vmStatus(node, id, { signal });
         around.tell(status, (all) =>
           options.verbose
             ? pairs(
-                Object.entries({ ...all, uptimeSeconds: undefined, uptime: formatDuration(all.uptimeSeconds * 1000) })
+                Object.entries({
+                  ...all,
+                  ...all.usage,
+                  usage: undefined,
+                  uptimeSeconds: undefined,
+                  uptime: formatDuration(all.uptimeSeconds * 1000),
+                })
                   .filter(([, value]) => value !== undefined)
                   .map(([key, value]) => [key, String(value)] as const),
               )

@@ -1,4 +1,4 @@
-// Runs an order of the server with the code of the commands backup and restore, against the server's own repository, and only on paths that
+// Runs an order of the server with the code of the commands backup and restore, of paths or of guests, against the server's own repository, and only on paths that
 // this host allows.
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,12 +10,13 @@ import { type DetectedFormat, readFormat } from '../../agent/sources/image-forma
 import { ZSTD_LEVELS } from '../../schema/compression.ts';
 import { archiveKind } from '../../schema/names.ts';
 import { formatRepositoryAddress } from '../../transport/client/repository-address.ts';
-import type { BackupOrder, RestoreOrder } from '../../transport/control/orders.ts';
+import type { BackupOrder, Order, RestoreOrder } from '../../transport/control/orders.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { KeyOptions } from '../client-key.ts';
 import { performBackup } from '../commands/backup.ts';
 import { performRestore } from '../commands/restore.ts';
 import type { Surroundings } from '../surroundings.ts';
+import { runVmBackupOrder, runVmRestoreOrder } from './guest-orders.ts';
 
 /** Of a backup whose server was started anew under it. */
 const MAX_ATTEMPTS = 3;
@@ -26,11 +27,23 @@ export function orderRunner(config: AgentConfig, stateDirectory: string): RunOrd
   const writable = new AllowedPlaces('allowRestore', config.allowRestore);
   // Nothing of the user who started the agent: its own token, and no other remotes.
   const env = { HOLDFAST_TOKEN_SECRET: config.secret, HOLDFAST_REMOTES: join(stateDirectory, 'remotes.json') };
+  const perform = async (order: Order, around: Surroundings): Promise<void> => {
+    switch (order.kind) {
+      case 'backup':
+        return await againAfterRestart(around, async () => await runBackupOrder(order, config, readable, around));
+      case 'restore':
+        return await runRestoreOrder(order, config, writable, around);
+      case 'vm-backup': {
+        const attempt = async () => await runVmBackupOrder(order, config, common(order, config), around);
+        return await againAfterRestart(around, attempt);
+      }
+      case 'vm-restore':
+        return await runVmRestoreOrder(order, config, common(order, config), around);
+    }
+  };
   return async (order, report) => {
     const { around, told } = reporting(env, report);
-    if (order.kind === 'backup')
-      await againAfterRestart(around, async () => await runBackupOrder(order, config, readable, around));
-    else await runRestoreOrder(order, config, writable, around);
+    await perform(order, around);
     return told();
   };
 }
@@ -106,7 +119,7 @@ async function runRestoreOrder(
   );
 }
 
-function common({ store, ns, workers }: BackupOrder | RestoreOrder, config: AgentConfig): KeyOptions {
+function common({ store, ns, workers }: Order, config: AgentConfig): KeyOptions {
   const { host, port, user, token, fingerprint, keyFile, passphraseFile } = config;
   return {
     repository: formatRepositoryAddress({ host, port, user, token, store }),
@@ -180,6 +193,7 @@ function reporting(env: NodeJS.ProcessEnv, report: OrderReport): { around: Surro
   let result: unknown = null;
   return {
     around: {
+      isOrder: true,
       env,
       signal: report.signal,
       // Whoever started the agent may have left a terminal behind: no order waits for somebody there.

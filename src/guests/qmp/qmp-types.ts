@@ -53,16 +53,6 @@ export interface BlockJob {
   readonly error: string | undefined;
 }
 
-/** What a device of the guest has done since QEMU started. */
-export interface BlockStats {
-  /** Of the device, as on the command line; empty for one without. */
-  readonly device: string;
-  readonly reads: number;
-  readonly writes: number;
-  readonly readBytes: number;
-  readonly writtenBytes: number;
-}
-
 export interface BlockExport {
   readonly id: string;
   readonly type: string;
@@ -78,6 +68,13 @@ export interface BlockDevice {
   readonly ioStatus: string | undefined;
   /** The node that the device sees; undefined for an empty drive. */
   readonly nodeName: string | undefined;
+}
+
+export interface DiskTraffic {
+  /** Requests. */
+  readonly writes: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
 }
 
 const STATUS = Type.Object({ running: Type.Boolean(), status: Type.String() });
@@ -122,23 +119,17 @@ const EXPORTS = Type.Array(
     'shutting-down': Type.Boolean(),
   }),
 );
-const BLOCK_STATS = Type.Array(
-  Type.Object({
-    qdev: Type.Optional(Type.String()),
-    stats: Type.Object({
-      rd_operations: Type.Number(),
-      wr_operations: Type.Number(),
-      rd_bytes: Type.Number(),
-      wr_bytes: Type.Number(),
-    }),
-  }),
-);
 const DEVICES = Type.Array(
   Type.Object({
     qdev: Type.Optional(Type.String()),
     removable: Type.Boolean(),
     'io-status': Type.Optional(Type.String()),
     inserted: Type.Optional(Type.Object({ 'node-name': Type.Optional(Type.String()) })),
+  }),
+);
+const TRAFFIC = Type.Array(
+  Type.Object({
+    stats: Type.Object({ wr_operations: Type.Number(), rd_bytes: Type.Number(), wr_bytes: Type.Number() }),
   }),
 );
 
@@ -198,16 +189,14 @@ export async function queryBlockDevices(qmp: QmpCommands, options?: QmpCallOptio
   });
 }
 
-/** Counted from when QEMU started. */
-export async function queryBlockStats(qmp: QmpCommands, options?: QmpCallOptions): Promise<BlockStats[]> {
-  const rows = await query(qmp, BLOCK_STATS, 'query-blockstats', undefined, options);
-  return rows.map(({ qdev = '', stats }) => ({
-    device: qdev,
-    reads: stats.rd_operations,
-    writes: stats.wr_operations,
-    readBytes: stats.rd_bytes,
-    writtenBytes: stats.wr_bytes,
-  }));
+/** What the guest has read and written since its QEMU started, all disks together; jobs and exports do not count. */
+export async function queryDiskTraffic(qmp: QmpCommands, options?: QmpCallOptions): Promise<DiskTraffic> {
+  const devices = await query(qmp, TRAFFIC, 'query-blockstats', undefined, options);
+  return {
+    writes: devices.reduce((sum, { stats }) => sum + stats.wr_operations, 0),
+    readBytes: devices.reduce((sum, { stats }) => sum + stats.rd_bytes, 0),
+    writtenBytes: devices.reduce((sum, { stats }) => sum + stats.wr_bytes, 0),
+  };
 }
 
 async function query<Schema extends TSchema>(

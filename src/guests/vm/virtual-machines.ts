@@ -1,4 +1,5 @@
-// All operations on a node's virtual machines in one place, in the words of the API: numbers in, plain values out. It keeps nothing between two calls.
+// All operations on a node's virtual machines in one place, in the words of the API: numbers in, plain values out. Of two calls it keeps
+// only what shows how busy a guest was between them.
 import { type GuestId, parseGuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { parseAgentOption } from '../config/agent-option.ts';
@@ -24,6 +25,7 @@ import { snapshotVolumes } from './snapshot-volumes.ts';
 import { startVm } from './start.ts';
 import { listVms, type VmStatus, vmStatus } from './status.ts';
 import { stopVm } from './stop.ts';
+import { ProcessorMeter } from './usage.ts';
 
 /** A task: its signal, and where it says what it does. */
 export interface Work extends Report {
@@ -42,6 +44,7 @@ type Settings = Readonly<Record<string, string>>;
 export class VirtualMachines {
   readonly #node: GuestNode;
   readonly #warn: (line: string) => void;
+  readonly #meter = new ProcessorMeter();
 
   /** `warn` hears of guests that a list leaves out. */
   constructor(node: GuestNode, warn: (line: string) => void) {
@@ -55,13 +58,13 @@ export class VirtualMachines {
 
   /** Guests whose configuration cannot be read are left out, and told. `answerMs`: what each QEMU gets to answer, 5 s by default. */
   async list(answerMs?: number) {
-    return (await listVms(this.#node, this.#warn, undefined, answerMs)).map(summaryOf);
+    return (await listVms(this.#node, this.#warn, { answerMs, meter: this.#meter })).map(summaryOf);
   }
 
   async status(vmid: number) {
     const id = parseGuestId(vmid);
     const { values } = (await this.#node.configs.read(id)).config;
-    const status = await vmStatus(this.#node, id);
+    const status = await vmStatus(this.#node, id, { meter: this.#meter });
     return {
       ...summaryOf(status),
       qmpStatus: status.qmpStatus,
@@ -276,7 +279,7 @@ function summaryOf(status: VmStatus) {
     ...(pid !== undefined && {
       pid,
       uptimeSeconds: status.uptimeSeconds,
-      usage: { memoryBytes: status.usedMemoryBytes },
+      usage: { ...status.usage, memoryBytes: status.usedMemoryBytes },
     }),
   };
 }

@@ -56,7 +56,7 @@ suite('the list of guests', { skip, timeout: 60_000 }, () => {
 
   test('a list that nobody waits for ends', async () => {
     const stop = new AbortController();
-    const listing = listVms(place.node, assert.fail, stop.signal);
+    const listing = listVms(place.node, assert.fail, { signal: stop.signal });
     setTimeout(() => stop.abort(), 100);
     const began = performance.now();
     await assert.rejects(listing, { name: 'AbortError' });

@@ -1,10 +1,12 @@
 // Run by on-bridge.test.ts in a network namespace of its own: guests with taps on a bridge, a control group and a TPM. Nothing of them stays on the host,
 // however they end.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openGuestNode } from '../../../src/guests/guest-node.ts';
 import { openControlGroup } from '../../../src/guests/qemu/control-group.ts';
 import { hasGone } from '../../../src/guests/qemu/qemu-process.ts';
 import { findTpm } from '../../../src/guests/qemu/tpm.ts';
@@ -12,7 +14,9 @@ import { createVm } from '../../../src/guests/vm/create.ts';
 import { destroyVm } from '../../../src/guests/vm/destroy.ts';
 import { lookAtMachine } from '../../../src/guests/vm/machine-state.ts';
 import { startVm } from '../../../src/guests/vm/start.ts';
+import { vmStatus } from '../../../src/guests/vm/status.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
+import { networkTraffic } from '../../../src/guests/vm/usage.ts';
 import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
 import { isThere } from '../../../src/util/is-there.ts';
 import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
@@ -115,4 +119,34 @@ test('a start that fails when its taps are there leaves nothing', async () => {
   const { pid } = await lookAtMachine(place.node, id);
   assert.match(await readFile(`/proc/${pid}/status`, 'utf8'), /^Cpus_allowed_list:\s+0$/m);
   await stopVm(place.node, id, {}, report);
+});
+
+test('what goes over its network cards is counted as the guest sees it', async () => {
+  const path = await mkdtemp(join('/dev/shm', 'hf-node-'));
+  const node = await openGuestNode(path);
+  const id = parseGuestId(7305);
+  execFileSync('ip', ['addr', 'add', '192.0.2.1/24', 'dev', 'vmbr0']);
+  try {
+    // Nothing to boot but the network: its firmware asks for an address, and listens.
+    const settings = { memory: '64', vga: 'none', balloon: '0', kvm: '0', net0: 'virtio,bridge=vmbr0' };
+    await createVm(node, id, { ...settings, boot: 'order=net0' }, { start: true }, report);
+    for (let waited = 0; ; waited += 500) {
+      // An address that nobody has: each try is a broadcast of 42 bytes to the guest.
+      spawnSync('ping', ['-c', '1', '-W', '1', '192.0.2.77']);
+      const { usage } = await vmStatus(node, id);
+      if ((usage?.netInBytes ?? 0) >= 42 && (usage?.netOutBytes ?? 0) >= 300) break;
+      assert.ok(waited < 40_000, JSON.stringify(usage));
+      await sleep(500);
+    }
+    const links = new Map([
+      ['tap7305i0', { inBytes: 1, outBytes: 20 }],
+      ['tap7305i1', { inBytes: 300, outBytes: 4000 }],
+      ['tap73051i0', { inBytes: 5, outBytes: 5 }],
+    ]);
+    assert.deepEqual(networkTraffic(id, links), { inBytes: 4020, outBytes: 301 });
+  } finally {
+    await stopVm(node, id, {}, report);
+    await destroyVm(node, id, {}, report);
+    await rm(path, { recursive: true, force: true });
+  }
 });

@@ -3,7 +3,12 @@ import { Type } from 'typebox';
 import type { Privilege } from '../../../auth/privileges.ts';
 import { parseGroup, parseNamespace } from '../../../schema/names.ts';
 import { PROTOCOL_VERSION } from '../../../transport/control/limits.ts';
-import { BACKUP_FIELDS, RESTORE_FIELDS } from '../../../transport/control/orders.ts';
+import {
+  BACKUP_FIELDS,
+  RESTORE_FIELDS,
+  VM_BACKUP_FIELDS,
+  VM_RESTORE_FIELDS,
+} from '../../../transport/control/orders.ts';
 import { denied } from '../../check-access.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import { aclPath, openStore, owns } from '../../snapshots/owned-groups.ts';
@@ -68,6 +73,32 @@ export const AGENT_METHODS = [
     handler: async (call, { node, ...order }) => {
       await requireReadable(call, order);
       return call.services.nodes.order(node, { kind: 'restore', ...order }, callerOf(call)).upid;
+    },
+  }),
+  defineMethod({
+    method: 'POST',
+    path: '/nodes/{node}/vm-backup',
+    description:
+      'Has the agent of a host back up a virtual machine there. Answers the task. Needs Datastore.Backup on the namespace, too.',
+    access: { onPath: ({ node }) => onNode('Sys.Modify', node) },
+    parameters: Type.Object({ node: AgentNodeName, ...VM_BACKUP_FIELDS }),
+    returns: Type.String(),
+    handler: async (call, { node, ...order }) => {
+      await requireStore(call, order, ['Datastore.Backup']);
+      return call.services.nodes.order(node, { kind: 'vm-backup', ...order }, callerOf(call)).upid;
+    },
+  }),
+  defineMethod({
+    method: 'POST',
+    path: '/nodes/{node}/vm-restore',
+    description:
+      'Has the agent of a host make a virtual machine there out of a snapshot. Answers the task. Needs Datastore.Read on the namespace, too, or Datastore.Backup of the owner.',
+    access: { onPath: ({ node }) => onNode('Sys.Modify', node) },
+    parameters: Type.Object({ node: AgentNodeName, ...VM_RESTORE_FIELDS }),
+    returns: Type.String(),
+    handler: async (call, { node, ...order }) => {
+      await requireReadable(call, order);
+      return call.services.nodes.order(node, { kind: 'vm-restore', ...order }, callerOf(call)).upid;
     },
   }),
 ];

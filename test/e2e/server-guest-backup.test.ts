@@ -1,0 +1,182 @@
+// Virtual machines of the server's own machine, backed up and restored by orders to its agent and over the guest dialect: a real server, a
+// real QEMU, and disks that are compared byte by byte.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NodeDirectory } from '../../src/guests/node-directory.ts';
+import { endQemu } from '../../src/guests/qemu/qemu-process.ts';
+import { parseGuestId } from '../../src/schema/guest-names.ts';
+import { messageOf } from '../cli/holdfast.ts';
+import { reasonForTools } from '../support/power-cut/scratch.ts';
+import { freePorts } from '../support/server/free-ports.ts';
+import { ApiCaller, type Method } from '../support/server/server-api.ts';
+import { type ServerRig, STORE, startRig } from '../support/server/server-rig.ts';
+
+const MIB = 1024 ** 2;
+const VMIDS = [7501, 7502, 7503, 7504];
+const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
+
+suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, () => {
+  const ended: (() => void)[] = [];
+  let rig: ServerRig;
+  let caller: ApiCaller;
+  let nodePath: string;
+  let directory: NodeDirectory;
+  let node: string;
+  let headers: Record<string, string>;
+  let data7501: Buffer;
+
+  before(async () => {
+    nodePath = mkdtempSync(join(tmpdir(), 'hft-node-'));
+    directory = new NodeDirectory(nodePath);
+    const port = await freePorts(1);
+    rig = await startRig({ after: (end) => void ended.unshift(end) }, [
+      ...['--node-dir', nodePath, '--guest-listen', `127.0.0.1:${port}`, '--local-agent'],
+    ]);
+    await rig.server.said(/the agent is connected/);
+    caller = new ApiCaller({ host: '127.0.0.1', port });
+    headers = await signIn('vmadmin@local', { '/': 'Admin' });
+    [{ node }] = (await data('GET', '/nodes')) as { node: string }[];
+    const devices = { virtio0: 'local:0.0625,format=raw', vga: 'none', balloon: 0, net0: 'virtio,link_down=1' };
+    for (const vmid of [7501, 7502]) {
+      const settings = { vmid, name: `web${vmid}`, memory: 64, kvm: 0, ...devices };
+      assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
+    }
+    data7501 = randomBytes(24 * MIB);
+    const disk = openSync(diskOf(7501), 'r+');
+    writeSync(disk, data7501, 0, data7501.length, 8 * MIB);
+    closeSync(disk);
+    assert.match(await task('POST', `/nodes/${node}/qemu/7501/status/start`), /^(OK|WARNINGS: \d+)$/);
+  });
+
+  after(async () => {
+    for (const vmid of VMIDS) await endQemu(directory.run(parseGuestId(vmid)), undefined, 1_000);
+    await caller?.close();
+    for (const end of ended) end();
+    rmSync(nodePath, { recursive: true, force: true });
+    rmSync(directory.runPath, { recursive: true, force: true });
+  });
+
+  function diskOf(vmid: number): string {
+    return join(nodePath, 'storage', 'local', 'images', String(vmid), `vm-${vmid}-disk-0.raw`);
+  }
+
+  async function signIn(userid: string, roles: Record<string, string>): Promise<Record<string, string>> {
+    const password = 'correct horse battery';
+    await rig.admin.makeUser(userid, password);
+    for (const [path, role] of Object.entries(roles))
+      await rig.admin.call('PUT', '/access/acl', { path, 'auth-id': userid, role });
+    const { text } = await caller.try('POST', '/access/ticket', { username: userid, password });
+    const login = JSON.parse(text).data;
+    return { cookie: `PVEAuthCookie=${login.ticket}`, csrfpreventiontoken: login.CSRFPreventionToken };
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes.
+  async function data(method: Method, path: string, body?: object): Promise<any> {
+    const { status, text } = await caller.try(method, path, body, headers);
+    assert.equal(status, 200, `${method} ${path}: ${text}`);
+    return JSON.parse(text).data;
+  }
+
+  async function endOf(upid: string): Promise<string> {
+    for (;;) {
+      const { status, exitstatus } = await data('GET', `/nodes/${node}/tasks/${upid}/status`);
+      if (status === 'stopped') return exitstatus;
+      await sleep(50);
+    }
+  }
+
+  /** The exit status of the task that a call starts. */
+  async function task(method: Method, path: string, body?: object): Promise<string> {
+    const upid = await data(method, path, body);
+    assert.equal(upid.split(':').length, 9, upid);
+    return await endOf(upid);
+  }
+
+  /** The whole end of an order of the backup dialect. */
+  async function ordered(kind: string, members: object): Promise<string> {
+    const upid = await rig.admin.call<string>('POST', `/nodes/localhost/${kind}`, { store: STORE, ...members });
+    for (;;) {
+      const path = `/nodes/localhost/tasks/${encodeURIComponent(upid)}/status`;
+      const { status, exitstatus } = await rig.admin.call<{ status: string; exitstatus: string }>('GET', path);
+      if (status !== 'running') return exitstatus;
+      await sleep(50);
+    }
+  }
+
+  function requireSameDisk(vmid: number): void {
+    const disk = readFileSync(diskOf(vmid));
+    assert.equal(disk.length, 64 * MIB);
+    assert.ok(disk.subarray(8 * MIB, 32 * MIB).equals(data7501), 'what was written is there');
+    assert.ok(disk.subarray(32 * MIB).every((byte) => byte === 0));
+  }
+
+  test('an order backs a guest up while it runs, and makes another one of it', async () => {
+    assert.equal(
+      await ordered('vm-backup', { vmid: 7501, 'notes-template': '{{guestname}} {{vmid}}', protected: true }),
+      'OK',
+    );
+    assert.equal((await data('GET', `/nodes/${node}/qemu/7501/status/current`)).status, 'running');
+    const [row] = await rig.admin.call<{ protected: boolean; comment: string; owner: string }[]>(
+      'GET',
+      `/admin/datastore/${STORE}/snapshots?backup-type=vm&backup-id=7501`,
+    );
+    assert.deepEqual([row?.protected, row?.comment, row?.owner], [true, 'web7501 7501', 'root@pam!agent-localhost']);
+    assert.equal(await ordered('vm-restore', { snapshot: 'vm/7501/latest', newid: 7503, unique: true }), 'OK');
+    requireSameDisk(7503);
+    const [one, other] = await Promise.all(
+      [7501, 7503].map((vmid) => data('GET', `/nodes/${node}/qemu/${vmid}/config`)),
+    );
+    assert.equal(other.name, 'web7501');
+    assert.notEqual(other.net0, one.net0, 'its card has another address');
+    assert.match(await ordered('vm-restore', { snapshot: 'vm/7501/latest', newid: 7503 }), /7503/);
+    assert.match(await ordered('vm-restore', { snapshot: 'vm/7501/latest', newid: 7501, force: true }), /running/);
+    assert.equal(await ordered('vm-restore', { snapshot: 'vm/7501/latest', newid: 7503, force: true }), 'OK');
+  });
+
+  test('a host lets orders at the guests that it names, and at no other; hook scripts only where it says', async () => {
+    assert.match(
+      await ordered('vm-backup', { vmid: 7501, script: '/bin/true' }),
+      /\/bin\/true may not be run as a hook script on this host: allowScript in its agent\.json names nothing/,
+    );
+    const path = join(rig.stateDirectory, 'agent', 'agent.json');
+    const config = JSON.parse(readFileSync(path, 'utf8'));
+    assert.deepEqual([config.allowGuestBackup, config.allowGuestRestore], [['all'], ['all']]);
+    const narrow = { ...config, allowGuestBackup: [7502], allowGuestRestore: [] };
+    writeFileSync(path, JSON.stringify(narrow), { mode: 0o600 });
+    const restart = async () => {
+      await rig.server.end('SIGTERM');
+      const from = rig.server.lines.length;
+      await rig.server.start();
+      await rig.server.said(/the agent is connected/, from);
+    };
+    await restart();
+    assert.match(await ordered('vm-backup', { vmid: 7501 }), /VM 7501 may not be backed up .*allowGuestBackup.* 7502/);
+    assert.match(
+      await ordered('vm-restore', { snapshot: 'vm/7501/latest', newid: 7504 }),
+      /VM 7504 may not be restored on this host: allowGuestRestore in its agent\.json names nothing/,
+    );
+    assert.equal(await ordered('vm-backup', { vmid: 7502 }), 'OK');
+    writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+    await restart();
+  });
+
+  test('the command line orders it, too', async () => {
+    const root = rig.account('root@pam').with({
+      HOLDFAST_PASSWORD: readFileSync(join(rig.stateDirectory, 'first-password'), 'utf8').trim(),
+    });
+    const backup = await root.try(['node', 'backup', 'localhost', '--vm', '7501', '--bwlimit', '1000000']);
+    assert.equal(backup.code, 0, backup.stderr);
+    assert.match(backup.stdout.toString(), /the vm-backup begins[\s\S]*TASK OK\ntask +UPID:/);
+    const restore = await root.try(['node', 'restore', 'localhost', 'vm/7501/latest', '--vm', '7504', '--unique']);
+    assert.equal(restore.code, 0, restore.stderr);
+    requireSameDisk(7504);
+    const wrong = await root.try(['node', 'backup', 'localhost', '--output-format', 'json']);
+    assert.match(messageOf(wrong, 'bad-argument'), /--vm 100/);
+    assert.equal(await task('DELETE', `/nodes/${node}/qemu/7504`), 'OK');
+  });
+});
