@@ -1,4 +1,5 @@
 // What a target is to those who send: something that takes an event, or a part of those it should reach.
+import { HoldfastError } from '../util/errors.ts';
 import type { NotifyEvent } from './event.ts';
 
 /** What is sent. `id` is the same at every attempt, so that whoever gets it twice can tell. */
@@ -21,4 +22,10 @@ export interface Target {
    * No message holds a secret.
    */
   send(message: Message, signal: AbortSignal): Promise<SendResult>;
+}
+
+/** For those who want all or nothing. */
+export function partlyRefused(name: string, refused: SendResult['refused']): HoldfastError {
+  const who = refused.map(({ receiver, reason }) => `${receiver} (${reason})`).join(', ');
+  return new HoldfastError('target-failed', `target ${name} did not take it for ${who}`);
 }
