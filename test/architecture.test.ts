@@ -20,11 +20,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   jobs: [],
   auth: [],
   notify: [],
-  state: ['auth', 'jobs', 'nodes'],
+  state: ['auth', 'jobs', 'nodes', 'notify'],
   daemon: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'auth', 'state', 'api'],
   replication: ['datastore', 'transport'],
   api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'nodes', 'replication', 'auth', 'notify'],
-  cli: ['chunker', 'datastore', 'transport', 'agent', 'guests', 'auth', 'state', 'nodes', 'daemon'],
+  cli: ['chunker', 'datastore', 'transport', 'agent', 'guests', 'auth', 'state', 'nodes', 'notify', 'daemon'],
 };
 
 /** Open to all folders; they may import only these of ours. */
@@ -35,7 +35,7 @@ const INTERFACE_ONLY: Readonly<Record<string, readonly string[]>> = {
   transport: ['datastore'],
   replication: ['datastore'],
   cli: ['chunker'],
-  state: ['auth', 'jobs', 'nodes'],
+  state: ['auth', 'jobs', 'nodes', 'notify'],
   api: ['nodes'],
 };
 

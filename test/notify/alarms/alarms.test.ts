@@ -1,0 +1,139 @@
+// Alarms on what did not happen: rules as they are, and each alarm said once until it was resolved, over restarts.
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { AlarmKeeper } from '../../../src/notify/alarms/alarm-keeper.ts';
+import { type AlarmFacts, alarmsOf, USUAL_RULES } from '../../../src/notify/alarms/alarm-rules.ts';
+import type { NotifyEvent } from '../../../src/notify/event.ts';
+import { AlarmTable } from '../../../src/state/notify-tables.ts';
+import { StateDatabase } from '../../../src/state/state-database.ts';
+import { temporaryDirectory } from '../../auth/access-fixture.ts';
+import { NOW } from '../fixture.ts';
+
+const HOUR = 3600;
+const DAY = 86_400;
+const RULES = { backupHours: 26, fullDays: 14, verifyDays: 30 };
+const NOBODY = (): boolean => false;
+
+function facts({
+  lastGood = NOW,
+  fullAt,
+  oldestVerify,
+}: {
+  lastGood?: number | null;
+  fullAt?: number;
+  oldestVerify?: number;
+} = {}): AlarmFacts {
+  return {
+    groups: [{ datastore: 'main', ns: 'office', group: 'vm/100', lastGood: lastGood ?? undefined }],
+    datastores: [{ name: 'main', fullAt, oldestVerify }],
+  };
+}
+const keys = (given: AlarmFacts, isRaised = NOBODY, rules = RULES) =>
+  alarmsOf(given, rules, NOW, isRaised).map(({ key }) => key);
+
+test('a guest without a good backup for so many hours', () => {
+  assert.deepEqual(keys(facts({ lastGood: NOW - 26 * HOUR })), []);
+  assert.deepEqual(keys(facts({ lastGood: NOW - 26 * HOUR - 1 })), ['absence:main:office/vm/100']);
+  assert.deepEqual(keys(facts({ lastGood: null })), ['absence:main:office/vm/100'], 'none at all');
+  assert.deepEqual(keys(facts({ lastGood: NOW + HOUR })), [], 'a clock that was ahead');
+  assert.deepEqual(keys(facts({ lastGood: null }), NOBODY, { ...RULES, backupHours: 0 }), []);
+});
+
+test('a datastore that will be full in so many days; the alarm ends a little later than it began', () => {
+  assert.deepEqual(keys(facts({ fullAt: NOW + 14 * DAY + 1 })), []);
+  assert.deepEqual(keys(facts({ fullAt: NOW + 14 * DAY })), ['disk-forecast:main']);
+  assert.deepEqual(keys(facts({ fullAt: NOW - DAY })), ['disk-forecast:main']);
+  assert.deepEqual(
+    keys(facts({ fullAt: NOW + 17 * DAY }), () => true),
+    ['disk-forecast:main'],
+  );
+  assert.deepEqual(
+    keys(facts({ fullAt: NOW + 18 * DAY }), () => true),
+    [],
+  );
+  assert.deepEqual(keys(facts({ fullAt: NOW }), NOBODY, { ...RULES, fullDays: 0 }), []);
+});
+
+test('verifications that are outdated, or never were', () => {
+  assert.deepEqual(keys(facts({ oldestVerify: NOW - 30 * DAY })), []);
+  assert.deepEqual(keys(facts({ oldestVerify: NOW - 30 * DAY - 1 })), ['verify:main']);
+  assert.deepEqual(keys(facts({ oldestVerify: 0 })), ['verify:main']);
+  assert.match(alarmsOf(facts({ oldestVerify: 0 }), RULES, NOW, NOBODY)[0]?.text ?? '', /never verified/);
+  assert.deepEqual(keys(facts({ oldestVerify: 0 }), NOBODY, { ...RULES, verifyDays: 0 }), []);
+});
+
+function keeper(t: TestContext, path = join(temporaryDirectory(t), 'state.db')) {
+  const state = StateDatabase.open(path);
+  t.after(() => state.close());
+  const told: NotifyEvent[] = [];
+  const made = { told, state, path, nowMs: NOW * 1000, fails: false };
+  const alarms = new AlarmKeeper({
+    store: new AlarmTable(state.db),
+    tell: (event) => {
+      if (made.fails) throw new Error('disk full');
+      told.push(event);
+    },
+    transactions: state,
+    node: 'backup1',
+    clock: () => made.nowMs,
+  });
+  const check = (given: AlarmFacts, unknown: string[] = []): string[] => {
+    told.length = 0;
+    alarms.check(given, new Set(unknown), RULES);
+    return told.map(({ subject, severity }) => `${severity} ${subject}`);
+  };
+  return Object.assign(made, { alarms, check });
+}
+
+test('an alarm is said once, over a restart too, resolved once, and then again', (t) => {
+  const one = keeper(t);
+  const late = facts({ lastGood: NOW - 30 * HOUR });
+  assert.deepEqual(one.check(late), ['error main: office/vm/100 has no good backup since 30 hours']);
+  assert.deepEqual(one.told[0]?.fields, { datastore: 'main', alarm: 'absence', state: 'raised' });
+  assert.deepEqual(one.check(late), []);
+  const two = keeper(t, one.path);
+  assert.deepEqual(two.check(late), []);
+  assert.equal(two.alarms.raised().length, 1);
+  assert.deepEqual(two.check(facts()), [
+    'notice main: office/vm/100 is well again; it was: office/vm/100 has no good backup since 30 hours',
+  ]);
+  assert.deepEqual(two.check(facts()), []);
+  assert.equal(two.check(late).length, 1);
+});
+
+test('a datastore that cannot be asked keeps its alarms; one that is gone loses them', (t) => {
+  const one = keeper(t);
+  one.check(facts({ lastGood: null }));
+  const nothing = { groups: [], datastores: [] };
+  assert.deepEqual(one.check(nothing, ['main']), []);
+  assert.deepEqual(one.check(facts({ lastGood: null })), []);
+  assert.equal(one.check(nothing).length, 1);
+  assert.equal(one.alarms.raised().length, 0);
+});
+
+test('alarms of a datastore are one message', (t) => {
+  const one = keeper(t);
+  const groups = Array.from({ length: 50 }, (_, n) => ({
+    datastore: 'main',
+    ns: '',
+    group: `vm/${n + 100}`,
+    lastGood: undefined,
+  }));
+  assert.deepEqual(one.check({ groups, datastores: [] }), ['error main: backups are missing (50)']);
+  assert.equal(one.told[0]?.table?.rows.length, 50);
+  assert.equal(one.alarms.raised().length, 50);
+});
+
+test('what could not be said is not noted as said', (t) => {
+  const one = keeper(t);
+  one.fails = true;
+  assert.throws(() => one.check(facts({ lastGood: null })), /disk full/);
+  assert.equal(one.alarms.raised().length, 0);
+  one.fails = false;
+  assert.equal(one.check(facts({ lastGood: null })).length, 1);
+});
+
+test('the usual rules leave a nightly backup that is late a day alone', () => {
+  assert.deepEqual(keys(facts({ lastGood: NOW - 47 * HOUR }), NOBODY, USUAL_RULES), []);
+});
