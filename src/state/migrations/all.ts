@@ -3,6 +3,7 @@ import { access } from './0001-access.ts';
 import { tasks } from './0002-tasks.ts';
 import { datastores } from './0003-datastores.ts';
 import { nodes } from './0004-nodes.ts';
+import { jobs } from './0005-jobs.ts';
 import type { Migration } from './migration.ts';
 
-export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores, nodes];
+export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores, nodes, jobs];
