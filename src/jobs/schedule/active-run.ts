@@ -81,6 +81,8 @@ export class ActiveRun implements Waiting {
       );
       onTimeout();
     }, job.timeoutMs);
+    // Nothing that hangs keeps a process from its end.
+    timer.unref();
     const signal = AbortSignal.any([task.signal, limit.signal]);
     const ended = startWork(() => kind.run({ job, authId, nowMs: times.clock() }, { ...task, signal }));
     try {

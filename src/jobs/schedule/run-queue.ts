@@ -54,7 +54,7 @@ export class RunQueue {
     return [...this.#waiting].filter(({ queuedMs }) => queuedMs <= ms);
   }
 
-  /** Begins what can begin. Who waits for a place keeps its claim on it before those that came later. */
+  /** Begins what can begin, those that came first before others. Who waits for one thing holds no place on another: a node that hangs stops no datastore. */
   pump(nowMs: number): void {
     const taken = new Map<string, number>();
     for (const { claims } of this.#working) for (const claim of withAll(claims)) count(taken, claim);
@@ -63,7 +63,8 @@ export class RunQueue {
     for (const run of this.#waiting) {
       if (this.#waitsForStage(run, first, nowMs)) continue;
       const claims = withAll(run.claims);
-      if (claims.every((claim) => (taken.get(claim) ?? 0) < this.#limitOf(claim))) begun.push(run);
+      if (claims.some((claim) => (taken.get(claim) ?? 0) >= this.#limitOf(claim))) continue;
+      begun.push(run);
       for (const claim of claims) count(taken, claim);
     }
     for (const run of begun) {

@@ -17,6 +17,20 @@ export const HOUR = 60 * MINUTE;
 export const DAY = 24 * HOUR;
 export const ACTOR = { authId: 'root@pam', address: '' };
 
+/** Tasks that leave nothing on a disk. */
+export const LIGHT_TASKS: SchedulerParts['tasks'] = {
+  start: ({ type }, body) => {
+    const nothing = (): void => undefined;
+    const { signal } = new AbortController();
+    const work = { upid: type, signal, log: nothing, warn: nothing, progress: nothing, onProgress: nothing };
+    const done = body(work).then(
+      () => ({ upid: type, outcome: 'ok' as const, status: 'OK', endtime: 0 }),
+      (error: Error) => ({ upid: type, outcome: 'error' as const, status: error.message, endtime: 0, error }),
+    );
+    return { upid: type, done };
+  },
+};
+
 /** A run as the kind saw it; the test says how it ends. */
 export interface Work {
   readonly job: Job;
@@ -94,10 +108,18 @@ export class ScheduleFixture {
       if (performance.now() > until) throw new Error(`${this.ends.length} of ${count} runs have ended`);
   }
 
+  /** Until nothing waits or runs. */
+  async idle(): Promise<void> {
+    for (const until = performance.now() + 10_000; this.scheduler.activeCount > 0; await setImmediate())
+      if (performance.now() > until) throw new Error(`${this.scheduler.activeCount} runs have not ended`);
+  }
+
   /** As after a SIGKILL: nothing of the process before is left but the tables. */
   async killAndStart(): Promise<void> {
     this.tasks = this.files.tasks();
     await this.tasks.markInterrupted();
+    // A second later: names of tasks have the second in them, and this test process is always the same one.
+    this.nowMs += 1000;
     this.works.length = 0;
     this.scheduler = this.#start();
   }
@@ -140,7 +162,7 @@ export class ScheduleFixture {
         `datastore:${store as string}`,
         ...(node === undefined ? [] : [`node:${node as string}`]),
       ],
-      workerId: ({ id, options }) => `${options['store'] as string}:${id}`,
+      workerId: ({ id, options }) => `${options.store as string}:${id}`,
       run: ({ job }, work) =>
         new Promise((resolve, reject) => {
           const each: Work = {
@@ -150,10 +172,10 @@ export class ScheduleFixture {
             fail: (message = 'it failed') => reject(new HoldfastError('write-failed', message)),
           };
           this.works.push(each);
-          if (job.options['hangs'] !== true)
+          if (job.options.hangs !== true)
             work.signal.addEventListener('abort', () => reject(work.signal.reason as Error), { once: true });
-          if (job.options['fails'] === true) each.fail();
-          else if (this.isQuick && job.options['hangs'] !== true) each.end();
+          if (job.options.fails === true) each.fail();
+          else if (this.isQuick && job.options.hangs !== true) each.end();
         }),
     };
   }

@@ -1,7 +1,8 @@
 // Due runs run once: at their time, after a time without a server, after one that was killed, and whatever the clock does.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DAY, HOUR, MINUTE, ScheduleFixture } from './fixture.ts';
+import { Zone } from '../../../src/jobs/calendar/zone.ts';
+import { DAY, HOUR, LIGHT_TASKS, MINUTE, ScheduleFixture } from './fixture.ts';
 
 test('a job runs at its slot and not before, once, and again the next night', async () => {
   using jobs = new ScheduleFixture();
@@ -28,8 +29,10 @@ test('nights without a server are made up for by one run', async () => {
   jobs.at('2026-12-01T12:00:00Z');
   await jobs.killAndStart();
   for (let ticks = 0; ticks < 3; ticks++) await jobs.tick();
+  await jobs.idle();
   assert.deepEqual(jobs.history(), ['backup/nightly late ok']);
   await jobs.until('2026-12-02T01:05:00Z', MINUTE * 5);
+  await jobs.idle();
   assert.deepEqual(jobs.history(), ['backup/nightly schedule ok', 'backup/nightly late ok']);
 });
 
@@ -114,33 +117,32 @@ test('a clock that is set back or forward neither doubles a run nor holds a job 
 });
 
 test('a job of every minute goes on a minute after the clock was set back', async () => {
-  using jobs = new ScheduleFixture();
+  using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS });
   jobs.at('2026-11-21T12:00:00Z');
   jobs.add('often', { schedule: 'minutely' });
   await jobs.until('2026-11-21T12:03:00Z');
   assert.equal(jobs.works.length, 3);
   jobs.at('2026-11-21T09:00:00Z');
   await jobs.until('2026-11-21T09:02:00Z');
-  assert.equal(jobs.works.length, 5);
+  assert.equal(jobs.works.length, 4, 'the first look finds the clock wrong, the second one runs the job');
 });
 
-test('over ten years every night runs once, in spite of summer time, and of a server that is away now and then', async () => {
-  using jobs = new ScheduleFixture();
-  jobs.at('2026-01-01T12:00:00Z');
-  jobs.add('half-past-two', { schedule: '02:30' });
-  jobs.at('2026-01-01T12:00:00Z');
-  // Looked at four times a day only, on odd minutes.
-  for (let day = 0; day < 3653; day++)
-    for (let look = 0; look < 4; look++) {
-      jobs.nowMs += 6 * HOUR;
-      if (day % 50 === 7 && look === 1) await jobs.killAndStart();
+for (const zone of ['Europe/Rome', 'America/New_York', 'Australia/Lord_Howe'])
+  test(`in ten years of ${zone} every night runs once, in spite of summer time and of a server that is away now and then`, async () => {
+    using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, zone: new Zone(zone) });
+    jobs.at('2026-01-01T12:00:00Z');
+    jobs.add('half-past-two', { schedule: '02:30' });
+    for (let look = 1; look <= 3653 * 2; look++) {
+      jobs.nowMs += 12 * HOUR;
+      if (look % 200 === 7) await jobs.killAndStart();
       jobs.scheduler.tick();
-      await jobs.ended(Math.floor((jobs.nowMs - Date.parse('2026-01-01T12:00:00Z') + 10 * HOUR) / DAY));
+      await jobs.idle();
     }
-  const slots = jobs.ends.map(({ slotMs }) => new Date(slotMs as number).toISOString().slice(0, 10));
-  assert.equal(slots.length, 3653);
-  assert.equal(new Set(slots).size, 3653);
-});
+    const inZone = new Intl.DateTimeFormat('sv', { timeZone: zone, dateStyle: 'short' });
+    const nights = jobs.ends.map(({ slotMs }) => inZone.format(slotMs as number));
+    assert.equal(nights.length, 3653);
+    assert.equal(new Set(nights).size, 3653);
+  });
 
 test('a job with another schedule, or enabled again, makes up for nothing; one that is disabled does not run', async () => {
   using jobs = new ScheduleFixture();
@@ -176,13 +178,14 @@ test('what another process changes, and wishes to be run, is seen', async () => 
   other.add(job, { settledMs: jobs.nowMs, owed: null });
   await jobs.until('2026-11-22T01:00:00Z', HOUR);
   assert.deepEqual(jobs.ids(), ['theirs']);
+  await jobs.idle();
   other.request({ kind: 'gc', id: 'theirs', authId: 'ann@pbs' });
   other.request({ kind: 'gc', id: 'nobody', authId: 'ann@pbs' });
   jobs.scheduler.follow();
   await jobs.ended(2);
   assert.deepEqual(jobs.history(), ['gc/theirs hand ok', 'gc/theirs schedule ok']);
   assert.match(jobs.reports.join(), /there is no job gc\/nobody/);
-  jobs.scheduler.follow();
+  await jobs.idle();
   other.remove(job);
   await jobs.until('2026-11-23T02:00:00Z', HOUR);
   assert.equal(jobs.works.length, 2);
