@@ -1,0 +1,204 @@
+// The tables of jobs (migration 5). All their queries are here. What is settled is synced: a power cut must not make a night run twice.
+import type { Database, Statement } from 'better-sqlite3';
+import { type Static, Type } from 'typebox';
+import type { Job, JobKey, JobRecord, JobRun, JobState } from '../jobs/schedule/job.ts';
+import type { JobStore, RunEnding, RunFilter, RunRequest } from '../jobs/schedule/job-store.ts';
+import { parseStateFile } from '../util/json-file.ts';
+
+/** Rows of one answer. */
+const MAX_ROWS = 10_000;
+const Options = Type.Record(Type.String(), Type.Unknown());
+const Owed = Type.Object({
+  slotMs: Type.Integer(),
+  dueMs: Type.Integer(),
+  attempt: Type.Integer(),
+  reason: Type.Union([Type.Literal('retry'), Type.Literal('resume')]),
+});
+
+interface StoredJob {
+  readonly kind: string;
+  readonly id: string;
+  readonly schedule: string | null;
+  readonly enabled: number;
+  readonly comment: string;
+  readonly options: string;
+  readonly retries: number;
+  readonly retry_delay_ms: number;
+  readonly timeout_ms: number;
+  readonly settled_ms: number;
+  readonly owed: string | null;
+}
+
+const RUN = `number, kind, id, reason, state, slot_ms AS slotMs, attempt, auth_id AS authId, queued_ms AS queuedMs,
+  start_ms AS startMs, end_ms AS endMs, upid, message`;
+const CONDITIONS: Readonly<Record<string, string>> = {
+  kind: 'kind = :kind',
+  id: 'id = :id',
+  states: 'state IN (SELECT value FROM json_each(:states))',
+  sinceMs: 'queued_ms >= :sinceMs',
+  untilMs: 'queued_ms <= :untilMs',
+};
+
+export class JobTables implements JobStore {
+  readonly #db: Database;
+  readonly #transactions: { atomically<T>(work: () => T): T };
+  readonly #get: Statement;
+  readonly #setState: Statement;
+  readonly #addRun: Statement;
+  readonly #changeRun: Statement;
+
+  /** `state.db` has migration 5. */
+  constructor(state: { readonly db: Database; atomically<T>(work: () => T): T }) {
+    const { db } = state;
+    this.#db = db;
+    this.#transactions = state;
+    this.#get = db.prepare('SELECT * FROM jobs WHERE kind = :kind AND id = :id');
+    this.#setState = db.prepare(
+      'UPDATE jobs SET settled_ms = :settledMs, owed = :owed WHERE kind = :kind AND id = :id',
+    );
+    this.#addRun = db.prepare(
+      `INSERT INTO job_runs (kind, id, reason, state, slot_ms, attempt, auth_id, queued_ms, start_ms, end_ms, upid, message)
+       VALUES (:kind, :id, :reason, :state, :slotMs, :attempt, :authId, :queuedMs, :startMs, :endMs, :upid, :message)`,
+    );
+    this.#changeRun = db.prepare(
+      `UPDATE job_runs SET state = :state, start_ms = :startMs, end_ms = :endMs, upid = :upid, message = :message
+       WHERE number = :number`,
+    );
+  }
+
+  list(): JobRecord[] {
+    return (this.#db.prepare('SELECT * FROM jobs ORDER BY kind, id').all() as StoredJob[]).map(recordOf);
+  }
+
+  get({ kind, id }: JobKey): JobRecord | undefined {
+    const row = this.#get.get({ kind, id }) as StoredJob | undefined;
+    return row === undefined ? undefined : recordOf(row);
+  }
+
+  add(job: Job, state: JobState): void {
+    this.#db
+      .prepare(
+        `INSERT INTO jobs VALUES (:kind, :id, :schedule, :enabled, :comment, :options, :retries, :retryDelayMs, :timeoutMs,
+         :settledMs, :owed)`,
+      )
+      .run(rowOf(job, state));
+  }
+
+  update(job: Job, state: JobState): void {
+    this.#db
+      .prepare(
+        `UPDATE jobs SET schedule = :schedule, enabled = :enabled, comment = :comment, options = :options, retries = :retries,
+         retry_delay_ms = :retryDelayMs, timeout_ms = :timeoutMs, settled_ms = :settledMs, owed = :owed
+         WHERE kind = :kind AND id = :id`,
+      )
+      .run(rowOf(job, state));
+  }
+
+  setState({ kind, id }: JobKey, { settledMs, owed }: JobState): void {
+    this.#setState.run({ kind, id, settledMs, owed: owed === null ? null : JSON.stringify(owed) });
+  }
+
+  remove({ kind, id }: JobKey): void {
+    this.#db.prepare('DELETE FROM jobs WHERE kind = ? AND id = ?').run(kind, id);
+    this.#db.prepare('DELETE FROM job_requests WHERE kind = ? AND id = ?').run(kind, id);
+  }
+
+  addRun(run: Omit<JobRun, 'number'>): number {
+    return Number(this.#addRun.run({ ...run }).lastInsertRowid);
+  }
+
+  changeRun(number: number, ending: RunEnding): void {
+    const before = this.run(number);
+    if (before === undefined) return;
+    const { state, startMs, endMs, upid, message } = { ...before, ...ending };
+    this.#changeRun.run({ number, state, startMs, endMs, upid, message });
+  }
+
+  run(number: number): JobRun | undefined {
+    return this.#db.prepare(`SELECT ${RUN} FROM job_runs WHERE number = ?`).get(number) as JobRun | undefined;
+  }
+
+  runs(filter: RunFilter): { rows: JobRun[]; total: number } {
+    const values: Record<string, string | number> = {};
+    const conditions: string[] = [];
+    for (const [name, condition] of Object.entries(CONDITIONS)) {
+      const value = filter[name as keyof RunFilter];
+      if (value === undefined) continue;
+      values[name] = typeof value === 'object' ? JSON.stringify(value) : value;
+      conditions.push(condition);
+    }
+    const where = conditions.length === 0 ? '' : `WHERE ${conditions.join(' AND ')}`;
+    const limit = Math.min(filter.limit === undefined || filter.limit === 0 ? MAX_ROWS : filter.limit, MAX_ROWS);
+    const rows = this.#db
+      .prepare(`SELECT ${RUN} FROM job_runs ${where} ORDER BY number DESC LIMIT :limit OFFSET :start`)
+      .all({ ...values, limit, start: filter.start ?? 0 }) as JobRun[];
+    const { total } = this.#db.prepare(`SELECT count(*) AS total FROM job_runs ${where}`).get(values) as {
+      total: number;
+    };
+    return { rows, total };
+  }
+
+  lastRuns(kind?: string): JobRun[] {
+    return this.#db
+      .prepare(
+        `SELECT ${RUN} FROM job_runs WHERE number IN (
+           SELECT max(number) FROM job_runs
+           WHERE end_ms IS NOT NULL AND state <> 'skipped' AND (:kind IS NULL OR kind = :kind) GROUP BY kind, id)`,
+      )
+      .all({ kind: kind ?? null }) as JobRun[];
+  }
+
+  unended(): JobRun[] {
+    return this.#db.prepare(`SELECT ${RUN} FROM job_runs WHERE end_ms IS NULL ORDER BY number`).all() as JobRun[];
+  }
+
+  pruneRuns(keepPerJob: number, keepAll: number): number {
+    return this.#db
+      .prepare(
+        `DELETE FROM job_runs WHERE end_ms IS NOT NULL AND number IN (
+           SELECT number FROM (
+             SELECT number, row_number() OVER (PARTITION BY kind, id ORDER BY number DESC) AS place,
+                    row_number() OVER (ORDER BY number DESC) AS place_of_all FROM job_runs)
+           WHERE place > :keepPerJob OR place_of_all > :keepAll)`,
+      )
+      .run({ keepPerJob, keepAll }).changes;
+  }
+
+  request({ kind, id, authId }: RunRequest): void {
+    this.#db.prepare('INSERT OR REPLACE INTO job_requests VALUES (:kind, :id, :authId)').run({ kind, id, authId });
+  }
+
+  takeRequests(): RunRequest[] {
+    return this.#db.prepare('DELETE FROM job_requests RETURNING kind, id, auth_id AS authId').all() as RunRequest[];
+  }
+
+  version(): number {
+    return this.#db.pragma('data_version', { simple: true }) as number;
+  }
+
+  atomically<T>(work: () => T): T {
+    return this.#transactions.atomically(work);
+  }
+}
+
+function rowOf(job: Job, { settledMs, owed }: JobState): Record<string, string | number | null> {
+  const { kind, id, schedule, comment, retries, retryDelayMs, timeoutMs } = job;
+  return {
+    ...{ kind, id, schedule, comment, retries, retryDelayMs, timeoutMs, settledMs },
+    enabled: Number(job.enabled),
+    options: JSON.stringify(job.options),
+    owed: owed === null ? null : JSON.stringify(owed),
+  };
+}
+
+function recordOf(row: StoredJob): JobRecord {
+  const { kind, id, schedule, comment, retries } = row;
+  const what = `job ${kind}/${id}`;
+  const options: Static<typeof Options> = parseStateFile(`the options of ${what}`, row.options, Options);
+  const owed = row.owed === null ? null : parseStateFile(`the state of ${what}`, row.owed, Owed);
+  const times = { retryDelayMs: row.retry_delay_ms, timeoutMs: row.timeout_ms };
+  return {
+    job: { kind, id, schedule, enabled: row.enabled === 1, comment, options, retries, ...times },
+    state: { settledMs: row.settled_ms, owed },
+  };
+}

@@ -1,0 +1,193 @@
+// Due runs run once: at their time, after a time without a server, after one that was killed, and whatever the clock does.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Zone } from '../../../src/jobs/calendar/zone.ts';
+import { DAY, HOUR, LIGHT_TASKS, MINUTE, ScheduleFixture } from './fixture.ts';
+
+test('a job runs at its slot and not before, once, and again the next night', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.add('nightly');
+  await jobs.tick();
+  await jobs.until('2026-11-22T00:59:00Z', HOUR);
+  assert.deepEqual(jobs.ids(), [], 'a new job makes up for nothing');
+  await jobs.until('2026-11-22T01:05:00Z');
+  await jobs.ended(1);
+  assert.deepEqual(jobs.history(), ['backup/nightly schedule ok'], '02:00 in Rome is 01:00 in UTC');
+  await jobs.until('2026-11-23T01:05:00Z');
+  await jobs.ended(2);
+  const [run] = jobs.store.runs({}).rows;
+  assert.equal(run?.slotMs, Date.parse('2026-11-23T01:00:00Z'));
+  assert.match(run?.upid ?? '', /:backupjob:main\\x3anightly:root@pam:$/);
+  assert.equal(jobs.tasks.status(run?.upid as string).exitstatus, 'OK');
+});
+
+test('nights without a server are made up for by one run', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.add('nightly');
+  jobs.at('2026-12-01T12:00:00Z');
+  await jobs.killAndStart();
+  for (let ticks = 0; ticks < 3; ticks++) await jobs.tick();
+  await jobs.idle();
+  assert.deepEqual(jobs.history(), ['backup/nightly late ok']);
+  await jobs.until('2026-12-02T01:05:00Z', MINUTE * 5);
+  await jobs.idle();
+  assert.deepEqual(jobs.history(), ['backup/nightly schedule ok', 'backup/nightly late ok']);
+});
+
+test('a run that a kill cuts off is interrupted, and made again once, also two days later', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.isQuick = false;
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.add('nightly');
+  jobs.add('weekly', { schedule: 'sun 02:00' });
+  await jobs.until('2026-11-22T01:00:00Z', HOUR);
+  assert.deepEqual(jobs.ids(), ['nightly', 'weekly']);
+  jobs.nowMs += 2 * DAY;
+  await jobs.killAndStart();
+  assert.deepEqual(jobs.history(), ['backup/weekly schedule interrupted', 'backup/nightly schedule interrupted']);
+  assert.match(jobs.ends[0]?.message ?? '', /cut off/);
+  await jobs.tick();
+  assert.deepEqual(jobs.ids(), ['nightly', 'weekly']);
+  assert.deepEqual(jobs.history().slice(0, 2), ['backup/weekly resume running', 'backup/nightly late running']);
+  // What cuts the server off again is not made again: it waits for its slot.
+  await jobs.killAndStart();
+  await jobs.tick();
+  assert.deepEqual(jobs.ids(), ['nightly'], 'the run of nightly was one by its slot, and is made again once');
+  await jobs.killAndStart();
+  await jobs.tick();
+  assert.deepEqual(jobs.ids(), []);
+});
+
+test('an orderly stop leaves what waits and what it aborted to the next start', async () => {
+  using jobs = new ScheduleFixture({ limits: { all: 1, node: 1, datastore: 1 } });
+  jobs.isQuick = false;
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.add('one');
+  jobs.add('two');
+  jobs.add('by-hand', { schedule: null });
+  await jobs.until('2026-11-22T01:00:00Z', HOUR);
+  jobs.scheduler.runNow({ kind: 'backup', id: 'by-hand' }, 'root@pam');
+  assert.deepEqual(jobs.ids(), ['one']);
+  jobs.scheduler.stop();
+  await jobs.tasks.drain(0);
+  await jobs.ended(2);
+  assert.deepEqual(jobs.history(), [
+    'backup/by-hand hand interrupted',
+    'backup/two schedule queued',
+    'backup/one schedule interrupted',
+  ]);
+  jobs.isQuick = true;
+  await jobs.killAndStart();
+  await jobs.tick();
+  await jobs.ended(5);
+  assert.deepEqual(jobs.ids(), ['one', 'two']);
+  assert.deepEqual(jobs.history().slice(0, 2), ['backup/two resume ok', 'backup/one resume ok']);
+});
+
+test('a clock that is set back or forward neither doubles a run nor holds a job up for long', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.add('nightly');
+  await jobs.until('2026-11-22T01:10:00Z', 10 * MINUTE);
+  assert.equal(jobs.works.length, 1);
+  // By half an hour: 02:00 comes a second time.
+  jobs.nowMs -= 30 * MINUTE;
+  await jobs.until('2026-11-22T02:00:00Z');
+  assert.equal(jobs.works.length, 1, 'the slot is settled');
+  // A year ahead: everything is late, once.
+  jobs.at('2027-11-22T12:00:00Z');
+  await jobs.tick();
+  await jobs.tick();
+  assert.equal(jobs.works.length, 2);
+  // And right again: the next night is not that of next year.
+  jobs.at('2026-11-22T12:00:00Z');
+  await jobs.tick();
+  assert.equal(jobs.works.length, 2, 'no run because of the clock');
+  await jobs.until('2026-11-23T01:10:00Z', 10 * MINUTE);
+  assert.equal(jobs.works.length, 3);
+  // The same while no server runs.
+  jobs.at('2025-01-01T12:00:00Z');
+  await jobs.killAndStart();
+  await jobs.tick();
+  assert.equal(jobs.works.length, 0);
+  await jobs.until('2025-01-02T01:10:00Z', 10 * MINUTE);
+  assert.equal(jobs.works.length, 1);
+});
+
+test('a job of every minute goes on a minute after the clock was set back', async () => {
+  using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS });
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.add('often', { schedule: 'minutely' });
+  await jobs.until('2026-11-21T12:03:00Z');
+  assert.equal(jobs.works.length, 3);
+  jobs.at('2026-11-21T09:00:00Z');
+  await jobs.until('2026-11-21T09:02:00Z');
+  assert.equal(jobs.works.length, 4, 'the first look finds the clock wrong, the second one runs the job');
+});
+
+for (const zone of ['Europe/Rome', 'America/New_York', 'Australia/Lord_Howe'])
+  test(`in ten years of ${zone} every night runs once, in spite of summer time and of a server that is away now and then`, async () => {
+    using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, zone: new Zone(zone) });
+    jobs.at('2026-01-01T12:00:00Z');
+    jobs.add('half-past-two', { schedule: '02:30' });
+    for (let look = 1; look <= 3653 * 2; look++) {
+      jobs.nowMs += 12 * HOUR;
+      if (look % 200 === 7) await jobs.killAndStart();
+      jobs.scheduler.tick();
+      await jobs.idle();
+    }
+    const inZone = new Intl.DateTimeFormat('sv', { timeZone: zone, dateStyle: 'short' });
+    const nights = jobs.ends.map(({ slotMs }) => inZone.format(slotMs as number));
+    assert.equal(nights.length, 3653);
+    assert.equal(new Set(nights).size, 3653);
+  });
+
+test('a job with another schedule, or enabled again, makes up for nothing; one that is disabled does not run', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.at('2026-11-21T12:00:00Z');
+  const job = jobs.add('nightly');
+  const actor = { authId: 'root@pam', address: '' };
+  const change = (more: object): void => {
+    jobs.book.update(actor, job, more);
+    jobs.scheduler.changed(job);
+  };
+  change({ enabled: false });
+  jobs.at('2026-11-25T12:00:00Z');
+  await jobs.tick();
+  change({ enabled: true });
+  await jobs.tick();
+  change({ schedule: '03:00' });
+  await jobs.tick();
+  assert.equal(jobs.works.length, 0);
+  jobs.at('2026-11-26T02:00:00Z');
+  change({ comment: 'not the plan' });
+  await jobs.tick();
+  assert.equal(jobs.works.length, 1, 'a comment settles nothing');
+});
+
+test('what another process changes, and wishes to be run, is seen', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.at('2026-11-21T12:00:00Z');
+  const { default: Database } = await import('better-sqlite3');
+  const { JobTables } = await import('../../../src/state/job-tables.ts');
+  const db = new Database(jobs.files.db.name);
+  const other = new JobTables({ db, atomically: (work) => db.transaction(work).immediate() });
+  const job = jobs.book.checked({ kind: 'gc', id: 'theirs', schedule: '02:00', options: { store: 'main' } });
+  other.add(job, { settledMs: jobs.nowMs, owed: null });
+  await jobs.until('2026-11-22T01:00:00Z', HOUR);
+  assert.deepEqual(jobs.ids(), ['theirs']);
+  await jobs.idle();
+  other.request({ kind: 'gc', id: 'theirs', authId: 'ann@pbs' });
+  other.request({ kind: 'gc', id: 'nobody', authId: 'ann@pbs' });
+  jobs.scheduler.follow();
+  await jobs.ended(2);
+  assert.deepEqual(jobs.history(), ['gc/theirs hand ok', 'gc/theirs schedule ok']);
+  assert.match(jobs.reports.join(), /there is no job gc\/nobody/);
+  await jobs.idle();
+  other.remove(job);
+  await jobs.until('2026-11-23T02:00:00Z', HOUR);
+  assert.equal(jobs.works.length, 2);
+  db.close();
+});
