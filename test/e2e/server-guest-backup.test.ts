@@ -17,7 +17,7 @@ import { ApiCaller, type Method } from '../support/server/server-api.ts';
 import { type ServerRig, STORE, startRig } from '../support/server/server-rig.ts';
 
 const MIB = 1024 ** 2;
-const VMIDS = [7501, 7502, 7503, 7504];
+const VMIDS = [7501, 7502, 7503, 7504, 7505];
 const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
 
 suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, () => {
@@ -232,15 +232,23 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
   });
 
   test('an abort ends the backup under way, and the guest goes on', async () => {
-    const slow = { vmid: '7501,7502', storage: STORE, bwlimit: 64, mode: 'snapshot' };
-    writeFileSync(diskOf(7502), randomBytes(64 * MIB));
-    const upid = await data('POST', `/nodes/${node}/vzdump`, { ...slow, vmid: '7502,7501' });
+    // One without a backup: all of its disk is read.
+    const settings = { vmid: 7505, memory: 64, kvm: 0, virtio0: 'local:0.0625,format=raw', vga: 'none', balloon: 0 };
+    assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
+    writeFileSync(diskOf(7505), randomBytes(64 * MIB));
+    // The limit is of guests that run.
+    assert.match(await task('POST', `/nodes/${node}/qemu/7505/status/start`), /^(OK|WARNINGS: \d+)$/);
+    const slow = { vmid: '7505,7501', storage: STORE, bwlimit: 2048 };
+    const upid = await data('POST', `/nodes/${node}/vzdump`, slow);
     await sleep(1500);
+    assert.equal((await data('GET', `/nodes/${node}/tasks/${upid}/status`)).status, 'running');
     await data('DELETE', `/nodes/${node}/tasks/${upid}`);
     assert.match(await endOf(upid), /abort|stopped|received/i);
     const lines = (await data('GET', `/nodes/${node}/tasks/${upid}/log?limit=0`)).map((row: { t: string }) => row.t);
     assert.ok(!lines.some((each: string) => /Starting Backup of VM 7501/.test(each)), lines.join('\n'));
-    assert.equal((await data('GET', `/nodes/${node}/qemu/7502/config`)).lock, undefined);
-    assert.equal(await task('POST', `/nodes/${node}/vzdump`, { vmid: '7502', storage: STORE }), 'OK');
+    const { status, qmpstatus, lock } = await data('GET', `/nodes/${node}/qemu/7505/status/current`);
+    assert.deepEqual([status, qmpstatus, lock], ['running', 'running', undefined]);
+    assert.deepEqual(await data('GET', `/nodes/${node}/storage/${STORE}/content?vmid=7505`), []);
+    assert.equal(await task('POST', `/nodes/${node}/vzdump`, { vmid: '7505', storage: STORE }), 'OK');
   });
 });
