@@ -13,6 +13,8 @@ import { openApiListener } from './daemon/api-listener.ts';
 import { Certificates } from './daemon/certificates.ts';
 import { Clients } from './daemon/clients.ts';
 import { DatastoreList } from './daemon/datastore-list.ts';
+import { DatastoreStorages } from './daemon/guests/datastore-storages.ts';
+import { GuestBackups } from './daemon/guests/guest-backups.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { GUEST_REALMS, GUEST_VERSION_INFO, instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
@@ -28,18 +30,21 @@ import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
 import { Tasks } from './jobs/tasks/tasks.ts';
 import { Enrolments } from './nodes/enrolments.ts';
-import { enrolLocal, hasLocalNode } from './nodes/local-agent.ts';
+import { enrolLocal, hasLocalNode, LOCAL_NODE } from './nodes/local-agent.ts';
 import { NodeOrders } from './nodes/node-orders.ts';
 import { Nodes } from './nodes/nodes.ts';
+import type { OrderTask } from './nodes/placed-order.ts';
 import { type AuthId, ROOT_USER } from './schema/auth-id.ts';
 import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
 import { nodeTables } from './state/node-tables.ts';
 import { StateDatabase } from './state/state-database.ts';
 import { TaskTables } from './state/task-tables.ts';
+import type { Order } from './transport/control/orders.ts';
 import { TransportSessions } from './transport/server/sessions.ts';
 import { closeAll } from './util/close-all.ts';
 
+const GUEST_INFO = { realms: GUEST_REALMS, version: GUEST_VERSION_INFO };
 const DAY_MS = 24 * 3600 * 1000;
 const MAX_WORKERS = 64;
 /** What the backup of the server's own state may take when the server ends. */
@@ -227,7 +232,7 @@ async function start(
           {
             ...behind,
             api: createGuestApi(
-              { ...common, ...guests, consoles, realms: GUEST_REALMS, version: GUEST_VERSION_INFO },
+              { ...common, ...withBackups(guests, { datastores, tasks, nodes }), consoles, ...GUEST_INFO },
               { onBug },
             ),
             host: guestHost,
@@ -306,6 +311,19 @@ async function start(
       return stopped;
     },
   };
+}
+
+/** Datastores as storages of the guests' machine, and its agent for what is done with them. */
+function withBackups(
+  { guests, storages }: ServedGuests,
+  { datastores, tasks, nodes }: { readonly datastores: Datastores; readonly tasks: Tasks; readonly nodes: Nodes },
+): Pick<GuestServices, 'guests' | 'storages' | 'backups'> {
+  const all = new DatastoreStorages(storages, datastores, tasks);
+  const agent = {
+    isOnline: () => nodes.list().some(({ name, status }) => name === LOCAL_NODE && status === 'online'),
+    run: async (...[order, work]: [Order, OrderTask]) => await nodes.orderWithin(LOCAL_NODE, order, work),
+  };
+  return { guests, storages: all, backups: new GuestBackups(agent, all) };
 }
 
 /** `/var/lib/holdfast-main` beside `/var/lib/holdfast`; one that is there already is taken. */

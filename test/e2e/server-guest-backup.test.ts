@@ -17,7 +17,7 @@ import { ApiCaller, type Method } from '../support/server/server-api.ts';
 import { type ServerRig, STORE, startRig } from '../support/server/server-rig.ts';
 
 const MIB = 1024 ** 2;
-const VMIDS = [7501, 7502, 7503, 7504];
+const VMIDS = [7501, 7502, 7503, 7504, 7505];
 const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
 
 suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, () => {
@@ -108,8 +108,11 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     }
   }
 
-  function requireSameDisk(vmid: number): void {
-    const disk = readFileSync(diskOf(vmid));
+  async function requireSameDisk(vmid: number): Promise<void> {
+    // In place of another one the disk has another number.
+    const { virtio0 } = await data('GET', `/nodes/${node}/qemu/${vmid}/config`);
+    const [, name = ''] = /^local:([^,]+)/.exec(virtio0) ?? [];
+    const disk = readFileSync(join(nodePath, 'storage', 'local', 'images', name));
     assert.equal(disk.length, 64 * MIB);
     assert.ok(disk.subarray(8 * MIB, 32 * MIB).equals(data7501), 'what was written is there');
     assert.ok(disk.subarray(32 * MIB).every((byte) => byte === 0));
@@ -127,7 +130,7 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     );
     assert.deepEqual([row?.protected, row?.comment, row?.owner], [true, 'web7501 7501', 'root@pam!agent-localhost']);
     assert.equal(await ordered('vm-restore', { snapshot: 'vm/7501/latest', newid: 7503, unique: true }), 'OK');
-    requireSameDisk(7503);
+    await requireSameDisk(7503);
     const [one, other] = await Promise.all(
       [7501, 7503].map((vmid) => data('GET', `/nodes/${node}/qemu/${vmid}/config`)),
     );
@@ -174,9 +177,78 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     assert.match(backup.stdout.toString(), /the vm-backup begins[\s\S]*TASK OK\ntask +UPID:/);
     const restore = await root.try(['node', 'restore', 'localhost', 'vm/7501/latest', '--vm', '7504', '--unique']);
     assert.equal(restore.code, 0, restore.stderr);
-    requireSameDisk(7504);
+    await requireSameDisk(7504);
     const wrong = await root.try(['node', 'backup', 'localhost', '--output-format', 'json']);
     assert.match(messageOf(wrong, 'bad-argument'), /--vm 100/);
     assert.equal(await task('DELETE', `/nodes/${node}/qemu/7504`), 'OK');
+  });
+
+  test('over the guest dialect a running guest is backed up, listed, protected, restored and removed', async () => {
+    const storages = await data('GET', `/nodes/${node}/storage?content=backup`);
+    const tank = storages.find((each: { storage: string }) => each.storage === STORE);
+    assert.deepEqual([tank.type, tank.content, tank.active, tank.total > 0], ['pbs', 'backup', 1, true]);
+    const wish = { vmid: '7501,7502,7599', storage: STORE, 'notes-template': 'of {{guestname}}' };
+    const upid = await data('POST', `/nodes/${node}/vzdump`, wish);
+    assert.equal(upid.split(':').length, 9);
+    assert.equal(await endOf(upid), 'job errors');
+    const lines = (await data('GET', `/nodes/${node}/tasks/${upid}/log?limit=0`)).map((row: { t: string }) => row.t);
+    for (const line of [/Starting Backup of VM 7501/, /Finished Backup of VM 7501/, /Finished Backup of VM 7502/])
+      assert.ok(lines.some((each: string) => line.test(each)));
+    assert.ok(lines.includes("ERROR: Backup of VM 7599 failed - unable to find VM '7599'"));
+    assert.equal((await data('GET', `/nodes/${node}/qemu/7501/status/current`)).status, 'running');
+
+    const content = `/nodes/${node}/storage/${STORE}/content`;
+    const backup = (await data('GET', `${content}?content=backup&vmid=7501`)).at(-1);
+    assert.match(backup.volid, /^tank:backup\/vm\/7501\/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    assert.deepEqual([backup.format, backup.subtype, backup.notes], ['pbs-vm', 'qemu', 'of web7501']);
+    assert.ok(backup.size >= 64 * MIB && Math.abs(backup.ctime - Date.now() / 1000) < 120);
+    assert.deepEqual(await data('GET', `${content}?content=images`), []);
+
+    assert.equal(await data('PUT', `${content}/${backup.volid}`, { protected: 1, notes: 'kept' }), null);
+    const kept = await data('GET', `${content}/${backup.volid}`);
+    assert.deepEqual([kept.protected, kept.notes], [1, 'kept']);
+    const refused = await caller.try('DELETE', `${content}/${backup.volid}`, undefined, headers);
+    assert.match(refused.text, /protection enabled/);
+
+    const text = await data('GET', `/nodes/${node}/vzdump/extractconfig?volume=${encodeURIComponent(backup.volid)}`);
+    assert.match(text, /^name: web7501$/m);
+    assert.match(text, /^virtio0: local:7501\/vm-7501-disk-0\.raw/m);
+
+    const restore = { vmid: 7504, archive: backup.volid, storage: 'local', unique: 1 };
+    assert.equal(await task('POST', `/nodes/${node}/qemu`, restore), 'OK');
+    await requireSameDisk(7504);
+    const again = await caller.try('POST', `/nodes/${node}/qemu`, restore, headers);
+    assert.match(again.text, /VM 7504 already exists/);
+    const live = { ...restore, force: 1, 'live-restore': 1 };
+    assert.match(await task('POST', `/nodes/${node}/qemu`, live), /^(OK|WARNINGS: \d+)$/);
+    assert.equal((await data('GET', `/nodes/${node}/qemu/7504/status/current`)).status, 'running');
+    assert.equal(await task('POST', `/nodes/${node}/qemu/7504/status/stop`), 'OK');
+    await requireSameDisk(7504);
+
+    assert.equal(await data('PUT', `${content}/${backup.volid}`, { protected: 0 }), null);
+    assert.equal(await task('DELETE', `${content}/${backup.volid}`), 'OK');
+    const left = await data('GET', `${content}?vmid=7501`);
+    assert.ok(!left.some((each: { volid: string }) => each.volid === backup.volid));
+  });
+
+  test('an abort ends the backup under way, and the guest goes on', async () => {
+    // One without a backup: all of its disk is read.
+    const settings = { vmid: 7505, memory: 64, kvm: 0, virtio0: 'local:0.0625,format=raw', vga: 'none', balloon: 0 };
+    assert.equal(await task('POST', `/nodes/${node}/qemu`, settings), 'OK');
+    writeFileSync(diskOf(7505), randomBytes(64 * MIB));
+    // The limit is of guests that run.
+    assert.match(await task('POST', `/nodes/${node}/qemu/7505/status/start`), /^(OK|WARNINGS: \d+)$/);
+    const slow = { vmid: '7505,7501', storage: STORE, bwlimit: 2048 };
+    const upid = await data('POST', `/nodes/${node}/vzdump`, slow);
+    await sleep(1500);
+    assert.equal((await data('GET', `/nodes/${node}/tasks/${upid}/status`)).status, 'running');
+    await data('DELETE', `/nodes/${node}/tasks/${upid}`);
+    assert.match(await endOf(upid), /abort|stopped|received/i);
+    const lines = (await data('GET', `/nodes/${node}/tasks/${upid}/log?limit=0`)).map((row: { t: string }) => row.t);
+    assert.ok(!lines.some((each: string) => /Starting Backup of VM 7501/.test(each)), lines.join('\n'));
+    const { status, qmpstatus, lock } = await data('GET', `/nodes/${node}/qemu/7505/status/current`);
+    assert.deepEqual([status, qmpstatus, lock], ['running', 'running', undefined]);
+    assert.deepEqual(await data('GET', `/nodes/${node}/storage/${STORE}/content?vmid=7505`), []);
+    assert.equal(await task('POST', `/nodes/${node}/vzdump`, { vmid: '7505', storage: STORE }), 'OK');
   });
 });

@@ -1,6 +1,7 @@
 // What the guest dialect needs of the node: its virtual machines and its storages, as interfaces that the composition root fills.
 import type { Duplex } from 'node:stream';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
+import type { AuthId } from '../../schema/auth-id.ts';
 import type { CommonServices } from '../services.ts';
 import type { Consoles } from './console/consoles.ts';
 
@@ -8,6 +9,7 @@ export interface GuestServices extends CommonServices {
   readonly guests: GuestService;
   readonly storages: StorageService;
   readonly consoles: Consoles;
+  readonly backups: BackupService;
 }
 
 /** Of an operation that lasts: its signal, and where it says what it does. */
@@ -211,6 +213,9 @@ export interface StoredVolume {
   readonly parent?: string;
   readonly notes?: string;
   readonly isProtected?: boolean;
+  /** Fingerprint of the key of a backup. */
+  readonly encrypted?: string;
+  readonly verification?: { readonly state: 'ok' | 'failed'; readonly upid?: string };
 }
 
 /** The storages of this node. Throws HoldfastError: `not-found` for a storage or volume that is not there, and what a storage throws. */
@@ -231,4 +236,51 @@ export interface StorageService {
     volume: { readonly vmid: number; readonly name: string; readonly sizeBytes: number; readonly format?: string },
   ): Promise<string>;
   remove(volid: string, work: GuestWork): Promise<void>;
+}
+
+/** Of an order to the agent of this machine. */
+export type OrderWork = Pick<TaskWork, 'signal' | 'log' | 'warn' | 'onProgress'>;
+
+export interface GuestBackup {
+  /** A datastore. */
+  readonly storage: string;
+  readonly vmid: number;
+  readonly mode: 'snapshot' | 'suspend' | 'stop';
+  readonly lockwaitMinutes: number;
+  readonly isProtected: boolean;
+  readonly ionice?: number;
+  /** KiB a second; 0 for no limit. */
+  readonly bwlimit?: number;
+  readonly notesTemplate?: string;
+  readonly fleecingStorage?: string;
+  readonly script?: string;
+}
+
+export interface GuestRestore {
+  /** Of a backup in a datastore. */
+  readonly volid: string;
+  readonly vmid: number;
+  /** Undefined: the storages that the backup names. */
+  readonly storage?: string;
+  readonly force: boolean;
+  readonly unique: boolean;
+  readonly start: boolean;
+  /** It runs at once, and its disks are copied meanwhile. */
+  readonly isLive: boolean;
+  /** KiB a second, of a live restore. */
+  readonly bwlimit?: number;
+}
+
+/** Backups of the guests of this machine in the datastores of this server. Volume ids are those of backups that storages list. */
+export interface BackupService {
+  /** @throws `node-offline` when nobody is there to do it. */
+  requireReady(): void;
+  /** @throws what `holdfast vm backup` does, `node-offline`, `not-allowed`. */
+  backup(wish: GuestBackup, work: OrderWork): Promise<void>;
+  /** @throws what `holdfast vm restore` does, `node-offline`, `not-allowed`. */
+  restore(wish: GuestRestore, work: OrderWork): Promise<void>;
+  /** The configuration that a backup holds; undefined for one that is encrypted. @throws `not-found`, `too-large`. */
+  config(volid: string, caller: AuthId): Promise<string | undefined>;
+  /** @throws `not-found`, and what changing a snapshot does. */
+  change(volid: string, change: { readonly notes?: string; readonly protected?: boolean }): Promise<void>;
 }

@@ -10,6 +10,7 @@ import { Tasks } from '../../../src/jobs/tasks/tasks.ts';
 import { parseAuthId, parseUserId, tokenNameOf, userOf } from '../../../src/schema/auth-id.ts';
 import { TaskTables } from '../../../src/state/task-tables.ts';
 import { type Fixture, openFixture, passwordOf, ROOT, temporaryDirectory } from '../../auth/access-fixture.ts';
+import { FakeBackups } from './fake-backups.ts';
 import { FakeGuests, FakeStorages } from './fake-guests.ts';
 
 export interface GuestAnswer {
@@ -25,6 +26,7 @@ export interface GuestAnswer {
 export class GuestRig {
   readonly guests = new FakeGuests();
   readonly storages = new FakeStorages();
+  readonly backups = new FakeBackups();
   readonly consoles = new Consoles({ takenWithinMs: 60_000, rightsEveryMs: 50 });
   readonly bugs: unknown[] = [];
   readonly fixture: Fixture;
@@ -51,6 +53,7 @@ export class GuestRig {
         guests: this.guests,
         storages: this.storages,
         consoles: this.consoles,
+        backups: this.backups,
       },
       {
         delays: { unauthorizedMs: 0, forbiddenMs: 0 },

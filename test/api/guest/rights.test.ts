@@ -42,7 +42,7 @@ const RULES: readonly (readonly [RegExp, readonly Caller[]])[] = [
   [/^(PUT|POST) .*\/qemu\/\{vmid\}\/config$/, USES_100],
   [/^(POST|PUT|DELETE) .*\/qemu/, ADMINS],
   [/^GET \/storage\/\{storage\}$/, ADMINS],
-  [/^(POST|DELETE) .*\/storage\/\{storage\}\/content/, ADMINS],
+  [/^(POST|PUT|DELETE) .*\/storage\/\{storage\}\/content/, ADMINS],
   [/^GET .*\/storage\/\{storage\}\//, AUDITORS],
   [/./, SIGNED_IN],
 ];

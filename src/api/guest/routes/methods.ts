@@ -9,6 +9,7 @@ import { USER_METHODS } from './access/users.ts';
 import { CLUSTER_METHODS } from './cluster/cluster.ts';
 import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
+import { VZDUMP_METHODS } from './nodes/vzdump.ts';
 import { NOTHING_HERE_METHODS } from './nothing-here.ts';
 import { VM_AGENT_METHODS } from './qemu/agent.ts';
 import { VM_CONFIG_METHODS } from './qemu/config.ts';
@@ -32,6 +33,7 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...CLUSTER_METHODS,
   ...NODE_METHODS,
   ...TASK_METHODS,
+  ...VZDUMP_METHODS,
   ...VM_METHODS,
   ...VM_CONFIG_METHODS,
   ...VM_STATUS_METHODS,

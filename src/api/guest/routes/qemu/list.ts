@@ -15,6 +15,7 @@ import {
 } from '../../method.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import { given, Node, OfGuest, PoolName, SkipLock, StorageName, Upid, type Vmid } from '../parameters.ts';
+import { restoreArchive } from './restore-archive.ts';
 import { requireRootFor } from './skip-lock.ts';
 import { summaryOf, VmRow } from './vm-row.ts';
 
@@ -40,7 +41,8 @@ export const VM_METHODS = [
   defineGuestMethod({
     method: 'POST',
     path: PATH,
-    description: 'Makes a virtual machine, with VM.Allocate on it and what its settings take.',
+    description:
+      'Makes a virtual machine, with VM.Allocate on it and what its settings take; with `archive` out of a backup.',
     access: ({ vmid }) => ({ path: `/vms/${vmid}`, anyOf: ['VM.Allocate'] }),
     parameters: Type.Object({
       ...OfGuest,
@@ -48,17 +50,45 @@ export const VM_METHODS = [
       storage: Type.Optional(StorageName),
       start: Type.Boolean({ default: false, description: 'Started when it is made.' }),
       pool: Type.Optional(PoolName),
+      archive: Type.Optional(
+        Type.String({
+          minLength: 1,
+          maxLength: 1024,
+          description: 'A backup in a datastore, as its storage lists it.',
+        }),
+      ),
+      force: Type.Boolean({
+        default: false,
+        description: 'With archive: in place of the stopped guest that is there.',
+      }),
+      unique: Type.Boolean({ default: false, description: 'With archive: new MAC addresses and a new UUID.' }),
+      'live-restore': Type.Boolean({
+        default: false,
+        description: 'With archive: it runs at once, and its disks are copied meanwhile.',
+      }),
+      bwlimit: Type.Optional(
+        Type.Integer({ minimum: 0, maximum: 2 ** 30, description: 'KiB a second, of a live restore.' }),
+      ),
       'ha-managed': Type.Boolean({
         default: false,
         description: 'There is no high availability here: only 0 is taken.',
       }),
     }),
     returns: Upid,
-    handler: async (call, { node, vmid, storage, start, pool, 'ha-managed': isManaged, ...rest }) => {
+    handler: async (call, { node, vmid, storage, start, pool, 'ha-managed': isManaged, ...restoring }) => {
+      const { archive, force, unique, 'live-restore': isLive, bwlimit, ...rest } = restoring;
       requireNode(call, node);
       requireNoPool(pool);
       if (isManaged) throw new ParameterError([['ha-managed', 'there is no high availability on this node']]);
       const settings = settingsOf(rest);
+      if (archive !== undefined) {
+        const [key] = Object.keys(settings);
+        if (key !== undefined) throw new ParameterError([[key, 'not together with archive: set it after the restore']]);
+        if (!force) await requireFree(call, vmid);
+        return await restoreArchive(call, vmid, { archive, storage, force, unique, start, isLive, bwlimit });
+      }
+      if (unique || isLive || bwlimit !== undefined)
+        throw new ParameterError([[unique ? 'unique' : isLive ? 'live-restore' : 'bwlimit', 'only with archive']]);
       requireConfigRights(call, vmid, { set: settings, remove: [], before: {} });
       if (storage !== undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
       const { guests } = call.services;

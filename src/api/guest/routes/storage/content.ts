@@ -1,10 +1,11 @@
 // /nodes/{node}/storage/{storage}/content: the volumes of a storage.
 import { type Static, Type } from 'typebox';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
+import { guestUpidOf } from '../../guest-upid.ts';
 import { defineGuestMethod, type GuestCall, may, onStorage, requireNode, requirePrivilege } from '../../method.ts';
 import type { StoredVolume } from '../../services.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
-import { Count, Flag, given, Node, StorageName, Upid, Vmid } from '../parameters.ts';
+import { Count, Flag, given, Node, Nothing, StorageName, Upid, Vmid } from '../parameters.ts';
 import { findStorage } from './storage-row.ts';
 
 const PATH = '/nodes/{node}/storage/{storage}/content';
@@ -30,6 +31,11 @@ const Row = Type.Object({
   parent: Type.Optional(Type.String()),
   notes: Type.Optional(Type.String()),
   protected: Type.Optional(Flag),
+  subtype: Type.Optional(Type.Enum(['qemu'])),
+  encrypted: Type.Optional(Type.String()),
+  verification: Type.Optional(
+    Type.Object({ state: Type.Enum(['ok', 'failed']), upid: Type.Optional(Type.String({ description: 'The task.' })) }),
+  ),
 });
 
 export const CONTENT_METHODS = [
@@ -96,8 +102,8 @@ export const CONTENT_METHODS = [
     method: 'DELETE',
     path: `${PATH}/{volume}`,
     takesRestOfPath: true,
-    description: 'Removes a volume.',
-    access: onStorage('Datastore.Allocate'),
+    description: 'Removes a volume; of a backup also with Datastore.AllocateSpace there and VM.Backup on its guest.',
+    access: onStorage('Datastore.Allocate', 'Datastore.AllocateSpace'),
     parameters: Type.Object({
       ...OfVolume,
       delay: Type.Optional(Type.Integer({ minimum: 1, maximum: 30, description: 'Taken and ignored.' })),
@@ -105,13 +111,47 @@ export const CONTENT_METHODS = [
     returns: Upid,
     handler: async (call, { node, storage, volume }) => {
       requireNode(call, node);
-      const { volid, content, vmid } = await findVolume(call, storage, volume);
+      const found = await findVolume(call, storage, volume);
+      const { volid, content, vmid } = found;
+      requireChange(call, storage, found);
+      if (found.isProtected)
+        throw new ApiError(500, 'protected', `can't remove volume '${volid}' - protection enabled`);
       if (vmid !== undefined && (await call.services.guests.exists(vmid)) && content === 'images')
         await requireUnused(call, vmid, volid);
       return startGuestTask(call, 'imgdel', storage, (work) => call.services.storages.remove(volid, work));
     },
   }),
+  defineGuestMethod({
+    method: 'PUT',
+    path: `${PATH}/{volume}`,
+    takesRestOfPath: true,
+    description: 'Changes the notes or the protection of a backup.',
+    access: onStorage('Datastore.Allocate', 'Datastore.AllocateSpace'),
+    parameters: Type.Object({
+      ...OfVolume,
+      notes: Type.Optional(Type.String({ maxLength: 65_536, description: 'Any text.' })),
+      protected: Type.Optional(Type.Boolean({ description: 'Neither removed nor pruned.' })),
+    }),
+    returns: Nothing,
+    handler: async (call, { node, storage, volume, notes, protected: isProtected }) => {
+      requireNode(call, node);
+      const found = await findVolume(call, storage, volume);
+      requireChange(call, storage, found);
+      const { type } = await findStorage(call, storage);
+      if (type !== 'pbs' || found.content !== 'backup')
+        throw new ApiError(500, 'bad-argument', `notes and protection are of backups, and '${found.volid}' is none`);
+      await call.services.backups.change(found.volid, given({ notes, protected: isProtected }));
+      return null;
+    },
+  }),
 ];
+
+/** Who may back a guest up may change its backups. @throws ApiError 403. */
+function requireChange(call: GuestCall, storage: string, { content, vmid }: StoredVolume): void {
+  if (may(call, `/storage/${storage}`, 'Datastore.Allocate')) return;
+  if (content !== 'backup' || vmid === undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.Allocate');
+  else requirePrivilege(call, `/vms/${vmid}`, 'VM.Backup');
+}
 
 /** @throws ApiError 500 while the guest, or a snapshot of it, names the volume. */
 async function requireUnused(call: GuestCall, vmid: number, volid: string): Promise<void> {
@@ -127,7 +167,8 @@ async function requireUnused(call: GuestCall, vmid: number, volid: string): Prom
   }
 }
 
-async function findVolume(call: GuestCall, storage: string, volume: string) {
+/** One that the caller may look at. @throws ApiError 403, 500. */
+export async function findVolume(call: GuestCall, storage: string, volume: string) {
   await findStorage(call, storage);
   const volid = volume.includes(':') ? volume : `${storage}:${volume}`;
   if (!volid.startsWith(`${storage}:`))
@@ -147,11 +188,18 @@ function maySee(call: GuestCall, storage: string, { content, vmid }: StoredVolum
 
 function rowOf(volume: StoredVolume): Static<typeof Row> {
   const { volid, content, format, sizeBytes, usedBytes, created, vmid, parent, notes, isProtected } = volume;
+  const { encrypted, verification } = volume;
+  const subtype = format === 'pbs-vm' ? ('qemu' as const) : undefined;
+  const shownVerdict = ({ state, upid }: NonNullable<typeof verification>) => ({
+    state,
+    ...given({ upid: upid && guestUpidOf(upid) }),
+  });
   return {
     volid,
     content,
     format,
     size: sizeBytes,
     ...given({ used: usedBytes, ctime: created, vmid, parent, notes, protected: isProtected ? 1 : undefined }),
+    ...given({ subtype, encrypted, verification: verification && shownVerdict(verification) }),
   };
 }
