@@ -6,6 +6,7 @@ import { JobBook } from '../../jobs/schedule/job-book.ts';
 import { JobDesk } from '../../jobs/schedule/job-desk.ts';
 import { JobKinds } from '../../jobs/schedule/job-kinds.ts';
 import { Scheduler, type SchedulerParts } from '../../jobs/schedule/scheduler.ts';
+import { comingSlots } from '../../jobs/schedule/slots.ts';
 import { JobTables } from '../../state/job-tables.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -15,6 +16,10 @@ import { type StoreKindParts, storeKinds } from './store-kinds.ts';
 
 /** How soon a command on the machine is heard. */
 const FOLLOW_EVERY_MS = 2000;
+
+export type { JobKey, JobRun } from '../../jobs/schedule/job.ts';
+export type { NewJob } from '../../jobs/schedule/job-book.ts';
+export type { JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
 
 interface CommonParts {
   readonly state: StateDatabase;
@@ -109,6 +114,12 @@ export function localJobs(parts: CommonParts): JobDesk {
     },
     changed: (_: JobKey) => undefined,
   });
+}
+
+/** Coming slots of a schedule in the time zone of this machine, in Unix milliseconds. @throws `bad-argument`. */
+export function analyzeSchedule(schedule: string, count: number, fromMs: number): { zone: string; slots: number[] } {
+  const zone = hostZone();
+  return { zone, slots: comingSlots(schedule, fromMs, count, new Zone(zone)) };
 }
 
 function bookOf({ audit, clock }: CommonParts, store: JobTables, kinds: JobKinds): JobBook {

@@ -1,12 +1,11 @@
 // Jobs as administrators see and change them: what each is, when it runs next, what became of its last run. The same for a server and for a
 // command on its machine.
-import { parseCalendarEvent } from '../calendar/calendar-event.ts';
 import type { Zone } from '../calendar/zone.ts';
 import type { Job, JobKey, JobRecord, JobRun } from './job.ts';
 import { refOf } from './job.ts';
 import type { JobActor, JobBook, JobChange, NewJob } from './job-book.ts';
 import type { JobStore, RunFilter } from './job-store.ts';
-import { comingSlots, eventOf, nextSlot } from './slots.ts';
+import { eventOf, nextSlot } from './slots.ts';
 
 /** Times are Unix milliseconds. */
 export interface JobView extends Job {
@@ -79,12 +78,6 @@ export class JobDesk {
   /** Newest first. */
   history(filter: RunFilter): { readonly rows: readonly JobRun[]; readonly total: number } {
     return this.#parts.store.runs(filter);
-  }
-
-  /** Coming slots of a schedule, in Unix milliseconds. @throws `bad-argument`. */
-  analyze(schedule: string, count: number, fromMs: number = this.#parts.clock()): number[] {
-    parseCalendarEvent(schedule);
-    return comingSlots(schedule, fromMs, count, this.#parts.zone);
   }
 
   #nextOf({ job, state }: JobRecord): number | undefined {
