@@ -18,6 +18,7 @@ import { GuestBackups } from './daemon/guests/guest-backups.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { GUEST_REALMS, GUEST_VERSION_INFO, instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
+import { serverJobs } from './daemon/jobs/server-jobs.ts';
 import type { Log } from './daemon/log.ts';
 import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
@@ -201,6 +202,20 @@ async function start(
     report: onNode,
   });
 
+  const jobs = serverJobs({
+    state,
+    audit: stores.audit,
+    clock,
+    tasks,
+    get: (name) => datastores.get(name),
+    order: (node, order, authId) => nodes.order(node, order, authId as AuthId),
+    endOf: (upid) => tasks.ended(upid),
+    abort: (upid, reason) => tasks.abort(upid, reason),
+    report: (message, detail) => log.warn(detail, message),
+    onBug,
+  });
+  closing.push(() => jobs.stop());
+
   const health = {
     phase: () => phase,
     checkState: () => void state.db.prepare('SELECT 1').get(),
@@ -263,6 +278,7 @@ async function start(
 
   // Last, because its password is told once: nothing may fail after it.
   const rootPassword = await access.createRoot();
+  jobs.start();
   phase = 'running';
   log.info({ address: address.address, port: address.port, fingerprint: certificate.fingerprint }, 'the server runs');
   if (guestListener !== undefined) {
@@ -276,6 +292,7 @@ async function start(
     // As a task, so before no more are started. What tasks that still run change is in the next one.
     const limits = [AbortSignal.timeout(LAST_STATE_BACKUP_MS), ...(hurry === undefined ? [] : [hurry])];
     await stateBackup.run(AbortSignal.any(limits));
+    jobs.stop();
     orders.stop();
     // Their tasks end with them: nothing waits for somebody at a terminal.
     consoles.close();

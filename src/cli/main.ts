@@ -9,6 +9,7 @@ import { addAuditCommands } from './commands/audit.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
 import { addImportCommand } from './commands/import.ts';
+import { addJobCommands } from './commands/job.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addPruneCommand } from './commands/prune.ts';
@@ -50,6 +51,7 @@ function createProgram(): Command {
   addServerCommand(program);
   addNodeCommands(program);
   addAgentCommand(program);
+  addJobCommands(program);
   addSnapshotCommands(program);
   addVmCommands(program);
   addPruneCommand(program);

@@ -4,6 +4,7 @@ import { type Static, Type } from 'typebox';
 import type { Job, JobKey, JobRecord, JobRun, JobState } from '../jobs/schedule/job.ts';
 import type { JobStore, RunEnding, RunFilter, RunRequest } from '../jobs/schedule/job-store.ts';
 import { parseStateFile } from '../util/json-file.ts';
+import { unsynced } from './unsynced.ts';
 
 /** Rows of one answer. */
 const MAX_ROWS = 10_000;
@@ -46,6 +47,7 @@ export class JobTables implements JobStore {
   readonly #setState: Statement;
   readonly #addRun: Statement;
   readonly #changeRun: Statement;
+  readonly #run: Statement;
 
   /** `state.db` has migration 5. */
   constructor(state: { readonly db: Database; atomically<T>(work: () => T): T }) {
@@ -53,6 +55,7 @@ export class JobTables implements JobStore {
     this.#db = db;
     this.#transactions = state;
     this.#get = db.prepare('SELECT * FROM jobs WHERE kind = :kind AND id = :id');
+    this.#run = db.prepare(`SELECT ${RUN} FROM job_runs WHERE number = ?`);
     this.#setState = db.prepare(
       'UPDATE jobs SET settled_ms = :settledMs, owed = :owed WHERE kind = :kind AND id = :id',
     );
@@ -68,6 +71,10 @@ export class JobTables implements JobStore {
 
   list(): JobRecord[] {
     return (this.#db.prepare('SELECT * FROM jobs ORDER BY kind, id').all() as StoredJob[]).map(recordOf);
+  }
+
+  count(): number {
+    return this.#db.prepare('SELECT count(*) FROM jobs').pluck().get() as number;
   }
 
   get({ kind, id }: JobKey): JobRecord | undefined {
@@ -111,11 +118,14 @@ export class JobTables implements JobStore {
     const before = this.run(number);
     if (before === undefined) return;
     const { state, startMs, endMs, upid, message } = { ...before, ...ending };
-    this.#changeRun.run({ number, state, startMs, endMs, upid, message });
+    const write = (): void => void this.#changeRun.run({ number, state, startMs, endMs, upid, message });
+    // A run whose begin or end is lost in a power cut counts as interrupted: no disk is waited for.
+    if (this.#db.inTransaction) write();
+    else unsynced(this.#db, write);
   }
 
   run(number: number): JobRun | undefined {
-    return this.#db.prepare(`SELECT ${RUN} FROM job_runs WHERE number = ?`).get(number) as JobRun | undefined;
+    return this.#run.get(number) as JobRun | undefined;
   }
 
   runs(filter: RunFilter): { rows: JobRun[]; total: number } {

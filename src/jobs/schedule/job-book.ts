@@ -92,7 +92,7 @@ export class JobBook {
     const job = this.checked(wish);
     store.atomically(() => {
       if (store.get(job) !== undefined) throw new HoldfastError('exists', `there is a job ${refOf(job)} already`);
-      if (store.list().length >= LIMITS.jobs)
+      if (store.count() >= LIMITS.jobs)
         throw new HoldfastError('too-many', `${LIMITS.jobs} jobs are there, which is the limit; remove some`);
       store.add(job, { settledMs: clock(), owed: null });
       note('job-create', job, actor);

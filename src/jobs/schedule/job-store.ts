@@ -24,6 +24,8 @@ export interface RunRequest extends JobKey {
 export interface JobStore {
   /** By kind and id. */
   list(): JobRecord[];
+  /** Of all jobs. */
+  count(): number;
   get(key: JobKey): JobRecord | undefined;
   add(job: Job, state: JobState): void;
   /** Of a job that is not there, nothing. */

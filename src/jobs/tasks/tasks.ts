@@ -143,6 +143,13 @@ export class Tasks {
     return running !== undefined;
   }
 
+  /** The end of a task that was started in this process, when it comes. @throws `not-found` for one that does not run. */
+  async ended(upid: string): Promise<TaskEnd> {
+    const running = this.#running.get(upid);
+    if (running === undefined) throw new HoldfastError('not-found', `task ${upid} does not run`);
+    return await running.done;
+  }
+
   /** Asks all tasks on a datastore to stop, and gives them 5 s. Returns whether they have ended. */
   async abortAll(store: string, reason: string): Promise<boolean> {
     const { rows } = this.#options.store.list({ store, running: true });

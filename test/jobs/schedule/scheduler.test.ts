@@ -191,3 +191,34 @@ test('what another process changes, and wishes to be run, is seen', async () => 
   assert.equal(jobs.works.length, 2);
   db.close();
 });
+
+test('2,000 jobs cost next to nothing while none is due, and all that are due begin in one tick', async (t) => {
+  using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, limits: { all: 5000, node: 5000, datastore: 5000 } });
+  jobs.at('2026-11-21T12:00:00Z');
+  jobs.store.atomically(() => {
+    for (let n = 0; n < 2000; n++)
+      jobs.book.create(
+        { authId: 'root@pam', address: '' },
+        { kind: 'backup', id: `j${n}`, schedule: '02:00', options: { store: 'main' } },
+      );
+  });
+  await jobs.killAndStart();
+  jobs.scheduler.tick();
+  const began = process.cpuUsage();
+  for (let tick = 0; tick < 100; tick++) {
+    jobs.nowMs += 1000;
+    jobs.scheduler.tick();
+    for (let look = 0; look < 30; look++) jobs.scheduler.follow();
+  }
+  const { user, system } = process.cpuUsage(began);
+  const share = (user + system) / 100 / 60e6;
+  t.diagnostic(`${(share * 100).toFixed(4)} % of a core`);
+  assert.ok(share < 0.01);
+  jobs.at('2026-11-22T01:00:00Z');
+  const due = performance.now();
+  await jobs.tick();
+  await jobs.idle();
+  t.diagnostic(`2,000 runs in ${Math.round(performance.now() - due)} ms`);
+  assert.equal(jobs.works.length, 2000);
+  assert.ok(performance.now() - due < 60_000);
+});

@@ -1,10 +1,10 @@
 // /admin/datastore/{store}/gc and /admin/gc: garbage collection.
 import { Type } from 'typebox';
-import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
 import { callerOf, defineMethod } from '../../../method.ts';
-import { changing, noSuchStore, openStore } from '../../../snapshots/owned-groups.ts';
+import { noSuchStore, openStore } from '../../../snapshots/owned-groups.ts';
 import { startTask } from '../../../start-task.ts';
 import { GC_TASK, GcRun, gcRunOf } from '../../../stores/gc-status.ts';
+import { collectAll } from '../../../stores/store-work.ts';
 import { StoreName } from '../../parameters.ts';
 import { onStore } from './rules.ts';
 
@@ -32,13 +32,7 @@ export const GC_METHODS = [
     returns: Type.String(),
     handler: async (call, { store: name }) => {
       const { store } = await openStore(call, name);
-      const { upid } = startTask(call, { type: GC_TASK, id: name }, async (task) => {
-        task.log(`starting garbage collection on store ${name}`);
-        const request = { dryRun: false, audit: false, rateLimitBytes: null };
-        const report = await changing(name, () => collectGarbage.run(store, request, task));
-        for (const [member, value] of Object.entries(report)) task.log(`${member}: ${value}`);
-        return report;
-      });
+      const { upid } = startTask(call, { type: GC_TASK, id: name }, (task) => collectAll({ name, store }, task));
       return upid;
     },
   }),

@@ -1,16 +1,14 @@
 // POST /admin/datastore/{store}/prune and /prune-datastore: what the keep rules do not keep goes.
 
 import { type Static, Type } from 'typebox';
-import type { HeldDatastore } from '../../../../datastore/held-datastore.ts';
 import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
-import { type GroupPlan, planPrune } from '../../../../datastore/prune/plan.ts';
-import { removalsOf, removePruned } from '../../../../datastore/prune/prune-operation.ts';
-import type { TaskWork } from '../../../../jobs/tasks/task.ts';
+import type { GroupPlan } from '../../../../datastore/prune/plan.ts';
 import { type GroupName, type Namespace, namespaceDepth } from '../../../../schema/names.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore } from '../../../services.ts';
-import { aclPath, changing, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
+import { aclPath, findGroup, findNamespace, owns } from '../../../snapshots/owned-groups.ts';
 import { startTask } from '../../../start-task.ts';
+import { logPlan, planOf, pruneGroup } from '../../../stores/store-work.ts';
 import { BackupId, BackupTime, BackupType, KeepRules, MaxDepth, OfGroup, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
@@ -93,38 +91,6 @@ async function prunable(call: Call, open: OpenDatastore, ns: Namespace): Promise
   if (permissions.has(caller, path, 'Datastore.Modify')) return groups.map(({ name }) => name);
   if (!permissions.has(caller, path, 'Datastore.Prune')) return [];
   return groups.filter(({ owner }) => owns(caller, owner)).map(({ name }) => name);
-}
-
-async function planOf(
-  store: HeldDatastore,
-  ns: Namespace,
-  group: GroupName,
-  counts: KeepCounts,
-  signal: AbortSignal,
-): Promise<GroupPlan> {
-  const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.clockMs }, signal);
-  return plan.groups[0] as GroupPlan;
-}
-
-async function pruneGroup(
-  { store, name }: OpenDatastore,
-  ns: Namespace,
-  group: GroupName,
-  counts: KeepCounts,
-  work: TaskWork,
-): Promise<GroupPlan> {
-  const plan = await planOf(store, ns, group, counts, work.signal);
-  logPlan(plan, work);
-  for (const request of removalsOf(ns, { groups: [plan], warnings: [] })) {
-    const { removed, kept } = await changing(name, () => removePruned.run(store, request, work));
-    work.log(`removed ${removed} snapshots of ${group}`);
-    for (const { snapshot, rule } of kept) work.warn(`${snapshot} stays: it became ${rule} meanwhile`);
-  }
-  return plan;
-}
-
-function logPlan({ snapshots }: GroupPlan, work: TaskWork): void {
-  for (const { snapshot, keep, rule } of snapshots) work.log(`${keep ? `keep (${rule})` : 'remove'} ${snapshot}`);
 }
 
 function rowsOf(ns: Namespace, { group, snapshots }: GroupPlan): Static<typeof Row>[] {

@@ -3,19 +3,13 @@
 import { Type } from 'typebox';
 import type { HeldDatastore } from '../../../../datastore/held-datastore.ts';
 import type { SnapshotName } from '../../../../datastore/snapshots/group-store.ts';
-import { snapshotLabel } from '../../../../datastore/snapshots/group-store.ts';
-import { damageLines, refuseDamage } from '../../../../datastore/verify/damage-report.ts';
-import { verify } from '../../../../datastore/verify/verify-operation.ts';
-import type { TaskWork } from '../../../../jobs/tasks/task.ts';
-import { HoldfastError } from '../../../../util/errors.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
 import { type Call, defineMethod } from '../../../method.ts';
 import { findGroup, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
 import { startTask } from '../../../start-task.ts';
+import { provedSince, verifyAll } from '../../../stores/store-work.ts';
 import { BackupId, BackupTime, BackupType, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
-
-const DAY_MS = 24 * 3600 * 1000;
 
 interface Target {
   readonly store: HeldDatastore;
@@ -52,8 +46,7 @@ export const VERIFY_METHODS = [
     returns: Type.String(),
     handler: async (call, { 'ignore-verified': skip, 'outdated-after': days, ...asked }) => {
       const { store, type, id, snapshots } = await targetOf(call, asked);
-      const now = call.services.clock();
-      const provedSinceMs = !skip ? now : days === undefined ? 0 : now - days * DAY_MS;
+      const provedSinceMs = provedSince(call.services.clock(), skip, days);
       return startTask(call, { type, id }, (task) => verifyAll(store, snapshots, provedSinceMs, task)).upid;
     },
   }),
@@ -86,40 +79,4 @@ async function targetOf(call: Call, asked: Asked): Promise<Target> {
   const { open, name } = await findSnapshot(call, { ...where, 'backup-time': time });
   const hex = time.toString(16).toUpperCase().padStart(8, '0');
   return { store: open.store, type: 'verify_snapshot', id: `${label}/${hex}`, snapshots: [name] };
-}
-
-/** Goes through all, and throws at the end when anything was damaged. */
-async function verifyAll(
-  store: HeldDatastore,
-  snapshots: readonly SnapshotName[] | null,
-  provedSinceMs: number,
-  task: TaskWork,
-): Promise<void> {
-  const failures: Error[] = [];
-  for (const snapshot of snapshots ?? [null]) {
-    task.signal.throwIfAborted();
-    task.log(snapshot === null ? 'verify datastore' : `verify ${snapshotLabel(snapshot)}`);
-    try {
-      const report = await verify.run(store, { snapshot, provedSinceMs, rateLimitBytes: null }, task);
-      for (const line of damageLines(report)) task.log(line);
-      task.log(
-        `  ${report.packsRead} packs read, ${report.packsSkipped} verified lately, ${report.recordsRead} records`,
-      );
-      refuseDamage(report);
-    } catch (error) {
-      if (
-        !(error instanceof HoldfastError) ||
-        !['object-damaged', 'manifest-altered', 'not-found'].includes(error.code)
-      )
-        throw error;
-      // Forgotten since the task began: nothing to verify.
-      if (error.code === 'not-found') task.log(`  skipped: ${error.message}`);
-      else failures.push(error);
-    }
-  }
-  const [first, ...others] = failures;
-  if (first === undefined) return;
-  throw others.length === 0
-    ? first
-    : new HoldfastError('object-damaged', `${failures.length} snapshots are damaged; the log names them`);
 }

@@ -1,0 +1,353 @@
+// holdfast job: what a server does by a schedule. On the server's machine; a server that runs sees each change within seconds.
+import type { Command } from 'commander';
+import type { JobDesk, JobKey, JobRun, JobView, NewJob } from '../../daemon/jobs/server-jobs.ts';
+import { KEEP_RULES } from '../../datastore/prune/keep-rules.ts';
+import { parseDurationMs } from '../../util/duration.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { yesOrNo } from '../admin/account-options.ts';
+import { STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
+import { formatDuration, pairs, print, table } from '../output.ts';
+import { wholeNumber } from '../whole-number.ts';
+
+const MAX_SHOWN = 1000;
+
+interface JobOptions extends StateOptions {
+  readonly schedule?: string;
+  readonly enable?: string;
+  readonly comment?: string;
+  readonly retries?: string;
+  readonly retryDelay?: string;
+  readonly timeout?: string;
+  readonly store?: string;
+  readonly node?: string;
+  readonly group?: string;
+  readonly archive?: string[];
+  readonly maxDepth?: string;
+  readonly ignoreVerified?: string;
+  readonly outdatedAfter?: string;
+  readonly set?: string[];
+  readonly unset?: string[];
+  readonly kind?: string;
+  readonly limit?: string;
+  readonly failed?: boolean;
+  readonly count?: string;
+  /** Commander's names of the rules: `keepLast` and so on. */
+  readonly [keep: `keep${string}`]: string | undefined;
+}
+
+export function addJobCommands(program: Command): void {
+  const job = program.command('job').description('what the server does by a schedule: backup, prune, gc, verify');
+  const command = (name: string, description: string): Command =>
+    job
+      .command(name)
+      .description(description)
+      .option(...STATE_DIR_OPTION);
+  addFields(command('create', 'a new job; it begins with its next slot'))
+    .argument('<KIND>', 'backup, prune, gc or verify')
+    .argument('<ID>')
+    .action(async (kind: string, id: string, _, each: Command) => await create(kind, id, each.optsWithGlobals()));
+  addFields(command('update', 'change a job; a run that is under way ends with what it began with'))
+    .argument('<JOB>', 'ID, or KIND/ID')
+    .option('--unset <NAME...>', 'take options away, such as keep-last; schedule leaves the job to be run by hand')
+    .action(async (ref: string, _, each: Command) => await update(ref, each.optsWithGlobals()));
+  command('list', 'jobs with their next and last run')
+    .option('--kind <KIND>', 'only of this kind')
+    .action(async (_, each: Command) => await list(each.optsWithGlobals()));
+  command('show', 'one job')
+    .argument('<JOB>', 'ID, or KIND/ID')
+    .action(async (ref: string, _, each: Command) => await show(ref, each.optsWithGlobals()));
+  command('remove', 'remove a job; its history stays')
+    .argument('<JOB>', 'ID, or KIND/ID')
+    .action(async (ref: string, _, each: Command) => await remove(ref, each.optsWithGlobals()));
+  command('run', 'have the server run a job now')
+    .argument('<JOB>', 'ID, or KIND/ID')
+    .action(async (ref: string, _, each: Command) => await run(ref, each.optsWithGlobals()));
+  command('history', 'runs, the newest first')
+    .argument('[JOB]', 'ID, or KIND/ID')
+    .option('--limit <N>', `so many, ${MAX_SHOWN} at most`, '50')
+    .option('--failed', 'only those that did not end well')
+    .action(async (ref: string | undefined, _, each: Command) => await history(ref, each.optsWithGlobals()));
+  command('next', 'what runs next, of all jobs')
+    .option('--limit <N>', `so many, ${MAX_SHOWN} at most`, '20')
+    .action(async (_, each: Command) => await next(each.optsWithGlobals()));
+  job
+    .command('analyze')
+    .description('when a schedule runs next, in the time of this machine and in UTC')
+    .argument('<SCHEDULE>', 'a calendar event, such as "mon..fri 02:30"')
+    .option('--count <N>', `so many, ${MAX_SHOWN} at most`, '10')
+    .action(async (schedule: string, _, each: Command) => await analyze(schedule, each.optsWithGlobals()));
+}
+
+function addFields(command: Command): Command {
+  command
+    .option('--schedule <EVENT>', 'a calendar event, such as 02:00 or "sat 18:15"; without one it is run by hand')
+    .option('--enable <YES|NO>', 'no keeps the job, and does not run it by its schedule')
+    .option('--comment <TEXT>')
+    .option('--retries <N>', 'how often a run that failed is tried again; 0 without it')
+    .option('--retry-delay <TIME>', 'before the first of them, each further one waits twice as long; 5min without it')
+    .option('--timeout <TIME>', 'a run that takes longer is aborted; 24h without it')
+    .option('--store <DATASTORE>')
+    .option('--node <NODE>', 'backup: the host whose agent backs up')
+    .option('--group <TYPE/ID>', 'backup: where the snapshots go')
+    .option('--archive <ARCHIVE:PATH...>', 'backup: what is backed up, as holdfast backup takes it')
+    .option('--max-depth <N>', 'prune, verify: namespaces so many parts below --ns are looked at')
+    .option('--ignore-verified <YES|NO>', 'verify: leave out what was read and found whole; yes without it')
+    .option('--outdated-after <DAYS>', 'verify: but not when that was so many days ago')
+    .option('--set <NAME=VALUE...>', 'another option of the kind; VALUE may be JSON');
+  for (const rule of KEEP_RULES) command.option(`--${rule} <N>`, 'prune: as holdfast prune has it');
+  return command;
+}
+
+/** What was given of what all jobs have. */
+function fieldsOf(options: JobOptions): Partial<NewJob> {
+  const { schedule, enable, comment, retries, retryDelay, timeout } = options;
+  return {
+    ...(schedule !== undefined && { schedule }),
+    ...(enable !== undefined && { enabled: yesOrNo('--enable', enable) }),
+    ...(comment !== undefined && { comment }),
+    ...(retries !== undefined && { retries: wholeNumber('--retries', retries, 0, 20) }),
+    ...(retryDelay !== undefined && { retryDelayMs: parseDurationMs(retryDelay, '--retry-delay') }),
+    ...(timeout !== undefined && { timeoutMs: parseDurationMs(timeout, '--timeout') }),
+  };
+}
+
+/** What was given of what only some kinds have. */
+function kindOptions(options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
+  const { store, ns, node, group, archive, maxDepth, ignoreVerified, outdatedAfter, set = [] } = options;
+  const found: Record<string, unknown> = {
+    ...(store !== undefined && { store }),
+    ...(ns !== undefined && { ns }),
+    ...(node !== undefined && { node }),
+    ...(group !== undefined && { group }),
+    ...(archive !== undefined && { archives: archive }),
+    ...(maxDepth !== undefined && { 'max-depth': wholeNumber('--max-depth', maxDepth, 0, 7) }),
+    ...(ignoreVerified !== undefined && { 'ignore-verified': yesOrNo('--ignore-verified', ignoreVerified) }),
+    ...(outdatedAfter !== undefined && {
+      'outdated-after': wholeNumber('--outdated-after', outdatedAfter, 0, 100_000),
+    }),
+  };
+  for (const rule of KEEP_RULES) {
+    const [, period = ''] = rule.split('-');
+    const count = options[`keep${period[0]?.toUpperCase()}${period.slice(1)}`];
+    if (count !== undefined) found[rule] = wholeNumber(`--${rule}`, count, 1, 1_000_000);
+  }
+  for (const each of set) {
+    const at = each.indexOf('=');
+    if (at < 1) throw new HoldfastError('bad-argument', `--set takes NAME=VALUE, not ${JSON.stringify(each)}`);
+    found[each.slice(0, at)] = jsonOrText(each.slice(at + 1));
+  }
+  return found;
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+async function withJobs<Result>(
+  options: StateOptions,
+  use: (desk: JobDesk, actor: { readonly authId: string; readonly address: string }) => Result,
+): Promise<Result> {
+  if (options.repository !== undefined)
+    throw new HoldfastError(
+      'bad-argument',
+      "jobs are looked after on the server's machine: leave --repository away, and give --state-dir DIR where the state is elsewhere",
+    );
+  return await withServerState(options, async ({ state, stores, actor }) => {
+    const { localJobs } = await import('../../daemon/jobs/server-jobs.ts');
+    return use(localJobs({ state, audit: stores.audit, clock: Date.now }), actor);
+  });
+}
+
+/** @throws `not-found`; `bad-argument` for an id that jobs of several kinds have. */
+function keyOf(desk: JobDesk, ref: string): JobKey {
+  const [kind, id] = ref.includes('/') ? [ref.slice(0, ref.indexOf('/')), ref.slice(ref.indexOf('/') + 1)] : [];
+  if (kind !== undefined && id !== undefined) return { kind, id };
+  const found = desk.list().filter((job) => job.id === ref);
+  const [first] = found;
+  if (first === undefined) throw new HoldfastError('not-found', `there is no job ${JSON.stringify(ref)}`);
+  if (found.length === 1) return first;
+  const refs = found.map((job) => `${job.kind}/${job.id}`).join(', ');
+  throw new HoldfastError('bad-argument', `several jobs are called ${ref}: say which one, ${refs}`);
+}
+
+async function create(kind: string, id: string, options: JobOptions): Promise<void> {
+  const wish: NewJob = { ...fieldsOf(options), kind, id, options: kindOptions(options) };
+  const made = await withJobs(options, (desk, actor) => desk.create(actor, wish));
+  print(options.outputFormat, shown(made), () => described(made));
+}
+
+async function update(ref: string, options: JobOptions): Promise<void> {
+  const unset = new Set(options.unset ?? []);
+  const made = await withJobs(options, (desk, actor) => {
+    const key = keyOf(desk, ref);
+    const before = desk.get(key);
+    const merged = { ...before.options, ...kindOptions(options) };
+    const kept = Object.fromEntries(Object.entries(merged).filter(([name]) => !unset.has(name)));
+    const plan = unset.has('schedule') ? { schedule: null } : {};
+    return desk.update(actor, key, { ...fieldsOf(options), ...plan, options: kept });
+  });
+  print(options.outputFormat, shown(made), () => described(made));
+}
+
+async function list(options: JobOptions): Promise<void> {
+  const jobs = await withJobs(options, (desk) => desk.list(options.kind));
+  print(options.outputFormat, jobs.map(shown), () =>
+    table(
+      ['job', 'schedule', 'next run', 'last run', 'state', 'comment'],
+      jobs.map((job) => [
+        `${job.kind}/${job.id}`,
+        job.enabled ? (job.schedule ?? 'by hand') : 'disabled',
+        timeText(job.nextMs),
+        timeText(job.last?.endMs),
+        job.active === undefined ? (job.last?.state ?? '') : job.active.state,
+        job.comment,
+      ]),
+    ),
+  );
+}
+
+async function show(ref: string, options: JobOptions): Promise<void> {
+  const job = await withJobs(options, (desk) => desk.get(keyOf(desk, ref)));
+  print(options.outputFormat, shown(job), () => described(job));
+}
+
+async function remove(ref: string, options: JobOptions): Promise<void> {
+  const key = await withJobs(options, (desk, actor) => {
+    const { kind, id } = desk.get(keyOf(desk, ref));
+    desk.remove(actor, { kind, id });
+    return { kind, id };
+  });
+  print(options.outputFormat, { ...key, removed: true }, () => `removed job ${key.kind}/${key.id}`);
+}
+
+async function run(ref: string, options: JobOptions): Promise<void> {
+  const key = await withJobs(options, (desk, actor) => {
+    const { kind, id } = desk.get(keyOf(desk, ref));
+    desk.run({ kind, id }, actor.authId);
+    return { kind, id };
+  });
+  const told = `job ${key.kind}/${key.id} runs as soon as a server runs here; see holdfast job history ${key.kind}/${key.id}`;
+  print(options.outputFormat, { ...key, requested: true }, () => told);
+}
+
+async function history(ref: string | undefined, options: JobOptions): Promise<void> {
+  const limit = wholeNumber('--limit', options.limit ?? '50', 1, MAX_SHOWN);
+  const { rows } = await withJobs(options, (desk) =>
+    desk.history({
+      limit,
+      ...(ref !== undefined && pick(keyOf(desk, ref))),
+      ...(options.failed === true && { states: ['error', 'skipped', 'interrupted'] as const }),
+    }),
+  );
+  print(options.outputFormat, rows.map(shownRun), () =>
+    table(
+      ['run', 'job', 'why', 'slot', 'started', 'took', 'state', 'message'],
+      rows.map((each) => [
+        String(each.number),
+        `${each.kind}/${each.id}`,
+        each.reason,
+        timeText(each.slotMs),
+        timeText(each.startMs),
+        each.startMs === null || each.endMs === null ? '' : formatDuration(Math.max(0, each.endMs - each.startMs)),
+        each.state,
+        each.message,
+      ]),
+      new Set(['run']),
+    ),
+  );
+}
+
+async function next(options: JobOptions): Promise<void> {
+  const limit = wholeNumber('--limit', options.limit ?? '20', 1, MAX_SHOWN);
+  const jobs = await withJobs(options, (desk) => desk.list());
+  const coming = jobs
+    .flatMap(({ kind, id, nextMs }) => (nextMs === undefined ? [] : [{ job: `${kind}/${id}`, nextMs }]))
+    .sort((a, b) => a.nextMs - b.nextMs)
+    .slice(0, limit)
+    .map(({ job, nextMs }) => ({ job, 'next-run': seconds(nextMs) }));
+  print(options.outputFormat, coming, () =>
+    table(
+      ['next run', 'in UTC', 'job'],
+      coming.map((each) => [...bothTimes(each['next-run'] * 1000), each.job]),
+    ),
+  );
+}
+
+/** Needs no state: a schedule means the same everywhere, in the time zone of the machine. */
+async function analyze(schedule: string, options: JobOptions): Promise<void> {
+  const count = wholeNumber('--count', options.count ?? '10', 1, MAX_SHOWN);
+  const { analyzeSchedule } = await import('../../daemon/jobs/server-jobs.ts');
+  const { zone, slots } = analyzeSchedule(schedule, count, Date.now());
+  const rows = slots.map((ms) => ({ timestamp: seconds(ms), local: localText(ms), utc: new Date(ms).toISOString() }));
+  print(options.outputFormat, { schedule, zone, runs: rows }, () =>
+    rows.length === 0
+      ? `${schedule} never runs`
+      : table(
+          [`in ${zone}`, 'in UTC'],
+          slots.map((ms) => bothTimes(ms)),
+        ),
+  );
+}
+
+function pick({ kind, id }: JobKey): JobKey {
+  return { kind, id };
+}
+
+function seconds(ms: number): number {
+  return Math.floor(ms / 1000);
+}
+
+/** With the weekday and the offset, so that a change of the clocks is seen. */
+function localText(ms: number): string {
+  const [, weekday, offset] = /^(\w+).* GMT([+-]\d{4})/.exec(new Date(ms).toString()) ?? [];
+  return `${weekday} ${new Date(ms).toLocaleString('sv')} ${offset}`;
+}
+
+function bothTimes(ms: number): [string, string] {
+  return [localText(ms), new Date(ms).toISOString().replace('.000', '')];
+}
+
+function timeText(ms: number | null | undefined): string {
+  return ms === null || ms === undefined ? '' : localText(ms);
+}
+
+function shownRun(run: JobRun): Record<string, unknown> {
+  const { number, kind, id, reason, state, attempt, upid, message } = run;
+  const times = { slot: run.slotMs, queued: run.queuedMs, started: run.startMs, ended: run.endMs };
+  const known = Object.entries(times).flatMap(([name, ms]) => (ms === null ? [] : [[name, seconds(ms)]]));
+  return { number, kind, id, reason, state, attempt, by: run.authId, upid, message, ...Object.fromEntries(known) };
+}
+
+function shown(job: JobView): Record<string, unknown> {
+  const { kind, id, schedule, enabled, comment, options, retries, retryDelayMs, timeoutMs, nextMs, last, active } = job;
+  return {
+    ...{ kind, id, schedule, enabled, comment, options, retries },
+    'retry-delay': seconds(retryDelayMs),
+    timeout: seconds(timeoutMs),
+    ...(nextMs !== undefined && { 'next-run': seconds(nextMs) }),
+    ...(last !== undefined && { last: shownRun(last) }),
+    ...(active !== undefined && { active: shownRun(active) }),
+  };
+}
+
+function described(job: JobView): string {
+  const { last, active } = job;
+  return pairs([
+    ['job', `${job.kind}/${job.id}`],
+    ['schedule', job.schedule ?? 'by hand'],
+    ['enabled', job.enabled ? 'yes' : 'no'],
+    ['comment', job.comment],
+    ...Object.entries(job.options).map(
+      ([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)] as const,
+    ),
+    ['retries', `${job.retries}, the first after ${formatDuration(job.retryDelayMs)}`],
+    ['time-out', formatDuration(job.timeoutMs)],
+    ['next run', timeText(job.nextMs)],
+    ['last run', last === undefined ? '' : `${timeText(last.endMs)}: ${last.state} ${last.message}`],
+    ...(active === undefined ? [] : [['now', active.state] as const]),
+  ]);
+}

@@ -1,0 +1,133 @@
+// The jobs of a server, and of a command on its machine: which kinds there are, the list, and for a server the scheduler that runs them.
+import type { AuditLog } from '../../auth/audit-log.ts';
+import { hostZone, Zone } from '../../jobs/calendar/zone.ts';
+import type { JobKey } from '../../jobs/schedule/job.ts';
+import { JobBook } from '../../jobs/schedule/job-book.ts';
+import { JobDesk } from '../../jobs/schedule/job-desk.ts';
+import { JobKinds } from '../../jobs/schedule/job-kinds.ts';
+import { Scheduler, type SchedulerParts } from '../../jobs/schedule/scheduler.ts';
+import { comingSlots } from '../../jobs/schedule/slots.ts';
+import { JobTables } from '../../state/job-tables.ts';
+import type { StateDatabase } from '../../state/state-database.ts';
+import { HoldfastError } from '../../util/errors.ts';
+import { type BackupKindParts, backupKind } from './backup-kind.ts';
+import { everyMinute } from './minute-tick.ts';
+import { type StoreKindParts, storeKinds } from './store-kinds.ts';
+
+/** How soon a command on the machine is heard. */
+const FOLLOW_EVERY_MS = 2000;
+
+export type { JobKey, JobRun } from '../../jobs/schedule/job.ts';
+export type { NewJob } from '../../jobs/schedule/job-book.ts';
+export type { JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
+
+interface CommonParts {
+  readonly state: StateDatabase;
+  readonly audit: Pick<AuditLog, 'append'>;
+  /** Unix milliseconds. */
+  readonly clock: () => number;
+}
+
+export interface ServerJobsParts
+  extends CommonParts,
+    StoreKindParts,
+    BackupKindParts,
+    Pick<SchedulerParts, 'tasks' | 'limits' | 'onRunEnd'> {
+  readonly report: SchedulerParts['report'];
+  readonly onBug: (error: unknown) => void;
+}
+
+export interface ServerJobs {
+  readonly desk: JobDesk;
+  /** For kinds from elsewhere; before the start. */
+  readonly kinds: JobKinds;
+  /** Makes up for what a server before this one left, and begins to look every minute. */
+  start(): void;
+  /** Starts no more runs; those that run end with their tasks. */
+  stop(): void;
+}
+
+export function serverJobs(parts: ServerJobsParts): ServerJobs {
+  const { state, audit, clock, onBug } = parts;
+  const kinds = new JobKinds([...storeKinds(parts), backupKind(parts)]);
+  const zone = new Zone(hostZone());
+  const store = new JobTables(state);
+  const scheduler = new Scheduler({ ...parts, store, kinds, zone });
+  const desk = new JobDesk({
+    book: bookOf({ state, audit, clock }, store, kinds),
+    store,
+    zone,
+    clock,
+    run: (key, authId) => scheduler.runNow(key, authId).upid,
+    changed: (key) => scheduler.changed(key),
+  });
+  let stopTicking = (): void => undefined;
+  let following: NodeJS.Timeout | undefined;
+  return {
+    desk,
+    kinds,
+    start: () => {
+      scheduler.start();
+      stopTicking = everyMinute(() => scheduler.tick(), onBug);
+      following = setInterval(() => {
+        try {
+          scheduler.follow();
+        } catch (error) {
+          onBug(error);
+        }
+      }, FOLLOW_EVERY_MS);
+    },
+    stop: () => {
+      stopTicking();
+      clearInterval(following);
+      scheduler.stop();
+    },
+  };
+}
+
+/** For a command on the server's machine, while a server runs or not; a server that runs sees what it changes. */
+export function localJobs(parts: CommonParts): JobDesk {
+  const nowhere = (): never => {
+    throw new HoldfastError('not-allowed', 'a command runs no jobs: the server does');
+  };
+  const kinds = new JobKinds([
+    ...storeKinds({ get: nowhere }),
+    backupKind({ order: nowhere, endOf: nowhere, abort: nowhere }),
+  ]);
+  const store = new JobTables(parts.state);
+  const book = bookOf(parts, store, kinds);
+  return new JobDesk({
+    book,
+    store,
+    zone: new Zone(hostZone()),
+    clock: parts.clock,
+    run: (key, authId) => {
+      book.get(key);
+      const active = store.unended().find(({ kind, id }) => kind === key.kind && id === key.id);
+      if (active !== undefined)
+        throw new HoldfastError(
+          'exists',
+          `job ${key.kind}/${key.id} is ${active.state} already: wait for its end, or stop it`,
+        );
+      store.request({ ...key, authId });
+      return undefined;
+    },
+    changed: (_: JobKey) => undefined,
+  });
+}
+
+/** Coming slots of a schedule in the time zone of this machine, in Unix milliseconds. @throws `bad-argument`. */
+export function analyzeSchedule(schedule: string, count: number, fromMs: number): { zone: string; slots: number[] } {
+  const zone = hostZone();
+  return { zone, slots: comingSlots(schedule, fromMs, count, new Zone(zone)) };
+}
+
+function bookOf({ audit, clock }: CommonParts, store: JobTables, kinds: JobKinds): JobBook {
+  return new JobBook({
+    store,
+    kinds,
+    clock,
+    note: (action, { kind, id }, actor) =>
+      audit.append({ action, by: actor.authId, address: actor.address, object: `${kind}/${id}` }),
+  });
+}

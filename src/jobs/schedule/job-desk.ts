@@ -1,0 +1,88 @@
+// Jobs as administrators see and change them: what each is, when it runs next, what became of its last run. The same for a server and for a
+// command on its machine.
+import type { Zone } from '../calendar/zone.ts';
+import type { Job, JobKey, JobRecord, JobRun } from './job.ts';
+import { refOf } from './job.ts';
+import type { JobActor, JobBook, JobChange, NewJob } from './job-book.ts';
+import type { JobStore, RunFilter } from './job-store.ts';
+import { eventOf, nextSlot } from './slots.ts';
+
+/** Times are Unix milliseconds. */
+export interface JobView extends Job {
+  /** Undefined for one that only a hand starts; in the past for one that is due. */
+  readonly nextMs: number | undefined;
+  /** The last run that ended, and the one that waits or runs. */
+  readonly last: JobRun | undefined;
+  readonly active: JobRun | undefined;
+}
+
+export interface JobDeskParts {
+  readonly book: JobBook;
+  readonly store: JobStore;
+  readonly zone: Zone;
+  readonly clock: () => number;
+  /** Starts a run now. The UPID of its task is undefined where another process starts it. @throws `not-found`, `exists`. */
+  readonly run: (key: JobKey, authId: string) => string | undefined;
+  /** A job was made, changed or removed. */
+  readonly changed: (key: JobKey) => void;
+}
+
+export class JobDesk {
+  readonly #parts: JobDeskParts;
+
+  constructor(parts: JobDeskParts) {
+    this.#parts = parts;
+  }
+
+  list(kind?: string): JobView[] {
+    const { book, store } = this.#parts;
+    const last = new Map(store.lastRuns(kind).map((run) => [refOf(run), run]));
+    const active = new Map(store.unended().map((run) => [refOf(run), run]));
+    return book.list(kind).map((record) => {
+      const ref = refOf(record.job);
+      return { ...record.job, nextMs: this.#nextOf(record), last: last.get(ref), active: active.get(ref) };
+    });
+  }
+
+  /** @throws `not-found`. */
+  get(key: JobKey): JobView {
+    this.#parts.book.get(key);
+    return this.list(key.kind).find(({ id }) => id === key.id) as JobView;
+  }
+
+  /** @throws as `JobBook.create`. */
+  create(actor: JobActor, wish: NewJob): JobView {
+    const job = this.#parts.book.create(actor, wish);
+    this.#parts.changed(job);
+    return this.get(job);
+  }
+
+  /** @throws as `JobBook.update`. */
+  update(actor: JobActor, key: JobKey, change: JobChange): JobView {
+    this.#parts.book.update(actor, key, change);
+    this.#parts.changed(key);
+    return this.get(key);
+  }
+
+  /** @throws `not-found`. */
+  remove(actor: JobActor, key: JobKey): void {
+    this.#parts.book.remove(actor, key);
+    this.#parts.changed(key);
+  }
+
+  /** @throws `not-found`, `exists` when it runs or waits already. */
+  run(key: JobKey, authId: string): string | undefined {
+    return this.#parts.run(key, authId);
+  }
+
+  /** Newest first. */
+  history(filter: RunFilter): { readonly rows: readonly JobRun[]; readonly total: number } {
+    return this.#parts.store.runs(filter);
+  }
+
+  #nextOf({ job, state }: JobRecord): number | undefined {
+    const slot = nextSlot(eventOf(job), state, this.#parts.zone);
+    const owed = job.enabled ? state.owed?.dueMs : undefined;
+    return slot === undefined || owed === undefined ? (slot ?? owed) : Math.min(slot, owed);
+  }
+}

@@ -1,0 +1,73 @@
+// Jobs on a real datastore: what they keep, free and read, and what they say when it is not there.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { storeKinds } from '../../../src/daemon/jobs/store-kinds.ts';
+import type { Job } from '../../../src/jobs/schedule/job.ts';
+import { USUAL } from '../../../src/jobs/schedule/job.ts';
+import type { TaskWork } from '../../../src/jobs/tasks/task.ts';
+import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
+import { HoldfastError } from '../../../src/util/errors.ts';
+import { commitImage, createTemporaryStore, OpenStore } from '../../support/store.ts';
+
+function workOf(lines: string[]): TaskWork {
+  const nothing = (): void => undefined;
+  const log = (text: string): void => void lines.push(text);
+  return { upid: 'x', signal: new AbortController().signal, log, warn: log, progress: nothing, onProgress: nothing };
+}
+
+test('prune keeps what its rules keep, gc frees the rest, verify reads what is left', async (t) => {
+  const place = await createTemporaryStore();
+  const open = await OpenStore.open(place.root, 1);
+  t.after(async () => {
+    await open.close();
+    await place.remove();
+  });
+  for (let n = 0; n < 4; n++) await commitImage(open, [`content ${n}`], 'vm/101', 'owner@pbs');
+  const kinds = new Map(
+    storeKinds({ get: async (name) => ({ name, store: open.store }) }).map((kind) => [kind.name, kind]),
+  );
+  const times = async () => await open.store.groups.times(parseNamespace(''), parseGroup('vm/101'));
+  const before = await times();
+  assert.equal(before.length, 4);
+  const lines: string[] = [];
+  const run = async (name: string, more: object): Promise<unknown> => {
+    const kind = kinds.get(name);
+    assert.ok(kind !== undefined);
+    const options = kind.check({ store: 'main', ...more });
+    const job: Job = { kind: name, id: 'nightly', schedule: null, enabled: true, comment: '', options, ...USUAL };
+    assert.deepEqual(kind.claims(options), ['datastore:main']);
+    return await kind.run({ job, authId: 'root@pam', nowMs: Date.now() }, workOf(lines));
+  };
+  await run('prune', {});
+  assert.equal((await times()).length, 4, 'without rules everything stays');
+  assert.match(lines.join('\n'), /no keep rule/);
+  await run('prune', { ns: '', 'max-depth': 0, 'keep-last': 1 });
+  assert.deepEqual(await times(), [Math.max(...before)]);
+  const { result } = (await run('gc', {})) as { result: { objectsLive: number } };
+  assert.ok(result.objectsLive > 0);
+  lines.length = 0;
+  await run('verify', { 'ignore-verified': false });
+  assert.match(lines.join('\n'), /verify datastore\n.*[1-9]\d* packs read/);
+  lines.length = 0;
+  await run('verify', { 'max-depth': 0, 'outdated-after': 30 });
+  assert.match(lines.join('\n'), /vm\/101/);
+});
+
+test('options that a kind does not have, or cannot be, are refused by name; a datastore that is gone is said', async () => {
+  const gone = new HoldfastError('not-found', 'there is no datastore "main"');
+  const [prune, gc, verify] = storeKinds({ get: () => Promise.reject(gone) });
+  assert.throws(() => prune?.check({ store: 'main', 'keep-last': 0 }), { code: 'bad-argument', message: /keep-last/ });
+  assert.throws(() => gc?.check({ store: 'main', ns: 'a' }), { code: 'bad-argument' });
+  assert.throws(() => gc?.check({ store: '../x' }), { code: 'bad-argument', message: /store/ });
+  assert.throws(() => verify?.check(null), { code: 'bad-argument' });
+  const job: Job = {
+    kind: 'gc',
+    id: 'x',
+    schedule: null,
+    enabled: true,
+    comment: '',
+    options: { store: 'main' },
+    ...USUAL,
+  };
+  await assert.rejects(async () => await gc?.run({ job, authId: 'root@pam', nowMs: 0 }, workOf([])), gone);
+});
