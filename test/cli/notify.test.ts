@@ -14,7 +14,7 @@ interface TargetJson {
 
 test('a task of a server is told by mail; what is not taken waits and is shown; no command shows a secret', async (t) => {
   const place = await newPlace(t, { create: false });
-  const server = await run(t, place, '--bulk-port', '0');
+  const server = await run(t, place, '--bulk-port', '0', '--first-datastore', 'main');
   const at = ['--state-dir', place.path('server')];
   const { port, mails } = await mailServer(t);
   writeFileSync(place.path('pw'), 'secret pass\n');

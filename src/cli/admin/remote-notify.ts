@@ -11,7 +11,7 @@ const LIST_PATIENCE_MS = 20_000;
 const text = Type.Optional(Type.String());
 const texts = Type.Optional(Type.Array(Type.String()));
 const flag = Type.Optional(Type.Boolean());
-const Common = { name: Type.String(), comment: text, disable: flag };
+const Common = { name: Type.String(), comment: text, disable: flag, origin: Type.String() };
 const SmtpRow = Type.Object({
   ...Common,
   server: Type.String(),
@@ -38,7 +38,6 @@ const MatcherRow = Type.Object({
   'match-calendar': texts,
   target: texts,
   'invert-match': flag,
-  origin: Type.String(),
 });
 const Queued = Type.Object({
   id: Type.Integer(),
@@ -120,11 +119,11 @@ function bodyOf(config: TargetConfig, secrets: Secrets): object {
   };
 }
 
-function smtpOf({ 'from-address': fromAddress, disable, ...row }: Static<typeof SmtpRow>): SmtpConfig {
+function smtpOf({ 'from-address': fromAddress, disable, origin: _, ...row }: Static<typeof SmtpRow>): SmtpConfig {
   return { type: 'smtp', ...row, fromAddress, enabled: disable !== true };
 }
 
-function hookOf({ header, body, secret: _, disable, ...row }: Static<typeof HookRow>): WebhookConfig {
+function hookOf({ header, body, secret: _, disable, origin: _origin, ...row }: Static<typeof HookRow>): WebhookConfig {
   const headers = header.map((each) => {
     const [, name = '', value = ''] = /^name=([^,]*),value=(.*)$/.exec(each) ?? [];
     return { name, value: decoded(value) };
