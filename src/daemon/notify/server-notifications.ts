@@ -78,10 +78,14 @@ export class ServerNotifications {
 
   start(datastores: Pick<Datastores, 'list' | 'get'>, tasks: Pick<Tasks, 'list'>): void {
     this.#facts = new StoreFactsSource(datastores);
-    this.notifications.start();
-    const check = (): void => void this.checkAlarms();
-    this.#timers.push(setTimeout(check, this.#parts.firstCheckMs ?? FIRST_CHECK_MS), setInterval(check, HOUR_MS));
     const { node, clock, log } = this.#parts;
+    this.notifications.start();
+    const check = (): void => {
+      this.checkAlarms().catch((error: unknown) => {
+        if (!this.#stop.signal.aborted) log.warn({ err: error }, 'alarms could not be checked');
+      });
+    };
+    this.#timers.push(setTimeout(check, this.#parts.firstCheckMs ?? FIRST_CHECK_MS), setInterval(check, HOUR_MS));
     const { settings } = this;
     const digest = (): void => {
       try {
@@ -94,14 +98,10 @@ export class ServerNotifications {
     digest();
   }
 
-  /** What cannot be looked at is in the log. */
+  /** @throws what reading datastores or the state throws. */
   async checkAlarms(): Promise<void> {
-    try {
-      const facts = await this.figures(0);
-      this.alarms.check(facts, facts.unknown, this.settings.rules());
-    } catch (error) {
-      if (!this.#stop.signal.aborted) this.#parts.log.warn({ err: error }, 'alarms could not be checked');
-    }
+    const facts = await this.figures(0);
+    this.alarms.check(facts, facts.unknown, this.settings.rules());
   }
 
   /** Of all groups, not older than `maxAgeMs`. One reading at a time. */
