@@ -22,6 +22,7 @@ import { serverJobs } from './daemon/jobs/server-jobs.ts';
 import type { Log } from './daemon/log.ts';
 import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
+import { ServerNotifications } from './daemon/notify/server-notifications.ts';
 import type { StartPool } from './daemon/open-store.ts';
 import type { ServerConfig } from './daemon/server-config.ts';
 import { sessionTasks } from './daemon/session-tasks.ts';
@@ -109,7 +110,10 @@ async function start(
   const stores = authTables(state);
   const access = accessServices(stores, clock);
 
+  const notify = new ServerNotifications({ state, audit: stores.audit, node: names[0], clock, log });
+  closing.push(() => notify.close());
   const metrics = new Metrics({
+    groups: async () => (await notify.figures()).groups,
     datastores: () => datastores.figures(),
     runningTasks: () => tasks.runningCount,
     connectedAgents: () => nodes.onlineCount,
@@ -122,7 +126,10 @@ async function start(
     directory: directory.taskLogs,
     node: names[0],
     clock,
-    onEnd: (type, { outcome }) => metrics.taskEnded(type, outcome),
+    onEnd: (type, { upid, outcome }) => {
+      metrics.taskEnded(type, outcome);
+      notify.taskEnded(() => tasks.get(upid));
+    },
   });
   const interrupted = await tasks.markInterrupted();
   if (interrupted > 0) log.warn({ tasks: interrupted }, 'tasks were cut off when the server stopped the last time');
@@ -233,7 +240,8 @@ async function start(
     },
     clock,
   };
-  const services: ApiServices = { ...common, datastores, sessions, nodes };
+  const { notifications } = notify;
+  const services: ApiServices = { ...common, datastores, sessions, nodes, notifications };
   const api = createApi(services, { onBug, onCut: (error) => log.warn({ err: error }, 'a download was cut off') });
   const behind = { certificate, metrics, health, onBug };
   const { host, port, guestHost, guestPort } = config;
@@ -275,6 +283,7 @@ async function start(
   await keepHouse();
 
   await stateBackup.start();
+  notify.start(datastores, tasks);
 
   // Last, because its password is told once: nothing may fail after it.
   const rootPassword = await access.createRoot();

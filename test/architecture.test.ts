@@ -21,7 +21,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   auth: [],
   notify: [],
   state: ['auth', 'jobs', 'nodes', 'notify'],
-  daemon: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'auth', 'state', 'api'],
+  daemon: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'auth', 'state', 'api', 'notify'],
   replication: ['datastore', 'transport'],
   api: ['datastore', 'transport', 'agent', 'guests', 'jobs', 'nodes', 'replication', 'auth', 'notify'],
   cli: ['chunker', 'datastore', 'transport', 'agent', 'guests', 'auth', 'state', 'nodes', 'notify', 'daemon'],

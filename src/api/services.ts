@@ -7,6 +7,7 @@ import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { Tasks } from '../jobs/tasks/tasks.ts';
 import type { Enrolments } from '../nodes/enrolments.ts';
 import type { AgentCaller, Nodes } from '../nodes/nodes.ts';
+import type { Notifications } from '../notify/notifications.ts';
 import type * as schema from '../schema/datastore-entry.ts';
 import type { Limits } from '../schema/limits-file.ts';
 import type { TextSocket } from '../transport/control/control-line.ts';
@@ -31,6 +32,7 @@ export interface ApiServices extends CommonServices {
   readonly datastores: Datastores;
   readonly sessions: SessionCalls;
   readonly nodes: NodeCalls;
+  readonly notifications: NotificationCalls;
 }
 
 export interface VersionInfo {
@@ -72,6 +74,9 @@ export interface NodeCalls extends Pick<Nodes, 'list' | 'get' | 'remove' | 'orde
   accept(name: string, caller: AgentCaller, socket: TextSocket): TextReceiver | undefined;
   readonly enrolments: Pick<Enrolments, 'add' | 'redeem'>;
 }
+
+/** Targets, matchers and what waits to be sent; what it throws is in words that go out as they are. */
+export type NotificationCalls = Pick<Notifications, 'config' | 'test' | 'waiting'>;
 
 export interface TextReceiver {
   received(text: string): void;

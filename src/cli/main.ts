@@ -12,6 +12,7 @@ import { addImportCommand } from './commands/import.ts';
 import { addJobCommands } from './commands/job.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addNodeCommands } from './commands/node.ts';
+import { addNotifyCommands } from './commands/notify.ts';
 import { addPruneCommand } from './commands/prune.ts';
 import { addRestoreCommand } from './commands/restore.ts';
 import { addServeNbdCommand } from './commands/serve-nbd.ts';
@@ -61,6 +62,7 @@ function createProgram(): Command {
   addAclCommands(program);
   addTfaCommands(program);
   addAuditCommands(program);
+  addNotifyCommands(program);
   allowGlobalsAnywhere(program, program.options);
   return program;
 }

@@ -69,15 +69,6 @@ export class Notifications {
     setImmediate(() => this.#sender.kick());
   }
 
-  /** The same for those who cannot do anything when it fails: it is in the log then. */
-  tellQuietly(event: NotifyEvent): void {
-    try {
-      this.tell(event);
-    } catch (error) {
-      this.#parts.warn('a notification could not be put into the queue', { err: error, subject: event.subject });
-    }
-  }
-
   /** Sends a message to a target at once, past matchers and queue, also to one that is switched off. @throws what the target throws, `not-found`. */
   async test(name: string, signal?: AbortSignal): Promise<void> {
     const { config, secretsOf } = this.#parts;

@@ -35,7 +35,7 @@ export function requireTemplate(template: string, secrets: Readonly<Record<strin
     if (!isKnown || (name === 'fields' && helper !== 'json'))
       throw new HoldfastError(
         'bad-argument',
-        `${place} is nothing that a template knows; there are ${[...known].join(', ')}, fields.NAME, secrets.NAME of secrets that are set, and {{json fields}}`,
+        `a template knows nothing like ${place}; there are ${[...known].join(', ')}, fields.NAME, secrets.NAME of secrets that are set, and {{json fields}}`,
       );
   }
   if (/\{\{|\}\}/.test(template.replace(PLACE, '')))

@@ -20,6 +20,7 @@ import { HoldfastError } from '../../src/util/errors.ts';
 import { createTemporaryStore, OpenStore } from '../support/store.ts';
 import { FakeAccess, FakeAuthenticator } from './fake-access.ts';
 import { FakeNodes } from './fake-nodes.ts';
+import { FakeNotifications } from './fake-notifications.ts';
 import { FakeTasks } from './fake-tasks.ts';
 
 /** Datastores of a table; those that a test makes are opened at once. */
@@ -112,6 +113,7 @@ export class ApiRig {
   readonly access = new FakeAccess();
   readonly tasks = new FakeTasks();
   readonly nodes = new FakeNodes(this.tasks);
+  readonly notifications = new FakeNotifications();
   readonly datastores = new FakeDatastores();
   readonly sessions = new FakeSessions();
   readonly bugs: unknown[] = [];
@@ -133,6 +135,7 @@ export class ApiRig {
       datastores: this.datastores,
       sessions: this.sessions,
       nodes: this.nodes,
+      notifications: this.notifications,
       version: { version: '1.0', release: '2', repoid: 'abcdef123' },
       node: { name: 'node1', instanceId: '0123456789abcdef', fingerprint: () => 'ab:'.repeat(31).concat('ab') },
       clock: () => Date.now(),

@@ -4,7 +4,7 @@ import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Phase } from '../../src/daemon/health.ts';
-import { type DatastoreFigures, Metrics } from '../../src/daemon/metrics.ts';
+import { type DatastoreFigures, type GroupMetrics, Metrics } from '../../src/daemon/metrics.ts';
 import { withProbes } from '../../src/daemon/probes.ts';
 
 function started(t: TestContext) {
@@ -12,6 +12,7 @@ function started(t: TestContext) {
     phase: 'running' as Phase,
     stateWorks: true,
     datastores: [] as DatastoreFigures[],
+    groups: [] as GroupMetrics[],
     tasks: 0,
     sessions: 0,
     stateBackup: { lastSeconds: 0, hasFailed: false },
@@ -19,6 +20,7 @@ function started(t: TestContext) {
   };
   const metrics = new Metrics({
     datastores: async () => made.datastores,
+    groups: async () => made.groups,
     runningTasks: () => made.tasks,
     connectedAgents: () => 2,
     openSessions: () => made.sessions,
@@ -137,4 +139,31 @@ test('alive is whoever answers; ready is who has started, is not ending, and can
   assert.doesNotMatch(bad.text, /secret/);
   assert.equal((await ask('/health/live', 'POST')).text, 'api POST /health/live');
   assert.deepEqual(made.bugs, []);
+});
+
+test('groups have figures, the first 1000 of them, and those that are gone have none', async (t) => {
+  const { made, ask } = started(t);
+  const group = (n: number): GroupMetrics => ({
+    datastore: 'main',
+    ns: 'office',
+    group: `vm/${n}`,
+    lastGood: 1_700_000_000,
+    sizeBytes: 5000,
+    newBytes: undefined,
+  });
+  made.groups = [...Array.from({ length: 1005 }, (_, n) => group(n)), { ...group(2000), lastGood: undefined }];
+  const { text } = await ask('/metrics');
+  const labels = '{datastore="main",namespace="office",group="vm/0"}';
+  assert.match(text, /^holdfast_groups 1006$/m);
+  assert.ok(text.includes(`holdfast_group_last_good_snapshot_timestamp_seconds${labels} 1700000000\n`));
+  assert.ok(text.includes(`holdfast_group_size_bytes${labels} 5000\n`));
+  assert.doesNotMatch(text, /holdfast_group_new_bytes\{/);
+  const age = /holdfast_group_last_good_snapshot_age_seconds\{[^}]*vm\/0"\} (\d+)/.exec(text)?.[1];
+  assert.ok(Math.abs(Date.now() / 1000 - 1_700_000_000 - Number(age)) < 10);
+  assert.equal(text.match(/^holdfast_group_size_bytes\{/gm)?.length, 1000);
+  made.groups = [{ ...group(7), lastGood: undefined, sizeBytes: undefined, newBytes: 9 }];
+  const later = (await ask('/metrics')).text;
+  assert.match(later, /last_good_snapshot_timestamp_seconds\{[^}]*vm\/7"\} 0$/m);
+  assert.match(later, /holdfast_group_new_bytes\{[^}]*vm\/7"\} 9$/m);
+  assert.doesNotMatch(later, /vm\/0"/);
 });

@@ -26,6 +26,10 @@ import { STATUS_METHODS } from './admin/datastore/status.ts';
 import { VERIFY_METHODS } from './admin/datastore/verify.ts';
 import { DATASTORE_CONFIG_METHODS } from './config/datastore.ts';
 import { NODE_CONFIG_METHODS } from './config/node.ts';
+import { MATCHER_METHODS } from './config/notifications/matchers.ts';
+import { SMTP_METHODS } from './config/notifications/smtp.ts';
+import { NOTIFICATION_TARGET_METHODS } from './config/notifications/targets.ts';
+import { WEBHOOK_METHODS } from './config/notifications/webhook.ts';
 import { AGENT_METHODS } from './nodes/agent.ts';
 import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
@@ -60,6 +64,10 @@ export const METHODS: readonly AnyMethod[] = [
   ...SESSION_METHODS,
   ...DATASTORE_CONFIG_METHODS,
   ...NODE_CONFIG_METHODS,
+  ...SMTP_METHODS,
+  ...WEBHOOK_METHODS,
+  ...MATCHER_METHODS,
+  ...NOTIFICATION_TARGET_METHODS,
   ...NODE_METHODS,
   ...AGENT_METHODS,
   ...TASK_METHODS,

@@ -5,6 +5,7 @@ import { interruptSignal } from '../interrupt.ts';
 import type { Administration } from './administration.ts';
 import { localAdministration } from './local-administration.ts';
 import type { NodeAdministration } from './node-administration.ts';
+import type { NotifyAdministration } from './notify-administration.ts';
 import { type OpenState, type StateOptions, withServerState } from './server-state.ts';
 
 interface Remote {
@@ -34,6 +35,19 @@ export async function administerNodes<Result>(
     options,
     async (open) => await (await import('./local-nodes.ts')).localNodes(open),
     async (repository, signal) => await (await import('./remote-nodes.ts')).remoteNodes(options, repository, signal),
+    use,
+  );
+}
+
+/** The same for notifications. */
+export async function administerNotify<Result>(
+  options: StateOptions,
+  use: (administration: NotifyAdministration) => Promise<Result>,
+): Promise<Result> {
+  return await choose(
+    options,
+    async (open) => (await import('./local-notify.ts')).localNotify(open),
+    async (repository, signal) => await (await import('./remote-notify.ts')).remoteNotify(options, repository, signal),
     use,
   );
 }
