@@ -18,7 +18,7 @@ suite('measure', { skip: missingTools('time') ?? false }, () => {
 
   test('waiting costs wall and no CPU', async () => {
     const { usage } = await measure({ argv: ['sleep', '0.3'] });
-    assert.ok(usage.wallS >= 0.3 && usage.cpuS < 0.1, `${usage.wallS} s, ${usage.cpuS} s of CPU`);
+    assert.ok(usage.wallS > 0.29 && usage.cpuS < 0.1, `${usage.wallS} s, ${usage.cpuS} s of CPU`);
   });
 
   test('CPU of threads and of children counts', async () => {

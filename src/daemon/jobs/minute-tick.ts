@@ -14,5 +14,7 @@ export function everyMinute(tick: () => void, onError: (error: unknown) => void)
     },
     { timezone: 'Etc/UTC' },
   );
-  return () => void task.destroy();
+  return () => {
+    Promise.resolve(task.destroy()).catch(onError);
+  };
 }
