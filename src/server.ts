@@ -45,6 +45,7 @@ import { TaskTables } from './state/task-tables.ts';
 import type { Order } from './transport/control/orders.ts';
 import { TransportSessions } from './transport/server/sessions.ts';
 import { closeAll } from './util/close-all.ts';
+import { HoldfastError } from './util/errors.ts';
 
 const GUEST_INFO = { realms: GUEST_REALMS, version: GUEST_VERSION_INFO };
 const DAY_MS = 24 * 3600 * 1000;
@@ -216,6 +217,8 @@ async function start(
     tasks,
     get: (name) => datastores.get(name),
     order: (node, order, authId) => nodes.order(node, order, authId as AuthId),
+    orderWithin: async (node, order, work) => await nodes.orderWithin(node, order, work),
+    guestsOf: async (node) => await guestsOf(node, guests),
     endOf: (upid) => tasks.ended(upid),
     abort: (upid, reason) => tasks.abort(upid, reason),
     report: (message, detail) => log.warn(detail, message),
@@ -337,6 +340,15 @@ async function start(
       return stopped;
     },
   };
+}
+
+/** Of the one node whose guests are known here. */
+async function guestsOf(node: string, own: ServedGuests | undefined): Promise<number[]> {
+  if (node === LOCAL_NODE && own !== undefined) return (await own.guests.list()).map(({ vmid }) => vmid);
+  throw new HoldfastError(
+    'not-found',
+    `which guests node ${node} has is not known here: name them; only those of node ${LOCAL_NODE} are, with --node-dir`,
+  );
 }
 
 /** Datastores as storages of the guests' machine, and its agent for what is done with them. */

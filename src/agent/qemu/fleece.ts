@@ -70,8 +70,10 @@ export class Fleece {
       }
       return new Fleece(daemon, options);
     } catch (error) {
+      const end = await daemon.lastWords(END_NEWS_MS);
       await daemon.kill();
-      throw error;
+      if (end === undefined) throw error;
+      throw new HoldfastError('guest-failed', `${label}, fleece: ${end}`, { cause: error });
     }
   }
 

@@ -36,9 +36,17 @@ export class StorageDaemon {
   readonly nbdSocket: string;
   readonly #child: ChildProcess;
   readonly #paths: readonly string[];
+  readonly #words: () => string;
   #hasEnded = false;
 
-  private constructor(child: ChildProcess, monitor: QmpClient, nbdSocket: string, paths: readonly string[]) {
+  private constructor(
+    child: ChildProcess,
+    monitor: QmpClient,
+    nbdSocket: string,
+    paths: readonly string[],
+    words: () => string,
+  ) {
+    this.#words = words;
     this.#child = child;
     this.monitor = monitor;
     this.nbdSocket = nbdSocket;
@@ -84,7 +92,7 @@ export class StorageDaemon {
         addr: { type: 'unix', data: { path: nbdSocket } },
         'max-connections': 0,
       });
-      return new StorageDaemon(child, monitor, nbdSocket, [monitorSocket, nbdSocket]);
+      return new StorageDaemon(child, monitor, nbdSocket, [monitorSocket, nbdSocket], () => words.trim());
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
@@ -108,6 +116,13 @@ export class StorageDaemon {
     const isGone = await this.endsWithin(KILL_TIMEOUT_MS);
     if (isGone) await this.#cleanUp();
     return isGone;
+  }
+
+  /** How it ended and what it said then, when it has ended within that time. */
+  async lastWords(timeoutMs: number): Promise<string | undefined> {
+    if (!(await this.endsWithin(timeoutMs))) return undefined;
+    const { exitCode, signalCode } = this.#child;
+    return `qemu-storage-daemon ended with ${signalCode ?? `code ${exitCode}`}: ${this.#words()}`;
   }
 
   /** At once when it has ended already. */

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { JobDesk, JobKey, JobRun, JobView, NewJob } from '../../daemon/jobs/server-jobs.ts';
 import { KEEP_RULES } from '../../datastore/prune/keep-rules.ts';
+import { parseGuestId } from '../../schema/guest-names.ts';
 import { parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { yesOrNo } from '../admin/account-options.ts';
@@ -22,6 +23,9 @@ interface JobOptions extends StateOptions {
   readonly node?: string;
   readonly group?: string;
   readonly archive?: string[];
+  readonly vm?: string[];
+  readonly all?: boolean;
+  readonly exclude?: string[];
   readonly maxDepth?: string;
   readonly ignoreVerified?: string;
   readonly outdatedAfter?: string;
@@ -87,7 +91,10 @@ function addFields(command: Command): Command {
     .option('--retry-delay <TIME>', 'before the first of them, each further one waits twice as long; 5min without it')
     .option('--timeout <TIME>', 'a run that takes longer is aborted; 24h without it')
     .option('--store <DATASTORE>')
-    .option('--node <NODE>', 'backup: the host whose agent backs up')
+    .option('--node <NODE>', 'backup, vzdump: the host whose agent backs up')
+    .option('--vm <VMID...>', 'vzdump: its virtual machines that are backed up')
+    .option('--all', 'vzdump: all of them, of the machine of the server')
+    .option('--exclude <VMID...>', 'vzdump: all but these')
     .option('--group <TYPE/ID>', 'backup: where the snapshots go')
     .option('--archive <ARCHIVE:PATH...>', 'backup: what is backed up, as holdfast backup takes it')
     .option('--max-depth <N>', 'prune, verify: namespaces so many parts below --ns are looked at')
@@ -114,12 +121,16 @@ function fieldsOf(options: JobOptions): Partial<NewJob> {
 /** What was given of what only some kinds have. */
 function kindOptions(options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
   const { store, ns, node, group, archive, maxDepth, ignoreVerified, outdatedAfter, set = [] } = options;
+  const { vm, all, exclude } = options;
   const found: Record<string, unknown> = {
     ...(store !== undefined && { store }),
     ...(ns !== undefined && { ns }),
     ...(node !== undefined && { node }),
     ...(group !== undefined && { group }),
     ...(archive !== undefined && { archives: archive }),
+    ...(vm !== undefined && { vmid: vm.map((each) => parseGuestId(each)) }),
+    ...(all === true && { all }),
+    ...(exclude !== undefined && { exclude: exclude.map((each) => parseGuestId(each)) }),
     ...(maxDepth !== undefined && { 'max-depth': wholeNumber('--max-depth', maxDepth, 0, 7) }),
     ...(ignoreVerified !== undefined && { 'ignore-verified': yesOrNo('--ignore-verified', ignoreVerified) }),
     ...(outdatedAfter !== undefined && {

@@ -8,11 +8,9 @@ import { HoldfastError } from '../../util/errors.ts';
 import { checker, storeClaim } from './store-kinds.ts';
 
 const NODE = '^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$';
+export const NodeName = Type.String({ pattern: NODE, maxLength: 63 });
 const { time: _label, ...fields } = BACKUP_FIELDS;
-const Options = Type.Object(
-  { node: Type.String({ pattern: NODE, maxLength: 63 }), ...fields },
-  { additionalProperties: false },
-);
+const Options = Type.Object({ node: NodeName, ...fields }, { additionalProperties: false });
 
 export interface BackupKindParts {
   /** Gives an order as a task. @throws `not-found`, `node-offline`, `too-many`. */

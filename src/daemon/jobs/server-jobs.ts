@@ -13,6 +13,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { type BackupKindParts, backupKind } from './backup-kind.ts';
 import { everyMinute } from './minute-tick.ts';
 import { type StoreKindParts, storeKinds } from './store-kinds.ts';
+import { type VzdumpKindParts, vzdumpKind } from './vzdump-kind.ts';
 
 /** How soon a command on the machine is heard. */
 const FOLLOW_EVERY_MS = 2000;
@@ -32,6 +33,7 @@ export interface ServerJobsParts
   extends CommonParts,
     StoreKindParts,
     BackupKindParts,
+    VzdumpKindParts,
     Pick<SchedulerParts, 'tasks' | 'limits' | 'onRunEnd'> {
   readonly report: SchedulerParts['report'];
   readonly onBug: (error: unknown) => void;
@@ -49,7 +51,7 @@ export interface ServerJobs {
 
 export function serverJobs(parts: ServerJobsParts): ServerJobs {
   const { state, audit, clock, onBug } = parts;
-  const kinds = new JobKinds([...storeKinds(parts), backupKind(parts)]);
+  const kinds = new JobKinds([...storeKinds(parts), backupKind(parts), vzdumpKind(parts)]);
   const zone = new Zone(hostZone());
   const store = new JobTables(state);
   const scheduler = new Scheduler({ ...parts, store, kinds, zone });
@@ -93,6 +95,7 @@ export function localJobs(parts: CommonParts): JobDesk {
   const kinds = new JobKinds([
     ...storeKinds({ get: nowhere }),
     backupKind({ order: nowhere, endOf: nowhere, abort: nowhere }),
+    vzdumpKind({ guestsOf: nowhere, orderWithin: nowhere }),
   ]);
   const store = new JobTables(parts.state);
   const book = bookOf(parts, store, kinds);
