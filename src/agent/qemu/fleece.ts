@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { QemuProgram } from '../../guests/qemu/qemu-program.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import type { NbdExport } from './frozen-disk.ts';
-import { StorageDaemon } from './storage-daemon.ts';
+import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 
 const LOOK_MS = 500;
 /** The kernel closes a process's sockets before it tells the parent of the end. */
@@ -51,6 +51,10 @@ export class Fleece {
 
   /** Exports each image under its key. @throws what starting the daemon and opening the images throws. */
   static async start(qemu: QemuProgram, options: FleeceOptions): Promise<Fleece> {
+    return await againWhenLost(async () => await Fleece.#start(qemu, options));
+  }
+
+  static async #start(qemu: QemuProgram, options: FleeceOptions): Promise<Fleece> {
     const { label, directory, signal } = options;
     const daemon = await StorageDaemon.start(qemu, {
       label: `${label}, fleece`,
@@ -70,10 +74,11 @@ export class Fleece {
       }
       return new Fleece(daemon, options);
     } catch (error) {
-      const end = await daemon.lastWords(END_NEWS_MS);
+      const isLost = error instanceof HoldfastError && error.data.isLost === true;
+      const end = isLost ? await daemon.lastWords(END_NEWS_MS) : undefined;
       await daemon.kill();
       if (end === undefined) throw error;
-      throw new HoldfastError('guest-failed', `${label}, fleece: ${end}`, { cause: error });
+      throw new HoldfastError('guest-failed', `${label}, fleece: ${end}`, { cause: error, data: { isLost } });
     }
   }
 

@@ -13,7 +13,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { StorageDaemon } from './storage-daemon.ts';
+import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
 type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeoutSeconds'>;
@@ -28,13 +28,8 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
   const files = raw.map(({ key, path }) => ({ key, path: path as string }));
   await options.atTheInstant();
   const trusted = await trustedSidecars(node.directory, id, files);
-  const daemon = await StorageDaemon.start(node.qemu, {
-    label: `VM ${id}`,
-    directory: run.path,
-    name: 'stopped',
-    atOurEnd: 'TERM',
-    signal,
-  });
+  const parts = { label: `VM ${id}`, directory: run.path, name: 'stopped', atOurEnd: 'TERM', signal } as const;
+  const daemon = await againWhenLost(async () => await StorageDaemon.start(node.qemu, parts));
   const { monitor } = daemon;
   /** Bitmaps go back where they are kept while the guest does not run. */
   const close = async (): Promise<void> => {

@@ -138,6 +138,16 @@ export class StorageDaemon {
   }
 }
 
+/** A daemon whose monitor breaks off while it starts, seen once in some hundred starts on a loaded machine, is started anew, once. `run` leaves nothing behind when it fails. */
+export async function againWhenLost<Result>(run: () => Promise<Result>): Promise<Result> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.data.isLost !== true) throw error;
+    return await run();
+  }
+}
+
 function beUrgent(pid: number): void {
   try {
     if (getPriority(pid) > 0) setPriority(pid, 0);

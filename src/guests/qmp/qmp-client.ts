@@ -211,7 +211,8 @@ export class QmpClient {
   }
 
   #lost(why: string, cause?: unknown): HoldfastError {
-    return new HoldfastError('guest-failed', `the connection to ${this.label} is lost: ${why}`, { cause });
+    const data = { isLost: true };
+    return new HoldfastError('guest-failed', `the connection to ${this.label} is lost: ${why}`, { cause, data });
   }
 
   #end(error: HoldfastError, lost: boolean): void {
