@@ -93,15 +93,17 @@ function startGroup(
 test('Ctrl-C reaches QEMU too: it is still an abort, not a failed source', {
   skip: without('qemu-img', 'setpriv'),
 }, async (t) => {
-  const place = await newPlace(t);
-  writeFileSync(place.path('raw'), pattern(400 * MiB, 3));
-  tool('qemu-img', 'convert', '-O', 'qcow2', place.path('raw'), place.path('disk.qcow2'));
+  const images = await newPlace(t);
+  writeFileSync(images.path('raw'), pattern(400 * MiB, 3));
+  tool('qemu-img', 'convert', '-O', 'qcow2', images.path('raw'), images.path('disk.qcow2'));
   for (let round = 0; round < 3; round++) {
+    // A store of its own: what the round before had stored would leave this one little to do.
+    const place = await newPlace(t);
     const args = [
       'backup',
       '--group',
       `vm/${round}`,
-      `disk0.img:${place.path('disk.qcow2')}`,
+      `disk0.img:${images.path('disk.qcow2')}`,
       '--compression-level',
       '9',
     ];
