@@ -107,7 +107,8 @@ test('a clock that is set back or forward neither doubles a run nor holds a job 
   assert.equal(jobs.works.length, 2, 'no run because of the clock');
   await jobs.until('2026-11-23T01:10:00Z', 10 * MINUTE);
   assert.equal(jobs.works.length, 3);
-  // The same while no server runs.
+  // The same while no server runs; a run that it cut off would be made again.
+  await jobs.idle();
   jobs.at('2025-01-01T12:00:00Z');
   await jobs.killAndStart();
   await jobs.tick();
@@ -127,12 +128,16 @@ test('a job of every minute goes on a minute after the clock was set back', asyn
   assert.equal(jobs.works.length, 4, 'the first look finds the clock wrong, the second one runs the job');
 });
 
-for (const zone of ['Europe/Rome', 'America/New_York', 'Australia/Lord_Howe'])
-  test(`in ten years of ${zone} every night runs once, in spite of summer time and of a server that is away now and then`, async () => {
+for (const [zone, days] of [
+  ['Europe/Rome', 3653],
+  ['America/New_York', 731],
+  ['Australia/Lord_Howe', 731],
+] as const)
+  test(`in ${days} days of ${zone} every night runs once, in spite of summer time and of a server that is away now and then`, async () => {
     using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, zone: new Zone(zone) });
     jobs.at('2026-01-01T12:00:00Z');
     jobs.add('half-past-two', { schedule: '02:30' });
-    for (let look = 1; look <= 3653 * 2; look++) {
+    for (let look = 1; look <= days * 2; look++) {
       jobs.nowMs += 12 * HOUR;
       if (look % 200 === 7) await jobs.killAndStart();
       jobs.scheduler.tick();
@@ -140,8 +145,8 @@ for (const zone of ['Europe/Rome', 'America/New_York', 'Australia/Lord_Howe'])
     }
     const inZone = new Intl.DateTimeFormat('sv', { timeZone: zone, dateStyle: 'short' });
     const nights = jobs.ends.map(({ slotMs }) => inZone.format(slotMs as number));
-    assert.equal(nights.length, 3653);
-    assert.equal(new Set(nights).size, 3653);
+    assert.equal(nights.length, days);
+    assert.equal(new Set(nights).size, days);
   });
 
 test('a job with another schedule, or enabled again, makes up for nothing; one that is disabled does not run', async () => {
