@@ -42,7 +42,10 @@ test('named guests are backed up in order, with what the job says of each', asyn
     ['pve2', { ...order, vmid: 200 }],
     ['pve2', { ...order, vmid: 201 }],
   ]);
-  assert.match(lines.join('\n'), /Starting Backup of VM 200[^]*Finished Backup of VM 201[^]*finished successfully/);
+  assert.match(
+    lines.join('\n'),
+    /Starting Backup of VM 200[\s\S]*Finished Backup of VM 201[\s\S]*finished successfully/,
+  );
 });
 
 test('all but those that are excluded are looked up when the job runs', async () => {
@@ -60,7 +63,7 @@ test('after one that fails come the others, and then the failure', async () => {
   });
   await assert.rejects(run(), { code: 'task-failed', message: 'job errors' });
   assert.equal(asked.length, 3);
-  assert.match(lines.join('\n'), /Backup of VM 101 failed - VM 101 is locked[^]*Finished Backup of VM 102/);
+  assert.match(lines.join('\n'), /Backup of VM 101 failed - VM 101 is locked[\s\S]*Finished Backup of VM 102/);
 });
 
 test('whoever stops it means all of it', async () => {
