@@ -20,6 +20,14 @@ class FakeQemu implements QmpCommands {
     this.#refusal = refusal;
   }
 
+  /** The guest has just been started, by whoever starts the streams too: of the error that stopped the first one nothing is known any more. */
+  static started(): FakeQemu {
+    const qemu = new FakeQemu();
+    qemu.#guest = 'running';
+    qemu.#reasons.clear();
+    return qemu;
+  }
+
   async execute<T>(command: string, args?: Readonly<Record<string, unknown>>): Promise<T> {
     if (command === 'query-block-jobs') return this.#jobs() as T;
     if (command === 'query-status') return { status: this.#guest, running: false, singlestep: false } as T;
@@ -60,6 +68,13 @@ test('jobs that an error stopped are resumed, also one whose reason the `cont` o
   const { warnings } = await watched(qemu);
   assert.deepEqual(qemu.resumed, ['restore-scsi0', 'restore-scsi1']);
   assert.deepEqual(warnings, ['scsi0: its storage is full; it is tried again']);
+});
+
+test('a job that was stopped before the guest came to run is resumed, though nothing tells of its error any more', async () => {
+  const qemu = FakeQemu.started();
+  const { warnings } = await watched(qemu);
+  assert.deepEqual(qemu.resumed, ['restore-scsi0', 'restore-scsi1']);
+  assert.deepEqual(warnings, []);
 });
 
 test('a job that QEMU holds for a moment cannot be resumed, and need not be; any other refusal counts', async () => {
