@@ -1,7 +1,7 @@
 // What a dirty bitmap says, read over NBD. Bounded: a bitmap in more than a million pieces is told in coarser ones, which are read in vain and lose nothing.
 import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
-import { joinRanges } from '../backup/change-map.ts';
 import { type Extent, NbdClient } from '../nbd/client.ts';
+import { joinRanges } from '../sources/ranges.ts';
 import type { Range } from '../sources/source.ts';
 
 const MAX_RANGES = 1 << 20;

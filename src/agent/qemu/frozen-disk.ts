@@ -30,50 +30,16 @@ export async function openFrozenDisk(
 ): Promise<DiskSource> {
   const kept = await connectForZeros(fleece, fleece.exportName, signal);
   try {
-    const source = await openNbdSource(view, view.exportName, {
+    return await openNbdSource(view, view.exportName, {
       label: view.exportName,
       signal,
       requests: { requestBytes: CLUSTER_BYTES, depth },
       // Asked after the snapshot was: what the guest has overwritten by then is there.
       believed: async (zeros, range) => without(zeros, without([range], await zerosWithin(kept, range))),
+      alsoClose: async () => await kept.close(),
     });
-    return new FrozenDisk(source, kept);
   } catch (error) {
     await kept.close();
     throw error;
-  }
-}
-
-class FrozenDisk implements DiskSource {
-  readonly #source: DiskSource;
-  readonly #kept: { close(): Promise<void> };
-
-  constructor(source: DiskSource, kept: { close(): Promise<void> }) {
-    this.#source = source;
-    this.#kept = kept;
-  }
-
-  get sizeBytes(): number {
-    return this.#source.sizeBytes;
-  }
-
-  get label(): string {
-    return this.#source.label;
-  }
-
-  get locator(): DiskSource['locator'] {
-    return this.#source.locator;
-  }
-
-  zeroRanges(signal: AbortSignal): ReturnType<DiskSource['zeroRanges']> {
-    return this.#source.zeroRanges(signal);
-  }
-
-  async checkUnchanged(): Promise<void> {
-    await this.#source.checkUnchanged();
-  }
-
-  async close(): Promise<void> {
-    await Promise.all([this.#source.close(), this.#kept.close()]);
   }
 }

@@ -39,6 +39,8 @@ export interface NbdSourceOptions {
   requests?: NbdRequests;
   /** What is to be believed of the zeros that the server has just told of a range; all of it when it is missing. */
   believed?: (zeros: Range[], range: Range) => Promise<Range[]>;
+  /** What ends with the source. */
+  alsoClose?: () => Promise<void>;
 }
 
 export async function openNbdSource(
@@ -46,10 +48,11 @@ export async function openNbdSource(
   exportName: string,
   options: NbdSourceOptions,
 ): Promise<DiskSource> {
-  const { label, signal, timeoutMs = 60_000, requests, believed = async (zeros) => zeros } = options;
+  const { label, signal, timeoutMs = 60_000, requests } = options;
+  const { believed = async (zeros) => zeros, alsoClose = async () => {} } = options;
   const connect: NbdConnectOptions = { ...address, exportName, signal, timeoutMs, metaContexts: [ALLOCATION] };
   const locator = nbdLocator(address, exportName, requests);
-  return new NbdSource(label, connect, locator, await NbdClient.connect(connect), believed);
+  return new NbdSource(label, connect, locator, await NbdClient.connect(connect), { believed, alsoClose });
 }
 
 /** A connection that tells zeros only; nothing is said where the server cannot tell. */
@@ -70,27 +73,29 @@ export async function zerosWithin(client: NbdClient, { offset, length }: Range):
   return zeros;
 }
 
+type NbdSourceHooks = Required<Pick<NbdSourceOptions, 'believed' | 'alsoClose'>>;
+
 class NbdSource implements DiskSource {
   readonly sizeBytes: number;
   readonly label: string;
   readonly locator: NbdLocator;
   readonly #connect: NbdConnectOptions;
   readonly #client: NbdClient;
-  readonly #believed: NonNullable<NbdSourceOptions['believed']>;
+  readonly #hooks: NbdSourceHooks;
 
   constructor(
     label: string,
     connect: NbdConnectOptions,
     locator: NbdLocator,
     client: NbdClient,
-    believed: NonNullable<NbdSourceOptions['believed']>,
+    hooks: NbdSourceHooks,
   ) {
     this.label = label;
     this.locator = locator;
     this.sizeBytes = client.sizeBytes;
     this.#connect = connect;
     this.#client = client;
-    this.#believed = believed;
+    this.#hooks = hooks;
   }
 
   /** Throws `source-failed` when the server cannot tell although it offered to: then its data is not to be trusted either. */
@@ -99,7 +104,7 @@ class NbdSource implements DiskSource {
     for (let offset = 0; offset < this.sizeBytes; offset += STATUS_STEP_BYTES) {
       if (signal.aborted) throw new HoldfastError('aborted', `${this.label}: aborted`, { cause: signal.reason });
       const step = { offset, length: Math.min(STATUS_STEP_BYTES, this.sizeBytes - offset) };
-      for (const range of await this.#believed(await zerosWithin(this.#client, step), step)) {
+      for (const range of await this.#hooks.believed(await zerosWithin(this.#client, step), step)) {
         if (open !== undefined && open.offset + open.length === range.offset) {
           open = { offset: open.offset, length: open.length + range.length };
           continue;
@@ -122,7 +127,7 @@ class NbdSource implements DiskSource {
   }
 
   async close(): Promise<void> {
-    await this.#client.close();
+    await Promise.all([this.#client.close(), this.#hooks.alsoClose()]);
   }
 }
 

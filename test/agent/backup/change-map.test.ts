@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
-import { joinRanges, RangeCursor, readChangeMap } from '../../../src/agent/backup/change-map.ts';
-import type { Range } from '../../../src/agent/sources/source.ts';
+import { readChangeMap } from '../../../src/agent/backup/change-map.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { scratch } from '../nbd/servers.ts';
 
@@ -20,17 +18,6 @@ async function refusal(path: string): Promise<HoldfastError> {
   }
   return assert.fail('the change map was accepted');
 }
-
-/** Which bytes some ranges name. */
-function bytesOf(ranges: readonly Range[]): number[] {
-  const bytes = new Set<number>();
-  for (const { offset, length } of ranges) for (let at = offset; at < offset + length; at++) bytes.add(at);
-  return [...bytes].sort((a, b) => a - b);
-}
-
-const ranges = fc.array(fc.record({ offset: fc.nat(120), length: fc.nat(20) }, { noNullPrototype: true }), {
-  maxLength: 12,
-});
 
 test('a change map is read, its ranges sorted and joined', async (t) => {
   const path = join(scratch(t), 'map.json');
@@ -100,61 +87,4 @@ test('a change map that is not there, or a directory, is refused', async (t) => 
   assert.match((await refusal(join(directory, 'none.json'))).message, /none\.json: ENOENT/);
   mkdirSync(join(directory, 'dir.json'));
   assert.match((await refusal(join(directory, 'dir.json'))).message, /EISDIR/);
-});
-
-test('joined ranges name the same bytes, ascending, and do not touch', () => {
-  fc.assert(
-    fc.property(ranges, (list) => {
-      const before = structuredClone(list);
-      const joined = joinRanges(list);
-      assert.deepEqual(list, before, 'the argument stays as it is');
-      assert.deepEqual(bytesOf(joined), bytesOf(list));
-      for (const [place, range] of joined.entries()) {
-        assert.ok(range.length > 0);
-        const next = joined[place + 1];
-        assert.ok(next === undefined || next.offset > range.offset + range.length);
-      }
-    }),
-  );
-});
-
-test('windows over ranges give the bytes of each window, from lists and from streams', async () => {
-  const windows = fc.array(fc.record({ skip: fc.nat(10), length: fc.integer({ min: 1, max: 40 }) }), { maxLength: 8 });
-  await fc.assert(
-    fc.asyncProperty(ranges, windows, fc.boolean(), async (list, steps, isStream) => {
-      const joined = joinRanges(list);
-      const named = new Set(bytesOf(joined));
-      async function* stream(): AsyncGenerator<Range> {
-        yield* joined;
-      }
-      const cursor = new RangeCursor(isStream ? stream() : joined);
-      let at = 0;
-      for (const { skip, length } of steps) {
-        at += skip;
-        const expected = [...Array(length).keys()].filter((byte) => named.has(at + byte));
-        assert.deepEqual(bytesOf(await cursor.within(at, length)), expected);
-        at += length;
-      }
-      await cursor.close();
-    }),
-  );
-});
-
-test('a cursor that is not read to its end closes its stream', async () => {
-  let isClosed = false;
-  async function* stream(): AsyncGenerator<Range> {
-    try {
-      for (let offset = 0; ; offset += 10) yield { offset, length: 5 };
-    } finally {
-      isClosed = true;
-    }
-  }
-  const cursor = new RangeCursor(stream());
-  assert.deepEqual(await cursor.within(0, 12), [
-    { offset: 0, length: 5 },
-    { offset: 10, length: 2 },
-  ]);
-  assert.deepEqual(await cursor.within(12, 3), [{ offset: 0, length: 3 }]);
-  await cursor.close();
-  assert.ok(isClosed);
 });

@@ -1,9 +1,9 @@
 // A PageCutter with its memory, disks that lie in memory, and generators of disks and of changes to them.
 
 import fc from 'fast-check';
-import { joinRanges } from '../../../src/agent/backup/change-map.ts';
 import { PAGE_LANES, PageCutter, type PageResult } from '../../../src/agent/backup/page-cutter.ts';
 import type { Foresight } from '../../../src/agent/object-sink.ts';
+import { joinRanges } from '../../../src/agent/sources/ranges.ts';
 import type { DiskReader, Range } from '../../../src/agent/sources/source.ts';
 import { diskCutParameters } from '../../../src/chunker/cut-parameters.ts';
 import { createCutter } from '../../../src/chunker/cutter.ts';
