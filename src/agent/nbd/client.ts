@@ -29,8 +29,8 @@ export interface Extent {
   flags: number;
 }
 
-/** The length field has 32 bits, and QEMU answers for less in any case. */
-const STATUS_STEP_BYTES = 1 << 30;
+/** Of a question for block status: its length field has 32 bits, and QEMU answers for less in any case. */
+export const STATUS_STEP_BYTES = 1 << 30;
 
 export function describeAddress(address: NbdAddress): string {
   return 'socketPath' in address ? `NBD server on ${address.socketPath}` : `NBD server ${address.host}:${address.port}`;

@@ -1,12 +1,10 @@
 // A disk that an NBD server exports. The control connection stays open for block status; workers make their own ones.
 import { HoldfastError } from '../../util/errors.ts';
-import { type NbdAddress, NbdClient, type NbdConnectOptions } from '../nbd/client.ts';
+import { type NbdAddress, NbdClient, type NbdConnectOptions, STATUS_STEP_BYTES } from '../nbd/client.ts';
 import { STATE_ZERO } from '../nbd/protocol.ts';
 import type { DiskReader, DiskSource, NbdRequests, Range, SourceLocator } from './source.ts';
 
 const ALLOCATION = 'base:allocation';
-/** Of a question for zeros. */
-const STATUS_STEP_BYTES = 1024 ** 3;
 
 type NbdLocator = Extract<SourceLocator, { type: 'nbd' }>;
 
