@@ -84,11 +84,11 @@ async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs
   for (const { id, paused } of await queryBlockJobs(monitor)) if (paused) await resumeJob(monitor, id);
 }
 
-/** A job that QEMU itself holds for a moment cannot be resumed, and need not be. */
+/** A job that QEMU itself holds for a moment cannot be resumed, and need not be; nor need one that has ended meanwhile. */
 async function resumeJob(monitor: QmpCommands, id: string): Promise<void> {
   try {
     await monitor.execute('block-job-resume', { device: id });
   } catch (error) {
-    if (!(error instanceof HoldfastError) || !/not paused/.test(error.message)) throw error;
+    if (!(error instanceof HoldfastError) || !/not paused|not found/.test(error.message)) throw error;
   }
 }

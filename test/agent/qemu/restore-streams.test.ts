@@ -77,8 +77,8 @@ test('a job that was stopped before the guest came to run is resumed, though not
   assert.deepEqual(warnings, []);
 });
 
-test('a job that QEMU holds for a moment cannot be resumed, and need not be; any other refusal counts', async () => {
-  const held = new FakeQemu("block-job-resume failed: Can't resume a job that was not paused");
-  assert.equal((await watched(held)).warnings.length, 1);
+test('a job that QEMU holds for a moment cannot be resumed, and need not be, nor one that ends; any other refusal counts', async () => {
+  for (const refusal of ["Can't resume a job that was not paused", "Block job 'restore-scsi0' not found"])
+    assert.equal((await watched(new FakeQemu(`block-job-resume failed: ${refusal}`))).warnings.length, 1);
   await assert.rejects(watched(new FakeQemu('block-job-resume failed: no')), { code: 'guest-failed' });
 });
