@@ -22,7 +22,7 @@ export async function lookupsPerSecond(shared: SharedBuffers, threads: number, a
   const task: Task = { channel: shared.channelName, buffers: shared.snapshot(), asking };
   const rates = await Promise.all(
     Array.from({ length: threads }, () => {
-      const worker = new Worker(new URL('index-lookups.js', import.meta.url), { workerData: task });
+      const worker = new Worker(new URL('index-lookups.mjs', import.meta.url), { workerData: task });
       return new Promise<number>((resolve, reject) => worker.once('message', resolve).once('error', reject));
     }),
   );

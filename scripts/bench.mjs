@@ -10,7 +10,10 @@ await build({
   absWorkingDir: root,
   entryPoints: { main: 'bench/main.ts', 'index-lookups': 'bench/index-lookups.ts', 'tls-receiver': 'bench/tls-receiver.ts' },
   outdir: 'dist/bench',
+  format: 'esm',
+  outExtension: { '.js': '.mjs' },
+  banner: { js: "import { createRequire as requireFor } from 'node:module'; const require = requireFor(import.meta.url);" },
   // The guest of the tests has its sources beside it.
-  plugins: [...(bundleOptions.plugins ?? []), ownAddress(/\/test\/.*\.ts$/)],
+  plugins: [ownAddress(/\/test\/.*\.ts$/)],
 });
-await import('../dist/bench/main.js');
+await import('../dist/bench/main.mjs');

@@ -9,7 +9,7 @@ import { measure } from '../measure.ts';
 import { runPlain } from '../stores.ts';
 import { type Workspace, warm } from '../workspace.ts';
 
-const RECEIVER = fileURLToPath(new URL('tls-receiver.js', import.meta.url));
+const RECEIVER = fileURLToPath(new URL('tls-receiver.mjs', import.meta.url));
 const SLICE_BYTES = 256 * 1024;
 
 export interface ServerFloor {

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The command line: one command a file, errors from the catalogue as one line and an exit code (docs/operations.md).
 import { Command, CommanderError, Option } from 'commander';
 import { targetError } from '../agent/restore/target.ts';
@@ -113,11 +112,15 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // Nobody is left to read what goes wrong.
 process.stderr.on('error', () => {});
 
-const program = createProgram();
-try {
-  await program.parseAsync(process.argv);
-} catch (error) {
-  process.exitCode = report(error);
-  // A pipe that nobody reads must not keep a command that was stopped.
-  if (error instanceof HoldfastError && error.code === 'aborted') process.stderr.write('', () => process.exit());
+async function main(): Promise<void> {
+  try {
+    await createProgram().parseAsync(process.argv);
+  } catch (error) {
+    process.exitCode = report(error);
+    // A pipe that nobody reads must not keep a command that was stopped.
+    if (error instanceof HoldfastError && error.code === 'aborted') process.stderr.write('', () => process.exit());
+  }
 }
+
+/** Settles when the command has ended. */
+export const done = main();

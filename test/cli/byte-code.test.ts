@@ -1,0 +1,52 @@
+// The byte code that the build keeps of its bundles: V8 takes it, and without it, or with what is none, a command runs as ever.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { suite, test } from 'node:test';
+import { Script } from 'node:vm';
+import { PROGRAM, skipWithoutBuild } from '../support/crash/cli.ts';
+
+const DIST = dirname(PROGRAM);
+/** Beside dist/, for the packages are found from there. */
+const COPY = join(DIST, '..', 'node_modules', '.cache', `byte-code-test-${process.pid}`);
+
+suite('byte code', { skip: skipWithoutBuild() }, () => {
+  const kept = readdirSync(DIST).filter((name) => name.endsWith('.bytecode'));
+
+  test('is there for the program and for its threads, and V8 takes it', () => {
+    assert.deepEqual(kept.map((name) => name.split('-')[0]).sort(), ['holdfast', 'worker']);
+    for (const name of kept) {
+      const filename = join(DIST, name.replace(/\.bytecode$/, ''));
+      const script = new Script(readFileSync(filename, 'latin1'), {
+        filename,
+        cachedData: readFileSync(join(DIST, name)),
+      });
+      assert.equal(script.cachedDataRejected, false, name);
+    }
+  });
+
+  test('that is missing, cut off or none at all changes nothing', (t) => {
+    t.after(() => rmSync(COPY, { recursive: true, force: true }));
+    cpSync(DIST, COPY, { recursive: true, filter: (path) => !path.endsWith('.map') && !path.endsWith('bench') });
+    const store = join(COPY, 'store');
+    const image = join(COPY, 'image');
+    writeFileSync(image, Buffer.alloc(1 << 20, 'holdfast'));
+    const run = (...args: string[]): string => {
+      const child = spawnSync(process.execPath, [join(COPY, 'holdfast.js'), ...args, '--repository', store]);
+      assert.equal(child.status, 0, child.stderr.toString());
+      return child.stdout.toString();
+    };
+    run('datastore', 'create');
+    const spoil = {
+      'cut off': (path: string) => writeFileSync(path, readFileSync(path).subarray(0, 1000)),
+      none: (path: string) => writeFileSync(path, 'no byte code'),
+      missing: (path: string) => rmSync(path),
+    };
+    for (const [what, change] of Object.entries(spoil)) {
+      for (const name of kept) change(join(COPY, name));
+      run('backup', '--group', 'vm/1', `${what.replace(' ', '-')}.img:${image}`);
+    }
+    assert.equal(run('snapshot', 'list').match(/vm\/1\//g)?.length, 3);
+  });
+});
