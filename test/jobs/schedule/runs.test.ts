@@ -201,10 +201,15 @@ test('the history is bounded, for each job and for all', () => {
   for (let n = 0; n < 30; n++)
     for (const id of ['a', 'b'])
       jobs.store.addRun({ kind: 'gc', id, state: n === 0 ? 'running' : 'ok', endMs: n === 0 ? null : 2, ...run });
-  jobs.store.pruneRuns(10, 15);
-  assert.equal(jobs.store.runs({ states: ['ok'] }).total, 15);
+  const kept = (id: string): number[] => jobs.store.runs({ id, states: ['ok'] }).rows.map(({ number }) => number);
+  const before = kept('a');
+  assert.equal(jobs.store.pruneRuns(10, 1000), 2 * 19);
+  assert.deepEqual(kept('a'), before.slice(0, 10), 'the newest of each job');
+  assert.equal(jobs.store.pruneRuns(10, 15), 5);
+  assert.deepEqual(kept('a'), before.slice(0, 7), 'the newest of all');
+  assert.equal(kept('b').length, 8);
   assert.equal(jobs.store.runs({ states: ['running'] }).total, 2, 'what runs stays');
-  assert.ok(jobs.store.runs({ kind: 'gc', id: 'a' }).total <= 11);
+  assert.equal(jobs.store.pruneRuns(10, 15), 0);
 });
 
 test('jobs that cannot be are refused with what is wrong', () => {
