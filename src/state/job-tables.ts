@@ -50,6 +50,7 @@ export class JobTables implements JobStore {
   readonly #run: Statement;
   readonly #version: Statement;
   readonly #full: Statement;
+  readonly #oldest: Statement;
   readonly #pruneJob: Statement;
   readonly #pruneAll: Statement;
 
@@ -73,6 +74,7 @@ export class JobTables implements JobStore {
     );
     this.#version = db.prepare('PRAGMA data_version').pluck();
     this.#full = db.prepare('SELECT kind, id FROM job_runs GROUP BY kind, id HAVING count(*) > :keepPerJob');
+    this.#oldest = db.prepare('SELECT number FROM job_runs ORDER BY number DESC LIMIT 1 OFFSET ?');
     const prune = (ofJob: string): Statement =>
       db.prepare(
         `DELETE FROM job_runs WHERE ${ofJob} end_ms IS NOT NULL
@@ -176,11 +178,12 @@ export class JobTables implements JobStore {
   }
 
   pruneRuns(keepPerJob: number, keepAll: number): number {
+    // Mostly there is nothing to do: that is only read. The index of jobs alone tells who has too many.
+    const full = this.#full.all({ keepPerJob }) as JobKey[];
+    if (full.length === 0 && this.#oldest.get(keepAll) === undefined) return 0;
     return this.atomically(() => {
       let pruned = 0;
-      // The index of jobs alone tells who has too many.
-      for (const { kind, id } of this.#full.all({ keepPerJob }) as JobKey[])
-        pruned += this.#pruneJob.run({ kind, id, keep: keepPerJob - 1 }).changes;
+      for (const { kind, id } of full) pruned += this.#pruneJob.run({ kind, id, keep: keepPerJob - 1 }).changes;
       return pruned + this.#pruneAll.run({ keep: keepAll - 1 }).changes;
     });
   }

@@ -56,27 +56,21 @@ export class Scheduler {
     return this.#runs.count;
   }
 
-  /** Ends what a server before this one left, which is made up for once, and reads the jobs. Before the first tick. */
+  /** Ends what a server before this one left, which is made up for once, reads the jobs, and runs what commands asked for meanwhile. Before the first tick. */
   start(): void {
     const { store, clock, onRunEnd } = this.#parts;
     const cut = store.atomically(() => store.unended().map((run) => this.#interrupted(run, clock())));
     this.#load();
     for (const run of cut) onRunEnd?.(run, this.#planned.get(refOf(run))?.job);
     this.#lastTickMs = clock();
+    this.#takeRequests();
   }
 
   /** Looks at what another process changed, and what it wishes to be run. Cheap when it did nothing. */
   follow(): void {
-    const { store, report } = this.#parts;
-    if (this.#runs.isStopping || store.version() === this.#version) return;
+    if (this.#runs.isStopping || this.#parts.store.version() === this.#version) return;
     this.#load();
-    for (const { authId, ...key } of store.takeRequests()) {
-      try {
-        this.runNow(key, authId);
-      } catch (error) {
-        report(`a job is not run: ${(error as Error).message}`, { job: refOf(key) });
-      }
-    }
+    this.#takeRequests();
   }
 
   /** A job was made, changed or removed in this process. */
@@ -115,10 +109,23 @@ export class Scheduler {
     this.#runs.stop();
   }
 
+  /** What other processes wish to be run, also while no server ran. */
+  #takeRequests(): void {
+    const { store, report } = this.#parts;
+    for (const { authId, ...key } of store.takeRequests()) {
+      try {
+        this.runNow(key, authId);
+      } catch (error) {
+        report(`a job is not run: ${(error as Error).message}`, { job: refOf(key) });
+      }
+    }
+  }
+
   #load(): void {
     const { store } = this.#parts;
-    const records = store.list();
+    // Before the look: a change beside it is seen at the next one.
     this.#version = store.version();
+    const records = store.list();
     const known = new Set(records.map(({ job }) => refOf(job)));
     for (const ref of this.#planned.keys()) if (!known.has(ref)) this.#planned.delete(ref);
     store.atomically(() => {
