@@ -32,6 +32,8 @@ export class Runs {
   readonly #queue: RunQueue;
   /** Queued and running, and those whose work has not ended though nobody waits for it any more. */
   readonly #active = new Map<string, ActiveRun>();
+  /** Ends that could not be written. */
+  readonly #unnoted: (() => void)[] = [];
   #isStopping = false;
 
   /** `onOwed` is told of a job whose run left another one to be made. */
@@ -95,7 +97,11 @@ export class Runs {
 
   /** Ends those that have waited for too long, and begins what can begin. */
   pump(nowMs: number): void {
-    for (const run of this.#queue.waitingSince(nowMs - this.#times.queueWaitMs)) this.#expire(run as ActiveRun);
+    for (const note of this.#unnoted.splice(0)) this.#noteEnd(note);
+    const expired = this.#queue.waitingSince(nowMs - this.#times.queueWaitMs) as ActiveRun[];
+    // All of them first: the end of one lets others begin.
+    for (const run of expired) this.#queue.remove(run);
+    for (const run of expired) this.#expire(run);
     this.#queue.pump(nowMs);
   }
 
@@ -106,13 +112,22 @@ export class Runs {
     for (const run of this.#active.values()) if (!run.hasBegun) run.cancel(reason);
   }
 
+  /** Tells of the end of a run. Whoever hears it keeps no other run from its turn. */
+  tell(ended: JobRun | undefined, job: Job | undefined): void {
+    if (ended === undefined) return;
+    try {
+      this.#parts.onRunEnd?.(ended, job);
+    } catch (error) {
+      this.#parts.report(`the end of a run is not told: ${(error as Error).message}`, { job: refOf(ended) });
+    }
+  }
+
   #planned(wish: RunWish): ActiveRun {
     const kind = this.#parts.kinds.get(wish.job.kind);
     return new ActiveRun({ ...wish, kind, claims: kind.claims(wish.job.options) }, (run) => this.#begin(run));
   }
 
   #expire(run: ActiveRun): void {
-    this.#queue.remove(run);
     const hours = this.#times.queueWaitMs / HOUR_MS;
     const error = new HoldfastError('timed-out', `skipped: its turn did not come within ${hours} h`);
     run.cancel(error);
@@ -169,13 +184,13 @@ export class Runs {
   }
 
   #end(run: ActiveRun, ending: RunEnding, isAborted = false, left?: Promise<void>): void {
-    const { store, clock, onRunEnd } = this.#parts;
+    const { store, clock } = this.#parts;
     const nowMs = clock();
     // A job whose work goes on though it was aborted is not started beside it.
     if (left === undefined) this.#forget(run);
     else left.then(() => this.#forget(run)).catch(() => undefined);
     this.#queue.remove(run);
-    try {
+    this.#noteEnd(() => {
       const owed = owedAfter(run, ending, isAborted, nowMs);
       const note = (): void => store.changeRun(run.number, { ...ending, endMs: nowMs, upid: run.upid });
       if (owed === undefined) note();
@@ -186,10 +201,18 @@ export class Runs {
           if (record?.job.enabled) store.setState(record.job, { ...record.state, owed });
         });
       if (owed !== undefined) this.#onOwed(run.plan.job);
-      const ended = store.run(run.number);
-      if (ended !== undefined) onRunEnd?.(ended, run.plan.job);
-    } finally {
-      if (!this.#isStopping) this.#queue.pump(clock());
+      this.tell(store.run(run.number), run.plan.job);
+    });
+    if (!this.#isStopping) this.#queue.pump(clock());
+  }
+
+  /** What cannot be written, as on a full disk, is tried again at the next look: nobody may be kept from their turn by it. */
+  #noteEnd(note: () => void): void {
+    try {
+      note();
+    } catch (error) {
+      this.#parts.report(`the end of a run is not noted yet: ${(error as Error).message}`, {});
+      this.#unnoted.push(note);
     }
   }
 

@@ -32,9 +32,11 @@ interface Planned {
   readonly nextMs: number;
 }
 
+/** What a transaction settled; memory follows when it is written. */
 interface Settled {
   readonly planned: Planned;
   readonly run?: ActiveRun;
+  readonly skip?: { readonly of: ActiveRun; readonly now: NonNullable<ActiveRun['skipped']> };
   readonly ended?: JobRun | undefined;
 }
 
@@ -58,10 +60,10 @@ export class Scheduler {
 
   /** Ends what a server before this one left, which is made up for once, reads the jobs, and runs what commands asked for meanwhile. Before the first tick. */
   start(): void {
-    const { store, clock, onRunEnd } = this.#parts;
+    const { store, clock } = this.#parts;
     const cut = store.atomically(() => store.unended().map((run) => this.#interrupted(run, clock())));
     this.#load();
-    for (const run of cut) onRunEnd?.(run, this.#planned.get(refOf(run))?.job);
+    for (const run of cut) this.#runs.tell(run, this.#planned.get(refOf(run))?.job);
     this.#lastTickMs = clock();
     this.#takeRequests();
   }
@@ -166,17 +168,18 @@ export class Scheduler {
 
   /** Settles the slots of all that are due in one transaction, before anything runs. False when another process changed something meanwhile. */
   #queueDue(nowMs: number): boolean {
-    const { store, onRunEnd } = this.#parts;
+    const { store } = this.#parts;
     const due = [...this.#planned.values()].filter(({ nextMs }) => nextMs <= nowMs);
     if (due.length === 0) return true;
     const settled = store.atomically(() =>
       store.version() === this.#version ? due.map((planned) => this.#settle(planned, nowMs)) : undefined,
     );
     if (settled === undefined) return false;
-    for (const { planned, run, ended } of settled) {
+    for (const { planned, run, skip, ended } of settled) {
       this.#planned.set(refOf(planned.job), planned);
       if (run !== undefined) this.#runs.enter(run);
-      if (ended !== undefined) onRunEnd?.(ended, planned.job);
+      if (skip !== undefined) skip.of.skipped = skip.now;
+      this.#runs.tell(ended, planned.job);
     }
     return true;
   }
@@ -191,7 +194,7 @@ export class Scheduler {
     const after: JobState = { settledMs, owed: active === undefined ? null : state.owed };
     store.setState(job, after);
     const planned = this.#planOf(job, after);
-    if (active !== undefined) return { planned, ended: this.#skip(active, job, slotMs as number, nowMs) };
+    if (active !== undefined) return { planned, ...this.#skip(active, job, slotMs as number, nowMs) };
     const { owed } = state;
     const of = isSlot
       ? { reason: isLate(slotMs, nowMs) ? ('late' as const) : ('schedule' as const), slotMs, attempt: 0 }
@@ -206,19 +209,17 @@ export class Scheduler {
   }
 
   /** Notes a slot that came while the job runs; the first of a run has a row, the others are counted there. */
-  #skip(active: ActiveRun, job: Job, slotMs: number, nowMs: number): JobRun | undefined {
+  #skip(active: ActiveRun, job: Job, slotMs: number, nowMs: number): Omit<Settled, 'planned'> {
     const { store } = this.#parts;
     const what = `skipped: run ${active.number} of before ${active.hasBegun ? 'still runs' : 'still waits for its turn'}`;
     if (active.skipped !== undefined) {
       const { number, count } = active.skipped;
-      active.skipped = { number, count: count + 1 };
       store.changeRun(number, { message: `${what}; ${count + 1} slots until ${new Date(slotMs).toISOString()}` });
-      return undefined;
+      return { skip: { of: active, now: { number, count: count + 1 } } };
     }
     const wish = { job, reason: 'schedule', slotMs, attempt: 0, authId: SCHEDULE_USER, queuedMs: nowMs } as const;
     const number = store.addRun(rowOf(wish, { state: 'skipped', endMs: nowMs, message: what }));
-    active.skipped = { number, count: 1 };
-    return store.run(number);
+    return { skip: { of: active, now: { number, count: 1 } }, ended: store.run(number) };
   }
 
   /** Ends a run that a server before this one left; what it was for is owed, once. */
