@@ -1,10 +1,8 @@
 // Jobs from the command line, on the state of a machine whose server runs and runs them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { JobTables } from '../../src/state/job-tables.ts';
-import { StateDatabase } from '../../src/state/state-database.ts';
 import { without } from '../agent/nbd/servers.ts';
+import { runsOf } from '../support/server/job-runs.ts';
 import { shiftProgramClock } from '../support/server/program-clock.ts';
 import { newPlace } from './holdfast.ts';
 import { run } from './running-server.ts';
@@ -51,13 +49,9 @@ test('jobs are made, listed, run by the server, changed and removed', async (t) 
   await job('create', 'gc', 'nightly', '--store', 'main');
   await refused(2, /prune\/nightly/, 'run', 'nightly');
   await job('run', 'gc/nightly');
-  const state = StateDatabase.open(place.path('server/state.db'));
-  t.after(() => state.close());
-  const tables = new JobTables(state);
-  /** The history of the command line, as soon as there is something in it: not each look is a program that starts. */
+  /** The history of the command line, as soon as there is something in it. */
   const found = async (pattern: (run: Pick<Run, 'id' | 'state'>) => boolean, withinMs: number): Promise<Run> => {
-    for (const until = performance.now() + withinMs; !tables.runs({}).rows.some(pattern); await sleep(50))
-      if (performance.now() > until) throw new Error(`no such run: ${JSON.stringify(tables.runs({}).rows)}`);
+    await runsOf(place.path('server'), (runs) => runs.some(pattern), withinMs);
     const each = (await job<Run[]>('history')).find(pattern);
     assert.ok(each !== undefined);
     return each;

@@ -2,15 +2,12 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { JobRun } from '../../src/jobs/schedule/job.ts';
-import { JobTables } from '../../src/state/job-tables.ts';
-import { StateDatabase } from '../../src/state/state-database.ts';
 import { without } from '../agent/nbd/servers.ts';
+import { runsOf } from '../support/server/job-runs.ts';
 import { setProgramClock } from '../support/server/program-clock.ts';
-import { type ServerRig, STORE, startRig } from '../support/server/server-rig.ts';
+import { STORE, startRig } from '../support/server/server-rig.ts';
 
 const SECOND = 1000;
 const HOUR = 3600 * SECOND;
@@ -18,18 +15,6 @@ const DAY = 24 * HOUR;
 const MIB = 1024 ** 2;
 /** In the past, so that what the server signs is good for this process. */
 const MONDAY = Math.floor(Date.now() / DAY) * DAY - 5 * DAY;
-
-/** The runs of all jobs, the newest first, as soon as they are as wished. */
-async function runsOf(t: TestContext, rig: ServerRig, isGood: (runs: JobRun[]) => boolean): Promise<JobRun[]> {
-  const state = StateDatabase.open(join(rig.stateDirectory, 'state.db'));
-  t.after(() => state.close());
-  const tables = new JobTables(state);
-  for (const until = performance.now() + 60_000; ; await sleep(50)) {
-    const { rows } = tables.runs({});
-    if (isGood(rows)) return rows;
-    if (performance.now() > until) throw new Error(`the runs are ${JSON.stringify(rows)}`);
-  }
-}
 
 test('a server killed in the middle of a backup job: the run is interrupted, and the nights until its next start are made up for once', {
   skip: without('faketime'),
@@ -48,17 +33,17 @@ test('a server killed in the middle of a backup job: the run is interrupted, and
 
   setProgramClock(MONDAY + DAY - 8 * SECOND);
   await rig.server.start();
-  const [cut] = await runsOf(t, rig, ([run]) => run?.state === 'running');
+  const [cut] = await runsOf(rig.stateDirectory, ([run]) => run?.state === 'running');
   assert.equal(cut?.slotMs, MONDAY + DAY);
   await sleep(1000);
   await rig.server.end('SIGKILL');
-  const [left] = await runsOf(t, rig, () => true);
+  const [left] = await runsOf(rig.stateDirectory, () => true);
   assert.equal(left?.state, 'running', 'nobody could note its end');
 
   // Right before a minute: the scheduler looks as soon as the agent is back, or sooner.
   setProgramClock(MONDAY + 2 * DAY + 12 * HOUR - 4 * SECOND);
   await rig.server.start();
-  const runs = await runsOf(t, rig, ([run]) => run !== undefined && run.number > 1 && run.endMs !== null);
+  const runs = await runsOf(rig.stateDirectory, ([run]) => run !== undefined && run.number > 1 && run.endMs !== null);
   assert.deepEqual(
     runs.map(({ number, reason, state, slotMs }) => [number, reason, state, slotMs]),
     [
