@@ -216,6 +216,7 @@ async function start(
     clock,
     tasks,
     get: (name) => datastores.get(name),
+    isOnline: (node) => nodes.get(node).status === 'online',
     order: (node, order, authId) => nodes.order(node, order, authId as AuthId),
     orderWithin: async (node, order, work) => await nodes.orderWithin(node, order, work),
     guestsOf: async (node) => await guestsOf(node, guests),

@@ -48,6 +48,11 @@ export class JobTables implements JobStore {
   readonly #addRun: Statement;
   readonly #changeRun: Statement;
   readonly #run: Statement;
+  readonly #version: Statement;
+  readonly #full: Statement;
+  readonly #oldest: Statement;
+  readonly #pruneJob: Statement;
+  readonly #pruneAll: Statement;
 
   /** `state.db` has migration 5. */
   constructor(state: { readonly db: Database; atomically<T>(work: () => T): T }) {
@@ -67,6 +72,16 @@ export class JobTables implements JobStore {
       `UPDATE job_runs SET state = :state, start_ms = :startMs, end_ms = :endMs, upid = :upid, message = :message
        WHERE number = :number`,
     );
+    this.#version = db.prepare('PRAGMA data_version').pluck();
+    this.#full = db.prepare('SELECT kind, id FROM job_runs GROUP BY kind, id HAVING count(*) > :keepPerJob');
+    this.#oldest = db.prepare('SELECT number FROM job_runs ORDER BY number DESC LIMIT 1 OFFSET ?');
+    const prune = (ofJob: string): Statement =>
+      db.prepare(
+        `DELETE FROM job_runs WHERE ${ofJob} end_ms IS NOT NULL
+         AND number < (SELECT number FROM job_runs WHERE ${ofJob} TRUE ORDER BY number DESC LIMIT 1 OFFSET :keep)`,
+      );
+    this.#pruneJob = prune('kind = :kind AND id = :id AND');
+    this.#pruneAll = prune('');
   }
 
   list(): JobRecord[] {
@@ -163,15 +178,14 @@ export class JobTables implements JobStore {
   }
 
   pruneRuns(keepPerJob: number, keepAll: number): number {
-    return this.#db
-      .prepare(
-        `DELETE FROM job_runs WHERE end_ms IS NOT NULL AND number IN (
-           SELECT number FROM (
-             SELECT number, row_number() OVER (PARTITION BY kind, id ORDER BY number DESC) AS place,
-                    row_number() OVER (ORDER BY number DESC) AS place_of_all FROM job_runs)
-           WHERE place > :keepPerJob OR place_of_all > :keepAll)`,
-      )
-      .run({ keepPerJob, keepAll }).changes;
+    // Mostly there is nothing to do: that is only read. The index of jobs alone tells who has too many.
+    const full = this.#full.all({ keepPerJob }) as JobKey[];
+    if (full.length === 0 && this.#oldest.get(keepAll) === undefined) return 0;
+    return this.atomically(() => {
+      let pruned = 0;
+      for (const { kind, id } of full) pruned += this.#pruneJob.run({ kind, id, keep: keepPerJob - 1 }).changes;
+      return pruned + this.#pruneAll.run({ keep: keepAll - 1 }).changes;
+    });
   }
 
   request({ kind, id, authId }: RunRequest): void {
@@ -183,7 +197,7 @@ export class JobTables implements JobStore {
   }
 
   version(): number {
-    return this.#db.pragma('data_version', { simple: true }) as number;
+    return this.#version.get() as number;
   }
 
   atomically<T>(work: () => T): T {

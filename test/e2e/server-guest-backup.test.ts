@@ -13,6 +13,7 @@ import { parseGuestId } from '../../src/schema/guest-names.ts';
 import { messageOf } from '../cli/holdfast.ts';
 import { reasonForTools } from '../support/power-cut/scratch.ts';
 import { freePorts } from '../support/server/free-ports.ts';
+import { runsOf } from '../support/server/job-runs.ts';
 import { ApiCaller, type Method } from '../support/server/server-api.ts';
 import { type ServerRig, STORE, startRig } from '../support/server/server-rig.ts';
 
@@ -181,6 +182,35 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     const wrong = await root.try(['node', 'backup', 'localhost', '--output-format', 'json']);
     assert.match(messageOf(wrong, 'bad-argument'), /--vm 100/);
     assert.equal(await task('DELETE', `/nodes/${node}/qemu/7504`), 'OK');
+  });
+
+  test('a job of all guests but one backs them up through the agent, as one task', async () => {
+    const root = rig.account('root@pam');
+    const at = ['--state-dir', rig.stateDirectory];
+    const snapshots = async (vmid: number) =>
+      await rig.admin.call<{ comment: string }[]>(
+        'GET',
+        `/admin/datastore/${STORE}/snapshots?backup-type=vm&backup-id=${vmid}`,
+      );
+    const before = await Promise.all([7501, 7502, 7503].map(snapshots));
+    await root.run(
+      ...['job', 'create', 'vzdump', 'guests', '--node', 'localhost', '--store', STORE, '--all', '--exclude', '7503'],
+      ...['--set', 'notes-template=by a job', ...at],
+    );
+    await root.run('job', 'run', 'guests', ...at);
+    const [run] = await runsOf(rig.stateDirectory, ([newest]) => typeof newest?.endMs === 'number');
+    assert.deepEqual([run?.kind, run?.reason, run?.state, run?.message], ['vzdump', 'hand', 'ok', 'OK']);
+    const log = `/nodes/localhost/tasks/${encodeURIComponent(run?.upid as string)}/log?limit=0`;
+    const text = (await rig.admin.call<{ t: string }[]>('GET', log)).map(({ t }) => t).join('\n');
+    assert.match(text, /Finished Backup of VM 7501[\s\S]*Finished Backup of VM 7502/);
+    assert.doesNotMatch(text, /VM 7503/);
+    const after = await Promise.all([7501, 7502, 7503].map(snapshots));
+    assert.deepEqual(
+      after.map((each, index) => each.length - (before[index]?.length ?? 0)),
+      [1, 1, 0],
+    );
+    assert.equal(after[0]?.filter(({ comment }) => comment === 'by a job').length, 1);
+    assert.equal((await data('GET', `/nodes/${node}/qemu/7501/status/current`)).status, 'running');
   });
 
   test('over the guest dialect a running guest is backed up, listed, protected, restored and removed', async () => {

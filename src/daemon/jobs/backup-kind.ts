@@ -5,6 +5,7 @@ import type { JobKind } from '../../jobs/schedule/job.ts';
 import type { TaskEnd } from '../../jobs/tasks/task.ts';
 import { BACKUP_FIELDS, type BackupOrder } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { awaitNode, type IsOnline } from './await-node.ts';
 import { checker, storeClaim } from './store-kinds.ts';
 
 const NODE = '^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$';
@@ -13,6 +14,7 @@ const { time: _label, ...fields } = BACKUP_FIELDS;
 const Options = Type.Object({ node: NodeName, ...fields }, { additionalProperties: false });
 
 export interface BackupKindParts {
+  readonly isOnline: IsOnline;
   /** Gives an order as a task. @throws `not-found`, `node-offline`, `too-many`. */
   readonly order: (node: string, order: BackupOrder, authId: string) => { readonly upid: string };
   /** The end of a task that was started. */
@@ -20,7 +22,7 @@ export interface BackupKindParts {
   readonly abort: (upid: string, reason: string) => unknown;
 }
 
-export function backupKind({ order, endOf, abort }: BackupKindParts): JobKind {
+export function backupKind({ isOnline, order, endOf, abort }: BackupKindParts): JobKind {
   return {
     name: 'backup',
     stage: 'backup',
@@ -30,6 +32,7 @@ export function backupKind({ order, endOf, abort }: BackupKindParts): JobKind {
     workerId: ({ id, options }) => `${String(options.store)}:${String(options.node)}:${id}`,
     run: async ({ job, authId }, work) => {
       const { node, ...rest } = job.options as { node: string } & Omit<BackupOrder, 'kind'>;
+      await awaitNode(node, isOnline, work);
       const { upid } = order(node, { ...rest, kind: 'backup' }, authId);
       work.log(`node ${node} backs up, in task ${upid}`);
       const stop = (): void => void abort(upid, (work.signal.reason as Error).message);

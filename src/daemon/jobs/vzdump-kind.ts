@@ -5,6 +5,7 @@ import type { JobKind } from '../../jobs/schedule/job.ts';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
 import { VM_BACKUP_FIELDS, type VmBackupOrder } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { awaitNode, type IsOnline } from './await-node.ts';
 import { NodeName } from './backup-kind.ts';
 import { checker, storeClaim } from './store-kinds.ts';
 
@@ -24,13 +25,14 @@ const Options = Type.Object(
 type Options = Static<typeof Options>;
 
 export interface VzdumpKindParts {
+  readonly isOnline: IsOnline;
   /** The virtual machines that a node has now. @throws `not-found` where nobody here knows. */
   readonly guestsOf: (node: string) => Promise<readonly number[]>;
   /** Gives an order as a part of a task. @throws `not-found`, `node-offline`, `too-many`, what the backup does. */
   readonly orderWithin: (node: string, order: VmBackupOrder, work: TaskWork) => Promise<unknown>;
 }
 
-export function vzdumpKind({ guestsOf, orderWithin }: VzdumpKindParts): JobKind {
+export function vzdumpKind({ isOnline, guestsOf, orderWithin }: VzdumpKindParts): JobKind {
   const check = checker(Options);
   return {
     name: 'vzdump',
@@ -45,6 +47,7 @@ export function vzdumpKind({ guestsOf, orderWithin }: VzdumpKindParts): JobKind 
     workerId: ({ id, options }) => `${String(options.store)}:${String(options.node)}:${id}`,
     run: async ({ job }, work) => {
       const { node, vmid, all, exclude = [], ...rest } = job.options as Options;
+      await awaitNode(node, isOnline, work);
       const found = all === true ? await guestsOf(node) : (vmid ?? []);
       const vmids = found.filter((each) => !exclude.includes(each)).sort((a, b) => a - b);
       if (vmids.length === 0) work.warn('there is no guest to back up');

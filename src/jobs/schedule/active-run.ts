@@ -1,18 +1,22 @@
 // One run of a job from its place in the queue to its end, with what the job was when the run was asked for.
 import { HoldfastError } from '../../util/errors.ts';
 import type { TaskResult, TaskWork } from '../tasks/task.ts';
-import { type Job, type JobKind, type RunReason, refOf } from './job.ts';
+import { type Job, type JobKind, type JobRun, type RunReason, refOf } from './job.ts';
 import type { Waiting } from './run-queue.ts';
 
-export interface RunPlan {
+/** Which run of which job is wanted, and by whom. */
+export interface RunWish {
   readonly job: Job;
-  readonly kind: JobKind;
-  readonly claims: readonly string[];
   readonly reason: RunReason;
   readonly slotMs: number | null;
   readonly attempt: number;
   readonly authId: string;
   readonly queuedMs: number;
+}
+
+export interface RunPlan extends RunWish {
+  readonly kind: JobKind;
+  readonly claims: readonly string[];
 }
 
 export class ActiveRun implements Waiting {
@@ -145,4 +149,11 @@ async function orGivenUp<T>(work: Promise<T>, signal: AbortSignal, graceMs: numb
     clearTimeout(timer);
     if (onAbort !== undefined) signal.removeEventListener('abort', onAbort);
   }
+}
+
+/** Its row, as long as nothing else is said of it: it waits. */
+export function rowOf(wish: RunWish, more: Partial<Omit<JobRun, 'number'>> = {}): Omit<JobRun, 'number'> {
+  const { job, reason, slotMs, attempt, authId, queuedMs } = wish;
+  const base = { kind: job.kind, id: job.id, reason, slotMs, attempt, authId, queuedMs };
+  return { ...base, state: 'queued', startMs: null, endMs: null, upid: null, message: '', ...more };
 }

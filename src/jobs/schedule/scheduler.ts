@@ -3,48 +3,24 @@
 import { HoldfastError } from '../../util/errors.ts';
 import type { CalendarEvent } from '../calendar/calendar-event.ts';
 import type { Zone } from '../calendar/zone.ts';
-import type { Task, TaskBody, TaskEnd, TaskRequest } from '../tasks/task.ts';
-import { ActiveRun, type RunPlan } from './active-run.ts';
-import {
-  type Job,
-  type JobKey,
-  type JobKind,
-  type JobRun,
-  type JobState,
-  type OwedRun,
-  refOf,
-  runStateOf,
-} from './job.ts';
-import type { JobKinds } from './job-kinds.ts';
-import type { JobStore, RunEnding } from './job-store.ts';
-import { type QueueLimits, RunQueue, USUAL_LIMITS } from './run-queue.ts';
-import { afterClock, eventOf, isLate, nextSlot, retryDelay } from './slots.ts';
+import { type ActiveRun, rowOf } from './active-run.ts';
+import { type Job, type JobKey, type JobRun, type JobState, refOf } from './job.ts';
+import { Runs, type RunsParts } from './runs.ts';
+import { afterClock, eventOf, isLate, nextSlot } from './slots.ts';
 
 const MINUTE_MS = 60_000;
 /** How often a tick begins anew when another process changes jobs at the same time. */
 const MAX_TRIES = 5;
 const HOUR_MS = 60 * MINUTE_MS;
-const USUAL_TIMES = { stageWaitMs: 12 * HOUR_MS, queueWaitMs: 24 * HOUR_MS, graceMs: 10_000 };
 const USUAL_HISTORY = { perJob: 200, all: 50_000 };
 /** Whom runs by schedule run as. */
 const SCHEDULE_USER = 'root@pam';
 
-export interface SchedulerParts {
-  readonly store: JobStore;
-  readonly kinds: JobKinds;
-  readonly tasks: { start(request: TaskRequest, work: TaskBody): Task };
-  /** Unix milliseconds. */
-  readonly clock: () => number;
+export interface SchedulerParts extends RunsParts {
   /** Of the schedules. */
   readonly zone: Zone;
-  readonly limits?: QueueLimits;
-  /** The longest that a run waits for what comes before it in a night, that it waits in all, and that aborted work gets to end. */
-  readonly times?: Partial<typeof USUAL_TIMES>;
   /** Ended runs that are kept, of each job and of all. */
   readonly history?: typeof USUAL_HISTORY;
-  readonly report: (message: string, detail: Readonly<Record<string, unknown>>) => void;
-  /** Told of the end of each run, those that were skipped or cut off too; `job` is undefined when it is gone. */
-  readonly onRunEnd?: (run: JobRun, job: Job | undefined) => void;
 }
 
 /** A job as the tick sees it. */
@@ -56,56 +32,47 @@ interface Planned {
   readonly nextMs: number;
 }
 
+/** What a transaction settled; memory follows when it is written. */
 interface Settled {
   readonly planned: Planned;
   readonly run?: ActiveRun;
+  readonly skip?: { readonly of: ActiveRun; readonly now: NonNullable<ActiveRun['skipped']> };
   readonly ended?: JobRun | undefined;
 }
 
 export class Scheduler {
   readonly #parts: SchedulerParts;
-  readonly #times: typeof USUAL_TIMES;
-  readonly #queue: RunQueue;
+  readonly #runs: Runs;
   readonly #planned = new Map<string, Planned>();
-  /** Queued and running, and those whose work has not ended though nobody waits for it any more. */
-  readonly #active = new Map<string, ActiveRun>();
   #version = -1;
   #lastTickMs = 0;
   #housekeptMs = 0;
-  #isStopping = false;
 
   constructor(parts: SchedulerParts) {
     this.#parts = parts;
-    this.#times = { ...USUAL_TIMES, ...parts.times };
-    this.#queue = new RunQueue(parts.limits ?? USUAL_LIMITS, this.#times.stageWaitMs);
+    this.#runs = new Runs(parts, (key) => this.#plan(key));
   }
 
   /** Runs that wait or work. */
   get activeCount(): number {
-    return this.#active.size;
+    return this.#runs.count;
   }
 
-  /** Ends what a server before this one left, which is made up for once, and reads the jobs. Before the first tick. */
+  /** Ends what a server before this one left, which is made up for once, reads the jobs, and runs what commands asked for meanwhile. Before the first tick. */
   start(): void {
-    const { store, clock, onRunEnd } = this.#parts;
+    const { store, clock } = this.#parts;
     const cut = store.atomically(() => store.unended().map((run) => this.#interrupted(run, clock())));
     this.#load();
-    for (const run of cut) onRunEnd?.(run, this.#planned.get(refOf(run))?.job);
+    for (const run of cut) this.#runs.tell(run, this.#planned.get(refOf(run))?.job);
     this.#lastTickMs = clock();
+    this.#takeRequests();
   }
 
   /** Looks at what another process changed, and what it wishes to be run. Cheap when it did nothing. */
   follow(): void {
-    const { store, report } = this.#parts;
-    if (this.#isStopping || store.version() === this.#version) return;
+    if (this.#runs.isStopping || this.#parts.store.version() === this.#version) return;
     this.#load();
-    for (const { authId, ...key } of store.takeRequests()) {
-      try {
-        this.runNow(key, authId);
-      } catch (error) {
-        report(`a job is not run: ${(error as Error).message}`, { job: refOf(key) });
-      }
-    }
+    this.#takeRequests();
   }
 
   /** A job was made, changed or removed in this process. */
@@ -115,14 +82,13 @@ export class Scheduler {
 
   /** Queues what is due, and begins what can begin. Called every minute; it may be called at any time. */
   tick(): void {
-    if (this.#isStopping) return;
+    if (this.#runs.isStopping) return;
     const nowMs = this.#parts.clock();
     this.follow();
     if (nowMs < this.#lastTickMs) this.#clockWasSetBack(nowMs);
     this.#lastTickMs = nowMs;
     for (let tries = 0; tries < MAX_TRIES && !this.#queueDue(nowMs); tries++) this.follow();
-    for (const run of this.#queue.waitingSince(nowMs - this.#times.queueWaitMs)) this.#expire(run as ActiveRun);
-    this.#queue.pump(nowMs);
+    this.#runs.pump(nowMs);
     if (Math.abs(nowMs - this.#housekeptMs) >= HOUR_MS) {
       const { perJob, all } = this.#parts.history ?? USUAL_HISTORY;
       this.#parts.store.pruneRuns(perJob, all);
@@ -135,45 +101,33 @@ export class Scheduler {
    * @throws `not-found`, `exists` when it runs or waits already, what the start of a task throws.
    */
   runNow(key: JobKey, authId: string): { readonly upid: string } {
-    const { store, clock } = this.#parts;
-    const record = store.get(key);
+    const record = this.#parts.store.get(key);
     if (record === undefined) throw new HoldfastError('not-found', `there is no job ${refOf(key)}`);
-    const active = this.#active.get(refOf(key));
-    if (active !== undefined)
-      throw new HoldfastError(
-        'exists',
-        `job ${refOf(key)} ${active.hasBegun ? 'runs' : 'waits for its turn'} already: wait for its end, or stop it first`,
-        { data: { upid: active.upid } },
-      );
-    const kind = this.#parts.kinds.get(key.kind);
-    const { job } = record;
-    const claims = kind.claims(job.options);
-    const common = { reason: 'hand', slotMs: null, attempt: 0, authId, queuedMs: clock() } as const;
-    const run = new ActiveRun({ job, kind, claims, ...common }, (each) => this.#begin(each));
-    const upid = this.#startTask(run);
-    try {
-      run.number = store.addRun(rowOf(run.plan, { upid }));
-    } catch (error) {
-      run.cancel(error as Error);
-      throw error;
-    }
-    this.#active.set(run.ref, run);
-    this.#queue.add(run);
-    this.#queue.pump(clock());
-    return { upid };
+    return this.#runs.startNow(record.job, authId);
   }
 
   /** Queues and begins nothing any more. What waits is made up for at the next start; what runs ends with its task. */
   stop(): void {
-    this.#isStopping = true;
-    const reason = new HoldfastError('aborted', 'the server is stopping');
-    for (const run of this.#active.values()) if (!run.hasBegun) run.cancel(reason);
+    this.#runs.stop();
+  }
+
+  /** What other processes wish to be run, also while no server ran. */
+  #takeRequests(): void {
+    const { store, report } = this.#parts;
+    for (const { authId, ...key } of store.takeRequests()) {
+      try {
+        this.runNow(key, authId);
+      } catch (error) {
+        report(`a job is not run: ${(error as Error).message}`, { job: refOf(key) });
+      }
+    }
   }
 
   #load(): void {
     const { store } = this.#parts;
-    const records = store.list();
+    // Before the look: a change beside it is seen at the next one.
     this.#version = store.version();
+    const records = store.list();
     const known = new Set(records.map(({ job }) => refOf(job)));
     for (const ref of this.#planned.keys()) if (!known.has(ref)) this.#planned.delete(ref);
     store.atomically(() => {
@@ -214,20 +168,18 @@ export class Scheduler {
 
   /** Settles the slots of all that are due in one transaction, before anything runs. False when another process changed something meanwhile. */
   #queueDue(nowMs: number): boolean {
-    const { store, onRunEnd } = this.#parts;
+    const { store } = this.#parts;
     const due = [...this.#planned.values()].filter(({ nextMs }) => nextMs <= nowMs);
     if (due.length === 0) return true;
     const settled = store.atomically(() =>
       store.version() === this.#version ? due.map((planned) => this.#settle(planned, nowMs)) : undefined,
     );
     if (settled === undefined) return false;
-    for (const { planned, run, ended } of settled) {
+    for (const { planned, run, skip, ended } of settled) {
       this.#planned.set(refOf(planned.job), planned);
-      if (run !== undefined) {
-        this.#active.set(run.ref, run);
-        this.#queue.add(run);
-      }
-      if (ended !== undefined) onRunEnd?.(ended, planned.job);
+      if (run !== undefined) this.#runs.enter(run);
+      if (skip !== undefined) skip.of.skipped = skip.now;
+      this.#runs.tell(ended, planned.job);
     }
     return true;
   }
@@ -236,129 +188,38 @@ export class Scheduler {
     const { store, zone } = this.#parts;
     const slotMs = nextSlot(event, state, zone);
     const isSlot = slotMs !== undefined && slotMs <= nowMs;
-    const active = this.#active.get(refOf(job));
+    const active = this.#runs.of(job);
     if (active !== undefined && !isSlot) return { planned: { ...this.#planOf(job, state), nextMs: nowMs + MINUTE_MS } };
     const settledMs = isSlot ? nowMs : state.settledMs;
     const after: JobState = { settledMs, owed: active === undefined ? null : state.owed };
     store.setState(job, after);
     const planned = this.#planOf(job, after);
-    if (active !== undefined) return { planned, ended: this.#skip(active, job, slotMs as number, nowMs) };
+    if (active !== undefined) return { planned, ...this.#skip(active, job, slotMs as number, nowMs) };
     const { owed } = state;
     const of = isSlot
       ? { reason: isLate(slotMs, nowMs) ? ('late' as const) : ('schedule' as const), slotMs, attempt: 0 }
       : { reason: owed?.reason ?? 'retry', slotMs: owed?.slotMs ?? nowMs, attempt: owed?.attempt ?? 0 };
-    const common = { job, ...of, authId: SCHEDULE_USER, queuedMs: nowMs };
+    const wish = { job, ...of, authId: SCHEDULE_USER, queuedMs: nowMs };
     try {
-      const kind: JobKind = this.#parts.kinds.get(job.kind);
-      const run = new ActiveRun({ ...common, kind, claims: kind.claims(job.options) }, (each) => this.#begin(each));
-      run.number = store.addRun(rowOf(run.plan));
-      return { planned, run };
+      return { planned, run: this.#runs.note(wish) };
     } catch (error) {
       const ending = { state: 'error', endMs: nowMs, message: (error as Error).message } as const;
-      return { planned, ended: store.run(store.addRun(rowOf(common, ending))) as JobRun };
+      return { planned, ended: store.run(store.addRun(rowOf(wish, ending))) as JobRun };
     }
   }
 
   /** Notes a slot that came while the job runs; the first of a run has a row, the others are counted there. */
-  #skip(active: ActiveRun, job: Job, slotMs: number, nowMs: number): JobRun | undefined {
+  #skip(active: ActiveRun, job: Job, slotMs: number, nowMs: number): Omit<Settled, 'planned'> {
     const { store } = this.#parts;
     const what = `skipped: run ${active.number} of before ${active.hasBegun ? 'still runs' : 'still waits for its turn'}`;
     if (active.skipped !== undefined) {
       const { number, count } = active.skipped;
-      active.skipped = { number, count: count + 1 };
       store.changeRun(number, { message: `${what}; ${count + 1} slots until ${new Date(slotMs).toISOString()}` });
-      return undefined;
+      return { skip: { of: active, now: { number, count: count + 1 } } };
     }
-    const plan = { job, reason: 'schedule', slotMs, attempt: 0, authId: SCHEDULE_USER, queuedMs: nowMs } as const;
-    const number = store.addRun(rowOf(plan, { state: 'skipped', endMs: nowMs, message: what }));
-    active.skipped = { number, count: 1 };
-    return store.run(number);
-  }
-
-  #expire(run: ActiveRun): void {
-    this.#queue.remove(run);
-    const hours = this.#times.queueWaitMs / HOUR_MS;
-    const error = new HoldfastError('timed-out', `skipped: its turn did not come within ${hours} h`);
-    run.cancel(error);
-    // One by hand ends with its task.
-    if (run.upid === null) this.#end(run, { state: 'skipped', message: error.message });
-  }
-
-  /** Its turn has come. */
-  #begin(run: ActiveRun): void {
-    try {
-      if (run.upid === null) this.#startTask(run);
-      const { store, clock } = this.#parts;
-      store.changeRun(run.number, { state: 'running', startMs: clock(), upid: run.upid });
-    } catch (error) {
-      if (run.upid === null) this.#end(run, { state: 'error', message: (error as Error).message });
-      else this.#parts.report(`a run is not noted: ${(error as Error).message}`, { job: run.ref });
-    }
-  }
-
-  #startTask(run: ActiveRun): string {
-    const { tasks, clock } = this.#parts;
-    const { kind, job, authId } = run.plan;
-    let left: Promise<void> | undefined;
-    const task = tasks.start({ type: kind.taskType, id: kind.workerId(job), authId }, (work) =>
-      run.work(
-        work,
-        { clock, graceMs: this.#times.graceMs },
-        {
-          // From now on it keeps nobody from their turn.
-          onTimeout: () => this.#freePlace(run),
-          onLeft: (ended) => {
-            left = ended;
-          },
-        },
-      ),
-    );
-    run.upid = task.upid;
-    task.done
-      .then((end) => this.#taskEnded(run, end, left))
-      .catch((error: Error) => this.#parts.report(`the end of a run is not noted: ${error.message}`, { job: run.ref }));
-    return task.upid;
-  }
-
-  #freePlace(run: ActiveRun): void {
-    this.#queue.remove(run);
-    if (!this.#isStopping) this.#queue.pump(this.#parts.clock());
-  }
-
-  #taskEnded(run: ActiveRun, { outcome, status, error }: TaskEnd, left: Promise<void> | undefined): void {
-    const isAborted = error instanceof HoldfastError && error.code === 'aborted';
-    const state = runStateOf(outcome);
-    const isCut = this.#isStopping && isAborted;
-    this.#end(run, { state: isCut ? 'interrupted' : state, message: status }, isAborted, left);
-  }
-
-  #end(run: ActiveRun, ending: RunEnding, isAborted = false, left?: Promise<void>): void {
-    const { store, clock, onRunEnd } = this.#parts;
-    const nowMs = clock();
-    // A job whose work goes on though it was aborted is not started beside it.
-    if (left === undefined) this.#forget(run);
-    else left.then(() => this.#forget(run)).catch(() => undefined);
-    this.#queue.remove(run);
-    try {
-      const owed = owedAfter(run, ending, isAborted, nowMs);
-      const note = (): void => store.changeRun(run.number, { ...ending, endMs: nowMs, upid: run.upid });
-      if (owed === undefined) note();
-      else
-        store.atomically(() => {
-          note();
-          const record = store.get(run.plan.job);
-          if (record?.job.enabled) store.setState(record.job, { ...record.state, owed });
-        });
-      if (owed !== undefined) this.#plan(run.plan.job);
-      const ended = store.run(run.number);
-      if (ended !== undefined) onRunEnd?.(ended, run.plan.job);
-    } finally {
-      if (!this.#isStopping) this.#queue.pump(clock());
-    }
-  }
-
-  #forget(run: ActiveRun): void {
-    if (this.#active.get(run.ref) === run) this.#active.delete(run.ref);
+    const wish = { job, reason: 'schedule', slotMs, attempt: 0, authId: SCHEDULE_USER, queuedMs: nowMs } as const;
+    const number = store.addRun(rowOf(wish, { state: 'skipped', endMs: nowMs, message: what }));
+    return { skip: { of: active, now: { number, count: 1 } }, ended: store.run(number) };
   }
 
   /** Ends a run that a server before this one left; what it was for is owed, once. */
@@ -379,27 +240,6 @@ export class Scheduler {
     }
     return { ...run, state: 'interrupted', endMs: nowMs, message };
   }
-}
-
-/** What a run that ended leaves to be made again. */
-function owedAfter({ plan }: ActiveRun, { state }: RunEnding, isAborted: boolean, nowMs: number): OwedRun | undefined {
-  const { job, reason, attempt } = plan;
-  const slotMs = plan.slotMs ?? nowMs;
-  if (reason === 'hand') return undefined;
-  if (state === 'interrupted')
-    return reason === 'resume' ? undefined : { slotMs, dueMs: nowMs, attempt, reason: 'resume' };
-  // Somebody stopped it, and means it.
-  if (state !== 'error' || isAborted || attempt >= job.retries) return undefined;
-  return { slotMs, dueMs: nowMs + retryDelay(job, attempt), attempt: attempt + 1, reason: 'retry' };
-}
-
-function rowOf(
-  plan: Omit<RunPlan, 'kind' | 'claims'>,
-  more: Partial<Omit<JobRun, 'number'>> = {},
-): Omit<JobRun, 'number'> {
-  const { job, reason, slotMs, attempt, authId, queuedMs } = plan;
-  const base = { kind: job.kind, id: job.id, reason, slotMs, attempt, authId, queuedMs };
-  return { ...base, state: 'queued', startMs: null, endMs: null, upid: null, message: '', ...more };
 }
 
 function isSame({ job, state }: Planned, other: Job, otherState: JobState): boolean {

@@ -1,6 +1,7 @@
 // A job of a host's backup waits for the order's task, ends as it ended, and takes it along when it is aborted.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { backupKind } from '../../../src/daemon/jobs/backup-kind.ts';
 import { USUAL } from '../../../src/jobs/schedule/job.ts';
 import type { TaskEnd } from '../../../src/jobs/tasks/task.ts';
@@ -14,6 +15,7 @@ function setUp() {
     end = resolve;
   });
   const kind = backupKind({
+    isOnline: () => true,
     order: (...order) => {
       asked.push(order);
       return { upid: 'UPID:inner' };
@@ -46,6 +48,7 @@ test('the order is that of the job, and its warnings and failures are those of t
 
 test('a run that is aborted stops the order, and ends with the reason', async () => {
   const { stop, end, aborted, done } = setUp();
+  await setImmediate();
   stop.abort(new HoldfastError('timed-out', 'too long'));
   assert.deepEqual(aborted, ['UPID:inner too long']);
   end({ upid: 'UPID:inner', outcome: 'error', status: 'aborted', endtime: 0 });

@@ -8,6 +8,7 @@ import { HoldfastError } from '../../../src/util/errors.ts';
 function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () => {}) {
   const asked: unknown[] = [];
   const kind = vzdumpKind({
+    isOnline: () => true,
     guestsOf: async (node) => {
       assert.equal(node, 'localhost');
       return [102, 100, 101];

@@ -1,6 +1,7 @@
 // What runs beside what: limits, the order of a night, one run of a job at a time, time-outs, retries, and jobs that change while they run.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Job } from '../../../src/jobs/schedule/job.ts';
 import { ACTOR, HOUR, LIGHT_TASKS, MINUTE, ScheduleFixture } from './fixture.ts';
 
 const MAIN = { store: 'main' };
@@ -85,6 +86,111 @@ test('all jobs of 50 guests run within the limits, and one that hangs holds up n
   jobs.works.find(({ job }) => job.id === 'a-hangs')?.end();
   await jobs.settle();
   jobs.scheduler.runNow({ kind: 'backup', id: 'a-hangs' }, 'root@pam');
+});
+
+test('the place of a run that hangs is free at its time-out: not before, and not only after the grace', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  using jobs = night({ limits: { all: 10, node: 1, datastore: 4 } });
+  jobs.add('a-hangs', { options: { ...MAIN, node: 'one', hangs: true }, timeoutMs: MINUTE });
+  jobs.add('b-waits', { options: { ...MAIN, node: 'one' } });
+  await jobs.until(AT_TWO, HOUR);
+  t.mock.timers.tick(MINUTE - 1);
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['a-hangs'], 'a millisecond before');
+  t.mock.timers.tick(1);
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['a-hangs', 'b-waits']);
+  assert.deepEqual(jobs.history({ id: 'a-hangs' }), ['backup/a-hangs schedule running'], 'it may still end by itself');
+  t.mock.timers.tick(9_999);
+  await jobs.settle();
+  assert.equal(jobs.ends.length, 0);
+  t.mock.timers.tick(1);
+  await jobs.settle();
+  assert.deepEqual(jobs.history({ id: 'a-hangs' }), ['backup/a-hangs schedule error']);
+});
+
+test('a run that is stopped keeps its place until it has ended, and no longer than its grace', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  using jobs = new ScheduleFixture({ limits: { all: 10, node: 1, datastore: 4 } });
+  jobs.isQuick = false;
+  const options = { ...MAIN, node: 'one', hangs: true };
+  const keys = ['a', 'b', 'c'].map((id) => jobs.add(id, { schedule: null, options }));
+  const [a, b] = keys.map((key) => jobs.scheduler.runNow(key, 'root@pam'));
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['a']);
+  jobs.tasks.abort(a?.upid as string, 'stopped');
+  t.mock.timers.tick(9_000);
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['a'], 'it is still at work');
+  jobs.works[0]?.end();
+  await jobs.ended(1);
+  assert.deepEqual(jobs.ids(), ['a', 'b']);
+  jobs.tasks.abort(b?.upid as string, 'stopped');
+  t.mock.timers.tick(9_999);
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['a', 'b'], 'the next one has no place yet');
+  t.mock.timers.tick(1);
+  await jobs.ended(2);
+  assert.deepEqual(jobs.ids(), ['a', 'b', 'c']);
+  assert.throws(() => jobs.scheduler.runNow(keys[1] as Job, 'root@pam'), { code: 'exists' }, 'its work goes on');
+});
+
+test('runs that wait too long are all skipped, also those that could begin when the others go', async () => {
+  const times = { queueWaitMs: HOUR, stageWaitMs: 3 * HOUR };
+  using jobs = night({ limits: { all: 10, node: 1, datastore: 4 }, times });
+  jobs.add('a-endless', { options: { store: 'other', node: 'one' } });
+  jobs.add('b-waits', { options: { ...MAIN, node: 'one' } });
+  jobs.add('prune', { kind: 'prune', options: MAIN });
+  await jobs.until('2026-11-22T02:01:00Z', HOUR / 2);
+  assert.deepEqual(jobs.ids(), ['a-endless']);
+  assert.deepEqual(jobs.history(), [
+    'prune/prune schedule skipped',
+    'backup/b-waits schedule skipped',
+    'backup/a-endless schedule running',
+  ]);
+});
+
+test('a disk that is full for a while: others begin all the same, and each end is noted when there is room', async () => {
+  using jobs = night();
+  for (const id of ['a', 'b', 'c']) jobs.add(id, { retries: id === 'b' ? 1 : 0 });
+  const write = jobs.store.changeRun.bind(jobs.store);
+  let isFull = true;
+  jobs.store.changeRun = (...change) => {
+    if (isFull) throw new Error('disk full');
+    write(...change);
+  };
+  await jobs.until(AT_TWO, HOUR);
+  assert.deepEqual(jobs.ids(), ['a', 'b', 'c']);
+  jobs.works[0]?.end();
+  jobs.works[1]?.fail();
+  await jobs.settle();
+  assert.equal(jobs.scheduler.activeCount, 1);
+  assert.match(jobs.reports.join('\n'), /the end of a run is not noted yet: disk full/);
+  isFull = false;
+  await jobs.until('2026-11-22T01:01:00Z');
+  jobs.works[2]?.end();
+  await jobs.settle();
+  assert.deepEqual(jobs.ends.map(({ id, state }) => `${id} ${state}`).sort(), ['a ok', 'b error', 'c ok']);
+  await jobs.until('2026-11-22T01:06:00Z');
+  assert.deepEqual(jobs.history({ id: 'b' }), ['backup/b retry running', 'backup/b schedule error']);
+});
+
+test('what cannot be started ends as an error, and takes no other along', async () => {
+  const start: typeof LIGHT_TASKS.start = (request, body) => {
+    if (request.id === 'main:b') throw new Error('no task can be started');
+    return LIGHT_TASKS.start(request, body);
+  };
+  using jobs = night({
+    tasks: { start },
+    onRunEnd: () => {
+      throw new Error('nobody listens');
+    },
+  });
+  for (const id of ['a', 'b', 'c']) jobs.add(id);
+  await jobs.until(AT_TWO, HOUR);
+  assert.deepEqual(jobs.ids(), ['a', 'c']);
+  assert.deepEqual(jobs.history({ id: 'b' }), ['backup/b schedule error']);
+  assert.match(jobs.reports.join('\n'), /the end of a run is not told: nobody listens/);
 });
 
 test('a job that runs is not started beside itself: its slots are noted, and by hand it is an error', async () => {
@@ -201,10 +307,15 @@ test('the history is bounded, for each job and for all', () => {
   for (let n = 0; n < 30; n++)
     for (const id of ['a', 'b'])
       jobs.store.addRun({ kind: 'gc', id, state: n === 0 ? 'running' : 'ok', endMs: n === 0 ? null : 2, ...run });
-  jobs.store.pruneRuns(10, 15);
-  assert.equal(jobs.store.runs({ states: ['ok'] }).total, 15);
+  const kept = (id: string): number[] => jobs.store.runs({ id, states: ['ok'] }).rows.map(({ number }) => number);
+  const before = kept('a');
+  assert.equal(jobs.store.pruneRuns(10, 1000), 2 * 19);
+  assert.deepEqual(kept('a'), before.slice(0, 10), 'the newest of each job');
+  assert.equal(jobs.store.pruneRuns(10, 15), 5);
+  assert.deepEqual(kept('a'), before.slice(0, 7), 'the newest of all');
+  assert.equal(kept('b').length, 8);
   assert.equal(jobs.store.runs({ states: ['running'] }).total, 2, 'what runs stays');
-  assert.ok(jobs.store.runs({ kind: 'gc', id: 'a' }).total <= 11);
+  assert.equal(jobs.store.pruneRuns(10, 15), 0);
 });
 
 test('jobs that cannot be are refused with what is wrong', () => {

@@ -197,6 +197,40 @@ test('what another process changes, and wishes to be run, is seen', async () => 
   db.close();
 });
 
+test('what was asked for while no server ran is run by the next one, once', async () => {
+  using jobs = new ScheduleFixture();
+  jobs.add('asked', { schedule: null });
+  jobs.store.request({ kind: 'backup', id: 'asked', authId: 'ann@pbs' });
+  await jobs.killAndStart();
+  await jobs.ended(1);
+  assert.deepEqual(jobs.history(), ['backup/asked hand ok']);
+  await jobs.killAndStart();
+  await jobs.tick();
+  assert.equal(jobs.works.length, 0);
+});
+
+test('a change of another process beside the look at the jobs is seen at the next look', async () => {
+  using jobs = new ScheduleFixture();
+  const { default: Database } = await import('better-sqlite3');
+  const { JobTables } = await import('../../../src/state/job-tables.ts');
+  const db = new Database(jobs.files.db.name);
+  const other = new JobTables({ db, atomically: (work) => db.transaction(work).immediate() });
+  jobs.at('2026-11-21T12:00:00Z');
+  const job = jobs.add('removed');
+  const list = jobs.store.list.bind(jobs.store);
+  // As soon as the list is read.
+  jobs.store.list = () => {
+    jobs.store.list = list;
+    const records = list();
+    other.remove(job);
+    return records;
+  };
+  await jobs.killAndStart();
+  await jobs.until('2026-11-22T01:00:00Z', HOUR);
+  assert.equal(jobs.works.length, 0, 'it is gone');
+  db.close();
+});
+
 test('2,000 jobs cost next to nothing while none is due, and all that are due begin in one tick', async (t) => {
   using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, limits: { all: 5000, node: 5000, datastore: 5000 } });
   jobs.at('2026-11-21T12:00:00Z');

@@ -1,0 +1,61 @@
+// A night on which the server program is killed in the middle of a job: a real server with its agent, at midnight and two days later.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { without } from '../agent/nbd/servers.ts';
+import { runsOf } from '../support/server/job-runs.ts';
+import { setProgramClock } from '../support/server/program-clock.ts';
+import { STORE, startRig } from '../support/server/server-rig.ts';
+
+const SECOND = 1000;
+const HOUR = 3600 * SECOND;
+const DAY = 24 * HOUR;
+const MIB = 1024 ** 2;
+/** In the past, so that what the server signs is good for this process. */
+const MONDAY = Math.floor(Date.now() / DAY) * DAY - 5 * DAY;
+
+test('a server killed in the middle of a backup job: the run is interrupted, and the nights until its next start are made up for once', {
+  skip: without('faketime'),
+}, async (t) => {
+  setProgramClock(MONDAY + 12 * HOUR);
+  const rig = await startRig(t, ['--local-agent', '--drain', '1']);
+  mkdirSync(rig.path('web'));
+  writeFileSync(rig.path('web/page'), randomBytes(6 * MIB));
+  const root = await rig.account('root@pam');
+  const at = ['--state-dir', rig.stateDirectory];
+  await root.run(
+    ...['job', 'create', 'backup', 'web', '--node', 'localhost', '--store', STORE, '--group', 'host/web'],
+    ...['--archive', `root.tree:${rig.path('web')}`, '--schedule', '00:00', '--set', 'limit-upload=1', ...at],
+  );
+  await rig.server.end('SIGTERM');
+
+  setProgramClock(MONDAY + DAY - 8 * SECOND);
+  await rig.server.start();
+  const [cut] = await runsOf(rig.stateDirectory, ([run]) => run?.state === 'running');
+  assert.equal(cut?.slotMs, MONDAY + DAY);
+  await sleep(1000);
+  await rig.server.end('SIGKILL');
+  const [left] = await runsOf(rig.stateDirectory, () => true);
+  assert.equal(left?.state, 'running', 'nobody could note its end');
+
+  // Right before a minute: the scheduler looks as soon as the agent is back, or sooner.
+  setProgramClock(MONDAY + 2 * DAY + 12 * HOUR - 4 * SECOND);
+  await rig.server.start();
+  const runs = await runsOf(rig.stateDirectory, ([run]) => run !== undefined && run.number > 1 && run.endMs !== null);
+  assert.deepEqual(
+    runs.map(({ number, reason, state, slotMs }) => [number, reason, state, slotMs]),
+    [
+      [2, 'late', 'ok', MONDAY + DAY + DAY],
+      [1, 'schedule', 'interrupted', MONDAY + DAY],
+    ],
+    JSON.stringify(runs),
+  );
+  assert.match(runs[1]?.message ?? '', /cut off when the server stopped; it is made again/);
+  const manifests = readdirSync(rig.storePath, { recursive: true, encoding: 'utf8' });
+  const snapshots = manifests.filter((name) => /host\/web\/.*manifest\.json$/.test(name));
+  assert.equal(snapshots.length, 1, manifests.join());
+  const [next] = await root.json<{ job: string; 'next-run': number }[]>('job', 'next', ...at);
+  assert.deepEqual(next, { job: 'backup/web', 'next-run': (MONDAY + 3 * DAY) / SECOND });
+});
