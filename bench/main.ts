@@ -9,6 +9,7 @@ import { changemap } from './changemap.ts';
 import { full } from './full.ts';
 import { openImages, SEED } from './images.ts';
 import { index10m } from './index-10m.ts';
+import { jobs } from './jobs.ts';
 import { keeping } from './keeping.ts';
 import { known } from './known.ts';
 import { machineFacts } from './machine.ts';
@@ -38,6 +39,7 @@ const QUESTIONS: readonly Question[] = [
   server,
   vm,
   vma,
+  jobs,
 ];
 const CACHE = fileURLToPath(new URL('../../.cache/bench', import.meta.url));
 
