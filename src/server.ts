@@ -64,8 +64,8 @@ export interface ServerParts {
   readonly operations: Operations;
   /** The guests of this machine; without them there is no listener of the guest dialect. */
   readonly guests?: ServedGuests | undefined;
-  /** Instead of the usual times at which alarms are looked at, by the usual clock. */
-  readonly alarms?: Partial<Pick<ServerNotificationsParts, 'clock' | 'times'>>;
+  /** Instead of the usual times at which alarms and the digest are looked at, by the usual clock. */
+  readonly rounds?: Partial<Pick<ServerNotificationsParts, 'clock' | 'times'>>;
 }
 
 export type ServedGuests = Pick<GuestServices, 'guests' | 'storages'>;
@@ -101,7 +101,7 @@ export async function startServer(parts: ServerParts): Promise<RunningServer> {
 }
 
 async function start(
-  { config, log, startPool, operations, guests, alarms }: ServerParts,
+  { config, log, startPool, operations, guests, rounds }: ServerParts,
   closing: (() => unknown)[],
 ): Promise<RunningServer> {
   let phase: Phase = 'starting';
@@ -114,7 +114,7 @@ async function start(
   const stores = authTables(state);
   const access = accessServices(stores, clock);
 
-  const notify = new ServerNotifications({ state, audit: stores.audit, node: names[0], clock, log, ...alarms });
+  const notify = new ServerNotifications({ state, audit: stores.audit, node: names[0], clock, log, ...rounds });
   closing.push(() => notify.close());
   const metrics = new Metrics({
     groups: () => notify.figures(),

@@ -26,17 +26,22 @@ export interface ServerNotificationsParts {
   readonly node: string;
   readonly clock: () => number;
   readonly log: Log;
-  readonly times?: AlarmTimes | undefined;
+  readonly times?: RoundTimes | undefined;
 }
 
-/** When alarms are looked at, in milliseconds. */
-export interface AlarmTimes {
+/** When it is looked what has not happened and what is due, in milliseconds. */
+export interface RoundTimes {
   /** After the start. */
-  readonly firstMs: number;
-  readonly everyMs: number;
+  readonly firstAlarmsMs: number;
+  readonly alarmsEveryMs: number;
+  readonly digestEveryMs: number;
 }
-/** At first when datastores are open and what was missed while the server was off has begun. */
-const ALARM_TIMES: AlarmTimes = { firstMs: 10 * MINUTE_MS, everyMs: 60 * MINUTE_MS };
+/** Alarms at first when datastores are open and what was missed while the server was off has begun. */
+const ROUND_TIMES: RoundTimes = {
+  firstAlarmsMs: 10 * MINUTE_MS,
+  alarmsEveryMs: 60 * MINUTE_MS,
+  digestEveryMs: MINUTE_MS,
+};
 
 export class ServerNotifications {
   readonly notifications: Notifications;
@@ -87,7 +92,7 @@ export class ServerNotifications {
     tasks: Pick<Tasks, 'list'>,
     views: SnapshotViews | undefined = undefined,
   ): void {
-    const { node, clock, log, times = ALARM_TIMES } = this.#parts;
+    const { node, clock, log, times = ROUND_TIMES } = this.#parts;
     const source = new StoreFactsSource(datastores, {
       warn: (message, datastore) => log.warn({ datastore }, message),
       views,
@@ -101,7 +106,7 @@ export class ServerNotifications {
         if (!this.#stop.signal.aborted) log.warn({ err: error }, 'alarms could not be checked');
       });
     };
-    this.#timers.push(setTimeout(check, times.firstMs), setInterval(check, times.everyMs));
+    this.#timers.push(setTimeout(check, times.firstAlarmsMs), setInterval(check, times.alarmsEveryMs));
     const { settings } = this;
     const digest = (): void => {
       try {
@@ -110,7 +115,7 @@ export class ServerNotifications {
         log.warn({ err: error }, 'the digest could not be made; it is tried again');
       }
     };
-    this.#timers.push(setInterval(digest, MINUTE_MS));
+    this.#timers.push(setInterval(digest, times.digestEveryMs));
     digest();
   }
 
