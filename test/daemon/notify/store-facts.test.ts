@@ -1,7 +1,7 @@
 // What alarms look at, of real datastores: the last good snapshot of each group, what was verified when; many groups beside a server that answers
 // meanwhile; and datastores that are offline, read-only, damaged, or do not answer.
 import assert from 'node:assert/strict';
-import { readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { SnapshotViews } from '../../../src/api/snapshots/snapshot-views.ts';
@@ -95,6 +95,28 @@ test('the last good snapshot is the newest that can be read and has no known dam
   writeFileSync(manifest('b1'), '');
   assert.equal(byGroup(await read())['vm/102'], undefined);
   assert.deepEqual(warnings, []);
+});
+
+test('a snapshot that is removed while it is looked at is none that was never verified', async (t) => {
+  const { datastores, add, options } = fixture(t);
+  let name: SnapshotName | undefined;
+  const layout = await add('main', async (open) => {
+    ({ name } = await commitImage(open, ['x'], 'vm/101'));
+  });
+  const views = new SnapshotViews();
+  const view = views.of((await datastores.get('main')).store);
+  const group = view.group.bind(view);
+  view.group = async (...of) => {
+    const found = await group(...of);
+    rmSync(join(layout.snapshots, 'vm', '101', label(name)), { recursive: true });
+    return found;
+  };
+  const { datastores: facts, unknown } = await new StoreFactsSource(datastores, { ...options, views }).read(
+    now + 31 * DAY,
+    30,
+    NO_SIGNAL,
+  );
+  assert.deepEqual([facts.map(({ oldestVerify }) => oldestVerify), [...unknown]], [[undefined], []]);
 });
 
 test('thousands of groups are read in slices, and none twice that the lists of the API know', async (t) => {
