@@ -8,6 +8,7 @@ import { createGuestApi } from './api/guest/server.ts';
 import type { GuestServices } from './api/guest/services.ts';
 import { createApi } from './api/server.ts';
 import type { ApiServices, CommonServices } from './api/services.ts';
+import { SnapshotViews } from './api/snapshots/snapshot-views.ts';
 import { accessServices } from './auth/access-services.ts';
 import { openApiListener } from './daemon/api-listener.ts';
 import { Certificates } from './daemon/certificates.ts';
@@ -22,7 +23,7 @@ import { serverJobs } from './daemon/jobs/server-jobs.ts';
 import type { Log } from './daemon/log.ts';
 import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
-import { ServerNotifications } from './daemon/notify/server-notifications.ts';
+import { ServerNotifications, type ServerNotificationsParts } from './daemon/notify/server-notifications.ts';
 import type { StartPool } from './daemon/open-store.ts';
 import type { ServerConfig } from './daemon/server-config.ts';
 import { sessionTasks } from './daemon/session-tasks.ts';
@@ -63,6 +64,8 @@ export interface ServerParts {
   readonly operations: Operations;
   /** The guests of this machine; without them there is no listener of the guest dialect. */
   readonly guests?: ServedGuests | undefined;
+  /** Instead of the usual times at which alarms and the digest are looked at, by the usual clock. */
+  readonly rounds?: Partial<Pick<ServerNotificationsParts, 'clock' | 'times'>>;
 }
 
 export type ServedGuests = Pick<GuestServices, 'guests' | 'storages'>;
@@ -98,7 +101,7 @@ export async function startServer(parts: ServerParts): Promise<RunningServer> {
 }
 
 async function start(
-  { config, log, startPool, operations, guests }: ServerParts,
+  { config, log, startPool, operations, guests, rounds }: ServerParts,
   closing: (() => unknown)[],
 ): Promise<RunningServer> {
   let phase: Phase = 'starting';
@@ -111,10 +114,10 @@ async function start(
   const stores = authTables(state);
   const access = accessServices(stores, clock);
 
-  const notify = new ServerNotifications({ state, audit: stores.audit, node: names[0], clock, log });
+  const notify = new ServerNotifications({ state, audit: stores.audit, node: names[0], clock, log, ...rounds });
   closing.push(() => notify.close());
   const metrics = new Metrics({
-    groups: async () => (await notify.figures()).groups,
+    groups: () => notify.figures(),
     datastores: () => datastores.figures(),
     runningTasks: () => tasks.runningCount,
     connectedAgents: () => nodes.onlineCount,
@@ -246,7 +249,9 @@ async function start(
   };
   const { notifications } = notify;
   const services: ApiServices = { ...common, datastores, sessions, nodes, notifications };
-  const api = createApi(services, { onBug, onCut: (error) => log.warn({ err: error }, 'a download was cut off') });
+  const views = new SnapshotViews();
+  const onCut = (error: Error): void => log.warn({ err: error }, 'a download was cut off');
+  const api = createApi(services, { onBug, onCut, views });
   const behind = { certificate, metrics, health, onBug };
   const { host, port, guestHost, guestPort } = config;
   const listener = await openApiListener({ ...behind, api, host, port, option: '--listen' }, closing);
@@ -287,7 +292,7 @@ async function start(
   await keepHouse();
 
   await stateBackup.start();
-  notify.start(datastores, tasks);
+  notify.start(datastores, tasks, views);
 
   // Last, because its password is told once: nothing may fail after it.
   const rootPassword = await access.createRoot();

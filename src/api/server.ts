@@ -9,10 +9,13 @@ import { SnapshotViews } from './snapshots/snapshot-views.ts';
 import { Verdicts } from './snapshots/verdicts.ts';
 import { Forecasts } from './stores/forecast.ts';
 
-/** Builds the API; the caller listens, and closes it. */
-export function createApi(services: ApiServices, options: ApiOptions): FastifyInstance {
+/** Builds the API; the caller listens, and closes it. `views` are what others look at too. */
+export function createApi(
+  services: ApiServices,
+  { views = new SnapshotViews(), ...options }: ApiOptions & { readonly views?: SnapshotViews },
+): FastifyInstance {
   const kept = {
-    views: new SnapshotViews(),
+    views,
     downloads: new Downloads(options.downloadIdleMs),
     verdicts: new Verdicts(),
     forecasts: new Forecasts(),

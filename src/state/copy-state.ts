@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setImmediate } from 'node:timers/promises';
 import type { Database } from 'better-sqlite3';
+import { NotifyQueueTable } from './notify-queue-table.ts';
 import { sqliteError } from './sqlite-error.ts';
 import type { StateDatabase } from './state-database.ts';
 
@@ -36,6 +37,8 @@ export async function copyState(state: Pick<StateDatabase, 'path'>, path: string
       copy.pragma('secure_delete = ON');
       const removeSecret = copy.prepare<[string]>('DELETE FROM secrets WHERE name = ?');
       for (const name of rules.withoutSecrets) removeSecret.run(name);
+      // Notifications that wait make no difference, and a server that is restored does not send them a second time.
+      new NotifyQueueTable(copy).clear();
       copy.prepare<[string]>('DELETE FROM tasks WHERE type = ? AND status IS NULL').run(rules.quietTasks);
       return await digestOf(copy, rules);
     } finally {

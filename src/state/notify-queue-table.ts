@@ -84,6 +84,11 @@ export class NotifyQueueTable implements QueueStore {
     this.#removeWhere('target = ?', target);
   }
 
+  /** Of a copy of a state: whatever is in it the server that it was made of sends. */
+  clear(): void {
+    this.#removeWhere('id > ?', 0);
+  }
+
   list(limit: number): Delivery[] {
     return (this.#db.prepare(`${SELECT} ORDER BY d.id DESC LIMIT ?`).all(limit) as Stored[]).map(deliveryOf);
   }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { METHODS } from '../../src/api/routes/methods.ts';
+import { HoldfastError } from '../../src/util/errors.ts';
 import { event } from '../notify/fixture.ts';
 import { ApiRig } from './rig.ts';
 
@@ -163,6 +164,9 @@ test('what is wrong is refused with a reason: kinds, digests, names, a target th
     ['PUT', `${SMTP}/mail`, { server: 'x', digest: 'a'.repeat(64) }, /modified/],
     ['POST', HOOK, { name: 'hook', url: 'https://x', header: ['X: y'] }, /name=NAME/],
     ['POST', HOOK, { name: 'hook', url: 'https://x', body: '{{' }, /base64/],
+    ['POST', HOOK, { name: 'hook', url: '{{title' }, /no URL of a webhook/],
+    ['POST', HOOK, { name: 'hook', url: 'ftp://example.com/' }, /begins with http/],
+    ['POST', HOOK, { name: 'hook', url: 'file:///etc/passwd' }, /begins with http/],
     ['POST', `${PATH}/matchers`, { name: 'mm', target: ['none'] }, /there is no target/],
     ['POST', `${PATH}/matchers`, { name: 'mm', 'match-field': ['regex:a=('] }, /regular expression/],
     ['DELETE', `${PATH}/matchers/default-matcher`, {}, /by itself/],
@@ -176,4 +180,32 @@ test('what is wrong is refused with a reason: kinds, digests, names, a target th
   assert.notEqual(failed.status, 200);
   assert.match(failed.text, /cannot be reached/);
   assert.deepEqual(rig.bugs, []);
+});
+
+test('what is refused repeats no secret, and a refusal that looks like JSON is told as it is', async (t) => {
+  const { rig, call, well } = started(t);
+  await well('POST', SMTP, MAIL);
+  const secret = (value: string) => [`name=key,value=${base64(value)}`];
+  const long = `s3cret!${'x'.repeat(5000)}`;
+  for (const [method, path, parameters] of [
+    ['POST', SMTP, { ...MAIL, password: 's3cret!\u0007' }],
+    ['POST', SMTP, { ...MAIL, name: 'other', username: '', password: 's3cret!' }],
+    ['POST', SMTP, { ...MAIL, name: 'other', password: long }],
+    ['PUT', `${SMTP}/mail`, { delete: ['username'], password: 's3cret!' }],
+    ['PUT', `${SMTP}/mail`, { password: ['s3cret!'] }],
+    ['POST', HOOK, { name: 'hook', url: 'https://x', secret: secret('s3cret!\n') }],
+    ['POST', HOOK, { name: 'hook', url: 'https://x', secret: secret(long) }],
+    ['POST', HOOK, { name: 'hook', url: 'https://x', secret: ['name=key,value=s3cret!'] }],
+    ['POST', HOOK, { name: 'hook', url: 'https://x', secret: ['name=key;value=s3cret!'] }],
+    ['POST', HOOK, { name: 'hook', url: 'https://x', secret: ['name=key'] }],
+  ] as const) {
+    const { status, text } = await call(method, path, parameters);
+    assert.equal(status, 400, text);
+    assert.doesNotMatch(text, new RegExp(`s3cret|${base64('s3cret!').slice(0, 8)}`));
+  }
+  assert.doesNotMatch(JSON.stringify(rig.notifications.audit), /s3cret/);
+  rig.notifications.test = async () => {
+    throw new HoldfastError('target-failed', '{"half": of it');
+  };
+  assert.equal((await call('POST', `${PATH}/targets/mail/test`)).text.trim(), '{"half": of it');
 });

@@ -105,7 +105,7 @@ export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly text: string;
-  /** Undefined for what is no JSON. */
+  /** Empty for what is no JSON. */
   readonly json: { readonly data?: unknown } & Record<string, unknown>;
 }
 
@@ -180,12 +180,9 @@ export class ApiRig {
       headers: { ...this.headers(as), ...(inQuery ? {} : { 'content-type': 'application/json' }), ...headers },
     });
     const text = response.body;
-    return {
-      status: response.statusCode,
-      type: String(response.headers['content-type'] ?? ''),
-      text,
-      json: text.startsWith('{') ? (JSON.parse(text) as Answer['json']) : {},
-    };
+    const type = String(response.headers['content-type'] ?? '');
+    const json = jsonOf(text, response.statusCode >= 400);
+    return { status: response.statusCode, type, text, json };
   }
 
   /** A call whose body is bytes: all parameters go into the query. */
@@ -227,5 +224,16 @@ export class ApiRig {
     await this.tasks.settle();
     for (const open of this.datastores.open.values()) await open.close();
     for (const remove of this.#removals) await remove();
+  }
+}
+
+/** Errors of the backup dialect are plain text under the type of JSON, and may begin with a brace. */
+function jsonOf(text: string, isError: boolean): Answer['json'] {
+  if (!text.startsWith('{')) return {};
+  try {
+    return JSON.parse(text) as Answer['json'];
+  } catch (error) {
+    if (isError) return {};
+    throw error;
   }
 }

@@ -169,3 +169,40 @@ test('a target that is switched off gets nothing new; what waits goes with a tar
   rig.config.removeTarget(WHO, 'mail');
   assert.equal(rig.queue.list(10).length, 0);
 });
+
+test('what an event says makes no header and no receiver of a mail', async (t) => {
+  const rig = new NotifyRig(t);
+  const { port, mails } = await mailServer(t);
+  rig.config.addTarget(WHO, smtpConfig(port), {});
+  rig.notifications.start();
+  const evil = 'x\r\nBcc: evil@example.com\r\n\r\nbody\u2028Bcc: other@example.com';
+  const told = event({ subject: evil, node: evil, text: evil, fields: { datastore: evil } });
+  rig.notifications.tell(told);
+  // Past the bounds of an event, too.
+  rig.queue.add(told, 'evil\r\nBcc: evil@example.com', ['mail'], rig.nowMs);
+  await until('both arrive', () => mails.length === 2);
+  for (const { to, text } of mails) {
+    assert.deepEqual(to, ['admin@example.com']);
+    const head = text.slice(0, text.indexOf('\r\n\r\n'));
+    assert.doesNotMatch(head, /^Bcc:/im);
+    assert.match(head, /^To: admin@example\.com\r$/m);
+    assert.match(head, /^Content-Type: multipart/m);
+  }
+});
+
+test('neither log nor queue nor audit log hold a secret, whatever a target answers', async (t) => {
+  const rig = new NotifyRig(t);
+  const { port } = await mailServer(t, {
+    onRcptTo: ({ address }, _, done) =>
+      done(address.startsWith('b') ? new Error('no, not even with secret pass') : null),
+  });
+  const receivers = { username: 'anna', mailto: ['a@example.com', 'b@example.com'] };
+  rig.config.addTarget(WHO, smtpConfig(port, receivers), { password: 'secret pass' });
+  rig.config.addTarget(WHO, smtpConfig(port, { name: 'wrong', username: 'anna' }), { password: 'wr0ng pass' });
+  rig.notifications.start();
+  rig.notifications.tell(event());
+  await until('both fail', () => rig.queue.list(9).filter(({ attempts }) => attempts === 1).length === 2);
+  const shown = JSON.stringify([rig.warnings, rig.queue.list(9), rig.audit, rig.config.targets()]);
+  assert.match(shown, /not even with \[hidden\]/);
+  assert.doesNotMatch(shown, /secret pass|wr0ng/);
+});

@@ -5,8 +5,21 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
 import { copyState } from '../../src/state/copy-state.ts';
+import { NotifyQueueTable } from '../../src/state/notify-queue-table.ts';
+import { AlarmTable, NotifyTables } from '../../src/state/notify-tables.ts';
 import { StateDatabase } from '../../src/state/state-database.ts';
 import { temporaryDirectory } from '../datastore/fixture.ts';
+import { event } from '../notify/fixture.ts';
+
+const HOOK = {
+  type: 'webhook',
+  name: 'hook',
+  enabled: true,
+  url: 'https://example.com/{{secrets.token}}',
+  method: 'post',
+  headers: [],
+  body: '',
+} as const;
 
 function fixture(t: TestContext) {
   const directory = temporaryDirectory(t);
@@ -69,6 +82,26 @@ test('the digest is that of the content: quiet tasks and detours change nothing,
     seen.add(await copy());
   }
   assert.equal(seen.size, 7);
+});
+
+test('notifications that wait are not in a copy, and change nothing of it; targets with their secrets and alarms are', async (t) => {
+  const { state, path, copy } = fixture(t);
+  const targets = new NotifyTables(state.db);
+  targets.putTarget(HOOK, { token: 'THE-TOKEN' });
+  new AlarmTable(state.db).put({ key: 'absence:main:vm/100', raisedMs: 1, subject: 'x' });
+  const first = await copy();
+  const queue = new NotifyQueueTable(state.db);
+  queue.add(event({ subject: 'WHAT-WAITS-STILL' }), 'id', ['hook'], 1);
+  assert.equal(await copy(), first);
+  assert.ok(!readFileSync(path).toString('latin1').includes('WHAT-WAITS-STILL'));
+  const made = new Database(path, { readonly: true });
+  assert.equal(made.prepare('SELECT count(*) FROM notify_events').pluck().get(), 0);
+  assert.deepEqual(new NotifyQueueTable(made).list(1), []);
+  assert.deepEqual(new NotifyTables(made).targets(), [HOOK]);
+  assert.deepEqual(new NotifyTables(made).secretsOf('hook'), { token: 'THE-TOKEN' });
+  assert.equal(new AlarmTable(made).raised().length, 1);
+  made.close();
+  assert.equal(queue.list(1).length, 1, 'this server sends it');
 });
 
 test('a copy is consistent while another connection writes, and can be stopped', async (t) => {

@@ -1,6 +1,7 @@
 // Notifications of a server put together: tasks that end, alarms each hour, the digest once a day, the queue.
 
 import type { Datastores } from '../../api/services.ts';
+import type { SnapshotViews } from '../../api/snapshots/snapshot-views.ts';
 import type { AuditLog } from '../../auth/audit-log.ts';
 import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { Tasks } from '../../jobs/tasks/tasks.ts';
@@ -13,15 +14,11 @@ import { AlarmTable, NotifyTables } from '../../state/notify-tables.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
 import type { Log } from '../log.ts';
 import { sendDueDigest } from './daily-digest.ts';
-import { type StoreFacts, StoreFactsSource } from './store-facts.ts';
+import { KnownFacts } from './known-facts.ts';
+import { type GroupFigures, type StoreFacts, StoreFactsSource } from './store-facts.ts';
 import { taskEvent } from './task-events.ts';
 
-const HOUR_MS = 3600_000;
 const MINUTE_MS = 60_000;
-/** After the start, when datastores are open and what was missed while the server was off has begun. */
-const FIRST_CHECK_MS = 10 * MINUTE_MS;
-/** Figures are read anew after so long at the earliest, however often they are asked for. */
-const FIGURES_AGE_MS = 5 * MINUTE_MS;
 
 export interface ServerNotificationsParts {
   readonly state: StateDatabase;
@@ -29,8 +26,22 @@ export interface ServerNotificationsParts {
   readonly node: string;
   readonly clock: () => number;
   readonly log: Log;
-  readonly firstCheckMs?: number;
+  readonly times?: RoundTimes | undefined;
 }
+
+/** When it is looked what has not happened and what is due, in milliseconds. */
+export interface RoundTimes {
+  /** After the start. */
+  readonly firstAlarmsMs: number;
+  readonly alarmsEveryMs: number;
+  readonly digestEveryMs: number;
+}
+/** Alarms at first when datastores are open and what was missed while the server was off has begun. */
+const ROUND_TIMES: RoundTimes = {
+  firstAlarmsMs: 10 * MINUTE_MS,
+  alarmsEveryMs: 60 * MINUTE_MS,
+  digestEveryMs: MINUTE_MS,
+};
 
 export class ServerNotifications {
   readonly notifications: Notifications;
@@ -39,8 +50,7 @@ export class ServerNotifications {
   readonly #parts: ServerNotificationsParts;
   readonly #stop = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
-  #facts: StoreFactsSource | undefined;
-  #figures: { readonly atMs: number; readonly facts: Promise<StoreFacts> } | undefined;
+  #facts: KnownFacts<StoreFacts> | undefined;
 
   constructor(parts: ServerNotificationsParts) {
     this.#parts = parts;
@@ -76,16 +86,27 @@ export class ServerNotifications {
     }
   }
 
-  start(datastores: Pick<Datastores, 'list' | 'get'>, tasks: Pick<Tasks, 'list'>): void {
-    this.#facts = new StoreFactsSource(datastores);
-    const { node, clock, log } = this.#parts;
+  /** `views` are those of the API. */
+  start(
+    datastores: Pick<Datastores, 'list' | 'get'>,
+    tasks: Pick<Tasks, 'list'>,
+    views: SnapshotViews | undefined = undefined,
+  ): void {
+    const { node, clock, log, times = ROUND_TIMES } = this.#parts;
+    const source = new StoreFactsSource(datastores, {
+      warn: (message, datastore) => log.warn({ datastore }, message),
+      views,
+    });
+    this.#facts = new KnownFacts(() =>
+      source.read(Math.floor(clock() / 1000), this.settings.rules().verifyDays, this.#stop.signal),
+    );
     this.notifications.start();
     const check = (): void => {
       this.checkAlarms().catch((error: unknown) => {
         if (!this.#stop.signal.aborted) log.warn({ err: error }, 'alarms could not be checked');
       });
     };
-    this.#timers.push(setTimeout(check, this.#parts.firstCheckMs ?? FIRST_CHECK_MS), setInterval(check, HOUR_MS));
+    this.#timers.push(setTimeout(check, times.firstAlarmsMs), setInterval(check, times.alarmsEveryMs));
     const { settings } = this;
     const digest = (): void => {
       try {
@@ -94,29 +115,20 @@ export class ServerNotifications {
         log.warn({ err: error }, 'the digest could not be made; it is tried again');
       }
     };
-    this.#timers.push(setInterval(digest, MINUTE_MS));
+    this.#timers.push(setInterval(digest, times.digestEveryMs));
     digest();
   }
 
   /** @throws what reading datastores or the state throws. */
   async checkAlarms(): Promise<void> {
-    const facts = await this.figures(0);
-    this.alarms.check(facts, facts.unknown, this.settings.rules());
+    const facts = await this.#facts?.fresh();
+    this.#stop.signal.throwIfAborted();
+    if (facts !== undefined) this.alarms.check(facts, facts.unknown, this.settings.rules());
   }
 
-  /** Of all groups, not older than `maxAgeMs`. One reading at a time. */
-  async figures(maxAgeMs: number = FIGURES_AGE_MS): Promise<StoreFacts> {
-    const nowMs = performance.now();
-    if (this.#facts === undefined) return { groups: [], datastores: [], unknown: new Set() };
-    if (this.#figures === undefined || nowMs - this.#figures.atMs > maxAgeMs) {
-      const now = Math.floor(this.#parts.clock() / 1000);
-      const facts = this.#facts.read(now, this.settings.rules().verifyDays, this.#stop.signal);
-      this.#figures = { atMs: nowMs, facts };
-      facts.catch(() => {
-        this.#figures = undefined;
-      });
-    }
-    return await this.#figures.facts;
+  /** Of all groups, as they were some minutes ago at most, unless a disk is slow. */
+  async figures(): Promise<readonly GroupFigures[]> {
+    return (await this.#facts?.recent())?.groups ?? [];
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ROOT_USER } from '../../schema/auth-id.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { DatastoreTables } from '../../state/datastore-tables.ts';
+import { NotifyQueueTable } from '../../state/notify-queue-table.ts';
 import { StateDatabase } from '../../state/state-database.ts';
 import { syncDirectory } from '../../util/atomic-file.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
@@ -69,15 +70,15 @@ async function fill(source: StateSource, directory: string): Promise<RestoredSta
   await unlink(aboutPath);
   const paths = { certificate: join(directory, 'server.crt'), key: join(directory, 'server.key') };
   const { fingerprint } = await loadCertificate(paths);
-  const counts = look(join(directory, 'state.db.restoring'));
+  const counts = prepare(join(directory, 'state.db.restoring'));
   await rename(join(directory, 'state.db.restoring'), join(directory, 'state.db'));
   await syncDirectory(directory);
   const hasConfig = source.archives.some(({ name }) => name === STATE_ARCHIVES.config);
   return { about, fingerprint, configFile: hasConfig ? join(directory, 'restored-config.json') : null, ...counts };
 }
 
-/** Brings the schema up to date, and reads what is there. @throws `datastore-newer`, `datastore-damaged`. */
-function look(path: string): Pick<RestoredState, 'users' | 'tokens' | 'datastores'> {
+/** Brings the schema up to date, takes out what nobody should get twice, and reads what is there. @throws `datastore-newer`, `datastore-damaged`. */
+function prepare(path: string): Pick<RestoredState, 'users' | 'tokens' | 'datastores'> {
   const state = StateDatabase.open(path);
   try {
     const found = state.db.pragma('quick_check(1)', { simple: true });
@@ -85,6 +86,8 @@ function look(path: string): Pick<RestoredState, 'users' | 'tokens' | 'datastore
     // An empty file is an empty database: a server on it would make a new administrator.
     if (state.db.prepare('SELECT 1 FROM users WHERE userid = ?').get(ROOT_USER) === undefined)
       throw damaged(`it has no ${ROOT_USER}`);
+    // Snapshots of older versions have what was to be sent then.
+    new NotifyQueueTable(state.db).clear();
     const count = (table: 'users' | 'tokens'): number =>
       state.db.prepare<[], number>(`SELECT count(*) FROM ${table}`).pluck().get() ?? 0;
     const datastores = new DatastoreTables(state.db).list().map(({ name, path: where }) => ({ name, path: where }));

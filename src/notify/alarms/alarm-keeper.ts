@@ -93,7 +93,9 @@ function byPlace(said: readonly Said[]): readonly (readonly Said[])[] {
   const places = new Map<string, Said[]>();
   for (const each of said) {
     const place = `${each.type}:${each.datastore}`;
-    places.set(place, [...(places.get(place) ?? []), each]);
+    const others = places.get(place);
+    if (others === undefined) places.set(place, [each]);
+    else others.push(each);
   }
   return [...places.values()];
 }

@@ -28,6 +28,7 @@ export interface SmtpOptions {
 /** `password` belongs to the user name of the configuration. */
 export function smtpTarget(config: SmtpConfig, password: string | undefined, options: SmtpOptions = {}): Target {
   const { limits = SMTP_LIMITS } = options;
+  const hidden = (text: string): string => hide(text, password, config.username);
   return {
     send: async (message, outer) => {
       // Whoever was taken out of the list meanwhile is not written to.
@@ -40,10 +41,11 @@ export function smtpTarget(config: SmtpConfig, password: string | undefined, opt
         const cut = (): void => connection.close();
         signal.addEventListener('abort', cut, { once: true });
         try {
-          return await converse(connection, config, password, receivers, mail, signal);
+          const { refused } = await converse(connection, config, password, receivers, mail, signal);
+          return { refused: refused.map((each) => ({ ...each, reason: hidden(each.reason).slice(0, 500) })) };
         } catch (error) {
           signal.throwIfAborted();
-          throw smtpError(error, place, password);
+          throw smtpError(error, place, hidden);
         } finally {
           signal.removeEventListener('abort', cut);
           connection.close();
@@ -104,7 +106,7 @@ async function converse(
 function refusedOf(
   errors: readonly { readonly recipient?: unknown; readonly message: string }[],
 ): SendResult['refused'] {
-  return errors.map(({ recipient, message }) => ({ receiver: String(recipient), reason: message.slice(0, 500) }));
+  return errors.map(({ recipient, message }) => ({ receiver: String(recipient), reason: message }));
 }
 
 async function compose(config: SmtpConfig, message: Message, receivers: readonly string[]): Promise<Buffer> {
@@ -131,9 +133,9 @@ async function compose(config: SmtpConfig, message: Message, receivers: readonly
   return await mail.compile().build();
 }
 
-function smtpError(error: unknown, place: string, password: string | undefined): HoldfastError {
+function smtpError(error: unknown, place: string, hidden: (text: string) => string): HoldfastError {
   const { code, message, responseCode } = error as { code?: string; message: string; responseCode?: number };
-  const said = hide(message, password).slice(0, 500);
+  const said = hidden(message).slice(0, 500);
   const make = (kind: ConstructorParameters<typeof HoldfastError>[0], what: string): HoldfastError =>
     // No cause: what the library keeps beside the message holds what was sent.
     new HoldfastError(kind, what, { data: { ...(responseCode !== undefined && { responseCode }) } });
@@ -147,10 +149,13 @@ function smtpError(error: unknown, place: string, password: string | undefined):
   return make('target-failed', `mail server ${place} did not take the mail: ${said}`);
 }
 
-/** Servers repeat what they were sent, encoded as it was. */
-export function hide(text: string, secret: string | undefined): string {
+/** Servers repeat what they were sent, encoded as it was. `user` signs in with the secret. */
+export function hide(text: string, secret: string | undefined, user: string | undefined = undefined): string {
   if (secret === undefined || secret === '') return text;
-  return [secret, Buffer.from(secret).toString('base64'), encodeURIComponent(secret)].reduce(
+  const base64 = (whole: string): string => Buffer.from(whole).toString('base64');
+  const signIn = user === undefined ? [] : [base64(`\0${user}\0${secret}`)];
+  const inJson = JSON.stringify(secret).slice(1, -1);
+  return [...signIn, secret, inJson, base64(secret), encodeURIComponent(secret)].reduce(
     (shown, each) => shown.replaceAll(each, '[hidden]'),
     text,
   );

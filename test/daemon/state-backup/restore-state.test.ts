@@ -11,8 +11,10 @@ import { restoreState, type StateSource } from '../../../src/daemon/state-backup
 import { STATE_ARCHIVES } from '../../../src/daemon/state-backup/state-snapshot.ts';
 import type { Archive } from '../../../src/schema/manifest.ts';
 import { authTables } from '../../../src/state/auth-tables.ts';
+import { NotifyQueueTable } from '../../../src/state/notify-queue-table.ts';
 import { StateDatabase } from '../../../src/state/state-database.ts';
 import { temporaryDirectory } from '../../datastore/fixture.ts';
+import { event } from '../../notify/fixture.ts';
 
 const PARTS = Object.values(STATE_ARCHIVES);
 
@@ -58,6 +60,18 @@ test('whole parts are restored', async (t) => {
   const { users, fingerprint } = await restore();
   assert.deepEqual([users, fingerprint], [1, certificate.fingerprint]);
   assert.deepEqual(readdirSync(target).sort(), ['restored-config.json', 'server.crt', 'server.key', 'state.db']);
+});
+
+test('what an older version left to be sent is not sent a second time', async (t) => {
+  const { part, target, restore } = await fixture(t);
+  const add = (db: Database.Database) => new NotifyQueueTable(db).add(event(), 'id', ['mail'], 1);
+  const copy = new Database(part(STATE_ARCHIVES.database));
+  add(copy);
+  copy.close();
+  await restore();
+  const state = StateDatabase.open(join(target, 'state.db'));
+  t.after(() => state.close());
+  assert.deepEqual(new NotifyQueueTable(state.db).list(1), []);
 });
 
 test('what is damaged, missing or of another server is refused by name, and nothing stays', async (t) => {

@@ -52,6 +52,25 @@ test('a user signs in; a wrong password is told without it', async (t) => {
   });
 });
 
+test('a server that repeats how somebody signed in shows no password', async (t) => {
+  const password = 'wr0ng&"pass';
+  const config = smtpConfig(0, { username: 'anna' });
+  const plain = Buffer.from(`\0anna\0${password}`).toString('base64');
+  for (const said of [plain, password, Buffer.from(password).toString('base64'), JSON.stringify(password)]) {
+    const port = await socketServer(t, (socket) => {
+      socket.write('220 hello\r\n');
+      socket.on('data', (data) => {
+        socket.write(/^EHLO/.test(String(data)) ? '250-x\r\n250 AUTH PLAIN\r\n' : `535 not with ${said}\r\n`);
+      });
+    });
+    await assert.rejects(smtpTarget({ ...config, port }, password).send(message, never), (error: Error) => {
+      assert.match(error.message, /not with "?\[hidden\]"?/);
+      assert.doesNotMatch(`${error.stack}${JSON.stringify(error)}`, /wr0ng/);
+      return true;
+    });
+  }
+});
+
 test('who is refused is named, and only whoever is left is written to again', async (t) => {
   const refuse = new Set(['b@example.com']);
   const { port, mails } = await mailServer(t, {

@@ -87,6 +87,29 @@ test('what an event says is not a template', async (t) => {
   assert.equal(asked[0]?.body, '{{secrets.key}} $& $1');
 });
 
+test('lines of a text become one in a header, and an address that is a secret is of HTTP like any other', async (t) => {
+  const { at, asked } = await httpServer(t);
+  await webhookTarget(config({ url: at, headers: [{ name: 'X-Text', value: '{{message}}' }] }), {}).send(
+    message,
+    never,
+  );
+  assert.equal(asked[0]?.headers['x-text'], 'line one line two');
+  const hook = config({ url: '{{secrets.url}}', method: 'get' });
+  for (const url of [
+    'data:,fine',
+    'file:///etc/passwd',
+    'ftp://example.com/s3cret',
+    `http://u:s3cret@${at.slice(7)}/`,
+    's3cret',
+  ])
+    await assert.rejects(webhookTarget(hook, { url }).send(message, never), (error: Error & { code: string }) => {
+      assert.equal(error.code, 'bad-argument', url);
+      assert.doesNotMatch(`${error.stack}${JSON.stringify(error)}`, /s3cret|passwd/);
+      return true;
+    });
+  assert.equal(asked.length, 1);
+});
+
 test('the presets make what their services read', async (t) => {
   const { at, asked } = await httpServer(t);
   const send = async (...[preset, wish]: Parameters<typeof presetOf>): Promise<Asked | undefined> => {

@@ -2,21 +2,10 @@
 import { type Static, Type } from 'typebox';
 import type { Matcher } from '../../../../notify/matcher.ts';
 import type { Origin } from '../../../../notify/notify-config.ts';
-import { defineMethod } from '../../../method.ts';
-import { actorOf } from '../../actor.ts';
-import { Comment, Digest, Nothing } from '../../parameters.ts';
-import {
-  configDigest,
-  Disable,
-  given,
-  MAY_CHANGE,
-  MAY_LOOK,
-  NotificationName,
-  OriginText,
-  requireAsRead,
-} from './common.ts';
+import { Comment } from '../../parameters.ts';
+import { Disable, given, OriginText } from './common.ts';
+import { namedMethods } from './named-methods.ts';
 
-const PATH = '/config/notifications/matchers';
 const Texts = Type.Array(Type.String({ maxLength: 512 }), { maxItems: 16 });
 const Targets = Type.Array(Type.String({ maxLength: 32 }), { maxItems: 32 });
 const Mode = Type.Enum(['all', 'any']);
@@ -100,95 +89,38 @@ function rowOf(matcher: Matcher & { readonly origin: Origin }): Static<typeof Ro
   };
 }
 
-export const MATCHER_METHODS = [
-  defineMethod({
-    method: 'GET',
-    path: PATH,
-    description: 'Which notifications go to which targets.',
-    access: MAY_LOOK,
-    parameters: Type.Object({}),
-    returns: Type.Array(Row),
-    handler: (call) => {
-      call.attach('digest', configDigest(call));
-      return call.services.notifications.config.matchers().map(rowOf);
-    },
-  }),
-  defineMethod({
-    method: 'POST',
-    path: PATH,
-    description: 'Makes a matcher.',
-    access: MAY_CHANGE,
-    parameters: Type.Object({
-      name: NotificationName,
-      ...Rules,
-      mode: Type.Enum(['all', 'any'], { default: 'all' }),
-      'invert-match': Type.Boolean({ default: false, description: 'It takes what the rules do not.' }),
-      disable: Disable,
-    }),
-    returns: Nothing,
-    handler: (call, { name, ...asked }) => {
-      const none = {
-        enabled: true,
-        mode: 'all' as const,
-        invert: false,
-        severity: [],
-        field: [],
-        calendar: [],
-        targets: [],
-      };
-      call.services.notifications.config.addMatcher(actorOf(call), { ...none, ...changesOf(asked as Given), name });
-      return null;
-    },
-  }),
-  defineMethod({
-    method: 'GET',
-    path: `${PATH}/{name}`,
-    description: 'One matcher.',
-    access: MAY_LOOK,
-    parameters: Type.Object({ name: NotificationName }),
-    returns: Row,
-    handler: (call, { name }) => {
-      const row = rowOf(call.services.notifications.config.matcher(name));
-      call.attach('digest', configDigest(call));
-      return row;
-    },
-  }),
-  defineMethod({
-    method: 'PUT',
-    path: `${PATH}/{name}`,
-    description: 'Changes a matcher; what is not named stays.',
-    access: MAY_CHANGE,
-    parameters: Type.Object({
-      name: NotificationName,
-      ...Rules,
-      mode: Type.Optional(Mode),
-      'invert-match': Type.Optional(Type.Boolean()),
-      disable: Type.Optional(Type.Boolean()),
-      delete: Type.Optional(Type.Array(Type.Enum([...DELETABLE]), { maxItems: 16 })),
-      digest: Type.Optional(Digest),
-    }),
-    returns: Nothing,
-    handler: (call, { name, digest, delete: removed = [], ...asked }) => {
-      requireAsRead(call, digest);
-      const emptied = Object.assign({}, ...removed.map((field) => EMPTY[field])) as Partial<Matcher>;
-      call.services.notifications.config.updateMatcher(actorOf(call), name, (before) => ({
-        ...before,
-        ...emptied,
-        ...changesOf(asked as Given),
-      }));
-      return null;
-    },
-  }),
-  defineMethod({
-    method: 'DELETE',
-    path: `${PATH}/{name}`,
-    description: 'Removes a matcher; of the one that is there by itself what was changed.',
-    access: MAY_CHANGE,
-    parameters: Type.Object({ name: NotificationName }),
-    returns: Nothing,
-    handler: (call, { name }) => {
-      call.services.notifications.config.removeMatcher(actorOf(call), name);
-      return null;
-    },
-  }),
-];
+const NONE = { enabled: true, mode: 'all', invert: false, severity: [], field: [], calendar: [], targets: [] } as const;
+
+export const MATCHER_METHODS = namedMethods({
+  path: '/config/notifications/matchers',
+  descriptions: {
+    list: 'Which notifications go to which targets.',
+    add: 'Makes a matcher.',
+    find: 'One matcher.',
+    change: 'Changes a matcher; what is not named stays.',
+    remove: 'Removes a matcher; of the one that is there by itself what was changed.',
+  },
+  list: (config) => config.matchers(),
+  find: (config, name) => config.matcher(name),
+  remove: (config, who, name) => config.removeMatcher(who, name),
+  row: Row,
+  rowOf,
+  made: {
+    ...Rules,
+    mode: Type.Enum(['all', 'any'], { default: 'all' }),
+    'invert-match': Type.Boolean({ default: false, description: 'It takes what the rules do not.' }),
+    disable: Disable,
+  },
+  add: (config, who, name, asked) => config.addMatcher(who, { ...NONE, ...changesOf(asked), name }),
+  changed: {
+    ...Rules,
+    mode: Type.Optional(Mode),
+    'invert-match': Type.Optional(Type.Boolean()),
+    disable: Type.Optional(Type.Boolean()),
+  },
+  deletable: DELETABLE,
+  change: (config, who, name, asked, deleted) => {
+    const emptied = Object.assign({}, ...deleted.map((field) => EMPTY[field])) as Partial<Matcher>;
+    config.updateMatcher(who, name, (before) => ({ ...before, ...emptied, ...changesOf(asked) }));
+  },
+});

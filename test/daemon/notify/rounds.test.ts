@@ -1,0 +1,177 @@
+// What a whole server does by the clock: alarms on backups that are missing, and the digest. Each is said once, over restarts too, and nothing of it
+// goes on when the server has ended.
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
+import type { OpenDatastore } from '../../../src/api/services.ts';
+import { createLog } from '../../../src/daemon/log.ts';
+import { type RoundTimes, ServerNotifications } from '../../../src/daemon/notify/server-notifications.ts';
+import { serverConfig } from '../../../src/daemon/server-config.ts';
+import { createDatastore } from '../../../src/datastore/config.ts';
+import { NotifySettings } from '../../../src/notify/settings.ts';
+import { type RunningServer, startServer } from '../../../src/server.ts';
+import { NotifyTables } from '../../../src/state/notify-tables.ts';
+import { StateDatabase } from '../../../src/state/state-database.ts';
+import { WorkerPool } from '../../../src/util/worker-pool.ts';
+import { temporaryDirectory } from '../../datastore/fixture.ts';
+import { until } from '../../notify/rig.ts';
+import { commitImage, OpenStore } from '../../support/store.ts';
+
+const NEVER = 2 ** 31 - 1;
+const HOUR_MS = 3600_000;
+const startPool = (workers: number) =>
+  WorkerPool.start(new URL('../../../dist/worker.js', import.meta.url), Math.min(workers, 1));
+
+async function fixture(t: TestContext) {
+  const directory = temporaryDirectory(t);
+  const path = (name: string): string => join(directory, name);
+  await createDatastore(path('state-main'), 65536);
+  const open = await OpenStore.open(path('state-main'), 1);
+  await commitImage(open, ['x'], 'vm/100');
+  await open.close();
+  const subjects: string[] = [];
+  const receiver = createServer((request, response) => {
+    let body = '';
+    request.on('data', (part: Buffer) => {
+      body += part;
+    });
+    request.on('end', () => {
+      subjects.push(body);
+      response.end();
+    });
+  }).listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  t.after(() => {
+    receiver.close();
+    receiver.closeAllConnections();
+  });
+  writeFileSync(path('config.json'), JSON.stringify({ stateDatastore: null }));
+  const state = StateDatabase.open(join(path('state'), 'state.db'));
+  const store = new NotifyTables(state.db);
+  const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`;
+  store.putTarget(
+    { type: 'webhook', name: 'hook', enabled: true, url, method: 'post', headers: [], body: '{{title}}' },
+    {},
+  );
+  new NotifySettings(store).setRules({ backupHours: 26, verifyDays: 0, fullDays: 0 });
+  new NotifySettings(store).setDigestAt('07:00');
+  state.close();
+  const config = serverConfig({
+    config: path('config.json'),
+    stateDir: path('state'),
+    listen: '127.0.0.1:0',
+    bulkPort: '0',
+    drain: '1',
+    logLevel: 'silent',
+    firstDatastore: 'main',
+  });
+  const made = { laterMs: 0, subjects, said: (what: RegExp) => subjects.filter((each) => what.test(each)).length };
+  const servers: RunningServer[] = [];
+  t.after(() => Promise.all(servers.map((server) => server.stop())));
+  const start = async (times: Partial<RoundTimes>): Promise<RunningServer> => {
+    const server = await startServer({
+      config,
+      log: createLog('silent'),
+      startPool,
+      operations: new Map(),
+      rounds: {
+        clock: () => Date.now() + made.laterMs,
+        times: { firstAlarmsMs: NEVER, alarmsEveryMs: NEVER, digestEveryMs: NEVER, ...times },
+      },
+    });
+    servers.push(server);
+    return server;
+  };
+  return Object.assign(made, { start });
+}
+
+const timers = (): number => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
+const MISSING = /^main: vm\/100 has no good backup since 27 hours/;
+const WELL = /vm\/100 is well again/;
+const DIGEST = /^Backups of /;
+
+test('a guest without a backup raises its alarm once, soon after the start or each hour, and its end is said', async (t) => {
+  const made = await fixture(t);
+  const before = timers();
+  const first = await made.start({ firstAlarmsMs: 200 });
+  await until('the digest of the night', () => made.said(DIGEST) === 1);
+  await setTimeout(500);
+  assert.deepEqual(made.subjects.length, 1, 'all is well');
+  await first.stop();
+  assert.equal(timers(), before, 'nothing keeps the process');
+
+  made.laterMs = 27 * HOUR_MS;
+  const second = await made.start({ firstAlarmsMs: 200 });
+  await until('the alarm', () => made.said(MISSING) === 1);
+  await second.stop();
+
+  const third = await made.start({ alarmsEveryMs: 100 });
+  await setTimeout(800);
+  assert.equal(made.said(MISSING), 1, 'once, over many rounds and a restart');
+  made.laterMs = 0;
+  await until('the end', () => made.said(WELL) === 1);
+  made.laterMs = 27 * HOUR_MS;
+  await until('the next alarm', () => made.said(MISSING) === 2);
+  await setTimeout(500);
+  assert.deepEqual([made.said(MISSING), made.said(WELL)], [2, 1]);
+  await third.stop();
+  made.laterMs = 0;
+  await setTimeout(300);
+  assert.equal(made.said(WELL), 1, 'nothing goes on');
+});
+
+test('the digest comes once a day, at its hour and not at each look', async (t) => {
+  const made = await fixture(t);
+  const server = await made.start({ digestEveryMs: 50 });
+  await until('that of today', () => made.said(DIGEST) === 1);
+  await setTimeout(400);
+  assert.equal(made.said(DIGEST), 1);
+  made.laterMs = 24 * HOUR_MS;
+  await until('that of tomorrow', () => made.said(DIGEST) === 2);
+  await setTimeout(400);
+  assert.equal(made.said(DIGEST), 2);
+  await server.stop();
+  await made.start({});
+  await setTimeout(200);
+  assert.equal(made.said(DIGEST), 2);
+});
+
+test('rounds do not overlap, and one that is under way ends with the server', async (t) => {
+  const state = StateDatabase.open(join(temporaryDirectory(t), 'state.db'));
+  t.after(() => state.close());
+  let [rounds, asked] = [0, 0];
+  const notify = new ServerNotifications({
+    state,
+    audit: { append: () => undefined },
+    node: 'backup1',
+    clock: Date.now,
+    log: createLog('silent'),
+    times: { firstAlarmsMs: 10, alarmsEveryMs: 20, digestEveryMs: NEVER },
+  });
+  const datastores = {
+    list: () => {
+      rounds++;
+      return [{ name: 'slow', path: '/nowhere' }];
+    },
+    get: async (): Promise<OpenDatastore> => {
+      asked++;
+      return await new Promise(() => undefined);
+    },
+  };
+  const before = timers();
+  notify.start(datastores, { list: () => ({ rows: [], total: 0 }) });
+  await setTimeout(300);
+  assert.deepEqual([rounds, asked], [1, 1]);
+  const round = notify.checkAlarms();
+  const ended = assert.rejects(round, /the server is stopping/);
+  const startedMs = performance.now();
+  await notify.close();
+  await ended;
+  assert.ok(performance.now() - startedMs < 1000);
+  assert.equal(timers(), before);
+});
