@@ -13,6 +13,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
+import { addReadLimit, limitedRequests, limitReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -20,7 +21,7 @@ type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeo
 
 /** Call with the guest's lock and the backup's. @throws `guest-failed` with QEMU's words, e.g. when a disk is in use; `aborted`. */
 export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> {
-  const { node, id, target, bases, signal } = options;
+  const { node, id, target, bases, bytesPerSecond, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
   const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
@@ -60,11 +61,13 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
     });
     if (actions.length > 0) await monitor.execute('transaction', { actions });
     const changed = new Map();
+    await addReadLimit(monitor, bytesPerSecond);
     for (const { disk, since } of plan.disks) {
+      const top = await limitReads(monitor, disk.key, nodeNames(disk.key).format, bytesPerSecond);
       await monitor.execute('block-export-add', {
         type: 'nbd',
         id: backupNames(disk.key).exportId,
-        'node-name': nodeNames(disk.key).format,
+        'node-name': top,
         name: disk.key,
         ...(since !== undefined && { bitmaps: [{ node: nodeNames(disk.key).format, name: since }] }),
       });
@@ -81,12 +84,14 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
         await gone;
       }
     };
+    const requests = bytesPerSecond === undefined ? undefined : limitedRequests();
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => [
           key,
-          async (signal) => await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal }),
+          async (signal) =>
+            await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, requests }),
         ]),
       ),
       changed,

@@ -36,7 +36,7 @@ export interface NbdSourceOptions {
   label: string;
   signal?: AbortSignal | undefined;
   timeoutMs?: number;
-  requests?: NbdRequests;
+  requests?: NbdRequests | undefined;
   /** What is to be believed of the zeros that the server has just told of a range; all of it when it is missing. */
   believed?: (zeros: Range[], range: Range) => Promise<Range[]>;
   /** What ends with the source. */
