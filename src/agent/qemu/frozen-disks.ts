@@ -6,7 +6,7 @@ import type { QmpClient } from '../../guests/qmp/qmp-client.ts';
 import { ignoreRefusal, queryBlockExports, queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
 import type { DiskPlan } from './choose-base.ts';
 import type { Fleece } from './fleece.ts';
-import { addReadLimit, limitReads, removeReadLimit } from './read-limit.ts';
+import { addReadLimit, limitReads, passWaitingReads, removeReadLimit } from './read-limit.ts';
 import { backupNames, isBackupExport, isBackupNode, type VmDisk } from './vm-disk.ts';
 
 /** A drain waits for what the guest has under way. */
@@ -77,6 +77,12 @@ export async function exportViews(
  * way. `disks` are all disks of the machine.
  */
 export async function removeFilters(monitor: QmpClient, disks: readonly VmDisk[]): Promise<void> {
+  const left = new Set((await queryBlockNodes(monitor)).map((node) => node.nodeName).filter(isBackupNode));
+  const limited = disks.filter(({ key }) => left.has(backupNames(key).limit));
+  await passWaitingReads(
+    monitor,
+    limited.map(({ key }) => ({ key, below: backupNames(key).view })),
+  );
   for (const { id } of await queryBlockExports(monitor)) {
     if (!isBackupExport(id)) continue;
     const gone = monitor.waitForEvent('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id, {
@@ -87,7 +93,6 @@ export async function removeFilters(monitor: QmpClient, disks: readonly VmDisk[]
     await monitor.execute('block-export-del', { id, mode: 'hard' });
     await gone;
   }
-  const left = new Set((await queryBlockNodes(monitor)).map((node) => node.nodeName).filter(isBackupNode));
   const drop = async (pick: (key: string) => string): Promise<void> => {
     for (const { key } of disks) {
       const name = pick(key);

@@ -13,7 +13,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { addReadLimit, limitedRequests, limitReads } from './read-limit.ts';
+import { addReadLimit, limitedRequests, limitReads, passWaitingReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -76,6 +76,8 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const removeExports = async (): Promise<void> => {
+      const limited = plan.disks.map(({ disk: { key } }) => ({ key, below: nodeNames(key).format }));
+      if (bytesPerSecond !== undefined) await passWaitingReads(monitor, limited);
       for (const { disk } of plan.disks) {
         const id = backupNames(disk.key).exportId;
         const gone = monitor.waitForEvent('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id);

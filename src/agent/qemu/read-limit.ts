@@ -5,6 +5,8 @@ import type { NbdRequests } from '../sources/source.ts';
 import { backupNames } from './vm-disk.ts';
 
 const GROUP = 'hf-limit';
+/** A drain waits for what the guest has under way. */
+const DRAIN_TIMEOUT_MS = 120_000;
 
 /** `bytesPerSecond`: of all disks together; undefined for no limit. */
 export async function addReadLimit(monitor: QmpCommands, bytesPerSecond: number | undefined): Promise<void> {
@@ -28,6 +30,17 @@ export async function limitReads(
 function limitNode(key: string, file: string): Readonly<Record<string, unknown>> {
   const name = backupNames(key).limit;
   return { driver: 'throttle', 'node-name': name, 'throttle-group': GROUP, file, 'read-only': true };
+}
+
+/** Lets through at once what waits there: an export goes only when its reads have ended. For disks that have such a node. */
+export async function passWaitingReads(
+  monitor: QmpCommands,
+  limited: readonly { readonly key: string; readonly below: string }[],
+): Promise<void> {
+  if (limited.length === 0) return;
+  // A drain does it; the nodes stay as they are.
+  const options = limited.map(({ key, below }) => limitNode(key, below));
+  await monitor.execute('blockdev-reopen', { options }, { timeoutMs: DRAIN_TIMEOUT_MS });
 }
 
 /** Call when the disks' nodes of it are gone, or were never there. */

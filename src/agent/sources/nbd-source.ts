@@ -150,6 +150,10 @@ class NbdReader implements DiskReader {
     );
   }
 
+  giveUp(): void {
+    this.#client.giveUp();
+  }
+
   close(): Promise<void> {
     return this.#client.close();
   }

@@ -1,9 +1,10 @@
-// The limit of what a backup reads of a guest's disks (`--bwlimit`): it holds whether the guest runs or not.
+// The limit of what a backup reads of a guest's disks (`--bwlimit`): it holds whether the guest runs or not, and does not hold up the end of an aborted backup.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { dropBitmapRecords } from '../../../src/guests/bitmaps/bitmap-records.ts';
 import { withMonitor } from '../../../src/guests/vm/machine-state.ts';
 import { startVm } from '../../../src/guests/vm/start.ts';
@@ -11,6 +12,7 @@ import { stopVm } from '../../../src/guests/vm/stop.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
 import { run } from '../../../src/util/run.ts';
 import { nodeQemuOf, qemuBuilds } from '../../support/guests/qemu-builds.ts';
+import { storageDaemons } from '../../support/guests/storage-daemons.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
 import { VmBackups } from './vm-backups.ts';
@@ -21,6 +23,9 @@ const KEYS = Object.keys(FORMATS);
 const DATA_BYTES = 4 * MIB;
 /** Of both disks at once. */
 const BYTES_PER_SECOND = 4 * MIB;
+const CRAWL = { bytesPerSecond: 16 * 1024 };
+/** Two disks of 4 MiB take eight minutes at that. */
+const ENDS_WITHIN_MS = 6_000;
 
 for (const [place, build] of qemuBuilds.entries()) {
   const skip = build.skip || (await reasonToSkipGuest());
@@ -68,6 +73,27 @@ for (const [place, build] of qemuBuilds.entries()) {
           const least = (2 * DATA_BYTES) / BYTES_PER_SECOND - 0.2;
           assert.ok(seconds >= least, `${seconds} s, with the limit ${least} s at least`);
           assert.equal(result.statistics.bytesRead >= 2 * DATA_BYTES, true);
+        });
+
+        test('it is aborted within seconds, however low the limit', async () => {
+          const controller = new AbortController();
+          const abort = async (): Promise<number> => {
+            // By then as much waits in QEMU as is asked of it at once.
+            await sleep(3_000);
+            controller.abort(new Error('stopped by the test'));
+            return performance.now();
+          };
+          let aborted: Promise<number> | undefined;
+          const report = new KeptReport();
+          report.log = (line) => {
+            if (line.startsWith('scsi0: read in full')) aborted ??= abort();
+          };
+          await assert.rejects(vms.backup(id, { ...CRAWL, signal: controller.signal, report }));
+          const tookMs = performance.now() - ((await aborted) as number);
+          assert.ok(tookMs > 0 && tookMs < ENDS_WITHIN_MS, `it ended ${tookMs} ms after it was aborted`);
+          assert.deepEqual(report.warnings, []);
+          assert.deepEqual(storageDaemons(vms.node.node.directory.run(id).path), []);
+          if (state === 'running') await vms.assertTidy(id, []);
         });
       });
   });
