@@ -3,7 +3,13 @@
 import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
 import { readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
 import { listBitmaps, reconcileBitmaps } from '../../guests/bitmaps/qemu-bitmaps.ts';
-import { loadSidecars, sealSidecars, storeSidecars, trustedSidecars } from '../../guests/bitmaps/sidecars.ts';
+import {
+  loadSidecars,
+  lookAtFiles,
+  sealSidecars,
+  storeSidecars,
+  trustedSidecars,
+} from '../../guests/bitmaps/sidecars.ts';
 import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
 import { type PlannedDisk, planDisks } from '../../guests/qemu/plan-disks.ts';
 import { runningDisk } from '../../guests/qemu/running-machine.ts';
@@ -21,13 +27,14 @@ type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeo
 
 /** Call with the guest's lock and the backup's. @throws `guest-failed` with QEMU's words, e.g. when a disk is in use; `aborted`. */
 export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> {
-  const { node, id, target, bases, bytesPerSecond, signal } = options;
+  const { node, id, target, bases, bytesPerSecond, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
   const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
   const raw = planned.filter((disk) => disk.format === 'raw' && !disk.isBlockDevice && !disk.isReadOnly);
   const files = raw.map(({ key, path }) => ({ key, path: path as string }));
   await options.atTheInstant();
+  const seen = await lookAtFiles(files);
   const trusted = await trustedSidecars(node.directory, id, files);
   const parts = { label: `VM ${id}`, directory: run.path, name: 'stopped', atOurEnd: 'TERM', signal } as const;
   const daemon = await againWhenLost(async () => await StorageDaemon.start(node.qemu, parts));
@@ -38,7 +45,10 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
       const unsealed = await storeSidecars(monitor, node.directory, id, files);
       await daemon.quit();
-      await sealSidecars(node.directory, id, unsealed);
+      for (const key of await sealSidecars(node.directory, id, unsealed, seen))
+        report.warn(
+          `${key}: something else wrote to it while it was read; back it up once more, it is read in full then`,
+        );
     } catch (error) {
       await daemon.kill();
       throw error;
@@ -104,7 +114,7 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       },
     };
   } catch (error) {
-    await close().catch((problem: Error) => options.report.warn(`bitmaps are not kept: ${problem.message}`));
+    await close().catch((problem: Error) => report.warn(`bitmaps are not kept: ${problem.message}`));
     throw error;
   }
 }
