@@ -97,6 +97,7 @@ export class AgentThread {
         locator: SourceLocator;
         work: SampleWork;
       }): Promise<SampleResult> => await comparePiece(work, await this.#disk(locator), this.#objects.sink(session)),
+      'backup.giveUpDisk': () => this.#reader?.reader.giveUp?.(),
       'backup.closeDisk': async () => await this.#closeDisk(),
       'backup.openPages': (cut: DiskCutParameters) => this.#setCut(cut),
       'backup.pageBytes': async ({ session, bytes, masks, length }: PageBytesWork): Promise<PageResult> => {

@@ -1,5 +1,6 @@
 // Orders to agents: each is a task from when it is given until the agent says how it ended, or is gone for too long. A line that breaks in
 // between changes nothing: the agent goes on, and tells what was not heard.
+import { KINDS_UNSAID } from '../transport/control/known-orders.ts';
 import { CONTROL_LIMITS } from '../transport/control/limits.ts';
 import type { Hello, OrderEvent, ServerMessage } from '../transport/control/messages.ts';
 import { boundedText } from '../transport/control/messages.ts';
@@ -47,6 +48,7 @@ export interface OrderParts {
 export class NodeOrders {
   readonly #parts: OrderParts;
   readonly #lines = new Map<string, AgentLine>();
+  readonly #hellos = new WeakMap<AgentLine, Hello>();
   readonly #placed = new Map<string, PlacedOrder>();
   readonly #abandoned = new Set<string>();
   #isStopping = false;
@@ -60,7 +62,7 @@ export class NodeOrders {
     return this.#of(node).length;
   }
 
-  /** Gives an order, as a task. @throws `node-offline`, `too-many`, `too-large`, what the start of a task throws. */
+  /** Gives an order, as a task. @throws `node-offline`, `protocol-failed` where the agent does not take it, `too-many`, `too-large`, what the start of a task throws. */
   start(node: string, order: Order, authId: string): { readonly upid: string } {
     const line = this.#lineFor(node, order);
     const what = whatOf(order);
@@ -82,6 +84,13 @@ export class NodeOrders {
         `the agent of node ${node} is not connected: see that holdfast agent runs there and reaches this server`,
         { data: { node } },
       );
+    const { kinds = KINDS_UNSAID, version } = this.#hellos.get(line) as Hello;
+    if (!kinds.some((kind) => kind === order.kind))
+      throw new HoldfastError(
+        'protocol-failed',
+        `the agent of node ${node} (Holdfast ${version}) does not take orders of the kind ${order.kind}: install the Holdfast of this server there`,
+        { data: { node, kind: order.kind } },
+      );
     if (this.countOf(node) >= MAX_ORDERS_A_NODE)
       throw new HoldfastError(
         'too-many',
@@ -96,8 +105,10 @@ export class NodeOrders {
   }
 
   /** An agent has said hello: what it has of orders is attached again. */
-  connected(line: AgentLine, { orders }: Hello): void {
+  connected(line: AgentLine, hello: Hello): void {
     const { node, instance } = line;
+    const { orders } = hello;
+    this.#hellos.set(line, hello);
     this.#lines.set(node, line);
     const there = new Set(orders);
     for (const placed of this.#of(node)) {

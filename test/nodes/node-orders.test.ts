@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type AgentLine, NodeOrders } from '../../src/nodes/node-orders.ts';
 import type { Hello, ServerMessage } from '../../src/transport/control/messages.ts';
-import type { BackupOrder } from '../../src/transport/control/orders.ts';
+import type { BackupOrder, VmBackupOrder } from '../../src/transport/control/orders.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 import { FakeTasks } from '../api/fake-tasks.ts';
 import { withCode } from '../auth/access-fixture.ts';
@@ -34,6 +34,8 @@ function hello(line: FakeLine, orders: readonly string[] = []): Hello {
   const machine = { version: '0.1', 'host-name': '', 'machine-id': '', 'boot-id': '' };
   return { type: 'hello', protocol: 1, instance: line.instance, orders: [...orders], ...machine };
 }
+
+const VM_ORDER: VmBackupOrder = { kind: 'vm-backup', store: 'tank', vmid: 101 };
 
 function rig(t: TestContext, graceMs = 60_000) {
   const tasks = new FakeTasks();
@@ -229,4 +231,23 @@ test('no more orders than a node takes, none that fits no message, and none with
   const archives = Array.from({ length: 64 }, (_, place) => `a${place}.img:/${'x'.repeat(4000)}`);
   assert.throws(() => orders.start('web1', { ...ORDER, archives }, 'anna@pbs'), withCode('too-large'));
   assert.throws(() => orders.start('web2', ORDER, 'anna@pbs'), withCode('node-offline'));
+});
+
+test('an agent is given orders of the kinds that it takes: one that names none is older than those of virtual machines', async (t) => {
+  const { orders, line, begin, tasks } = rig(t);
+  const refused = {
+    code: 'protocol-failed',
+    message: /agent of node web1 \(Holdfast 0\.1\) does not take orders of the kind vm-backup/,
+  };
+  assert.throws(() => orders.start('web1', VM_ORDER, 'anna@pbs'), refused);
+  const task = { signal: new AbortController().signal, log: () => {}, warn: () => {}, progress: () => {} };
+  await assert.rejects(orders.within('web1', VM_ORDER, task as never), refused);
+  assert.deepEqual([line.sent, tasks.entries.size], [[], 0]);
+  const { id } = await begin();
+  assert.deepEqual(line.given, [id]);
+  orders.connected(line, { ...hello(line, [id]), kinds: ['vm-backup', 'of-a-later-version'] });
+  orders.start('web1', VM_ORDER, 'anna@pbs');
+  await sleep(1);
+  assert.equal(line.given.length, 2);
+  assert.throws(() => orders.start('web1', ORDER, 'anna@pbs'), { code: 'protocol-failed' });
 });

@@ -10,7 +10,7 @@ import { isLostObject } from '../restore/piece-restorer.ts';
 import { RangeCursor } from '../sources/ranges.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
 import { type BasePage, basePages } from './base-pages.ts';
-import { PAGE_LANES, type PageResult, type PageWork } from './page-cutter.ts';
+import { ABORT_LANE, PAGE_LANES, type PageResult, type PageWork } from './page-cutter.ts';
 import type { SampleResult } from './sample-piece.ts';
 import { SamplePlan } from './sample-plan.ts';
 import type { Session } from './session.ts';
@@ -58,6 +58,12 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
   const sums = { bytesRead: 0, bytesSampled: 0 };
   const pages = planPages(session, work);
   await pool.all('backup.openDisk', { locator: source.locator, cut });
+  // A page may take minutes where reading has a limit.
+  const giveUp = (): void => {
+    for (let thread = 0; thread < pool.size; thread++)
+      pool.call(thread, 'backup.giveUpDisk', undefined, [], ABORT_LANE).catch(() => undefined);
+  };
+  signal.addEventListener('abort', giveUp, { once: true });
   try {
     await inOrder(
       pool.size * PAGE_LANES,
@@ -86,6 +92,7 @@ export async function backupImage(pool: WorkerPool, session: Session, work: Imag
       PAGES_AHEAD,
     );
   } finally {
+    signal.removeEventListener('abort', giveUp);
     await pool.all('backup.closeDisk', undefined);
   }
   const root = await lists.finish();

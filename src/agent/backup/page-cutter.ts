@@ -12,6 +12,8 @@ import type { DiskReader, Range } from '../sources/source.ts';
 
 /** Pages that a thread has under way: while one is read, the other is cut. */
 export const PAGE_LANES = 2;
+/** Where a thread hears at once that its pages are given up. */
+export const ABORT_LANE = PAGE_LANES;
 /** Read at once at most: worth a round trip over a socket, and still in the cache when it is hashed. */
 const READ_STEP_BYTES = 2 * 1024 * 1024;
 /** At a piece that may be taken over: as far as a cut decision looks, so that what is known stays unread. */

@@ -147,6 +147,11 @@ export class NbdClient {
     else this.#channel.destroy();
   }
 
+  /** Cuts the connection, whatever is under way. */
+  giveUp(): void {
+    this.#fail(new HoldfastError('aborted', `${this.label}: aborted`));
+  }
+
   #open(): void {
     const { signal, timeoutMs = 60_000 } = this.#options;
     if (signal?.aborted) {

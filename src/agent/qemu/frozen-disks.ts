@@ -3,10 +3,10 @@
 // never the guest (`break-snapshot`). Order of building and of taking apart is QEMU's (docs/operations.md, "Backups of running guests").
 import { throttleNode } from '../../guests/qemu/disk-nodes.ts';
 import type { QmpClient } from '../../guests/qmp/qmp-client.ts';
-import { queryBlockExports, queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
-import { HoldfastError } from '../../util/errors.ts';
+import { ignoreRefusal, queryBlockExports, queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
 import type { DiskPlan } from './choose-base.ts';
 import type { Fleece } from './fleece.ts';
+import { addReadLimit, limitReads, passWaitingReads, removeReadLimit } from './read-limit.ts';
 import { backupNames, isBackupExport, isBackupNode, type VmDisk } from './vm-disk.ts';
 
 /** A drain waits for what the guest has under way. */
@@ -57,25 +57,15 @@ export async function exportViews(
     addr: { type: 'unix', data: { path: options.socketPath } },
     'max-connections': 0,
   });
-  if (options.bytesPerSecond !== undefined) {
-    const limits = { 'bps-read': options.bytesPerSecond };
-    await monitor.execute('object-add', { 'qom-type': 'throttle-group', id: 'hf-limit', limits });
-  }
+  await addReadLimit(monitor, options.bytesPerSecond);
   for (const { disk, since } of disks) {
     const names = backupNames(disk.key);
     await monitor.execute('blockdev-add', { driver: 'snapshot-access', 'node-name': names.view, file: names.filter });
-    if (options.bytesPerSecond !== undefined)
-      await monitor.execute('blockdev-add', {
-        driver: 'throttle',
-        'node-name': names.limit,
-        'throttle-group': 'hf-limit',
-        file: names.view,
-        'read-only': true,
-      });
+    const top = await limitReads(monitor, disk.key, names.view, options.bytesPerSecond);
     await monitor.execute('block-export-add', {
       type: 'nbd',
       id: names.exportId,
-      'node-name': options.bytesPerSecond === undefined ? names.view : names.limit,
+      'node-name': top,
       name: disk.key,
       ...(since !== undefined && { bitmaps: [{ node: `d-${disk.key}`, name: since }] }),
     });
@@ -87,6 +77,12 @@ export async function exportViews(
  * way. `disks` are all disks of the machine.
  */
 export async function removeFilters(monitor: QmpClient, disks: readonly VmDisk[]): Promise<void> {
+  const left = new Set((await queryBlockNodes(monitor)).map((node) => node.nodeName).filter(isBackupNode));
+  const limited = disks.filter(({ key }) => left.has(backupNames(key).limit));
+  await passWaitingReads(
+    monitor,
+    limited.map(({ key }) => ({ key, below: backupNames(key).view })),
+  );
   for (const { id } of await queryBlockExports(monitor)) {
     if (!isBackupExport(id)) continue;
     const gone = monitor.waitForEvent('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id, {
@@ -97,7 +93,6 @@ export async function removeFilters(monitor: QmpClient, disks: readonly VmDisk[]
     await monitor.execute('block-export-del', { id, mode: 'hard' });
     await gone;
   }
-  const left = new Set((await queryBlockNodes(monitor)).map((node) => node.nodeName).filter(isBackupNode));
   const drop = async (pick: (key: string) => string): Promise<void> => {
     for (const { key } of disks) {
       const name = pick(key);
@@ -111,7 +106,7 @@ export async function removeFilters(monitor: QmpClient, disks: readonly VmDisk[]
   await drop((key) => backupNames(key).filter);
   await drop((key) => backupNames(key).fleece);
   await monitor.execute('nbd-server-stop').catch(ignoreRefusal);
-  await monitor.execute('object-del', { id: 'hf-limit' }).catch(ignoreRefusal);
+  await removeReadLimit(monitor);
 }
 
 /** Whether anything of a backup is in this QEMU. */
@@ -123,9 +118,4 @@ export async function hasLeftovers(monitor: QmpClient): Promise<boolean> {
 async function reopen(monitor: QmpClient, disks: readonly VmDisk[], below: (key: string) => string): Promise<void> {
   const options = disks.map((disk) => throttleNode(disk, below(disk.key)));
   await monitor.execute('blockdev-reopen', { options }, { timeoutMs: SWAP_TIMEOUT_MS });
-}
-
-/** QEMU refuses to stop what does not run. */
-function ignoreRefusal(error: unknown): void {
-  if (!(error instanceof HoldfastError) || error.data.qmpClass === undefined) throw error;
 }

@@ -3,7 +3,13 @@
 import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
 import { readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
 import { listBitmaps, reconcileBitmaps } from '../../guests/bitmaps/qemu-bitmaps.ts';
-import { loadSidecars, sealSidecars, storeSidecars, trustedSidecars } from '../../guests/bitmaps/sidecars.ts';
+import {
+  loadSidecars,
+  lookAtFiles,
+  sealSidecars,
+  storeSidecars,
+  trustedSidecars,
+} from '../../guests/bitmaps/sidecars.ts';
 import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
 import { type PlannedDisk, planDisks } from '../../guests/qemu/plan-disks.ts';
 import { runningDisk } from '../../guests/qemu/running-machine.ts';
@@ -13,6 +19,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
+import { addReadLimit, limitedRequests, limitReads, passWaitingReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -20,13 +27,14 @@ type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeo
 
 /** Call with the guest's lock and the backup's. @throws `guest-failed` with QEMU's words, e.g. when a disk is in use; `aborted`. */
 export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> {
-  const { node, id, target, bases, signal } = options;
+  const { node, id, target, bases, bytesPerSecond, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
   const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
   const raw = planned.filter((disk) => disk.format === 'raw' && !disk.isBlockDevice && !disk.isReadOnly);
   const files = raw.map(({ key, path }) => ({ key, path: path as string }));
   await options.atTheInstant();
+  const seen = await lookAtFiles(files);
   const trusted = await trustedSidecars(node.directory, id, files);
   const parts = { label: `VM ${id}`, directory: run.path, name: 'stopped', atOurEnd: 'TERM', signal } as const;
   const daemon = await againWhenLost(async () => await StorageDaemon.start(node.qemu, parts));
@@ -37,7 +45,10 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
       const unsealed = await storeSidecars(monitor, node.directory, id, files);
       await daemon.quit();
-      await sealSidecars(node.directory, id, unsealed);
+      for (const key of await sealSidecars(node.directory, id, unsealed, seen))
+        report.warn(
+          `${key}: something else wrote to it while it was read; back it up once more, it is read in full then`,
+        );
     } catch (error) {
       await daemon.kill();
       throw error;
@@ -60,11 +71,13 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
     });
     if (actions.length > 0) await monitor.execute('transaction', { actions });
     const changed = new Map();
+    await addReadLimit(monitor, bytesPerSecond);
     for (const { disk, since } of plan.disks) {
+      const top = await limitReads(monitor, disk.key, nodeNames(disk.key).format, bytesPerSecond);
       await monitor.execute('block-export-add', {
         type: 'nbd',
         id: backupNames(disk.key).exportId,
-        'node-name': nodeNames(disk.key).format,
+        'node-name': top,
         name: disk.key,
         ...(since !== undefined && { bitmaps: [{ node: nodeNames(disk.key).format, name: since }] }),
       });
@@ -73,6 +86,8 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const removeExports = async (): Promise<void> => {
+      const limited = plan.disks.map(({ disk: { key } }) => ({ key, below: nodeNames(key).format }));
+      if (bytesPerSecond !== undefined) await passWaitingReads(monitor, limited);
       for (const { disk } of plan.disks) {
         const id = backupNames(disk.key).exportId;
         const gone = monitor.waitForEvent('BLOCK_EXPORT_DELETED', ({ data }) => data.id === id);
@@ -81,12 +96,14 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
         await gone;
       }
     };
+    const requests = bytesPerSecond === undefined ? undefined : limitedRequests();
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => [
           key,
-          async (signal) => await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal }),
+          async (signal) =>
+            await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, requests }),
         ]),
       ),
       changed,
@@ -97,7 +114,7 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       },
     };
   } catch (error) {
-    await close().catch((problem: Error) => options.report.warn(`bitmaps are not kept: ${problem.message}`));
+    await close().catch((problem: Error) => report.warn(`bitmaps are not kept: ${problem.message}`));
     throw error;
   }
 }

@@ -38,6 +38,8 @@ export class StorageDaemon {
   readonly #paths: readonly string[];
   readonly #words: () => string;
   #hasEnded = false;
+  /** Once, whoever ends it: its sockets' names may be those of the next one by then. */
+  #cleaning: Promise<void> | undefined;
 
   private constructor(
     child: ChildProcess,
@@ -132,9 +134,12 @@ export class StorageDaemon {
     return this.#hasEnded;
   }
 
-  async #cleanUp(): Promise<void> {
-    this.monitor.close();
-    for (const path of this.#paths) await rm(path, { force: true });
+  #cleanUp(): Promise<void> {
+    this.#cleaning ??= (async () => {
+      this.monitor.close();
+      for (const path of this.#paths) await rm(path, { force: true });
+    })();
+    return this.#cleaning;
   }
 }
 

@@ -7,6 +7,7 @@ import { ApiLine } from '../../transport/client/api-line.ts';
 import { originOf } from '../../transport/client/repository-address.ts';
 import { TrustedLines } from '../../transport/client/trusted-line.ts';
 import { ControlLine } from '../../transport/control/control-line.ts';
+import { ORDER_KINDS } from '../../transport/control/known-orders.ts';
 import { type Heartbeat, PROTOCOL_VERSION } from '../../transport/control/limits.ts';
 import { type AgentMessage, ServerMessage } from '../../transport/control/messages.ts';
 import { ERROR_CODES, type ErrorCode, HoldfastError } from '../../util/errors.ts';
@@ -170,6 +171,7 @@ function helloOf({ machine, instance, version, desk }: ControlParts): AgentMessa
     'machine-id': machine.machineId,
     'boot-id': machine.bootId,
     orders: desk.ids,
+    kinds: [...ORDER_KINDS],
   };
 }
 

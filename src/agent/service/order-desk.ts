@@ -1,5 +1,6 @@
 // The orders of this agent: a few run at once, some wait, more are refused. They go on whether or not the server can be reached.
 import { setTimeout as sleep } from 'node:timers/promises';
+import { requireKnown } from '../../transport/control/known-orders.ts';
 import type { AgentMessage } from '../../transport/control/messages.ts';
 import type { Order } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -42,11 +43,19 @@ export class OrderDesk {
   }
 
   /** One that is known already is no new one: a server that could not know asks twice. */
-  take(id: string, order: Order): void {
+  take(id: string, given: unknown): void {
     if (this.#held.has(id)) return;
     const held = new HeldOrder(id);
     this.#held.set(id, held);
     if (this.#send !== undefined) held.attach(this.#send);
+    let order: Order;
+    try {
+      order = requireKnown(given);
+    } catch (error) {
+      held.failed(error);
+      this.#forgetOldest();
+      return;
+    }
     if (this.#running.size < MAX_RUNNING) this.#begin(held, order);
     else if (this.#waiting.length < MAX_WAITING) {
       held.log(`${this.#running.size} orders run on this host; this one waits`);

@@ -34,7 +34,7 @@ export interface NbdSourceOptions {
   label: string;
   signal?: AbortSignal | undefined;
   timeoutMs?: number;
-  requests?: NbdRequests;
+  requests?: NbdRequests | undefined;
   /** What is to be believed of the zeros that the server has just told of a range; all of it when it is missing. */
   believed?: (zeros: Range[], range: Range) => Promise<Range[]>;
   /** What ends with the source. */
@@ -146,6 +146,10 @@ class NbdReader implements DiskReader {
     return Promise.reject(
       new HoldfastError('source-changed', message, { data: { offset, sizeBytes: this.sizeBytes } }),
     );
+  }
+
+  giveUp(): void {
+    this.#client.giveUp();
   }
 
   close(): Promise<void> {

@@ -48,5 +48,7 @@ export interface DiskReader {
    * Throws `source-failed` with the offset when the bytes cannot be read, `source-changed` when the disk ends before.
    */
   readInto(offset: number, target: Uint8Array): Promise<void> | undefined;
+  /** Ends reads that wait with an error, and all that come; missing where none can wait. */
+  giveUp?(): void;
   close(): Promise<void>;
 }

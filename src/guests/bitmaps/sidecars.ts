@@ -3,6 +3,7 @@
 // change. It is gone before the guest runs, so a crash leaves none that is older than the disk.
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { type Static, Type } from 'typebox';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { readIfPresent, removeDurably, writeFileAtomic } from '../../util/atomic-file.ts';
@@ -41,6 +42,9 @@ export interface RawDisk {
 /** What was stored into sidecars but is not sealed yet: QEMU may still write to the disks. */
 export type Unsealed = Readonly<Record<string, { readonly path: string; readonly bitmaps: readonly string[] }>>;
 
+/** What files were at a moment, by disk key. */
+export type SeenFiles = ReadonlyMap<string, Fingerprint>;
+
 /** Stores the bitmaps of stopped raw disks. Call with the guest stopped, and `sealSidecars` when QEMU has ended. */
 export async function storeSidecars(
   monitor: QmpCommands,
@@ -66,15 +70,36 @@ export async function storeSidecars(
   return stored;
 }
 
-/** Records of what files the sidecars speak. Call when QEMU has ended: from here on they are believed. */
-export async function sealSidecars(node: NodeDirectory, id: GuestId, unsealed: Unsealed): Promise<void> {
+/** What the files of raw disks are, by key; for `sealSidecars`. */
+export async function lookAtFiles(disks: readonly RawDisk[]): Promise<SeenFiles> {
+  const seen = new Map<string, Fingerprint>();
+  for (const { key, path } of disks) {
+    const file = await fingerprint(path);
+    if (file !== undefined) seen.set(key, file);
+  }
+  return seen;
+}
+
+/**
+ * Records of what files the sidecars speak. Call when QEMU has ended: from here on they are believed. `untouched` is what the files were since when nobody was to
+ * write to them. Returns the disks that somebody wrote to nevertheless, which no bitmap has: theirs are not believed.
+ */
+export async function sealSidecars(
+  node: NodeDirectory,
+  id: GuestId,
+  unsealed: Unsealed,
+  untouched?: SeenFiles,
+): Promise<string[]> {
+  const touched: string[] = [];
   const disks: Record<string, { file: Fingerprint; bitmaps: string[] }> = {};
   for (const [key, { path, bitmaps }] of Object.entries(unsealed)) {
     const file = await fingerprint(path);
-    if (file !== undefined) disks[key] = { file, bitmaps: [...bitmaps] };
+    if (untouched !== undefined && !isDeepStrictEqual(file, untouched.get(key))) touched.push(key);
+    else if (file !== undefined) disks[key] = { file, bitmaps: [...bitmaps] };
   }
-  if (Object.keys(disks).length === 0) return;
-  await writeFileAtomic(recordPath(node, id), `${JSON.stringify({ format: 1, disks }, null, 2)}\n`);
+  if (Object.keys(disks).length > 0)
+    await writeFileAtomic(recordPath(node, id), `${JSON.stringify({ format: 1, disks }, null, 2)}\n`);
+  return touched;
 }
 
 /**
@@ -90,8 +115,7 @@ export async function trustedSidecars(
   const trusted = new Map<string, readonly string[]>();
   for (const { key, path } of disks) {
     const record = records[key];
-    const now = record && (await fingerprint(path));
-    if (record && now && JSON.stringify(now) === JSON.stringify({ ...now, ...record.file }))
+    if (record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file))
       trusted.set(key, record.bitmaps);
   }
   return trusted;

@@ -213,3 +213,8 @@ async function query<Schema extends TSchema>(
     data: { command },
   });
 }
+
+/** For a command that QEMU refuses when there is nothing to do. */
+export function ignoreRefusal(error: unknown): void {
+  if (!(error instanceof HoldfastError) || error.data.qmpClass === undefined) throw error;
+}

@@ -2,7 +2,6 @@
 // it stands here is refused by whoever gets it.
 import { type Static, Type } from 'typebox';
 import { CONTROL_LIMITS } from './limits.ts';
-import { Order } from './orders.ts';
 
 const OrderId = Type.String({ pattern: '^[0-9a-f]{32}$' });
 const Sequence = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
@@ -44,6 +43,8 @@ export const Hello = Type.Object({
   'boot-id': Name,
   /** Orders that it has: those that wait or run, and those whose end was not acknowledged. */
   orders: Type.Array(OrderId, { maxItems: 256 }),
+  /** Of orders that it takes. */
+  kinds: Type.Optional(Type.Array(Type.String({ maxLength: 64 }), { maxItems: 64 })),
 });
 export type Hello = Static<typeof Hello>;
 
@@ -70,7 +71,8 @@ export const ServerMessage = Type.Union([
   }),
   /** In place of a welcome; the server closes the connection. */
   Type.Object({ type: Type.Literal('refused'), ...Failure.properties }),
-  Type.Object({ type: Type.Literal('order'), id: OrderId, order: Order }),
+  /** `order` is an Order; one that the agent does not know is refused as an order, and not as a message. */
+  Type.Object({ type: Type.Literal('order'), id: OrderId, order: Type.Unknown() }),
   Type.Object({ type: Type.Literal('abort'), order: OrderId, reason: Text }),
   /** Events up to this one have arrived, and are not told again. */
   Type.Object({ type: Type.Literal('ack'), order: OrderId, seq: Sequence }),

@@ -5,6 +5,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WebSocketServer } from 'ws';
 import { type ControlParts, keepConnected } from '../../../src/agent/service/control-client.ts';
 import { OrderDesk } from '../../../src/agent/service/order-desk.ts';
 import { ApiLine } from '../../../src/transport/client/api-line.ts';
@@ -71,4 +72,40 @@ test('an agent that ends between its question and its connection makes none', as
   });
   await keepConnected(partsFor(port, fingerprint, assert.ifError), stop.signal);
   assert.deepEqual(upgrades, []);
+});
+
+test('a server of a later version: the agent says which kinds of orders it takes, refuses another, and the line stays', async (t) => {
+  const certificate = await makeCertificate('later');
+  const server = createServer(certificate, (_, response) => response.end('{"data":{"protocol":1}}'));
+  const lines = new WebSocketServer({ server });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const stop = new AbortController();
+  const failures: unknown[] = [];
+  const port = (server.address() as AddressInfo).port;
+  const parts = { ...partsFor(port, certificate.fingerprint, (error) => failures.push(error)), onConnected: () => {} };
+  const connected = once(lines, 'connection');
+  const kept = keepConnected(parts, stop.signal);
+  const [line] = await connected;
+  const heard: { type: string; kinds?: string[]; event?: unknown }[] = [];
+  line.on('message', (data: Buffer) => heard.push(JSON.parse(data.toString())));
+  const hears = async (type: string) => {
+    for (let waits = 0; waits < 500; waits++, await sleep(10)) {
+      const message = heard.find((each) => each.type === type);
+      if (message !== undefined) return message;
+    }
+    return assert.fail(`no ${type} came`);
+  };
+  const say = (message: object): void => line.send(JSON.stringify(message));
+  assert.deepEqual((await hears('hello')).kinds, ['backup', 'restore', 'vm-backup', 'vm-restore']);
+  say({ type: 'welcome', protocol: 1, version: '9.0', 'of-a-later-version': true });
+  say({ type: 'order', id: 'ab'.repeat(16), order: { kind: 'ct-backup', store: 'tank' } });
+  assert.match(JSON.stringify((await hears('event')).event), /protocol-failed.*does not know orders of the kind/);
+  heard.length = 0;
+  say({ type: 'ping' });
+  await hears('pong');
+  assert.deepEqual(failures, []);
+  stop.abort(new Error('the agent ends'));
+  await kept;
 });

@@ -190,3 +190,23 @@ test('an agent that ends stops its orders, and waits until the server knows', as
   assert.equal(texts(events).at(-1), 'end aborted');
   assert.deepEqual(desk.ids, []);
 });
+
+test('an order that this version does not know is refused in words, and nothing runs', async () => {
+  const { desk, running } = rig();
+  const { events } = server(desk);
+  desk.take(id(1), { kind: 'ct-backup', store: 'tank' });
+  desk.take(id(2), { ...ORDER, 'of-a-later-version': true });
+  desk.take(id(3), 'no order');
+  const failures = events.map(({ event }) => (event.event === 'end' ? event.failure : undefined));
+  assert.deepEqual(
+    failures.map((failure) => failure?.code),
+    ['protocol-failed', 'protocol-failed', 'protocol-failed'],
+  );
+  assert.match(
+    failures[0]?.message ?? '',
+    /does not know orders of the kind "ct-backup", only backup, restore, vm-backup, vm-restore; install/,
+  );
+  assert.match(failures[1]?.message ?? '', /does not know a member of this backup/);
+  await sleep(20);
+  assert.deepEqual([running.length, desk.ids], [0, []]);
+});

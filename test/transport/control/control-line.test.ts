@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ControlLine } from '../../../src/transport/control/control-line.ts';
+import { requireKnown } from '../../../src/transport/control/known-orders.ts';
 import { CONTROL_LIMITS, type Heartbeat } from '../../../src/transport/control/limits.ts';
 import { AgentMessage, boundedText, ServerMessage } from '../../../src/transport/control/messages.ts';
+import type { HoldfastError } from '../../../src/util/errors.ts';
 import { FakeSocket } from '../../nodes/fake-socket.ts';
 
 const NEVER: Heartbeat = { pingMs: 3_600_000, deadMs: 7_200_000 };
@@ -54,7 +56,7 @@ test('what is no message cuts the line, and nothing after it is heard', () => {
   }
 });
 
-test('an order that a server sends is one that the agent takes, and no other is', () => {
+test('an order that a server sends is one that the agent takes, and no other is; none of them cuts the line', () => {
   const orders = [
     { kind: 'backup', store: 'tank', group: 'host/web1', archives: ['root.tree:/'] },
     { kind: 'restore', store: 'tank', snapshot: 'host/web1/latest', archive: 'root.tree', target: '/back' },
@@ -73,11 +75,22 @@ test('an order that a server sends is one that the agent takes, and no other is'
       NEVER,
     );
     line.received(JSON.stringify({ type: 'order', id: 'ab'.repeat(16), order }));
+    assert.equal(line.isClosed, false);
     line.cut('over');
-    return heard.length;
+    assert.equal(heard.length, 1);
+    return heard.filter((message) => message.type === 'order' && isKnown(message.order)).length;
   });
   assert.deepEqual(taken, [1, 1, 0, 0, 0, 0, 0]);
 });
+
+function isKnown(order: unknown): boolean {
+  try {
+    return requireKnown(order) === order;
+  } catch (error) {
+    assert.equal((error as HoldfastError).code, 'protocol-failed');
+    return false;
+  }
+}
 
 test('a reader that does not read is cut off when a MiB waits, not before', () => {
   const { socket, closed, line } = serverEnd();

@@ -1,0 +1,56 @@
+// How fast a backup reads (`--bwlimit`), the same in a running QEMU and in a storage daemon of ours: one throttle group for all disks, and a throttle node of it above
+// what is exported of each.
+import { ignoreRefusal, type QmpCommands } from '../../guests/qmp/qmp-types.ts';
+import type { NbdRequests } from '../sources/source.ts';
+import { backupNames } from './vm-disk.ts';
+
+const GROUP = 'hf-limit';
+/** A drain waits for what the guest has under way. */
+const DRAIN_TIMEOUT_MS = 120_000;
+
+/** `bytesPerSecond`: of all disks together; undefined for no limit. */
+export async function addReadLimit(monitor: QmpCommands, bytesPerSecond: number | undefined): Promise<void> {
+  if (bytesPerSecond === undefined) return;
+  const limits = { 'bps-read': bytesPerSecond };
+  await monitor.execute('object-add', { 'qom-type': 'throttle-group', id: GROUP, limits });
+}
+
+/** Returns the node of a disk to be exported: `node`, or the limit's above it. */
+export async function limitReads(
+  monitor: QmpCommands,
+  key: string,
+  node: string,
+  bytesPerSecond: number | undefined,
+): Promise<string> {
+  if (bytesPerSecond === undefined) return node;
+  await monitor.execute('blockdev-add', limitNode(key, node));
+  return backupNames(key).limit;
+}
+
+function limitNode(key: string, file: string): Readonly<Record<string, unknown>> {
+  const name = backupNames(key).limit;
+  return { driver: 'throttle', 'node-name': name, 'throttle-group': GROUP, file, 'read-only': true };
+}
+
+/** Lets through at once what waits there: an export goes only when its reads have ended. For disks that have such a node. */
+export async function passWaitingReads(
+  monitor: QmpCommands,
+  limited: readonly { readonly key: string; readonly below: string }[],
+): Promise<void> {
+  if (limited.length === 0) return;
+  // A drain does it; the nodes stay as they are.
+  const options = limited.map(({ key, below }) => limitNode(key, below));
+  await monitor.execute('blockdev-reopen', { options }, { timeoutMs: DRAIN_TIMEOUT_MS });
+}
+
+/** Call when the disks' nodes of it are gone, or were never there. */
+export async function removeReadLimit(monitor: QmpCommands): Promise<void> {
+  await monitor.execute('object-del', { id: GROUP }).catch(ignoreRefusal);
+}
+
+/** Small ones: all threads share the limit, and none is to wait for an answer so long that it takes the server for dead. */
+export function limitedRequests(): NbdRequests {
+  const depth = new SharedArrayBuffer(4);
+  new Int32Array(depth)[0] = 4;
+  return { requestBytes: 64 * 1024, depth };
+}
