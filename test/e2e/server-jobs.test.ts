@@ -23,7 +23,7 @@ test('a server killed in the middle of a backup job: the run is interrupted, and
   const rig = await startRig(t, ['--local-agent', '--drain', '1']);
   mkdirSync(rig.path('web'));
   writeFileSync(rig.path('web/page'), randomBytes(6 * MIB));
-  const root = await rig.account('root@pam');
+  const root = rig.account('root@pam');
   const at = ['--state-dir', rig.stateDirectory];
   await root.run(
     ...['job', 'create', 'backup', 'web', '--node', 'localhost', '--store', STORE, '--group', 'host/web'],

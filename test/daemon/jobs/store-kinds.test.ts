@@ -5,9 +5,16 @@ import { storeKinds } from '../../../src/daemon/jobs/store-kinds.ts';
 import type { Job } from '../../../src/jobs/schedule/job.ts';
 import { USUAL } from '../../../src/jobs/schedule/job.ts';
 import type { TaskWork } from '../../../src/jobs/tasks/task.ts';
-import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
+import { namespaceDepth, parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
-import { commitImage, createTemporaryStore, OpenStore } from '../../support/store.ts';
+import {
+  clientPart,
+  commitImage,
+  createTemporaryStore,
+  NO_SIGNAL,
+  OpenStore,
+  putWholeImage,
+} from '../../support/store.ts';
 
 function workOf(lines: string[]): TaskWork {
   const nothing = (): void => undefined;
@@ -51,6 +58,42 @@ test('prune keeps what its rules keep, gc frees the rest, verify reads what is l
   lines.length = 0;
   await run('verify', { 'max-depth': 0, 'outdated-after': 30 });
   assert.match(lines.join('\n'), /vm\/101/);
+});
+
+test('a prune job touches its namespace, and those below it as deep as it says', async (t) => {
+  const place = await createTemporaryStore();
+  const open = await OpenStore.open(place.root, 1);
+  t.after(async () => {
+    await open.close();
+    await place.remove();
+  });
+  const [group, all] = [parseGroup('vm/101'), ['', 'a', 'a/b', 'c'].map(parseNamespace)];
+  for (const ns of all) {
+    if (namespaceDepth(ns) > 0) await open.store.groups.createNamespace(ns);
+    for (const content of ['one', 'two']) {
+      const session = await open.store.openSession({
+        ns,
+        group,
+        owner: 'root@pam',
+        compressionLevel: 1,
+        key: undefined,
+      });
+      const { root, sizeBytes } = await putWholeImage(open, session, [content]);
+      await session.commit(clientPart(root, sizeBytes), undefined, NO_SIGNAL);
+    }
+  }
+  const [prune] = storeKinds({ get: async (name) => ({ name, store: open.store }) });
+  assert.ok(prune !== undefined);
+  const counts = async (more: object): Promise<number[]> => {
+    const options = prune.check({ store: 'main', 'keep-last': 1, ...more });
+    const job: Job = { kind: 'prune', id: 'x', schedule: null, enabled: true, comment: '', options, ...USUAL };
+    await prune.run({ job, authId: 'root@pam', nowMs: Date.now() }, workOf([]));
+    return await Promise.all(all.map(async (ns) => (await open.store.groups.times(ns, group)).length));
+  };
+  assert.deepEqual(await counts({ 'max-depth': 0 }), [1, 2, 2, 2]);
+  assert.deepEqual(await counts({ ns: 'a', 'max-depth': 0 }), [1, 1, 2, 2]);
+  assert.deepEqual(await counts({ ns: 'a' }), [1, 1, 1, 2]);
+  assert.deepEqual(await counts({}), [1, 1, 1, 1]);
 });
 
 test('options that a kind does not have, or cannot be, are refused by name; a datastore that is gone is said', async () => {
