@@ -226,6 +226,7 @@ async function start(
     endOf: (upid) => tasks.ended(upid),
     abort: (upid, reason) => tasks.abort(upid, reason),
     report: (message, detail) => log.warn(detail, message),
+    onRunEnd: (run, job) => notify.runEnded(run, job),
     onBug,
   });
   closing.push(() => jobs.stop());

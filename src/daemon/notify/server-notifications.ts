@@ -3,9 +3,11 @@
 import type { Datastores } from '../../api/services.ts';
 import type { SnapshotViews } from '../../api/snapshots/snapshot-views.ts';
 import type { AuditLog } from '../../auth/audit-log.ts';
+import type { Job, JobRun } from '../../jobs/schedule/job.ts';
 import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { Tasks } from '../../jobs/tasks/tasks.ts';
 import { AlarmKeeper } from '../../notify/alarms/alarm-keeper.ts';
+import type { NotifyEvent } from '../../notify/event.ts';
 import { Notifications } from '../../notify/notifications.ts';
 import { NotifyConfig } from '../../notify/notify-config.ts';
 import { NotifySettings } from '../../notify/settings.ts';
@@ -15,6 +17,7 @@ import type { StateDatabase } from '../../state/state-database.ts';
 import type { Log } from '../log.ts';
 import { sendDueDigest } from './daily-digest.ts';
 import { KnownFacts } from './known-facts.ts';
+import { runEvent } from './run-events.ts';
 import { type GroupFigures, type StoreFacts, StoreFactsSource } from './store-facts.ts';
 import { taskEvent } from './task-events.ts';
 
@@ -75,15 +78,17 @@ export class ServerNotifications {
     });
   }
 
-  /** Of a task that has ended. Nothing that fails here keeps the task from its end. */
+  /** Of a task that has ended. */
   taskEnded(find: () => TaskRow | undefined): void {
-    try {
+    this.#tell(() => {
       const row = find();
-      const event = row && taskEvent(row, this.#parts.node);
-      if (event !== undefined) this.notifications.tell(event);
-    } catch (error) {
-      this.#parts.log.warn({ err: error }, 'the end of a task could not be told');
-    }
+      return row && taskEvent(row, this.#parts.node);
+    });
+  }
+
+  /** Of a job's run that has ended. */
+  runEnded(run: JobRun, job: Job | undefined): void {
+    this.#tell(() => runEvent(run, job, this.#parts.node));
   }
 
   /** `views` are those of the API. */
@@ -129,6 +134,16 @@ export class ServerNotifications {
   /** Of all groups, as they were some minutes ago at most, unless a disk is slow. */
   async figures(): Promise<readonly GroupFigures[]> {
     return (await this.#facts?.recent())?.groups ?? [];
+  }
+
+  /** Nothing that fails here keeps what is told of from its end. */
+  #tell(find: () => NotifyEvent | undefined): void {
+    try {
+      const event = find();
+      if (event !== undefined) this.notifications.tell(event);
+    } catch (error) {
+      this.#parts.log.warn({ err: error }, 'the end of a task could not be told');
+    }
   }
 
   async close(): Promise<void> {

@@ -10,10 +10,13 @@ import type { NotifyEvent, Severity } from '../../notify/event.ts';
 const TOLD: Readonly<Record<string, readonly [string, boolean]>> = {
   garbage_collection: ['gc', true],
   prune: ['prune', true],
+  prunejob: ['prune', true],
   verify: ['verify', true],
+  verificationjob: ['verify', true],
   syncjob: ['sync', true],
   vzdump: ['backup', true],
   backup: ['backup', false],
+  backupjob: ['backup', false],
 };
 /** Never told, and in no digest: somebody looks at it. */
 const QUIET = new Set(['reader', 'download', 'vncproxy', 'termproxy']);

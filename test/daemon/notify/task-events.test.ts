@@ -35,6 +35,10 @@ test('maintenance is told always, backups of clients when they failed, what some
   assert.deepEqual(told({ type: 'prune', id: 'main:ns', status: 'boom' }), ['prune', 'error', 'main']);
   assert.equal(told({ type: 'backup', id: 'main:vm/100' }), undefined);
   assert.deepEqual(told({ type: 'backup', id: 'main:vm/100', status: 'boom' }), ['backup', 'error', 'main']);
+  assert.deepEqual(told({ type: 'prunejob', id: 'main:nightly' }), ['prune', 'info', 'main']);
+  assert.deepEqual(told({ type: 'verificationjob', id: 'main:weekly' }), ['verify', 'info', 'main']);
+  assert.equal(told({ type: 'backupjob', id: 'main:host1:etc' }), undefined);
+  assert.deepEqual(told({ type: 'backupjob', id: 'main:host1:etc', status: 'boom' }), ['backup', 'error', 'main']);
   assert.equal(told({ type: 'reader', status: 'boom' }), undefined);
   assert.equal(told({ type: 'state-backup' }), undefined);
   assert.deepEqual(told({ type: 'state-backup', status: 'boom' })?.slice(0, 2), ['system', 'error']);

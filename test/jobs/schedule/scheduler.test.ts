@@ -130,8 +130,8 @@ test('a job of every minute goes on a minute after the clock was set back', asyn
 
 for (const [zone, days] of [
   ['Europe/Rome', 3653],
-  ['America/New_York', 731],
-  ['Australia/Lord_Howe', 731],
+  ['America/New_York', 3653],
+  ['Australia/Lord_Howe', 3653],
 ] as const)
   test(`in ${days} days of ${zone} every night runs once, in spite of summer time and of a server that is away now and then`, async () => {
     using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, zone: new Zone(zone) });
