@@ -30,9 +30,10 @@ async function until(what: string, isSo: () => boolean): Promise<void> {
     assert.ok(performance.now() < deadline, what);
 }
 
-test('few reads at once while the guest writes, many when it does not', async () => {
+test('few reads at once while the guest writes, many when it does not', async (t) => {
   const monitor = new WritingMonitor();
   const pace = ReadingPace.start(monitor);
+  t.after(async () => await pace.stop());
   const depth = (): number => new Int32Array(pace.depth)[0] as number;
   const alone = depth();
   assert.ok(alone > 8);
@@ -55,4 +56,20 @@ test('a monitor that answers no more ends the looking, and nothing else', async 
   await sleep(400);
   assert.equal(monitor.calls, 1);
   await pace.stop();
+});
+
+test('it has stopped once the monitor has answered its last question', async () => {
+  let answer = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const pace = ReadingPace.start({ execute: async <T>() => (await asked.then(() => [])) as T });
+  let isStopped = false;
+  const stopped = pace.stop().then(() => {
+    isStopped = true;
+  });
+  await sleep(50);
+  assert.equal(isStopped, false);
+  answer();
+  await stopped;
 });
