@@ -28,6 +28,7 @@ export async function watchStreams(monitor: QmpCommands, watch: StreamWatch): Pr
   const pending = new Set(watch.disks);
   const starts = new Map<string, number>();
   let retryAt = 0;
+  await resumeCleared(monitor);
   while (pending.size > 0) {
     watch.signal.throwIfAborted();
     const jobs = new Map((await queryBlockJobs(monitor)).map((job) => [job.id, job]));
@@ -37,7 +38,7 @@ export async function watchStreams(monitor: QmpCommands, watch: StreamWatch): Pr
       if (job !== undefined) {
         watch.onProgress(disk.key, Math.min(job.offsetBytes, disk.sizeBytes), disk.sizeBytes);
         if (job.ready && job.status === 'ready') await monitor.execute('job-complete', { id: job.id });
-        troubled ||= job.ioStatus !== 'ok' || job.paused;
+        troubled ||= job.ioStatus !== 'ok';
       } else if (await cutFromBackup(monitor, disk)) {
         watch.onProgress(disk.key, disk.sizeBytes, disk.sizeBytes);
         watch.report.log(`${disk.key} is restored`);
@@ -79,9 +80,15 @@ async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs
     report.warn(`${id.replace(/^restore-/, '')}: ${reason}; it is tried again`);
     await resumeJob(monitor, id);
   }
-  if ((await queryStatus(monitor)).status === 'io-error') await monitor.execute('cont');
-  // Whoever lets the guest run, here or at its start, clears the reasons of all jobs: what an error has stopped by then stays paused with an `ok`.
-  for (const { id, paused } of await queryBlockJobs(monitor)) if (paused) await resumeJob(monitor, id);
+  if ((await queryStatus(monitor)).status !== 'io-error') return;
+  await monitor.execute('cont');
+  await resumeCleared(monitor);
+}
+
+/** Whoever lets the guest run, here or at its start, clears the reasons of all jobs: one that an error has stopped by then stays paused with an `ok`. */
+async function resumeCleared(monitor: QmpCommands): Promise<void> {
+  for (const { id, paused, ioStatus } of await queryBlockJobs(monitor))
+    if (paused && ioStatus === 'ok') await resumeJob(monitor, id);
 }
 
 /** A job that QEMU itself holds for a moment cannot be resumed, and need not be; nor need one that has ended meanwhile. */

@@ -20,11 +20,12 @@ class FakeQemu implements QmpCommands {
     this.#refusal = refusal;
   }
 
-  /** The guest has just been started, by whoever starts the streams too: of the error that stopped the first one nothing is known any more. */
+  /** The guest has just been started, by whoever starts the streams too: of the error that stopped both nothing is known any more. */
   static started(): FakeQemu {
     const qemu = new FakeQemu();
     qemu.#guest = 'running';
     qemu.#reasons.clear();
+    qemu.#hasLooked = true;
     return qemu;
   }
 
