@@ -4,6 +4,7 @@ import type { Actor } from '../auth/audit-log.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Permissions } from '../auth/permissions.ts';
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
+import type { JobDesk } from '../jobs/schedule/job-desk.ts';
 import type { Tasks } from '../jobs/tasks/tasks.ts';
 import type { Enrolments } from '../nodes/enrolments.ts';
 import type { AgentCaller, Nodes } from '../nodes/nodes.ts';
@@ -33,6 +34,7 @@ export interface ApiServices extends CommonServices {
   readonly sessions: SessionCalls;
   readonly nodes: NodeCalls;
   readonly notifications: NotificationCalls;
+  readonly jobs: JobCalls;
 }
 
 export interface VersionInfo {
@@ -74,6 +76,9 @@ export interface NodeCalls extends Pick<Nodes, 'list' | 'get' | 'remove' | 'orde
   accept(name: string, caller: AgentCaller, socket: TextSocket): TextReceiver | undefined;
   readonly enrolments: Pick<Enrolments, 'add' | 'redeem'>;
 }
+
+/** Jobs by schedule; what it throws is in words that go out as they are. */
+export type JobCalls = Pick<JobDesk, 'list' | 'create' | 'update' | 'remove' | 'run'>;
 
 /** Targets, matchers and what waits to be sent; what it throws is in words that go out as they are. */
 export type NotificationCalls = Pick<Notifications, 'config' | 'test' | 'waiting'>;

@@ -55,6 +55,9 @@ const OTHER_WORDS: Readonly<Record<string, RegExp>> = {
     /^failed to delete snapshot - .*No such file or directory$/,
   // Each parser of JSON has its own words.
   'EOF while parsing a value at line 1 column 15': /^the body is not JSON: /,
+  // Ours says what a schedule may be.
+  "parameter verification failed - 'schedule': unable to parse calendar event at 'every' - Context(\"weekday\")":
+    /^parameter verification failed - 'schedule': schedule "every other blue moon": /,
   // In another order, and with what is wrong beside what is missing.
   "parameter verification failed:\n- 'backup-time': parameter is missing and it is not optional.\n- 'backup-id': parameter is missing and it is not optional.":
     /'backup-id': parameter is missing and it is not optional.\n- 'backup-time': parameter is missing/,

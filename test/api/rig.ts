@@ -19,6 +19,7 @@ import type { Caller, SessionCalls } from '../../src/transport/server/sessions.t
 import { HoldfastError } from '../../src/util/errors.ts';
 import { createTemporaryStore, OpenStore } from '../support/store.ts';
 import { FakeAccess, FakeAuthenticator } from './fake-access.ts';
+import { type AskedOfJobs, fakeJobs } from './fake-jobs.ts';
 import { FakeNodes } from './fake-nodes.ts';
 import { FakeNotifications } from './fake-notifications.ts';
 import { FakeTasks } from './fake-tasks.ts';
@@ -114,6 +115,8 @@ export class ApiRig {
   readonly tasks = new FakeTasks();
   readonly nodes = new FakeNodes(this.tasks);
   readonly notifications = new FakeNotifications();
+  readonly askedOfJobs: AskedOfJobs[] = [];
+  readonly jobs = fakeJobs(this.tasks, this.askedOfJobs);
   readonly datastores = new FakeDatastores();
   readonly sessions = new FakeSessions();
   readonly bugs: unknown[] = [];
@@ -136,6 +139,7 @@ export class ApiRig {
       sessions: this.sessions,
       nodes: this.nodes,
       notifications: this.notifications,
+      jobs: this.jobs,
       version: { version: '1.0', release: '2', repoid: 'abcdef123' },
       node: { name: 'node1', instanceId: '0123456789abcdef', fingerprint: () => 'ab:'.repeat(31).concat('ab') },
       clock: () => Date.now(),

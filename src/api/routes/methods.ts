@@ -30,6 +30,8 @@ import { MATCHER_METHODS } from './config/notifications/matchers.ts';
 import { SMTP_METHODS } from './config/notifications/smtp.ts';
 import { NOTIFICATION_TARGET_METHODS } from './config/notifications/targets.ts';
 import { WEBHOOK_METHODS } from './config/notifications/webhook.ts';
+import { PRUNE_JOB_METHODS } from './config/prune.ts';
+import { VERIFY_JOB_METHODS } from './config/verify.ts';
 import { AGENT_METHODS } from './nodes/agent.ts';
 import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
@@ -66,6 +68,8 @@ export const METHODS: readonly AnyMethod[] = [
   ...NODE_CONFIG_METHODS,
   ...SMTP_METHODS,
   ...WEBHOOK_METHODS,
+  ...PRUNE_JOB_METHODS,
+  ...VERIFY_JOB_METHODS,
   ...MATCHER_METHODS,
   ...NOTIFICATION_TARGET_METHODS,
   ...NODE_METHODS,

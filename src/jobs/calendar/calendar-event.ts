@@ -70,7 +70,8 @@ const SAME_WORDS: Readonly<Record<string, string>> = {
 export function parseCalendarEvent(text: string): CalendarEvent {
   const refuse = (why: string): never => {
     const help = 'a schedule is like "02:30", "sat 18:15", "mon..fri 8..17:0/15", "*-*-01 03:00" or "daily"';
-    throw new HoldfastError('bad-argument', `schedule "${text.slice(0, MAX_LENGTH)}": ${why}; ${help}`);
+    const schedule = text.slice(0, MAX_LENGTH);
+    throw new HoldfastError('bad-argument', `schedule "${schedule}": ${why}; ${help}`, { data: { schedule } });
   };
   if (text.length > MAX_LENGTH) refuse(`more than ${MAX_LENGTH} characters`);
   const [first = '', ...others] = text.trim().split(/\s+/);

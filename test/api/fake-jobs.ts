@@ -1,0 +1,42 @@
+// Jobs of the kinds that a server has for its datastores, in tables in memory; a run is a task of the rig that does nothing.
+import Database from 'better-sqlite3';
+import type { JobCalls } from '../../src/api/services.ts';
+import { storeKinds } from '../../src/daemon/jobs/store-kinds.ts';
+import { Zone } from '../../src/jobs/calendar/zone.ts';
+import { JobBook } from '../../src/jobs/schedule/job-book.ts';
+import { JobDesk } from '../../src/jobs/schedule/job-desk.ts';
+import { JobKinds } from '../../src/jobs/schedule/job-kinds.ts';
+import { JobTables } from '../../src/state/job-tables.ts';
+import { jobs as migration } from '../../src/state/migrations/0005-jobs.ts';
+import type { FakeTasks } from './fake-tasks.ts';
+
+export interface AskedOfJobs {
+  readonly action: string;
+  readonly ref: string;
+  readonly by: string;
+}
+
+/** `asked` takes what the audit log would, and the runs. */
+export function fakeJobs(tasks: FakeTasks, asked: AskedOfJobs[]): JobCalls {
+  const db = new Database(':memory:');
+  db.exec(migration.up);
+  const atomically = <T>(work: () => T): T => (db.inTransaction ? work() : db.transaction(work).immediate());
+  const store = new JobTables({ db, atomically });
+  const kinds = new JobKinds(storeKinds({ get: () => Promise.reject(new Error('nothing runs here')) }));
+  const note = (action: string, { kind, id }: { kind: string; id: string }, { authId: by }: { authId: string }): void =>
+    void asked.push({ action, ref: `${kind}/${id}`, by });
+  const book = new JobBook({ store, kinds, clock: Date.now, note });
+  return new JobDesk({
+    book,
+    store,
+    zone: new Zone('UTC'),
+    clock: Date.now,
+    run: (key, authId) => {
+      const { job } = book.get(key);
+      note('run', key, { authId });
+      const { taskType, workerId } = kinds.get(key.kind);
+      return tasks.start({ type: taskType, id: workerId(job), authId }, async () => undefined).upid;
+    },
+    changed: () => undefined,
+  });
+}
