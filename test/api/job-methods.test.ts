@@ -88,8 +88,9 @@ test('jobs of a namespace belong to who has it: to see, to change, to run, and n
   for (const elsewhere of [{ ns: 'other' }, { store: 'store2' }, { ns: '' }, { delete: ['ns'] }])
     assert.match(await refusal('office@pbs', 'PUT', '/config/prune/office-job', elsewhere), /^403 /);
   // Whether it is there or not.
-  const refusals = ['everywhere', 'no-such-job'].map((id) => refusal('office@pbs', 'GET', `/config/prune/${id}`));
-  for (const each of await Promise.all(refusals)) assert.match(each, /^403 permission check failed/);
+  const words = '403 permission check failed - missing Datastore.Audit|Datastore.Modify on /datastore';
+  for (const id of ['everywhere', 'no-such-job'])
+    assert.equal(await refusal('office@pbs', 'GET', `/config/prune/${id}`), words);
   assert.match(await refusal('office@pbs', 'POST', '/admin/prune/everywhere/run'), /^403 /);
   assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune/office-job'), office);
   rig.askedOfJobs.length = 0;

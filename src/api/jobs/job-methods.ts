@@ -4,6 +4,7 @@ import { type Static, type TProperties, Type } from 'typebox';
 import { digestOf, requireDigest } from '../../auth/config-digest.ts';
 import type { Privilege } from '../../auth/privileges.ts';
 import type { JobView } from '../../jobs/schedule/job-desk.ts';
+import { MAX_NAMESPACE_DEPTH } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { denied } from '../check-access.ts';
 import { ApiError, ParameterError } from '../dialect/failure.ts';
@@ -20,6 +21,8 @@ const JobId = Type.String({
 });
 const Schedule = Type.String({ minLength: 1, maxLength: 256, description: 'A calendar event, for example sat 18:15.' });
 const Where = { store: StoreName, ns: Type.Optional(NamespaceText) };
+/** Without it namespaces below are looked at too, however deep. */
+const Depth = Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_NAMESPACE_DEPTH }));
 
 /** Jobs of one kind. */
 export interface JobMethodsKind {
@@ -27,7 +30,7 @@ export interface JobMethodsKind {
   readonly kind: string;
   /** In sentences: `no such WORD 'ID'`. */
   readonly word: string;
-  /** Of the job, besides the datastore and its namespace; each optional. */
+  /** Of the job, besides the datastore and its namespaces; each optional. */
   readonly options: TProperties;
   /** `schedule` may be missing: then only a hand starts the job. */
   readonly isByHand: boolean;
@@ -51,6 +54,7 @@ export function jobMethods(about: JobMethodsKind): readonly AnyMethod[] {
   const shown = { id: Type.String(), store: Type.String(), ns: Type.Optional(Type.String()) };
   const Row = Type.Object({
     ...shown,
+    'max-depth': Depth,
     ...options,
     schedule: Type.Optional(Type.String()),
     comment: Type.Optional(Type.String()),
@@ -63,7 +67,12 @@ export function jobMethods(about: JobMethodsKind): readonly AnyMethod[] {
     'last-run-state': Type.Optional(Type.String()),
     'last-run-upid': Type.Optional(Type.String()),
   });
-  const fields = { comment: Type.Optional(Comment), disable: Type.Optional(Type.Boolean()), ...options };
+  const fields = {
+    comment: Type.Optional(Comment),
+    disable: Type.Optional(Type.Boolean()),
+    'max-depth': Depth,
+    ...options,
+  };
   const deletable = ['ns', ...Object.keys(fields), ...(isByHand ? ['schedule'] : [])];
   const OnlyId = Type.Object({ id: JobId });
 
@@ -73,13 +82,10 @@ export function jobMethods(about: JobMethodsKind): readonly AnyMethod[] {
   });
   const may = (call: Call, { path, anyOf }: PrivilegeRule): boolean =>
     anyOf.some((privilege) => call.services.permissions.has(callerOf(call), path, privilege));
-  const require = (call: Call, needed: PrivilegeRule): void => {
-    if (!may(call, needed)) throw denied(callerOf(call), needed, true);
-  };
-  /** @throws ApiError 403, 400. */
+  /** @throws ApiError 403 in the same words whether it is there or not, 400. */
   const find = (call: Call, id: string, anyOf: readonly Privilege[]): JobView => {
     const found = call.services.jobs.list(kind).find((job) => job.id === id);
-    require(call, rule(anyOf, found && whereOf(found)));
+    if (!may(call, rule(anyOf, found && whereOf(found)))) throw denied(callerOf(call), rule(anyOf), true);
     if (found === undefined) throw new ApiError(400, 'not-found', `no such ${word} '${id}'`);
     return found;
   };
@@ -167,7 +173,8 @@ export function jobMethods(about: JobMethodsKind): readonly AnyMethod[] {
         const isGone = (name: string): boolean => deleted.includes(name);
         const kept = Object.fromEntries(Object.entries(before.options).filter(([name]) => !isGone(name)));
         const after = given({ ...kept, ...rest });
-        require(call, rule([changes], after as unknown as Place));
+        const there = rule([changes], after as unknown as Place);
+        if (!may(call, there)) throw denied(callerOf(call), there, true);
         const change = {
           schedule: schedule ?? (isGone('schedule') ? null : undefined),
           comment: comment ?? (isGone('comment') ? '' : undefined),

@@ -1,13 +1,11 @@
 // /config/verify and /admin/verify: jobs that read whether all is there and whole.
 import { Type } from 'typebox';
-import { MAX_NAMESPACE_DEPTH } from '../../../schema/names.ts';
 import { jobMethods } from '../../jobs/job-methods.ts';
 
 export const VERIFY_JOB_METHODS = jobMethods({
   kind: 'verify',
   word: 'verification',
   options: {
-    'max-depth': Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_NAMESPACE_DEPTH })),
     'ignore-verified': Type.Optional(
       Type.Boolean({ description: 'What was verified already is left out; by default.' }),
     ),
