@@ -1,4 +1,4 @@
-// A night on which the server program is killed in the middle of a job: a real server with its agent, at midnight and two days later.
+// Jobs in the server program: made over its API, and a night on which it is killed in the middle of one, at midnight and two days later.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
@@ -15,6 +15,30 @@ const DAY = 24 * HOUR;
 const MIB = 1024 ** 2;
 /** In the past, so that what the server signs is good for this process. */
 const MONDAY = Math.floor(Date.now() / DAY) * DAY - 5 * DAY;
+
+test('jobs that are made over the API run there; the command line has them too, and what became of them is shown', async (t) => {
+  const rig = await startRig(t);
+  const { admin } = rig;
+  await admin.call('POST', '/config/prune', { id: 'nightly', store: STORE, schedule: 'daily', 'keep-last': 3 });
+  await admin.call('POST', '/config/verify', { id: 'weekly', store: STORE, schedule: 'sat 18:15' });
+  const listed = await rig
+    .account('root@pam')
+    .json<{ kind: string; id: string }[]>('job', 'list', '--state-dir', rig.stateDirectory);
+  assert.deepEqual(listed.map(({ kind, id }) => `${kind}/${id}`).sort(), ['prune/nightly', 'verify/weekly']);
+  for (const [kind, id] of [
+    ['prune', 'nightly'],
+    ['verify', 'weekly'],
+  ] as const) {
+    const upid = await admin.call<string>('POST', `/admin/${kind}/${id}/run`);
+    await admin.task(upid);
+    type Row = { id: string; 'next-run': number; 'last-run-state'?: string; 'last-run-upid'?: string };
+    let row: Row | undefined;
+    for (const until = Date.now() + 20_000; row?.['last-run-upid'] === undefined && Date.now() < until; await sleep(50))
+      [row] = await admin.call<Row[]>('GET', `/admin/${kind}`);
+    assert.deepEqual([row?.id, row?.['last-run-state'], row?.['last-run-upid']], [id, 'OK', upid]);
+    assert.ok((row?.['next-run'] ?? 0) > Date.now() / SECOND);
+  }
+});
 
 test('a server killed in the middle of a backup job: the run is interrupted, and the nights until its next start are made up for once', {
   skip: without('faketime'),
@@ -58,28 +82,4 @@ test('a server killed in the middle of a backup job: the run is interrupted, and
   assert.equal(snapshots.length, 1, manifests.join());
   const [next] = await root.json<{ job: string; 'next-run': number }[]>('job', 'next', ...at);
   assert.deepEqual(next, { job: 'backup/web', 'next-run': (MONDAY + 3 * DAY) / SECOND });
-});
-
-test('jobs that are made over the API run there; the command line has them too, and what became of them is shown', async (t) => {
-  const rig = await startRig(t);
-  const { admin } = rig;
-  await admin.call('POST', '/config/prune', { id: 'nightly', store: STORE, schedule: 'daily', 'keep-last': 3 });
-  await admin.call('POST', '/config/verify', { id: 'weekly', store: STORE, schedule: 'sat 18:15' });
-  const listed = await rig
-    .account('root@pam')
-    .json<{ job: string }[]>('job', 'list', '--state-dir', rig.stateDirectory);
-  assert.deepEqual(listed.map(({ job }) => job).sort(), ['prune/nightly', 'verify/weekly']);
-  for (const [kind, id] of [
-    ['prune', 'nightly'],
-    ['verify', 'weekly'],
-  ] as const) {
-    const upid = await admin.call<string>('POST', `/admin/${kind}/${id}/run`);
-    await admin.task(upid);
-    type Row = { id: string; 'next-run': number; 'last-run-state'?: string; 'last-run-upid'?: string };
-    let row: Row | undefined;
-    for (const until = Date.now() + 20_000; row?.['last-run-upid'] === undefined && Date.now() < until; await sleep(50))
-      [row] = await admin.call<Row[]>('GET', `/admin/${kind}`);
-    assert.deepEqual([row?.id, row?.['last-run-state'], row?.['last-run-upid']], [id, 'OK', upid]);
-    assert.ok((row?.['next-run'] ?? 0) > Date.now() / SECOND);
-  }
 });

@@ -113,10 +113,14 @@ async function namespacesOf(
   return all.filter((each) => namespaceDepth(each) - namespaceDepth(ns) <= depth);
 }
 
-/** Options as a schema has them. @throws `bad-argument` that names the first that is wrong. */
+/** Options as a schema has them. @throws `bad-argument` that names the first that is wrong, `bad-name` for no namespace. */
 export function checker<Schema extends TObject>(schema: Schema): (options: unknown) => JobOptions {
   return (options) => {
-    if (Value.Check(schema, options)) return options as JobOptions;
+    if (Value.Check(schema, options)) {
+      const checked = options as JobOptions;
+      if (typeof checked.ns === 'string') parseNamespace(checked.ns);
+      return checked;
+    }
     const [first] = Value.Errors(schema, options);
     const name = first?.instancePath.slice(1) || 'the options';
     throw new HoldfastError('bad-argument', `${name} of the job: ${first?.message ?? 'is wrong'}`, {

@@ -103,6 +103,7 @@ test('options that a kind does not have, or cannot be, are refused by name; a da
   assert.throws(() => gc?.check({ store: 'main', ns: 'a' }), { code: 'bad-argument' });
   assert.throws(() => gc?.check({ store: '../x' }), { code: 'bad-argument', message: /store/ });
   assert.throws(() => verify?.check(null), { code: 'bad-argument' });
+  assert.throws(() => verify?.check({ store: 'main', ns: 'x'.repeat(200) }), { code: 'bad-name' });
   const job: Job = {
     kind: 'gc',
     id: 'x',
