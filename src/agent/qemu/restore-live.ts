@@ -29,7 +29,7 @@ import { type Before, freeUnused, leavePlace, oldVolumes, reservePlace, takeOver
 import { planRestore, type RestorePlan } from './restore-plan.ts';
 import type { RestoredVm, VmRestoreRequest } from './restore-request.ts';
 import { serveSnapshot } from './restore-serve.ts';
-import { watchStreams } from './restore-streams.ts';
+import { resumeCleared, watchStreams } from './restore-streams.ts';
 import { undo, withDrives, writeDisk } from './restore-vm.ts';
 import { changeConfig, freeVolumes, type NewVolume, RestoreVolumes } from './restore-volumes.ts';
 
@@ -228,6 +228,8 @@ async function stream(request: ResumeRequest, state: LiveRestore, { socketPath, 
       await writeLiveRestore(node.directory, id, { ...state, stage: 'streaming' });
     }
     if ((await queryStatus(monitor)).status === 'prelaunch') await monitor.execute('cont');
+    // Also where a process that was killed has let it run.
+    await resumeCleared(monitor);
     request.onRunning();
     await watchStreams(monitor, { disks, bytesPerSecond, onProgress, report, signal, refused });
   } finally {

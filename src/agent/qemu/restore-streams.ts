@@ -28,7 +28,6 @@ export async function watchStreams(monitor: QmpCommands, watch: StreamWatch): Pr
   const pending = new Set(watch.disks);
   const starts = new Map<string, number>();
   let retryAt = 0;
-  await resumeCleared(monitor);
   while (pending.size > 0) {
     watch.signal.throwIfAborted();
     const jobs = new Map((await queryBlockJobs(monitor)).map((job) => [job.id, job]));
@@ -85,8 +84,11 @@ async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs
   await resumeCleared(monitor);
 }
 
-/** Whoever lets the guest run, here or at its start, clears the reasons of all jobs: one that an error has stopped by then stays paused with an `ok`. */
-async function resumeCleared(monitor: QmpCommands): Promise<void> {
+/**
+ * Whoever lets the guest run clears the reasons of all jobs: one that an error has stopped by then stays paused with an `ok`. Call it when the guest was let run,
+ * and before anybody hears of that, for who pauses a job later means it.
+ */
+export async function resumeCleared(monitor: QmpCommands): Promise<void> {
   for (const { id, paused, ioStatus } of await queryBlockJobs(monitor))
     if (paused && ioStatus === 'ok') await resumeJob(monitor, id);
 }

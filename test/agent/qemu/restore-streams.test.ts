@@ -1,7 +1,7 @@
 // What a live restore does about the jobs that copy its disks, against a QEMU that only tells of them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type StreamWatch, watchStreams } from '../../../src/agent/qemu/restore-streams.ts';
+import { resumeCleared, type StreamWatch, watchStreams } from '../../../src/agent/qemu/restore-streams.ts';
 import type { QmpCommands } from '../../../src/guests/qmp/qmp-types.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
@@ -73,6 +73,7 @@ test('jobs that an error stopped are resumed, also one whose reason the `cont` o
 
 test('a job that was stopped before the guest came to run is resumed, though nothing tells of its error any more', async () => {
   const qemu = FakeQemu.started();
+  await resumeCleared(qemu);
   const { warnings } = await watched(qemu);
   assert.deepEqual(qemu.resumed, ['restore-scsi0', 'restore-scsi1']);
   assert.deepEqual(warnings, []);
