@@ -11,7 +11,7 @@ import { openControlGroup } from '../../guests/qemu/control-group.ts';
 import { planDisks } from '../../guests/qemu/plan-disks.ts';
 import { endQemu, findQemu } from '../../guests/qemu/qemu-process.ts';
 import { type QmpCallOptions, QmpClient } from '../../guests/qmp/qmp-client.ts';
-import { type QmpCommands, queryStatus } from '../../guests/qmp/qmp-types.ts';
+import type { QmpCommands } from '../../guests/qmp/qmp-types.ts';
 import { releaseNetworks } from '../../guests/vm/networks.ts';
 import { settle } from '../../guests/vm/put-away.ts';
 import { startLocked } from '../../guests/vm/start.ts';
@@ -29,7 +29,7 @@ import { type Before, freeUnused, leavePlace, oldVolumes, reservePlace, takeOver
 import { planRestore, type RestorePlan } from './restore-plan.ts';
 import type { RestoredVm, VmRestoreRequest } from './restore-request.ts';
 import { serveSnapshot } from './restore-serve.ts';
-import { resumeCleared, watchStreams } from './restore-streams.ts';
+import { letRun, watchStreams } from './restore-streams.ts';
 import { undo, withDrives, writeDisk } from './restore-vm.ts';
 import { changeConfig, freeVolumes, type NewVolume, RestoreVolumes } from './restore-volumes.ts';
 
@@ -227,9 +227,7 @@ async function stream(request: ResumeRequest, state: LiveRestore, { socketPath, 
       for (const disk of disks) await startStream(monitor, disk, bytesPerSecond);
       await writeLiveRestore(node.directory, id, { ...state, stage: 'streaming' });
     }
-    if ((await queryStatus(monitor)).status === 'prelaunch') await monitor.execute('cont');
-    // Also where a process that was killed has let it run.
-    await resumeCleared(monitor);
+    await letRun(monitor);
     request.onRunning();
     await watchStreams(monitor, { disks, bytesPerSecond, onProgress, report, signal, refused });
   } finally {

@@ -84,11 +84,15 @@ async function goOn(monitor: QmpCommands, { report, refused }: StreamWatch, jobs
   await resumeCleared(monitor);
 }
 
-/**
- * Whoever lets the guest run clears the reasons of all jobs: one that an error has stopped by then stays paused with an `ok`. Call it when the guest was let run,
- * and before anybody hears of that, for who pauses a job later means it.
- */
-export async function resumeCleared(monitor: QmpCommands): Promise<void> {
+/** Lets the guest run that has only just been started. Call it before anybody hears of the guest: who pauses a job later means it. */
+export async function letRun(monitor: QmpCommands): Promise<void> {
+  if ((await queryStatus(monitor)).status === 'prelaunch') await monitor.execute('cont');
+  // Also where a process that was killed has let it run.
+  await resumeCleared(monitor);
+}
+
+/** `cont` clears the reasons of all jobs: one that an error has stopped by then stays paused with an `ok`. */
+async function resumeCleared(monitor: QmpCommands): Promise<void> {
   for (const { id, paused, ioStatus } of await queryBlockJobs(monitor))
     if (paused && ioStatus === 'ok') await resumeJob(monitor, id);
 }

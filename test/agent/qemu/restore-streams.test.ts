@@ -1,7 +1,7 @@
 // What a live restore does about the jobs that copy its disks, against a QEMU that only tells of them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { resumeCleared, type StreamWatch, watchStreams } from '../../../src/agent/qemu/restore-streams.ts';
+import { letRun, type StreamWatch, watchStreams } from '../../../src/agent/qemu/restore-streams.ts';
 import type { QmpCommands } from '../../../src/guests/qmp/qmp-types.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
@@ -20,13 +20,16 @@ class FakeQemu implements QmpCommands {
     this.#refusal = refusal;
   }
 
-  /** The guest has just been started, by whoever starts the streams too: of the error that stopped both nothing is known any more. */
-  static started(): FakeQemu {
+  /** Both disks' jobs were stopped before their guest came to run. */
+  static starting(): FakeQemu {
     const qemu = new FakeQemu();
-    qemu.#guest = 'running';
-    qemu.#reasons.clear();
+    qemu.#guest = 'prelaunch';
     qemu.#hasLooked = true;
     return qemu;
+  }
+
+  get guest(): string {
+    return this.#guest;
   }
 
   async execute<T>(command: string, args?: Readonly<Record<string, unknown>>): Promise<T> {
@@ -72,8 +75,9 @@ test('jobs that an error stopped are resumed, also one whose reason the `cont` o
 });
 
 test('a job that was stopped before the guest came to run is resumed, though nothing tells of its error any more', async () => {
-  const qemu = FakeQemu.started();
-  await resumeCleared(qemu);
+  const qemu = FakeQemu.starting();
+  await letRun(qemu);
+  assert.equal(qemu.guest, 'running');
   const { warnings } = await watched(qemu);
   assert.deepEqual(qemu.resumed, ['restore-scsi0', 'restore-scsi1']);
   assert.deepEqual(warnings, []);
