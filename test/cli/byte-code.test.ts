@@ -1,7 +1,7 @@
 // The byte code that the build keeps of its bundles: V8 takes it, and without it, or with what is none, a command runs as ever.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { Script } from 'node:vm';
@@ -24,6 +24,25 @@ suite('byte code', { skip: skipWithoutBuild() }, () => {
       });
       assert.equal(script.cachedDataRejected, false, name);
     }
+  });
+
+  test('is what the program starts by, and V8 takes it there', (t) => {
+    t.after(() => rmSync(COPY, { recursive: true, force: true }));
+    mkdirSync(COPY, { recursive: true });
+    const [preload, said] = [join(COPY, 'preload.cjs'), join(COPY, 'said')];
+    writeFileSync(
+      preload,
+      `const vm = require('node:vm');
+       vm.Script = class extends vm.Script {
+         constructor(source, options) {
+           super(source, options);
+           require('node:fs').appendFileSync(${JSON.stringify(said)}, options.filename + ' ' + this.cachedDataRejected);
+         }
+       };`,
+    );
+    const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, '--version']);
+    assert.equal(child.status, 0, child.stderr.toString());
+    assert.match(readFileSync(said, 'utf8'), /\/dist\/holdfast-\w+\.js false$/);
   });
 
   test('that is missing, cut off or none at all changes nothing', (t) => {
