@@ -83,6 +83,9 @@ test('jobs of a namespace belong to who has it: to see, to change, to run, and n
     ((await dataOf(who, 'GET', '/config/prune')) as { id: string }[]).map(({ id }) => id);
   assert.deepEqual(await idsOf('office@pbs'), ['office-job']);
   assert.deepEqual(await idsOf('auditor@pbs'), ['everywhere', 'office-job']);
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/admin/prune', { store: 'store2' }), []);
+  const ofStore = (await dataOf(ROOT, 'GET', '/admin/prune', { store: 'store1' })) as object[];
+  assert.equal(ofStore.length, 2);
   assert.match(await refusal('auditor@pbs', 'DELETE', '/config/prune/office-job'), /^403 /);
   assert.match(await refusal('auditor@pbs', 'POST', '/admin/prune/office-job/run'), /^403 /);
   for (const elsewhere of [{ ns: 'other' }, { store: 'store2' }, { ns: '' }, { delete: ['ns'] }])

@@ -184,3 +184,18 @@ export class ScheduleFixture {
     this.files[Symbol.dispose]();
   }
 }
+
+/** The nights, as days in the zone, in which a job of 02:30 ran; looked at twice a day, by a server that is killed now and then. */
+export async function nightsIn(zone: string, days: number): Promise<string[]> {
+  using jobs = new ScheduleFixture({ tasks: LIGHT_TASKS, zone: new Zone(zone) });
+  jobs.at('2026-01-01T12:00:00Z');
+  jobs.add('half-past-two', { schedule: '02:30' });
+  for (let look = 1; look <= days * 2; look++) {
+    jobs.nowMs += 12 * HOUR;
+    if (look % 200 === 7) await jobs.killAndStart();
+    jobs.scheduler.tick();
+    await jobs.idle();
+  }
+  const inZone = new Intl.DateTimeFormat('sv', { timeZone: zone, dateStyle: 'short' });
+  return jobs.ends.map(({ slotMs }) => inZone.format(slotMs as number));
+}
