@@ -15,6 +15,7 @@ import { serverConfig } from '../../../src/daemon/server-config.ts';
 import { createDatastore } from '../../../src/datastore/config.ts';
 import { NotifySettings } from '../../../src/notify/settings.ts';
 import { type RunningServer, startServer } from '../../../src/server.ts';
+import { JobTables } from '../../../src/state/job-tables.ts';
 import { NotifyTables } from '../../../src/state/notify-tables.ts';
 import { StateDatabase } from '../../../src/state/state-database.ts';
 import { WorkerPool } from '../../../src/util/worker-pool.ts';
@@ -87,7 +88,7 @@ async function fixture(t: TestContext) {
     servers.push(server);
     return server;
   };
-  return Object.assign(made, { start });
+  return Object.assign(made, { start, database: join(path('state'), 'state.db') });
 }
 
 const timers = (): number => process.getActiveResourcesInfo().filter((each) => each === 'Timeout').length;
@@ -174,4 +175,23 @@ test('rounds do not overlap, and one that is under way ends with the server', as
   await ended;
   assert.ok(performance.now() - startedMs < 1000);
   assert.equal(timers(), before);
+});
+
+test('a run of a job that the end of a server cut off is told by the next one, once', async (t) => {
+  const made = await fixture(t);
+  const state = StateDatabase.open(made.database);
+  const nowMs = Date.now();
+  const key = { kind: 'prune', id: 'nightly' };
+  new JobTables(state).addRun({
+    ...{ ...key, reason: 'schedule', state: 'running', slotMs: nowMs, attempt: 0, authId: 'root@pam' },
+    ...{ queuedMs: nowMs, startMs: nowMs, endMs: null, upid: null, message: '' },
+  });
+  state.close();
+  const first = await made.start({});
+  await until('what was cut off', () => made.said(/^job prune\/nightly was cut off/) === 1);
+  await first.stop();
+  const second = await made.start({});
+  await setTimeout(500);
+  assert.equal(made.said(/cut off/), 1);
+  await second.stop();
 });
