@@ -8,11 +8,12 @@ import { ZSTD_LEVELS } from '../schema/compression.ts';
 import type { RecoveryRecord } from '../schema/manifest.ts';
 import { formatTime, type GroupName } from '../schema/names.ts';
 import { HoldfastError } from '../util/errors.ts';
+import { formatBytes } from '../util/format-bytes.ts';
 import type { WorkerPool } from '../util/worker-pool.ts';
 import { requireAcknowledged } from './acknowledge-key.ts';
 import { withBackupTarget } from './backup-target.ts';
 import { type KeyOptions, lastSnapshots, type OpenedKey, openKey, rememberedGroup } from './client-key.ts';
-import { formatBytes, formatDuration, pairs } from './output.ts';
+import { formatDuration, pairs } from './output.ts';
 import { namespaceOf } from './repository.ts';
 import type { Surroundings } from './surroundings.ts';
 

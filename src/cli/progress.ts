@@ -1,5 +1,5 @@
 // Progress of a long command on standard error: a bar that is drawn over on a terminal, a line now and then in a log, nothing for JSON.
-import { formatBytes } from './output.ts';
+import { formatBytes } from '../util/format-bytes.ts';
 
 const BAR_WIDTH = 30;
 const TERMINAL_EVERY_MS = 100;

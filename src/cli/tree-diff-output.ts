@@ -2,8 +2,9 @@
 import { sizeOfEntry, type TreeRoot, typeLetter } from '../agent/tree/browse/describe-entry.ts';
 import { type ChangeKind, diffTrees, type TreeChange } from '../agent/tree/browse/diff-trees.ts';
 import type { GetObject } from '../agent/tree/read-tree.ts';
+import { formatBytes } from '../util/format-bytes.ts';
 import { jsonPath, shownPath } from '../util/shown-path.ts';
-import { formatBytes, type OutputFormat, printable } from './output.ts';
+import { type OutputFormat, printable } from './output.ts';
 import { StreamOutput } from './stream-output.ts';
 
 /** Width of `metadata`, the longest kind. */

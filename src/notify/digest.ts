@@ -1,4 +1,5 @@
 // The digest of a night: every task that ended in a window, as one message that can be read. What went wrong stands first.
+import { formatBytes } from '../util/format-bytes.ts';
 import { type NotifyEvent, type Severity, worst } from './event.ts';
 
 export interface EndedTask {
@@ -18,7 +19,6 @@ export interface EndedTask {
 
 const COLUMNS = ['what', 'when', 'how long', 'size', 'result'];
 const SEVERITY = { ok: 'info', warning: 'warning', error: 'error', unknown: 'error' } as const;
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 /** Lines of warnings below the table; the logs of the tasks have all of them. */
 const MAX_WARNINGS = 200;
 
@@ -62,7 +62,7 @@ function rank({ outcome }: EndedTask): number {
 }
 
 function rowOf({ type, id, start, end, status, sizeBytes }: EndedTask): string[] {
-  const size = sizeBytes === undefined ? '' : bytesText(sizeBytes);
+  const size = sizeBytes === undefined ? '' : formatBytes(sizeBytes);
   return [`${type} ${id}`.trim(), local(start), lasting(end - start), size, status];
 }
 
@@ -78,11 +78,4 @@ function lasting(seconds: number): string {
   if (whole < 60) return `${whole} s`;
   const minutes = Math.floor(whole / 60);
   return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-}
-
-export function bytesText(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  for (; value >= 1024 && unit < UNITS.length - 1; unit++) value /= 1024;
-  return unit === 0 ? `${bytes} B` : `${value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit]}`;
 }

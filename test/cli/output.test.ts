@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatBytes, formatDuration, pairs, printable, table } from '../../src/cli/output.ts';
+import { formatDuration, pairs, printable, table } from '../../src/cli/output.ts';
+import { formatBytes } from '../../src/util/format-bytes.ts';
 
 test('bytes are shown in binary units with three digits', () => {
   const cases: [number, string][] = [

@@ -2,8 +2,9 @@
 import type { Command } from 'commander';
 import { collectGarbage, type GcReport } from '../../datastore/gc/gc-operation.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 import { operate } from '../operate.ts';
-import { formatBytes, formatDuration, pairs, print } from '../output.ts';
+import { formatDuration, pairs, print } from '../output.ts';
 import { parseRateLimit } from '../rate-limit.ts';
 import { type CommonOptions, warn, workerCount } from '../repository.ts';
 

@@ -7,8 +7,9 @@ import { Layout } from '../../datastore/layout.ts';
 import { changeLimits, readLimits } from '../../datastore/limits/limits-file.ts';
 import type { Limits } from '../../schema/limits-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 import { withReadDatastore } from '../local-store.ts';
-import { formatBytes, print, table } from '../output.ts';
+import { print, table } from '../output.ts';
 import { parseSize } from '../parse-size.ts';
 import { type CommonOptions, namespaceOf, repositoryPath } from '../repository.ts';
 

@@ -6,9 +6,10 @@ import type { Growth } from '../../datastore/accounting/growth.ts';
 import { reportSpace, type SpaceReport, type SpaceRow } from '../../datastore/accounting/space-report.ts';
 import { readLimits } from '../../datastore/limits/limits-file.ts';
 import type { ReadDatastore } from '../../datastore/read-datastore.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 import { withReadDatastore } from '../local-store.ts';
 import { operate } from '../operate.ts';
-import { formatBytes, formatDuration, pairs, print, table } from '../output.ts';
+import { formatDuration, pairs, print, table } from '../output.ts';
 import { type CommonOptions, repositoryPath, warn } from '../repository.ts';
 
 export function addStatusCommands(datastore: Command): void {

@@ -5,10 +5,11 @@ import { damageLines, refuseDamage } from '../../datastore/verify/damage-report.
 import { verify } from '../../datastore/verify/verify-operation.ts';
 import type { VerifyReport } from '../../datastore/verify/verify-store.ts';
 import { parseDurationMs } from '../../util/duration.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 import { useIdleIo } from '../idle-io.ts';
 import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
-import { formatBytes, formatDuration, pairs, print } from '../output.ts';
+import { formatDuration, pairs, print } from '../output.ts';
 import { parseRateLimit } from '../rate-limit.ts';
 import { type CommonOptions, snapshotRequest, workerCount } from '../repository.ts';
 

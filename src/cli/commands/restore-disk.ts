@@ -2,7 +2,8 @@
 import type { LostRange } from '../../agent/restore/piece-restorer.ts';
 import { runRestore } from '../../agent/restore/run-restore.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { formatBytes, formatDuration, pairs } from '../output.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
+import { formatDuration, pairs } from '../output.ts';
 import { type RestorePlace, threadsFor } from './restore-place.ts';
 
 export interface DiskRestoreOptions {

@@ -5,7 +5,8 @@ import { TarOutput } from '../../agent/tar/tar-output.ts';
 import { TreeWarnings } from '../../agent/tree/tree-warnings.ts';
 import { fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { formatBytes, formatDuration, pairs } from '../output.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
+import { formatDuration, pairs } from '../output.ts';
 import { type RestorePlace, threadsFor } from './restore-place.ts';
 
 export interface TarRestoreOptions {

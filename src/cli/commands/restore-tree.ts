@@ -9,8 +9,9 @@ import { Selection } from '../../agent/tree/restore/selection.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { display, fromText } from '../../util/byte-string.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
-import { formatBytes, formatDuration, pairs } from '../output.ts';
+import { formatDuration, pairs } from '../output.ts';
 import type { RestorePlace } from './restore-place.ts';
 
 export interface TreeRestoreOptions {

@@ -6,10 +6,11 @@ import { type ListedSnapshot, listSnapshots, showSnapshot } from '../../datastor
 import { changeSnapshot, forgetSnapshot, lockSnapshot } from '../../datastore/snapshots/snapshot-operations.ts';
 import { formatTime, parseGroup } from '../../schema/names.ts';
 import { durationText, parseDurationMs } from '../../util/duration.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 import { checkNote } from '../note.ts';
 import { ask } from '../open-repository.ts';
 import { operate } from '../operate.ts';
-import { formatBytes, pairs, print, table } from '../output.ts';
+import { pairs, print, table } from '../output.ts';
 import { type CommonOptions, namespaceOf, snapshotRequest, warn } from '../repository.ts';
 import { addDiffCommand } from './snapshot-diff.ts';
 import { addFilesCommands } from './snapshot-files.ts';

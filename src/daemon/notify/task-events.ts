@@ -3,8 +3,8 @@
 import { outcomeOf, type TaskOutcome } from '../../jobs/tasks/task.ts';
 import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { EndedTask } from '../../notify/digest.ts';
-import { bytesText } from '../../notify/digest.ts';
 import type { NotifyEvent, Severity } from '../../notify/event.ts';
+import { formatBytes } from '../../util/format-bytes.ts';
 
 /** Type of a task -> type of its event, and whether it is told when all was well. */
 const TOLD: Readonly<Record<string, readonly [string, boolean]>> = {
@@ -49,7 +49,7 @@ export function taskEvent(row: TaskRow, node: string): NotifyEvent | undefined {
     text: [
       `Result: ${status}`,
       `Took: ${endtime - starttime} s`,
-      ...(sizeBytes === undefined ? [] : [`Size: ${bytesText(sizeBytes)}`]),
+      ...(sizeBytes === undefined ? [] : [`Size: ${formatBytes(sizeBytes)}`]),
       `By: ${row.user}`,
       `Task: ${upid}`,
       ...(warnings === undefined ? [] : ['', 'Warnings:', ...warnings]),

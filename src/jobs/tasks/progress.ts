@@ -1,4 +1,5 @@
 // How far a task is: rate and time left from what the last half minute brought, and now and then a line for the log.
+import { formatBytes } from '../../util/format-bytes.ts';
 import type { ProgressReport, TaskProgress } from './task.ts';
 
 const WINDOW_MS = 30_000;
@@ -7,8 +8,6 @@ const SAMPLE_EVERY_MS = 1000;
 const LINE_EVERY_PERCENT = 10;
 const LINE_EVERY_MS = 60_000;
 const LINE_AT_LEAST_MS = 2000;
-
-const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 
 export class Progress {
   /** Oldest first, a second apart: no more than 31. */
@@ -76,8 +75,7 @@ function line({ what, bytesDone, bytesTotal, percent, bytesPerSecond, etaSeconds
 }
 
 function size(bytes: number): string {
-  const power = Math.min(UNITS.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
-  return power === 0 ? `${Math.round(bytes)} B` : `${(bytes / 1024 ** power).toFixed(1)} ${UNITS[power]}`;
+  return formatBytes(Math.round(bytes));
 }
 
 function etaText(seconds: number): string {

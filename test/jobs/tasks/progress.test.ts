@@ -66,5 +66,5 @@ test('lines are a tenth apart, or a minute, and never less than two seconds', ()
   assert.equal(run(10, 10).length, 5);
   assert.equal(run(100, 1).length, 10);
   assert.equal(run(600, 0.01).length, 10, 'one a minute');
-  assert.equal(run(100, 1)[0], 'read: 10.0% (10.0 MiB of 100.0 MiB), 1.0 MiB/s, 0:01:30 left');
+  assert.equal(run(100, 1)[0], 'read: 10.0% (10.0 MiB of 100 MiB), 1.00 MiB/s, 0:01:30 left');
 });
