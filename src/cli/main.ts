@@ -4,6 +4,7 @@ import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
 import { addAclCommands } from './commands/acl.ts';
 import { addAgentCommand } from './commands/agent.ts';
+import { addAnomalyCommands } from './commands/anomaly.ts';
 import { addAuditCommands } from './commands/audit.ts';
 import { addBackupCommand } from './commands/backup.ts';
 import { addDatastoreCommands } from './commands/datastore.ts';
@@ -55,6 +56,7 @@ function createProgram(): Command {
   addSnapshotCommands(program);
   addVmCommands(program);
   addPruneCommand(program);
+  addAnomalyCommands(program);
   addKeyCommands(program);
   addUserCommands(program);
   addTokenCommands(program);

@@ -1,5 +1,6 @@
 // What this program does to a datastore on behalf of another process while it holds it: every command that changes the store, but backup.
 import { accountSpace } from '../datastore/accounting/account-operation.ts';
+import { clearAnomaly } from '../datastore/anomaly/clear-anomaly.ts';
 import type { Operation, Operations } from '../datastore/control/operation.ts';
 import { collectGarbage } from '../datastore/gc/gc-operation.ts';
 import { removePruned } from '../datastore/prune/prune-operation.ts';
@@ -13,6 +14,7 @@ const ALL: readonly Operation<never, unknown>[] = [
   forgetSnapshot,
   changeSnapshot,
   lockSnapshot,
+  clearAnomaly,
   removePruned,
   verify,
   repairPacks,

@@ -5,7 +5,7 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 const EVENT_LOOP_RESOLUTION_MS = 10;
 const REQUEST_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600];
-/** Each is four figures: more make a page that nobody's Prometheus wants. */
+/** Each is six figures: more make a page that nobody's Prometheus wants. */
 const MAX_GROUPS = 1000;
 const SHARES = [0.5, 0.99, 1] as const;
 
@@ -24,6 +24,9 @@ export interface GroupMetrics {
   readonly lastGood: number | undefined;
   readonly sizeBytes: number | undefined;
   readonly newBytes: number | undefined;
+  readonly durationSeconds: number | undefined;
+  /** Undefined when nothing about it is unusual. */
+  readonly anomaly: string | undefined;
 }
 
 /** What is asked each time that figures are read. */
@@ -165,6 +168,12 @@ export class Metrics {
       ],
       ['size_bytes', 'Size of what that snapshot holds', ({ sizeBytes }) => sizeBytes],
       ['new_bytes', 'What the last snapshot that was counted added, before compression', ({ newBytes }) => newBytes],
+      ['duration_seconds', 'How long making that snapshot took', ({ durationSeconds }) => durationSeconds],
+      [
+        'anomaly',
+        'Whether a snapshot added far more than usual, and nobody has looked yet (1), or not (0)',
+        ({ anomaly }) => Number(anomaly !== undefined),
+      ],
     ];
     let groups: Promise<readonly GroupMetrics[]> = Promise.resolve([]);
     new Gauge({

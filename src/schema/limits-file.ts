@@ -17,6 +17,8 @@ export const Limits = Type.Object({
   }),
   /** Backups leave so much of the file system free; null for the default. */
   lowSpaceBytes: Type.Union([Bytes, Type.Null()]),
+  /** From how many times the usual a snapshot is an anomaly; 0 for never, null for the default. Earlier versions do not write it. */
+  anomalyFactor: Type.Optional(Type.Union([Type.Number({ minimum: 0, maximum: 1_000_000 }), Type.Null()])),
   /** Most bytes on disk, by namespace (and all below it) and by owner. */
   quotas: Type.Object({
     namespaces: Type.Record(Type.String(), Bytes),

@@ -22,6 +22,33 @@ export const HolderRecord = Type.Object({
 });
 export type HolderRecord = Static<typeof HolderRecord>;
 
+const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
+
+/** What a snapshot added to the store: before compression, and on disk. */
+export const AddedBytes = Type.Object({
+  bytesNew: Bytes,
+  bytesStored: Bytes,
+  /** It had no base: everything of it was new. */
+  isFull: Type.Optional(Type.Boolean()),
+});
+export type AddedBytes = Static<typeof AddedBytes>;
+
+/** A snapshot that added far more than usual. Until somebody has looked at it, the group is not pruned. */
+export const Anomaly = Type.Object({
+  /** Label of the snapshot, Unix seconds. */
+  time: Type.Integer({ minimum: 0 }),
+  added: AddedBytes,
+  usual: Type.Object({
+    bytesNew: Bytes,
+    /** Share that compression leaves of it. */
+    ratio: Type.Number({ minimum: 0 }),
+  }),
+  score: Type.Number({ minimum: 0 }),
+  /** Labels of the snapshots before it that it has protected. */
+  protected: Type.Array(Type.Integer({ minimum: 0 })),
+});
+export type Anomaly = Static<typeof Anomaly>;
+
 export const GroupState = Type.Object({
   format: Type.Literal(1),
   /** Empty when the group was removed: the next backup makes it its own. */
@@ -29,6 +56,9 @@ export const GroupState = Type.Object({
   lastSequence: Type.Integer({ minimum: 0 }),
   lastTime: Type.Integer({ minimum: 0 }),
   notes: Type.Optional(Type.String({ maxLength: 65536 })),
+  /** What the last snapshots of one space added, the newest last: what is usual. */
+  added: Type.Optional(Type.Object({ space: Type.Integer({ minimum: 0 }), snapshots: Type.Array(AddedBytes) })),
+  anomaly: Type.Optional(Anomaly),
 });
 export type GroupState = Static<typeof GroupState>;
 

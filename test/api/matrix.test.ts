@@ -184,9 +184,11 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
   'POST /admin/datastore/{store}/query/show': SEES_STORE,
   'POST /admin/datastore/{store}/query/list': SEES_STORE,
   'POST /admin/datastore/{store}/query/prune-plan': SEES_STORE,
+  'POST /admin/datastore/{store}/query/anomalies': SEES_STORE,
   'POST /admin/datastore/{store}/operation/forget': CONTENT,
   'POST /admin/datastore/{store}/operation/change': CONTENT,
   'POST /admin/datastore/{store}/operation/lock': ADMIN,
+  'POST /admin/datastore/{store}/operation/clear-anomaly': ADMIN,
   'POST /admin/datastore/{store}/operation/prune': CONTENT,
   'POST /admin/datastore/{store}/operation/verify': ADMIN,
   'POST /admin/datastore/{store}/operation/gc': ADMIN,
@@ -274,6 +276,8 @@ function argumentOf(name: string): object {
     'prune-plan': { ns: '', group: 'vm/101', counts: { 'keep-last': 1 } },
     change: { name: snapshot, change: { notes: 'noted' } },
     lock: { name: snapshot, forMs: 1 },
+    anomalies: { ns: '' },
+    'clear-anomaly': { ns: '', group: 'vm/101', wasAttack: false },
     prune: { ns: '', groups: [{ group: 'vm/101', times: [] }] },
     verify: { snapshot: null, provedSinceMs: 0, rateLimitBytes: null },
     gc: { dryRun: true, audit: false, rateLimitBytes: null },
@@ -294,11 +298,21 @@ async function restore(): Promise<void> {
   if (rig.access.listTfa({ authId: 'root@pam' as never, address: '' }).length === 0)
     await rig.access.addRecovery({ authId: 'root@pam' as never, address: '' }, 'victim@pbs' as never);
   await rig.tasks.settle();
-  if ((await open.store.groups.times('' as never, 'vm/101' as never)).length > 0) return;
-  ({
-    name: { time },
-  } = await commitImage(open, ['content'], 'vm/101', 'owner@pbs'));
+  const { groups } = open.store;
+  if ((await groups.times('' as never, 'vm/101' as never)).length === 0)
+    ({
+      name: { time },
+    } = await commitImage(open, ['content'], 'vm/101', 'owner@pbs'));
+  const state = await groups.state('' as never, 'vm/101' as never);
+  if (state !== undefined && state.anomaly === undefined)
+    await groups.writeState('' as never, 'vm/101' as never, { ...state, anomaly: ANOMALY });
 }
+
+/** So that there is something to settle, which whoever has no right to must not. */
+const ANOMALY = {
+  ...{ time: 1, added: { bytesNew: 2, bytesStored: 2 }, usual: { bytesNew: 1, ratio: 1 } },
+  ...{ score: 20, protected: [] },
+};
 
 test('the table names every method', () => {
   assert.deepEqual(METHODS.map(({ method, path }) => `${method} ${path}`).sort(), Object.keys(ALLOWED).sort());

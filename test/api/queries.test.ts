@@ -98,6 +98,7 @@ test('who may back up may note, and may neither remove nor clean', async () => {
   for (const [operation, argument] of [
     ['forget', name],
     ['lock', { name, forMs: 1000 }],
+    ['clear-anomaly', { ns: '', group: 'vm/101', wasAttack: false }],
     ['gc', { dryRun: false, audit: false, rateLimitBytes: null }],
     ['verify', { snapshot: null, provedSinceMs: 0, rateLimitBytes: null }],
   ] as const)

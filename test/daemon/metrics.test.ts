@@ -150,6 +150,8 @@ test('groups have figures, the first 1000 of them, and those that are gone have 
     lastGood: 1_700_000_000,
     sizeBytes: 5000,
     newBytes: undefined,
+    durationSeconds: 12.5,
+    anomaly: undefined,
   });
   made.groups = [...Array.from({ length: 1005 }, (_, n) => group(n)), { ...group(2000), lastGood: undefined }];
   const { text } = await ask('/metrics');
@@ -158,12 +160,15 @@ test('groups have figures, the first 1000 of them, and those that are gone have 
   assert.ok(text.includes(`holdfast_group_last_good_snapshot_timestamp_seconds${labels} 1700000000\n`));
   assert.ok(text.includes(`holdfast_group_size_bytes${labels} 5000\n`));
   assert.doesNotMatch(text, /holdfast_group_new_bytes\{/);
+  assert.ok(text.includes(`holdfast_group_duration_seconds${labels} 12.5\n`));
+  assert.ok(text.includes(`holdfast_group_anomaly${labels} 0\n`));
   const age = /holdfast_group_last_good_snapshot_age_seconds\{[^}]*vm\/0"\} (\d+)/.exec(text)?.[1];
   assert.ok(Math.abs(Date.now() / 1000 - 1_700_000_000 - Number(age)) < 10);
   assert.equal(text.match(/^holdfast_group_size_bytes\{/gm)?.length, 1000);
-  made.groups = [{ ...group(7), lastGood: undefined, sizeBytes: undefined, newBytes: 9 }];
+  made.groups = [{ ...group(7), lastGood: undefined, sizeBytes: undefined, newBytes: 9, anomaly: 'added 9 GiB' }];
   const later = (await ask('/metrics')).text;
   assert.match(later, /last_good_snapshot_timestamp_seconds\{[^}]*vm\/7"\} 0$/m);
   assert.match(later, /holdfast_group_new_bytes\{[^}]*vm\/7"\} 9$/m);
+  assert.match(later, /holdfast_group_anomaly\{[^}]*vm\/7"\} 1$/m);
   assert.doesNotMatch(later, /vm\/0"/);
 });

@@ -16,6 +16,8 @@ export interface SnapshotRow {
   /** Of the encryption key, as hexadecimal pairs between colons. */
   readonly fingerprint?: string;
   readonly notes: string;
+  /** How long making it took; missing when the manifest cannot be read. */
+  readonly durationSeconds?: number;
   /** Of the session that made it: verification keeps its verdicts by it. */
   readonly session: string;
 }
@@ -43,6 +45,7 @@ export function rowOf({ client, server }: Manifest, manifestBytes: number, logBy
     ...(comment === '' ? {} : { comment }),
     ...(client.key === null ? {} : { fingerprint: (client.key.match(/../g) ?? []).join(':') }),
     notes: server.notes,
+    durationSeconds: client.statistics.durationMs / 1000,
     session: server.session,
   };
 }

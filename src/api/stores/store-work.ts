@@ -1,4 +1,6 @@
 // What tasks do with a datastore, whoever starts them: a call of the API or a job.
+import { heldText } from '../../datastore/anomaly/describe-anomaly.ts';
+import { isHeld } from '../../datastore/anomaly/watch-commit.ts';
 import { collectGarbage, type GcReport } from '../../datastore/gc/gc-operation.ts';
 import type { HeldDatastore } from '../../datastore/held-datastore.ts';
 import type { KeepCounts } from '../../datastore/prune/keep-rules.ts';
@@ -46,6 +48,8 @@ export async function pruneGroup(
   counts: KeepCounts,
   work: TaskWork,
 ): Promise<GroupPlan> {
+  const state = await store.groups.state(ns, group);
+  if (isHeld(state)) work.warn(heldText(ns, group, state.anomaly));
   const plan = await planOf(store, ns, group, counts, work.signal);
   logPlan(plan, work);
   for (const request of removalsOf(ns, { groups: [plan], warnings: [] })) {

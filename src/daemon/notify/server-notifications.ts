@@ -54,6 +54,9 @@ export class ServerNotifications {
   readonly #stop = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
   #facts: KnownFacts<StoreFacts> | undefined;
+  #hasLooked = false;
+  /** Looks that are under way or asked for. */
+  #looks: 'none' | 'one' | 'two' = 'none';
 
   constructor(parts: ServerNotificationsParts) {
     this.#parts = parts;
@@ -82,7 +85,10 @@ export class ServerNotifications {
   taskEnded(find: () => TaskRow | undefined): void {
     this.#tell(() => {
       const row = find();
-      return row && taskEvent(row, this.#parts.node);
+      const event = row && taskEvent(row, this.#parts.node);
+      // It may have found something unusual; before the first look it is too early to say what is missing.
+      if (this.#hasLooked && event?.type === 'backup' && event.severity === 'warning') this.#look();
+      return event;
     });
   }
 
@@ -106,12 +112,8 @@ export class ServerNotifications {
       source.read(Math.floor(clock() / 1000), this.settings.rules().verifyDays, this.#stop.signal),
     );
     this.notifications.start();
-    const check = (): void => {
-      this.checkAlarms().catch((error: unknown) => {
-        if (!this.#stop.signal.aborted) log.warn({ err: error }, 'alarms could not be checked');
-      });
-    };
-    this.#timers.push(setTimeout(check, times.firstAlarmsMs), setInterval(check, times.alarmsEveryMs));
+    const look = (): void => this.#look();
+    this.#timers.push(setTimeout(look, times.firstAlarmsMs), setInterval(look, times.alarmsEveryMs));
     const { settings } = this;
     const digest = (): void => {
       try {
@@ -122,6 +124,24 @@ export class ServerNotifications {
     };
     this.#timers.push(setInterval(digest, times.digestEveryMs));
     digest();
+  }
+
+  /** One look at a time; what is asked for meanwhile is one more after it, for it may have passed by what is asked about. */
+  #look(): void {
+    const before = this.#looks;
+    this.#looks = before === 'none' ? 'one' : 'two';
+    if (before !== 'none') return;
+    this.#hasLooked = true;
+    const ended = (): void => {
+      const isAskedFor = this.#looks === 'two';
+      this.#looks = 'none';
+      if (isAskedFor && !this.#stop.signal.aborted) this.#look();
+    };
+    this.checkAlarms()
+      .catch((error: unknown) => {
+        if (!this.#stop.signal.aborted) this.#parts.log.warn({ err: error }, 'alarms could not be checked');
+      })
+      .finally(ended);
   }
 
   /** @throws what reading datastores or the state throws. */

@@ -3,6 +3,8 @@
 import type { Datastores } from '../../api/services.ts';
 import { type SnapshotView, SnapshotViews } from '../../api/snapshots/snapshot-views.ts';
 import { Forecasts } from '../../api/stores/forecast.ts';
+import { describeAnomaly } from '../../datastore/anomaly/describe-anomaly.ts';
+import { isHeld } from '../../datastore/anomaly/watch-commit.ts';
 import type { HeldDatastore } from '../../datastore/held-datastore.ts';
 import { askSpace } from '../../datastore/limits/low-space.ts';
 import { Proofs } from '../../datastore/verify/proofs.ts';
@@ -21,8 +23,9 @@ const MAX_PROOFS = 64;
 const DAY_SECONDS = 86_400;
 
 export interface GroupFigures extends GroupFact {
-  /** Of its last good snapshot. */
+  /** Of its last good snapshot; so is how long making it took. */
   readonly sizeBytes: number | undefined;
+  readonly durationSeconds: number | undefined;
   /** What its last counted snapshot added, before compression. */
   readonly newBytes: number | undefined;
 }
@@ -123,7 +126,9 @@ export class StoreFactsSource {
           const times = (await view.group(ns, group))?.times ?? [];
           if (times.length === 0) continue;
           const good = await lastGood(view, { ns, group }, times, proofs);
-          groups.push({ datastore: name, ns, group, ...good, newBytes: added.get(`${ns}\n${group}`) });
+          const state = await view.reader.state(ns, group);
+          const anomaly = isHeld(state) ? describeAnomaly(state.anomaly) : undefined;
+          groups.push({ datastore: name, ns, group, ...good, anomaly, newBytes: added.get(`${ns}\n${group}`) });
           oldestVerify = await earlierVerify(oldestVerify, view, { ns, group }, times, verifiedBefore, proofs);
         } catch (error) {
           // One that is damaged keeps no alarm of the others away.
@@ -152,13 +157,13 @@ async function lastGood(
   group: Group,
   times: readonly number[],
   proofs: Proofs,
-): Promise<Pick<GroupFigures, 'lastGood' | 'sizeBytes'>> {
+): Promise<Pick<GroupFigures, 'lastGood' | 'sizeBytes' | 'durationSeconds'>> {
   for (const time of times.slice(-MAX_LOOKED_AT).reverse()) {
     const row = await view.row({ ...group, time });
     if (row === undefined || row.session === '' || proofs.snapshot(row.session)?.damaged === true) continue;
-    return { lastGood: time, sizeBytes: row.size };
+    return { lastGood: time, sizeBytes: row.size, durationSeconds: row.durationSeconds };
   }
-  return { lastGood: undefined, sizeBytes: undefined };
+  return { lastGood: undefined, sizeBytes: undefined, durationSeconds: undefined };
 }
 
 /** Of `oldest` and the snapshots that are old enough to be verified; 0, for never, is the earliest. */

@@ -2,6 +2,8 @@
 import type { Manifest } from '../../schema/manifest.ts';
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { heldText } from '../anomaly/describe-anomaly.ts';
+import { isHeld } from '../anomaly/watch-commit.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
 import { remainingLockMs } from '../snapshots/retention-lock.ts';
 import { localPeriods, type Periods } from './calendar.ts';
@@ -9,9 +11,9 @@ import { isWithoutRules, type KeepCounts, type KeepRule, keptByRules } from './k
 
 /**
  * Why a snapshot stays: the rule that chose it; `keep-all` because no rule was given; or because it may not go, or nobody can tell whether
- * it may (`altered`).
+ * it may (`altered`); or because somebody has to look at the group first (`anomaly`).
  */
-export type PruneRule = KeepRule | 'keep-all' | 'protected' | 'locked' | 'altered';
+export type PruneRule = KeepRule | 'keep-all' | 'protected' | 'locked' | 'altered' | 'anomaly';
 
 export interface PlannedSnapshot {
   /** `vm/101/2026-11-20T02:00:00Z`. */
@@ -31,7 +33,7 @@ export interface GroupPlan {
 
 export interface PrunePlan {
   readonly groups: readonly GroupPlan[];
-  /** What the user should know of manifests that cannot be read. */
+  /** What the user should know: of manifests that cannot be read, and of groups that are held. */
   readonly warnings: readonly string[];
 }
 
@@ -44,7 +46,7 @@ export interface PlanRequest {
 }
 
 /** What planning reads. */
-export type SnapshotReader = Pick<GroupStore, 'times' | 'manifest'>;
+export type SnapshotReader = Pick<GroupStore, 'times' | 'manifest' | 'state'>;
 
 /** Plans a prune of each group by itself. `calendar` is for tests; a plan counts in local time. */
 export async function planPrune(
@@ -62,7 +64,9 @@ export async function planPrune(
       const snapshot = await look(reader, { ns: request.ns, group, time }, request.clockMs, warnings);
       if (snapshot !== undefined) found.push(snapshot);
     }
-    groups.push({ group, snapshots: planGroup(found, request.counts, calendar) });
+    const state = await reader.state(request.ns, group);
+    if (isHeld(state)) warnings.push(heldText(request.ns, group, state.anomaly));
+    groups.push({ group, snapshots: planGroup(found, isHeld(state), request.counts, calendar) });
   }
   return { groups, warnings };
 }
@@ -78,6 +82,7 @@ interface FoundSnapshot {
  */
 function planGroup(
   found: readonly FoundSnapshot[],
+  isGroupHeld: boolean,
   counts: KeepCounts,
   calendar: (time: number) => Periods,
 ): PlannedSnapshot[] {
@@ -90,7 +95,7 @@ function planGroup(
   const ruleOf = ({ name, hold }: FoundSnapshot): PruneRule | null => {
     if (hold === 'protected' || hold === 'altered') return hold;
     if (isWithoutRules(counts)) return 'keep-all';
-    return kept.get(name.time) ?? hold ?? null;
+    return kept.get(name.time) ?? hold ?? (isGroupHeld ? 'anomaly' : null);
   };
   return found.map((snapshot) => {
     const rule = ruleOf(snapshot);

@@ -1,6 +1,7 @@
 // Carries out the plan of a prune: removes the snapshots that it names, one by one, each durably, and only those.
 import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { isHeld } from '../anomaly/watch-commit.ts';
 import type { Operation } from '../control/operation.ts';
 import type { HeldDatastore } from '../held-datastore.ts';
 import { type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
@@ -15,7 +16,7 @@ export interface PruneRequest {
 export interface PruneResult {
   /** Snapshots that are gone now, also by somebody else since the plan was made. */
   readonly removed: number;
-  /** Snapshots that were protected, locked or damaged since the plan was made: they stay. */
+  /** Snapshots that were protected, locked or damaged since the plan was made, or whose group is held since: they stay. */
   readonly kept: readonly { readonly snapshot: string; readonly rule: PruneRule }[];
 }
 
@@ -65,6 +66,7 @@ export const removePruned: Operation<PruneRequest, PruneResult> = {
 /** Removes a snapshot, or says what keeps it now. */
 async function removeOne(store: HeldDatastore, name: SnapshotName): Promise<PruneRule | undefined> {
   try {
+    if (isHeld(await store.groups.state(name.ns, name.group))) return 'anomaly';
     // `forget` removes also what cannot be read; nobody asked prune for that.
     await store.groups.manifest(name);
     await store.forget(name);

@@ -122,6 +122,13 @@ export class BackupSession {
     return this.#options.leftovers.reduce((sum, entries) => sum + entries.length, 0);
   }
 
+  #bytesAdopted(): number {
+    const { locator } = this.#context;
+    let bytes = 0;
+    for (const entries of this.#options.leftovers) for (const entry of entries) bytes += locator.length(entry);
+    return bytes;
+  }
+
   /** When it opened, nothing was in scope: no snapshot of the owner, nothing adopted. */
   get scopeIsEmpty(): boolean {
     return this.#scopeRoots.length === 0 && this.#options.ownerGroups.length === 0 && this.adoptedObjects === 0;
@@ -178,6 +185,7 @@ export class BackupSession {
       adopted: this.#options.adopted,
       quarantinedAtOpen: this.#quarantinedAtOpen,
       counters: () => this.counters(),
+      bytesAdopted: this.#bytesAdopted(),
       end: () => this.#end(true),
     });
     return await turn.run(() =>

@@ -4,6 +4,8 @@ import type { Archive, ClientPart, Manifest } from '../../schema/manifest.ts';
 import { formatTime, type GroupName, MAX_TIME, type Namespace } from '../../schema/names.ts';
 import type { GroupState, SessionRecord } from '../../schema/state-files.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { heldText } from '../anomaly/describe-anomaly.ts';
+import { anomalyFactor, holdGroup, isHeld, watched } from '../anomaly/watch-commit.ts';
 import { damageFinder } from '../find-damage.ts';
 import { rootsOf } from '../gc/roots.ts';
 import { PackState } from '../packs/pack-table.ts';
@@ -33,7 +35,9 @@ export interface CommittingSession {
   readonly adopted: readonly SessionRecord[];
   /** How many copies were quarantined when it opened. */
   readonly quarantinedAtOpen: number;
-  counters(): Promise<{ readonly bytesStored: number }>;
+  counters(): Promise<{ readonly bytesNew: number; readonly bytesStored: number }>;
+  /** What unfinished sessions before it have stored for it, on disk. */
+  readonly bytesAdopted: number;
   /** In the turn of the roots: the snapshot is durable. */
   end(): Promise<void>;
 }
@@ -72,18 +76,36 @@ export class SessionCommit {
         'too-many',
         `group ${this.#group} has no label left after ${formatTime(state?.lastTime ?? 0)}`,
       );
+    const { bytesNew, bytesStored } = await this.#session.counters();
     const marks: GroupState = {
+      ...state,
       format: 1,
       owner: record.owner,
       lastSequence: (state?.lastSequence ?? 0) + 1,
       lastTime: time,
     };
-    await groups.writeState(this.#ns, this.#group, { ...state, ...marks });
+    const added = {
+      bytesNew: bytesNew + this.#session.bytesAdopted,
+      bytesStored: bytesStored + this.#session.bytesAdopted,
+      bytesLogical: client.statistics.bytesLogical,
+      isFull: client.base === null,
+    };
+    const next = watched(marks, { time, space: record.space, added }, await anomalyFactor(this.#context.layout));
+    const warnings = [...(warning === undefined ? [] : [warning]), ...(await this.#writeState(next, isHeld(state)))];
 
     const name = { ns: this.#ns, group: this.#group, time };
-    const manifest = this.#manifest(client, marks, suspect, (await this.#session.counters()).bytesStored);
+    const manifest = this.#manifest(client, marks, suspect, bytesStored);
     const prepared = await groups.prepare(name, manifest);
-    return await this.#context.rootTurn.run(() => this.#publish(prepared, name, manifest, warning));
+    return await this.#context.rootTurn.run(() => this.#publish(prepared, name, manifest, warnings));
+  }
+
+  /** Makes the group's marks durable, and with them what holds the group from now on. Returns what the user should know of that. */
+  async #writeState(state: GroupState, wasHeld: boolean): Promise<string[]> {
+    const { groups, rootTurn } = this.#context;
+    if (!isHeld(state) || wasHeld) await groups.writeState(this.#ns, this.#group, state);
+    if (!isHeld(state)) return [];
+    const failed = wasHeld ? [] : await rootTurn.run(() => holdGroup(groups, this.#ns, this.#group, state));
+    return [heldText(this.#ns, this.#group, state.anomaly), ...failed];
   }
 
   /** The snapshot that the session has made. @throws `aborted` when it made none. */
@@ -102,7 +124,7 @@ export class SessionCommit {
     prepared: PreparedManifest,
     name: SnapshotName,
     manifest: Manifest,
-    warning: string | undefined,
+    warnings: string[],
   ): Promise<CommitResult> {
     const { layout, withdrawnRoots } = this.#context;
     let isPublished = false;
@@ -120,7 +142,6 @@ export class SessionCommit {
     }
     const { record, adopted } = this.#session;
     const packBytes = (await this.#session.counters()).bytesStored;
-    const warnings = warning === undefined ? [] : [warning];
     try {
       await removeSessionFiles(layout, [record.session, ...adopted.map(({ session }) => session)]);
     } catch (error) {

@@ -5,10 +5,13 @@ import type { GroupState } from '../../schema/state-files.ts';
 import { writeFileAtomic } from '../../util/atomic-file.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Turn } from '../../util/turn.ts';
+import { isHeld, settled } from '../anomaly/watch-commit.ts';
 import { describingRootErrors } from '../config.ts';
 import type { Layout } from '../layout.ts';
 import { requireWritable } from '../limits/maintenance.ts';
+import { changeServerPart } from './change-server-part.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from './group-store.ts';
+import { readableManifest } from './readable-manifest.ts';
 
 export interface GroupChange {
   readonly owner?: string;
@@ -52,13 +55,38 @@ export class GroupKeeping {
    */
   async releaseGroup(ns: Namespace, group: GroupName): Promise<void> {
     await this.#inTurn('removing groups', async () => {
-      const { notes: _, ...state } = await this.#stateOf(ns, group);
+      const { notes: _notes, added: _added, anomaly: _anomaly, ...state } = await this.#stateOf(ns, group);
       this.#requireIdle(ns, group);
       if ((await this.#context.groups.times(ns, group)).length > 0)
         throw new HoldfastError('exists', `group ${group} has snapshots; forget them first`);
       await this.#context.groups.removeRemains(ns, group);
       await this.#context.groups.writeState(ns, group, { ...state, owner: '' });
     });
+  }
+
+  /**
+   * Settles the anomaly of a group: it is pruned again. Without an attack what was unusual is usual from now on, and what the anomaly has
+   * protected is so no more. Returns the labels of these.
+   * @throws `not-found`, `datastore-locked` while a backup of the group runs, `datastore-maintenance`.
+   */
+  async clearAnomaly(ns: Namespace, group: GroupName, wasAttack: boolean): Promise<readonly number[]> {
+    const { groups } = this.#context;
+    const unprotected: number[] = [];
+    await this.#inTurn('changing groups', async () => {
+      const state = await this.#stateOf(ns, group);
+      if (!isHeld(state))
+        throw new HoldfastError('not-found', `nothing unusual is noted of ${group}; see: holdfast anomaly list`);
+      this.#requireIdle(ns, group);
+      // The hold goes last: when this ends halfway it can be done again.
+      for (const time of wasAttack ? [] : state.anomaly.protected) {
+        const manifest = await readableManifest(groups, { ns, group, time });
+        if (manifest?.server.protected !== true) continue;
+        await changeServerPart(groups, { ns, group, time }, () => ({ protected: false }));
+        unprotected.push(time);
+      }
+      await groups.writeState(ns, group, settled(state, wasAttack));
+    });
+    return unprotected;
   }
 
   /** Makes a namespace; one that is there stays as it is. @throws `not-found` without its parent, `datastore-maintenance`. */

@@ -9,6 +9,7 @@ import { type Root, rootsOf } from '../gc/roots.ts';
 import type { Layout } from '../layout.ts';
 import { requireWritable } from '../limits/maintenance.ts';
 import type { StoreClock } from '../store-clock.ts';
+import { changeServerPart } from './change-server-part.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from './group-store.ts';
 import { extendedLock, maxLockMs, refuseLocked, remainingLockMs } from './retention-lock.ts';
 
@@ -95,16 +96,6 @@ export class SnapshotKeeping {
   ): Promise<Manifest> {
     const { layout, groups, rootTurn } = this.#context;
     await requireWritable(layout, 'changing snapshots');
-    return await rootTurn.run(async () => {
-      const manifest = await groups.manifest(name);
-      if (manifest === undefined)
-        throw new HoldfastError(
-          'not-found',
-          `there is no snapshot ${snapshotLabel(name)}; see: holdfast snapshot list`,
-        );
-      const server = { ...manifest.server, ...(await change(manifest.server)) };
-      await describingRootErrors(layout.root, () => groups.rewrite(name, { client: manifest.client, server }));
-      return { ...manifest, server };
-    });
+    return await rootTurn.run(() => describingRootErrors(layout.root, () => changeServerPart(groups, name, change)));
   }
 }

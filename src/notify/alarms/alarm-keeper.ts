@@ -26,6 +26,16 @@ const WHAT: Readonly<Record<AlarmType, string>> = {
   absence: 'backups are missing',
   'disk-forecast': 'the datastore is getting full',
   verify: 'verifications are outdated',
+  anomaly: 'backups look unusual',
+};
+
+const MISSING = 'What should have happened has not:';
+const INTRODUCTION: Readonly<Record<AlarmType, string>> = {
+  absence: MISSING,
+  'disk-forecast': MISSING,
+  verify: MISSING,
+  anomaly:
+    'A backup added far more than usual, as after an attack. Look at the guest before older snapshots are needed:',
 };
 
 export class AlarmKeeper {
@@ -71,7 +81,7 @@ export class AlarmKeeper {
       time: Math.floor(nowMs / 1000),
       node: this.#parts.node,
       subject,
-      text: isOver ? 'An alarm is over:' : 'What should have happened has not:',
+      text: isOver ? 'An alarm is over:' : INTRODUCTION[type],
       fields: { datastore, alarm: type, state: isOver ? 'resolved' : 'raised' },
       table,
     });

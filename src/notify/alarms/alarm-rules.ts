@@ -1,4 +1,4 @@
-// What should have happened and has not: pure rules over facts. An alarm that is raised ends a little later than it began, so that a figure that
+// What should have happened and has not, and what looks unusual: pure rules over facts. An alarm that is raised ends a little later than it began, so that a figure that
 // swings does not raise it every hour.
 import type { Severity } from '../event.ts';
 
@@ -14,6 +14,8 @@ export interface GroupFact {
   readonly group: string;
   /** Unix seconds of the newest snapshot that is good; undefined when none is. */
   readonly lastGood: number | undefined;
+  /** What is unusual about its snapshots, as a sentence without its subject; undefined when nothing is, or somebody has looked. */
+  readonly anomaly: string | undefined;
 }
 
 export interface DatastoreFact {
@@ -37,7 +39,7 @@ export interface AlarmRules {
 }
 export const USUAL_RULES: AlarmRules = { backupHours: 48, fullDays: 14, verifyDays: 60 };
 
-export type AlarmType = 'absence' | 'disk-forecast' | 'verify';
+export type AlarmType = 'absence' | 'disk-forecast' | 'verify' | 'anomaly';
 
 export interface Alarm {
   /** The same as long as it is the same alarm. */
@@ -58,7 +60,7 @@ export function alarmsOf(
   isRaised: (key: string) => boolean,
 ): readonly Alarm[] {
   return [
-    ...facts.groups.flatMap((group) => absence(group, rules.backupHours, now)),
+    ...facts.groups.flatMap((group) => [...absence(group, rules.backupHours, now), ...unusual(group)]),
     ...facts.datastores.flatMap((store) => [
       ...fullSoon(store, rules.fullDays, now, isRaised),
       ...outdated(store, rules.verifyDays, now),
@@ -68,9 +70,21 @@ export function alarmsOf(
 
 function absence({ datastore, ns, group, lastGood }: GroupFact, hours: number, now: number): Alarm[] {
   if (hours === 0 || (lastGood !== undefined && now - lastGood <= hours * HOUR)) return [];
-  const object = ns === '' ? group : `${ns}/${group}`;
+  const object = objectOf(ns, group);
   const text = lastGood === undefined ? 'has no good backup' : `has no good backup since ${ago(now - lastGood)}`;
   return [{ key: `absence:${datastore}:${object}`, type: 'absence', severity: 'error', datastore, object, text }];
+}
+
+/** Whether it is one says the datastore, by its own limit. */
+function unusual({ datastore, ns, group, anomaly }: GroupFact): Alarm[] {
+  if (anomaly === undefined) return [];
+  const object = objectOf(ns, group);
+  const text = `${anomaly}; it is not pruned until somebody has looked (holdfast anomaly list)`;
+  return [{ key: `anomaly:${datastore}:${object}`, type: 'anomaly', severity: 'error', datastore, object, text }];
+}
+
+function objectOf(ns: string, group: string): string {
+  return ns === '' ? group : `${ns}/${group}`;
 }
 
 function fullSoon(

@@ -13,6 +13,7 @@ import { createLog } from '../../../src/daemon/log.ts';
 import { type RoundTimes, ServerNotifications } from '../../../src/daemon/notify/server-notifications.ts';
 import { serverConfig } from '../../../src/daemon/server-config.ts';
 import { createDatastore } from '../../../src/datastore/config.ts';
+import type { TaskRow } from '../../../src/jobs/tasks/task-store.ts';
 import { NotifySettings } from '../../../src/notify/settings.ts';
 import { type RunningServer, startServer } from '../../../src/server.ts';
 import { JobTables } from '../../../src/state/job-tables.ts';
@@ -175,6 +176,60 @@ test('rounds do not overlap, and one that is under way ends with the server', as
   await ended;
   assert.ok(performance.now() - startedMs < 1000);
   assert.equal(timers(), before);
+});
+
+test('a backup that warned is looked at at once, after the first look, and once more when one is under way', async (t) => {
+  const state = StateDatabase.open(join(temporaryDirectory(t), 'state.db'));
+  t.after(() => state.close());
+  let rounds = 0;
+  let release = (): void => {};
+  const gate = { isShut: false };
+  const notify = new ServerNotifications({
+    state,
+    audit: { append: () => undefined },
+    node: 'backup1',
+    clock: Date.now,
+    log: createLog('silent'),
+    times: { firstAlarmsMs: 300, alarmsEveryMs: NEVER, digestEveryMs: NEVER },
+  });
+  const datastores = {
+    list: () => {
+      rounds++;
+      return [{ name: 'main', path: '/nowhere' }];
+    },
+    get: async (): Promise<OpenDatastore> => {
+      if (gate.isShut) await new Promise<void>((resolve) => (release = resolve));
+      throw new Error('not now');
+    },
+  };
+  const ended = (type: string, status: string): void =>
+    notify.taskEnded(() => {
+      const about = { type, status, id: 'main:vm/100', user: 'root@pam', node: 'backup1', upid: 'UPID:x:' };
+      return { ...about, starttime: 1, endtime: 2, data: { warnings: ['vm/100 added 9 GiB'] } } as unknown as TaskRow;
+    });
+  notify.start(datastores, { list: () => ({ rows: [], total: 0 }) });
+  ended('backup', 'WARNINGS: 1');
+  await setTimeout(100);
+  assert.equal(rounds, 0, 'it is too early');
+  await until('the first look', () => rounds === 1);
+  ended('backup', 'OK');
+  ended('backup', 'it failed');
+  ended('garbage_collection', 'WARNINGS: 1');
+  await setTimeout(100);
+  assert.equal(rounds, 1, 'none of these is one');
+  ended('vzdump', 'WARNINGS: 1');
+  await until('the look', () => rounds === 2);
+  await setTimeout(50);
+
+  gate.isShut = true;
+  for (let n = 0; n < 5; n++) ended('backup', 'WARNINGS: 1');
+  await until('the look under way', () => rounds === 3);
+  gate.isShut = false;
+  release();
+  await until('one more', () => rounds === 4);
+  await setTimeout(200);
+  assert.equal(rounds, 4, 'and no more than one');
+  await notify.close();
 });
 
 test('a run of a job that the end of a server cut off is told by the next one, once', async (t) => {

@@ -97,6 +97,26 @@ test('the last good snapshot is the newest that can be read and has no known dam
   assert.deepEqual(warnings, []);
 });
 
+test('a group that is held because of an anomaly says what it is until somebody has settled it; its last backup says how long it took', async (t) => {
+  const { add, read, datastores } = fixture(t);
+  await add('main', async (open) => void (await commitImage(open, ['a'], 'vm/101')));
+  const { store } = await datastores.get('main');
+  const [group, added] = [parseGroup('vm/101'), { bytesNew: 9 * 1024 ** 3, bytesStored: 9 * 1024 ** 3 }];
+  const [before] = (await read()).groups;
+  assert.deepEqual([before?.anomaly, before?.durationSeconds], [undefined, 0]);
+  const state = await store.groups.state(NONE.ns, group);
+  if (state === undefined) throw new Error('no group');
+  const usual = { bytesNew: 1024 ** 2, ratio: 0.25 };
+  const anomaly = { time: now, added, usual, score: 99, protected: [] };
+  await store.groups.writeState(NONE.ns, group, { ...state, anomaly });
+  assert.match(
+    (await read()).groups[0]?.anomaly ?? '',
+    /^added 9.00 GiB at .*Z, where 1.00 MiB are the most .* 25 % are usual$/,
+  );
+  await store.keeping.clearAnomaly(NONE.ns, group, false);
+  assert.equal((await read()).groups[0]?.anomaly, undefined);
+});
+
 test('a snapshot that is removed while it is looked at is none that was never verified', async (t) => {
   const { datastores, add, options } = fixture(t);
   let name: SnapshotName | undefined;

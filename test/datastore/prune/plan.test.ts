@@ -25,6 +25,7 @@ function reader(groups: Readonly<Record<string, readonly Given[]>>): SnapshotRea
       assert.equal(ns, NS);
       return (groups[name] ?? []).map((_, at) => FIRST + at * DAY);
     },
+    state: async () => undefined,
     manifest: async ({ ns, group: name, time }): Promise<Manifest | undefined> => {
       assert.equal(ns, NS);
       const given = groups[name]?.[(time - FIRST) / DAY] as Given;

@@ -19,13 +19,15 @@ function facts({
   lastGood = NOW,
   fullAt,
   oldestVerify,
+  anomaly,
 }: {
   lastGood?: number | null;
   fullAt?: number;
   oldestVerify?: number;
+  anomaly?: string;
 } = {}): AlarmFacts {
   return {
-    groups: [{ datastore: 'main', ns: 'office', group: 'vm/100', lastGood: lastGood ?? undefined }],
+    groups: [{ datastore: 'main', ns: 'office', group: 'vm/100', lastGood: lastGood ?? undefined, anomaly }],
     datastores: [{ name: 'main', fullAt, oldestVerify }],
   };
 }
@@ -38,6 +40,20 @@ test('a guest without a good backup for so many hours', () => {
   assert.deepEqual(keys(facts({ lastGood: null })), ['absence:main:office/vm/100'], 'none at all');
   assert.deepEqual(keys(facts({ lastGood: NOW + HOUR })), [], 'a clock that was ahead');
   assert.deepEqual(keys(facts({ lastGood: null }), NOBODY, { ...RULES, backupHours: 0 }), []);
+});
+
+test('a group that looks unusual, whatever else is set; its end is said', (t) => {
+  const off = { backupHours: 0, fullDays: 0, verifyDays: 0 };
+  assert.deepEqual(keys(facts({ anomaly: 'added 9 GiB' }), NOBODY, off), ['anomaly:main:office/vm/100']);
+  const one = keeper(t);
+  const raised = one.check(facts({ lastGood: NOW, anomaly: 'added 9 GiB' }));
+  assert.match(raised.join(), /^error main: office\/vm\/100 added 9 GiB; it is not pruned/);
+  assert.deepEqual(
+    [one.told[0]?.type, one.told[0]?.fields.alarm, one.told[0]?.text.includes('as after an attack')],
+    ['anomaly', 'anomaly', true],
+  );
+  assert.deepEqual(one.check(facts({ lastGood: NOW, anomaly: 'added 9 GiB' })), []);
+  assert.match(one.check(facts({ lastGood: NOW })).join(), /^notice main: office\/vm\/100 is well again/);
 });
 
 test('a datastore that will be full in so many days; the alarm ends a little later than it began', () => {
@@ -119,6 +135,7 @@ test('alarms of a datastore are one message', (t) => {
     ns: '',
     group: `vm/${n + 100}`,
     lastGood: undefined,
+    anomaly: undefined,
   }));
   assert.deepEqual(one.check({ groups, datastores: [] }), ['error main: backups are missing (50)']);
   assert.equal(one.told[0]?.table?.rows.length, 50);

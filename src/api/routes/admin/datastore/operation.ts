@@ -4,6 +4,7 @@
 import { type TObject, Type } from 'typebox';
 import type { Privilege } from '../../../../auth/privileges.ts';
 import { accountSpace } from '../../../../datastore/accounting/account-operation.ts';
+import { type ClearRequest, clearAnomaly } from '../../../../datastore/anomaly/clear-anomaly.ts';
 import type { Operation, Work } from '../../../../datastore/control/operation.ts';
 import { collectGarbage } from '../../../../datastore/gc/gc-operation.ts';
 import { type PruneRequest, removePruned } from '../../../../datastore/prune/prune-operation.ts';
@@ -96,6 +97,13 @@ export const OPERATION_METHODS: readonly AnyMethod[] = [
     anyOf: ['Datastore.Modify'],
     orOwner: 'Datastore.Prune',
     named: ({ ns, groups }) => groups.map(({ group, times }) => ({ ns, group, time: times[0] ?? 0 })),
+  }),
+  method<ClearRequest>({
+    operation: clearAnomaly,
+    description: 'Has a group pruned again that was held because of an anomaly.',
+    argument: Type.Object({ ns: ArgumentNamespace, group: GroupText, wasAttack: Type.Boolean() }),
+    ns: ({ ns }) => ns,
+    anyOf: ['Datastore.Modify'],
   }),
   method<VerifyRequest>({
     operation: verify,

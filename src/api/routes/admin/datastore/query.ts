@@ -1,6 +1,7 @@
 // /admin/datastore/{store}/query/{query}: the questions that the command line asks of a datastore, answered where it is. Whoever has a right
 // to own backups only sees the groups that they own.
 import { type TObject, type TSchema, Type } from 'typebox';
+import { listAnomalies } from '../../../../datastore/anomaly/anomalies-query.ts';
 import type { Query } from '../../../../datastore/control/query.ts';
 import { describeStore } from '../../../../datastore/describe-store.ts';
 import { prunePlan } from '../../../../datastore/prune/plan-query.ts';
@@ -8,6 +9,7 @@ import { findSnapshot, resolveSnapshot } from '../../../../datastore/snapshots/f
 import { VisibleGroups } from '../../../../datastore/snapshots/group-reader.ts';
 import { listSnapshots, showSnapshot } from '../../../../datastore/snapshots/list-snapshots.ts';
 import { ClientPart, Manifest } from '../../../../schema/manifest.ts';
+import { Anomaly } from '../../../../schema/state-files.ts';
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import { aclPath, openStore, owns } from '../../../snapshots/owned-groups.ts';
 import { ArgumentNamespace, Count, GroupText, KeepCounts, OrNull, StoreName, TimeOrNull } from '../../parameters.ts';
@@ -74,6 +76,14 @@ export const QUERY_METHODS: readonly AnyMethod[] = [
         notes: Type.String(),
         error: TextOrNull,
       }),
+    ),
+  }),
+  method(listAnomalies, {
+    description:
+      'The groups of a namespace and those below it that are not pruned, because a snapshot added far more than usual.',
+    argument: Type.Object({ ns: ArgumentNamespace }),
+    returns: Type.Array(
+      Type.Object({ ns: Type.String(), group: Type.String(), text: Type.String(), ...Anomaly.properties }),
     ),
   }),
   method(prunePlan, {

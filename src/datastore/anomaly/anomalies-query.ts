@@ -1,0 +1,29 @@
+// The groups that are held because of an anomaly, as a question.
+import type { GroupName, Namespace } from '../../schema/names.ts';
+import type { Anomaly } from '../../schema/state-files.ts';
+import type { Query } from '../control/query.ts';
+import { describeAnomaly } from './describe-anomaly.ts';
+import { isHeld } from './watch-commit.ts';
+
+export interface AnomalyRow extends Anomaly {
+  readonly ns: Namespace;
+  readonly group: GroupName;
+  /** What is unusual, as a sentence without its subject. */
+  readonly text: string;
+}
+
+/** Those of a namespace and of all below it. */
+export const listAnomalies: Query<{ readonly ns: Namespace }, readonly AnomalyRow[]> = {
+  name: 'anomalies',
+  run: async ({ groups }, { ns: under }, signal) => {
+    const rows: AnomalyRow[] = [];
+    for (const ns of await groups.namespaces(under)) {
+      for (const group of await groups.groups(ns)) {
+        signal.throwIfAborted();
+        const state = await groups.state(ns, group);
+        if (isHeld(state)) rows.push({ ns, group, ...state.anomaly, text: describeAnomaly(state.anomaly) });
+      }
+    }
+    return rows;
+  },
+};

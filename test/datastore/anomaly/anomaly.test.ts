@@ -1,0 +1,226 @@
+// A group whose snapshot adds far more than usual, in a real store: held before the snapshot is there, not pruned, its last snapshots protected,
+// until somebody has looked.
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { afterEach, beforeEach, test } from 'node:test';
+import { listAnomalies } from '../../../src/datastore/anomaly/anomalies-query.ts';
+import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
+import { changeLimits } from '../../../src/datastore/limits/limits-file.ts';
+import { planPrune } from '../../../src/datastore/prune/plan.ts';
+import { removalsOf, removePruned } from '../../../src/datastore/prune/prune-operation.ts';
+import type { CommitResult } from '../../../src/datastore/sessions/session-commit.ts';
+import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
+import type { AddedBytes } from '../../../src/schema/state-files.ts';
+import {
+  clientPart,
+  createTemporaryStore,
+  NO_SIGNAL,
+  OpenStore,
+  putData,
+  putImage,
+  putPage,
+} from '../../support/store.ts';
+
+const MIB = 1024 * 1024;
+const ROOT = parseNamespace('');
+const group = parseGroup('vm/101');
+const QUIET: AddedBytes = { bytesNew: 20 * MIB, bytesStored: 2 * MIB };
+const WORK = { signal: NO_SIGNAL, onProgress: () => {}, warn: () => {} };
+let open: OpenStore;
+let root: string;
+let remove: () => Promise<void>;
+
+beforeEach(async () => {
+  ({ root, remove } = await createTemporaryStore());
+  open = await OpenStore.open(root, 1);
+});
+afterEach(async () => {
+  await open.close();
+  await remove();
+});
+
+/** A snapshot with so many MiB that nothing compresses, on top of another. */
+async function night(mib: number, interrupted = false): Promise<CommitResult> {
+  const state = await open.store.groups.state(ROOT, group);
+  const pieces: { id: Awaited<ReturnType<typeof putData>>; length: number }[] = [];
+  let session = await open.session();
+  for (let n = 0; n < mib; n++) pieces.push({ id: await putData(open, session, randomBytes(MIB)), length: MIB });
+  pieces.push({ id: await putData(open, session, `night ${state?.lastSequence}`), length: 0 });
+  const page = await putPage(session, pieces.slice(0, 8));
+  const image = await putImage(session, page, Math.min(mib, 8) * MIB);
+  if (interrupted) {
+    await session.suspend();
+    session = await open.session();
+    for (const { id } of pieces) await session.get(id);
+  }
+  const base = state === undefined ? null : { snapshot: 'the last', sequence: state.lastSequence };
+  return await session.commit({ ...clientPart(image, Math.min(mib, 8) * MIB), base }, undefined, NO_SIGNAL);
+}
+
+/** A full backup and four more, and a fortnight of memories of quiet nights. */
+async function usualNights(): Promise<void> {
+  for (let n = 0; n < 5; n++) await night(1);
+  await remember(Array.from({ length: 14 }, () => QUIET));
+}
+
+async function remember(snapshots: readonly AddedBytes[]): Promise<void> {
+  const state = await open.store.groups.state(ROOT, group);
+  if (state === undefined) throw new Error('no group');
+  await open.store.groups.writeState(ROOT, group, { ...state, added: { space: 0, snapshots: [...snapshots] } });
+}
+
+const stateOf = async () => await open.store.groups.state(ROOT, group);
+const times = async () => await open.store.groups.times(ROOT, group);
+async function protectedTimes(): Promise<number[]> {
+  const all = await times();
+  const manifests = await Promise.all(all.map((time) => open.store.groups.manifest({ ns: ROOT, group, time })));
+  return all.filter((_, n) => manifests[n]?.server.protected);
+}
+const plan = async (keep: number) =>
+  await planPrune(
+    open.store.groups,
+    { ns: ROOT, groups: [group], counts: { 'keep-last': keep }, clockMs: 0 },
+    NO_SIGNAL,
+  );
+const clear = async (wasAttack: boolean) => await clearAnomaly.run(open.store, { ns: ROOT, group, wasAttack }, WORK);
+/** 70 MiB: twice what counts at least, and compression leaves five times as much as usual. */
+const ATTACK_MIB = 70;
+
+test('what each snapshot added is remembered, the last fourteen of them', async () => {
+  await night(3);
+  const first = (await stateOf())?.added;
+  assert.equal(first?.space, 0);
+  assert.equal(first?.snapshots[0]?.isFull, true);
+  const { bytesNew = 0, bytesStored = 0 } = first?.snapshots[0] ?? {};
+  assert.ok(bytesNew >= 3 * MIB && bytesNew < 3.2 * MIB, String(bytesNew));
+  assert.ok(bytesStored >= 3 * MIB && bytesStored < 3.2 * MIB, String(bytesStored));
+  for (let n = 0; n < 15; n++) await night(0);
+  const last = (await stateOf())?.added?.snapshots ?? [];
+  assert.equal(last.length, 14);
+  assert.ok(last.every(({ isFull, bytesNew: bytes }) => isFull === undefined && bytes < MIB));
+});
+
+test('an anomaly holds the group: nothing of it is pruned, and the last snapshots before it cannot be forgotten', async () => {
+  await usualNights();
+  const before = await times();
+  const { warnings, name } = await night(ATTACK_MIB);
+  assert.equal(warnings.length, 1);
+  assert.match(
+    warnings[0] ?? '',
+    /^vm\/101 added 70\.\d MiB at .*Z, where 32\.0 MiB are the most that is usual; compression leaves 100 % of it, where 20 % are usual: it is not pruned .* holdfast anomaly clear vm\/101$/,
+  );
+  assert.deepEqual(await protectedTimes(), before.slice(-3));
+  const { groups, warnings: said } = await plan(1);
+  const rules = groups[0]?.snapshots.map(({ rule }) => rule);
+  assert.deepEqual(rules, ['anomaly', 'anomaly', 'protected', 'protected', 'protected', 'keep-last']);
+  assert.match(said.join(), /vm\/101 added .* holdfast anomaly clear vm\/101/);
+  for (const time of before.slice(-3))
+    await assert.rejects(open.store.forget({ ns: ROOT, group, time }), { code: 'protected' });
+  const [row, ...others] = await listAnomalies.run(
+    { ...open.store, groups: open.store.groups, seesSizes: true } as never,
+    { ns: ROOT },
+    NO_SIGNAL,
+  );
+  assert.deepEqual(
+    [row?.group, row?.time, row?.protected, others.length],
+    [group, name.time, before.slice(-3).reverse(), 0],
+  );
+});
+
+test('a plan that was made before the anomaly removes nothing after it', async () => {
+  await usualNights();
+  const { groups, warnings } = await plan(1);
+  await night(ATTACK_MIB);
+  const [request] = removalsOf(ROOT, { groups, warnings });
+  if (request === undefined) throw new Error('nothing to remove');
+  const { removed, kept } = await removePruned.run(open.store, request, WORK);
+  assert.equal(removed, 0);
+  assert.deepEqual(new Set(kept.map(({ rule }) => rule)), new Set(['anomaly']));
+  assert.equal((await times()).length, 6);
+});
+
+test('the hold is durable before the snapshot is there', async () => {
+  await usualNights();
+  const { groups } = open.store;
+  const prepare = groups.prepare.bind(groups);
+  const seen: (number | undefined)[] = [];
+  groups.prepare = async () => {
+    seen.push((await stateOf())?.anomaly?.protected.length, (await protectedTimes()).length);
+    throw new Error('the power fails');
+  };
+  await assert.rejects(night(ATTACK_MIB), /the power fails/);
+  assert.deepEqual(seen, [3, 3]);
+  groups.prepare = prepare;
+  await open.crash();
+  open = await OpenStore.open(root, 1);
+  assert.equal((await protectedTimes()).length, 3);
+  assert.equal((await plan(1)).groups[0]?.snapshots.filter(({ keep }) => !keep).length, 0);
+});
+
+test('while it is held nothing more is judged, and each backup says so', async () => {
+  await usualNights();
+  const { name } = await night(ATTACK_MIB);
+  const { warnings } = await night(1);
+  assert.match(warnings.join(), /vm\/101 added 70/);
+  assert.equal((await stateOf())?.anomaly?.time, name.time);
+});
+
+test('somebody has looked and all is well: it is pruned again, and so much is usual from now on', async () => {
+  await usualNights();
+  await night(ATTACK_MIB);
+  const { unprotected } = await clear(false);
+  assert.equal(unprotected.length, 3);
+  assert.deepEqual([(await stateOf())?.anomaly, await protectedTimes()], [undefined, []]);
+  assert.equal((await plan(1)).groups[0]?.snapshots.filter(({ keep }) => !keep).length, 5);
+  assert.deepEqual((await night(ATTACK_MIB)).warnings, []);
+  await assert.rejects(clear(false), { code: 'not-found' });
+});
+
+test('it was an attack: what was protected stays so, and as much again is an anomaly again', async () => {
+  await usualNights();
+  await night(ATTACK_MIB);
+  assert.deepEqual((await clear(true)).unprotected, []);
+  assert.equal((await protectedTimes()).length, 3);
+  assert.equal((await stateOf())?.added?.snapshots.length, 13);
+  assert.equal((await night(ATTACK_MIB)).warnings.length, 1);
+});
+
+test('what was protected before stays so when the anomaly is settled', async () => {
+  await usualNights();
+  const [time = 0] = (await times()).slice(-1);
+  await open.store.updateSnapshot({ ns: ROOT, group, time }, { protected: true });
+  await night(ATTACK_MIB);
+  assert.equal((await protectedTimes()).length, 3);
+  assert.equal((await clear(false)).unprotected.length, 2);
+  assert.deepEqual(await protectedTimes(), [time]);
+});
+
+test('a backup that was interrupted and continued is judged by all that it brought', async () => {
+  await usualNights();
+  const { warnings } = await night(ATTACK_MIB, true);
+  assert.match(warnings.join(), /^vm\/101 added 7\d/);
+});
+
+test('a datastore may want to hear of more, of less, or of nothing', async () => {
+  await usualNights();
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 0 }));
+  assert.deepEqual((await night(ATTACK_MIB)).warnings, []);
+  await remember(Array.from({ length: 14 }, () => QUIET));
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 20 }));
+  assert.deepEqual((await night(ATTACK_MIB)).warnings, []);
+  await remember(Array.from({ length: 14 }, () => QUIET));
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 5 }));
+  assert.equal((await night(36)).warnings.length, 1);
+});
+
+test('while a backup runs nobody settles it; a group that is given up forgets it', async () => {
+  await usualNights();
+  await night(ATTACK_MIB);
+  const session = await open.session();
+  await assert.rejects(clear(false), { code: 'datastore-locked' });
+  await session.suspend();
+  await clear(false);
+  for (const time of await times()) await open.store.forget({ ns: ROOT, group, time });
+  await open.store.keeping.releaseGroup(ROOT, group);
+  assert.equal((await stateOf())?.added, undefined);
+});
