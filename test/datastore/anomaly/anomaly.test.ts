@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
 import { listAnomalies } from '../../../src/datastore/anomaly/anomalies-query.ts';
 import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
+import { watched } from '../../../src/datastore/anomaly/watch-commit.ts';
 import { changeLimits } from '../../../src/datastore/limits/limits-file.ts';
 import { planPrune } from '../../../src/datastore/prune/plan.ts';
 import { removalsOf, removePruned } from '../../../src/datastore/prune/prune-operation.ts';
@@ -160,7 +161,7 @@ test('the hold is durable before the snapshot is there', async () => {
 test('while it is held nothing more is judged, and each backup says so', async () => {
   await usualNights();
   const { name } = await night(ATTACK_MIB);
-  const { warnings } = await night(1);
+  const { warnings } = await night(ATTACK_MIB);
   assert.match(warnings.join(), /vm\/101 added 70/);
   assert.equal((await stateOf())?.anomaly?.time, name.time);
 });
@@ -193,6 +194,15 @@ test('what was protected before stays so when the anomaly is settled', async () 
   assert.equal((await protectedTimes()).length, 3);
   assert.equal((await clear(false)).unprotected.length, 2);
   assert.deepEqual(await protectedTimes(), [time]);
+});
+
+test('with another key all is new, and is learned anew', () => {
+  const state = { format: 1, owner: 'root@pam', lastSequence: 9, lastTime: 9 } as const;
+  const before = { ...state, added: { space: 0, snapshots: Array.from({ length: 14 }, () => QUIET) } };
+  const added = { bytesNew: 900 * MIB, bytesStored: 900 * MIB, bytesLogical: 900 * MIB };
+  assert.ok(watched(before, { time: 10, space: 0, added }, 10).anomaly);
+  const next = watched(before, { time: 10, space: 1, added }, 10);
+  assert.deepEqual([next.anomaly, next.added?.space, next.added?.snapshots.length], [undefined, 1, 1]);
 });
 
 test('a backup that was interrupted and continued is judged by all that it brought', async () => {

@@ -119,6 +119,7 @@ static void carry_out(int count, char **words, char *json, size_t room) {
   else if (!strcmp(name, "files")) writer(start_files, stop_files, count, words, json, room);
   else if (!strcmp(name, "write") && count == 5) access_disk(1, words + 1, json, room);
   else if (!strcmp(name, "checksum") && count == 4) access_disk(0, words + 1, json, room);
+  else if (!strcmp(name, "encrypt") && count == 4) encrypt_files(words + 1, json, room);
   else if (!strcmp(name, "mount") && count == 2)
     mount_disk(words[1]) == 0 ? done(json, room) : failure(json, room, errno, "mount of %s", words[1]);
   else if (!strcmp(name, "unmount") && count == 2)

@@ -59,5 +59,8 @@ void unmount_all(void);
 /** FIFREEZE or FITHAW on all that is mounted; how many, or -1 and errno. */
 int freeze_all(int thaw);
 
+// ---- encrypt.c
+void encrypt_files(char **words, char *json, size_t room);
+
 // ---- agent.c
 void *run_agent(void *unused);
