@@ -15,6 +15,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { pattern, without } from '../agent/nbd/servers.ts';
+import { clockAt } from '../support/server/program-clock.ts';
 import { type BackupJson, isRoot, type ListedJson, listed, messageOf, newPlace, type Place } from './holdfast.ts';
 
 const MiB = 1024 * 1024;
@@ -235,13 +236,13 @@ test('no clock refuses a backup: in the past, far in the future, and back again'
   writeFileSync(place.path('a.conf'), 'a');
   const labels: string[] = [];
   for (const [clock, warning] of [
-    ['2000-01-01 00:00:00', /cannot be: check it/],
-    ['2026-11-20 02:00:00', /^$/],
-    ['2099-01-01 00:00:00', /far after anything known|check it/],
-    ['2026-11-21 02:00:00', /but the group's last snapshot is of 2099/],
+    ['2000-01-01T00:00:00Z', /cannot be: check it/],
+    ['2026-11-20T02:00:00Z', /^$/],
+    ['2099-01-01T00:00:00Z', /far after anything known|check it/],
+    ['2026-11-21T02:00:00Z', /but the group's last snapshot is of 2099/],
   ] as const) {
     const args = ['backup', '--group', 'vm/1', `a.conf:${place.path('a.conf')}`, '--output-format', 'json'];
-    const ran = await place.try(args, { through: ['faketime', '-f', `@${clock}`], env: { TZ: 'UTC' } });
+    const ran = await place.try(args, { env: clockAt(Date.parse(clock)) });
     assert.equal(ran.code, 0, ran.stderr);
     assert.match(ran.stderr, warning, clock);
     labels.push(JSON.parse(ran.stdout.toString()).snapshot);

@@ -161,7 +161,7 @@ test('the hold is durable before the snapshot is there', async () => {
 test('while it is held nothing more is judged, and each backup says so', async () => {
   await usualNights();
   const { name } = await night(ATTACK_MIB);
-  const { warnings } = await night(ATTACK_MIB);
+  const { warnings } = await night(2 * ATTACK_MIB);
   assert.match(warnings.join(), /vm\/101 added 70/);
   assert.equal((await stateOf())?.anomaly?.time, name.time);
 });
