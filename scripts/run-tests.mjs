@@ -83,12 +83,13 @@ const SAMPLED = {
   'test/agent/tree/backup/backup-tree.test.ts':
     'each kind of file|holes stay holes|a hole beyond|deeper than any path|what cannot be read|exclude files|no directory|aborted',
 };
+const isSlow = (name) => name in SAMPLED || SLOW.some((folder) => name.startsWith(folder));
 const fast = process.argv.includes('--fast');
 const parts = process.argv.slice(2).filter((argument) => argument !== '--fast');
 const files = readdirSync('test', { recursive: true })
   .map((name) => `test/${name}`)
   .filter((name) => name.endsWith('.test.ts'))
-  .filter((name) => !fast || !SLOW.some((folder) => name.startsWith(folder)))
+  .filter((name) => !fast || !isSlow(name) || name in SAMPLED)
   .filter((name) => parts.length === 0 || parts.some((part) => name.includes(part)))
   .sort();
 if (files.length === 0) {
@@ -98,9 +99,13 @@ if (files.length === 0) {
 const bundles = await bundleTests(files);
 const bundleOf = (name) => bundles[files.indexOf(name)];
 const sampled = fast ? files.filter((name) => name in SAMPLED) : [];
-const whole = files.filter((name) => !sampled.includes(name));
+const slow = fast ? [] : files.filter(isSlow);
+const quick = files.filter((name) => !isSlow(name));
+// Whoever names files wants to know of each what it does alone.
+const shares = parts.length === 0 ? shareProcesses(quick, quick.map(bundleOf)) : quick.map(bundleOf);
+const whole = [...shares, ...slow.map(bundleOf)];
 const results = [
-  ...(whole.length === 0 ? [] : [run(fast ? shareProcesses(whole, whole.map(bundleOf)) : whole.map(bundleOf))]),
+  ...(whole.length === 0 ? [] : [run(whole)]),
   ...sampled.map((name) => run([`--test-name-pattern=${SAMPLED[name]}`, bundleOf(name)])),
 ];
 process.exit(results.find((status) => status !== 0) ?? 0);

@@ -34,10 +34,10 @@ test('every figure that a rule asks for is one that a server gives', async () =>
 test('promtool takes the rules', options, () => {
   const { status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', RULES], { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
-  assert.match(stdout, /7 rules found/);
+  assert.match(stdout, /8 rules found/);
 });
 
-test('a group without a backup and a failed task raise their alerts, and nothing else does', options, (t) => {
+test('a group without a backup, an anomaly and a failed task raise their alerts, and nothing else does', options, (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'hft-rules-'));
   t.after(() => rmSync(directory, { recursive: true, force: true }));
   const group = 'datastore="main",namespace="",group="vm/100"';
@@ -55,7 +55,18 @@ tests:
         values: '0+0x700 1+0x100'
       - series: 'holdfast_datastore_open{datastore="main"}'
         values: '1+0x800'
+      - series: 'holdfast_group_anomaly{${group}}'
+        values: '0+0x100 1+0x700'
     alert_rule_test:
+      - eval_time: 8h
+        alertname: HoldfastAnomaly
+        exp_alerts: []
+      - eval_time: 9h
+        alertname: HoldfastAnomaly
+        exp_alerts:
+          - exp_labels: { severity: critical, datastore: main, group: vm/100 }
+            exp_annotations:
+              summary: A backup of vm/100 in main  added far more than usual, as after an attack.
       - eval_time: 47h
         alertname: HoldfastGroupWithoutBackup
         exp_alerts: []
