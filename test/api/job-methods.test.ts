@@ -44,6 +44,27 @@ test('a job is made, shown, changed, switched off and removed; what is deleted i
   );
 });
 
+test('a prune job of some groups, set up on the machine, is shown with them; changes leave them, and none sets them', async () => {
+  const actor = { authId: ROOT, address: '' };
+  const options = { store: 'store1', groups: ['vm/100', 'ct/7'], 'keep-last': 3 };
+  rig.jobs.create(actor, { kind: 'prune', id: 'some-groups', schedule: 'daily', options });
+  const job = { id: 'some-groups', schedule: 'daily', ...options };
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune/some-groups'), job);
+  await dataOf(ROOT, 'PUT', '/config/prune/some-groups', { 'keep-last': 5, comment: 'five' });
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune'), [{ ...job, 'keep-last': 5, comment: 'five' }]);
+  const before = rig.jobs.list('prune').map((each) => each.options);
+  for (const change of [{ groups: ['vm/1'] }, { groups: 'vm/1' }, { delete: ['groups'] }])
+    assert.match(await refusal(ROOT, 'PUT', '/config/prune/some-groups', change), /^400 /);
+  const more = { id: 'more-groups', store: 'store1', schedule: 'daily', groups: ['vm/1'] };
+  assert.match(await refusal(ROOT, 'POST', '/config/prune', more), /^400 .*groups/);
+  assert.deepEqual(
+    rig.jobs.list('prune').map((each) => each.options),
+    before,
+  );
+  await dataOf(ROOT, 'DELETE', '/config/prune/some-groups');
+  rig.askedOfJobs.length = 0;
+});
+
 test('a verification may have no schedule, and may lose it; a prune job may not', async () => {
   await dataOf(ROOT, 'POST', '/config/verify', { id: 'by-hand', store: 'store1', 'ignore-verified': false });
   const job = { id: 'by-hand', store: 'store1', 'ignore-verified': false };

@@ -72,7 +72,7 @@ export const PRUNE_METHODS = [
         for (const each of await open.store.groups.namespaces(ns)) {
           if (namespaceDepth(each) - namespaceDepth(ns) > maxDepth) continue;
           for (const group of await prunable(call, open, each)) {
-            if (isDry) logPlan(await planOf(open.store, each, group, counts, work.signal), work);
+            if (isDry) logPlan(each, await planOf(open.store, each, group, counts, work.signal), work);
             else await pruneGroup(open, each, group, counts, work);
           }
         }
