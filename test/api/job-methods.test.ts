@@ -62,6 +62,12 @@ test('a prune job of some groups, set up on the machine, is shown with them; cha
     before,
   );
   await dataOf(ROOT, 'DELETE', '/config/prune/some-groups');
+  const others = { store: 'store1', 'exclude-groups': ['vm/100'] };
+  rig.jobs.create(actor, { kind: 'prune', id: 'others', schedule: 'daily', options: others });
+  await dataOf(ROOT, 'PUT', '/config/prune/others', { 'keep-last': 1 });
+  const shown = { id: 'others', schedule: 'daily', ...others, 'keep-last': 1 };
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune/others'), shown);
+  await dataOf(ROOT, 'DELETE', '/config/prune/others');
   rig.askedOfJobs.length = 0;
 });
 

@@ -75,7 +75,10 @@ test('a prune job of two groups: made, tried out, changed, run; other groups sta
   assert.equal((await listed(place, '--ns', 'office')).length, 1);
   assert.equal((await listed(place)).length, 6);
 
-  const all = await job<{ options: object }>('update', 'x', '--unset', 'group', 'ns');
+  await refused(/groups or exclude-groups, not both/, 'update', 'x', '--exclude-group', 'vm/1');
+  const but = await job<{ options: object }>('update', 'x', '--unset', 'group', '--exclude-group', 'vm/1', 'vm/2');
+  assert.deepEqual(but.options, { store: 'own', ns: 'office', 'keep-last': 1, 'exclude-groups': ['vm/1', 'vm/2'] });
+  const all = await job<{ options: object }>('update', 'x', '--unset', 'exclude-group', 'ns');
   assert.deepEqual(all.options, { store: 'own', 'keep-last': 1 });
   await job('run', 'x');
   assert.equal(await ofX(2), 'ok');

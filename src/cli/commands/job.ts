@@ -24,6 +24,7 @@ interface JobOptions extends StateOptions {
   readonly store?: string;
   readonly node?: string;
   readonly group?: string[];
+  readonly excludeGroup?: string[];
   readonly archive?: string[];
   readonly vm?: string[];
   readonly all?: boolean;
@@ -102,6 +103,7 @@ function addFields(command: Command): Command {
     .option('--all', 'vzdump: all of them, of the machine of the server')
     .option('--exclude <VMID...>', 'vzdump: all but these')
     .option('--group <TYPE/ID...>', 'backup: where the snapshots go; prune: only these groups')
+    .option('--exclude-group <TYPE/ID...>', 'prune: all groups but these')
     .option('--archive <ARCHIVE:PATH...>', 'backup: what is backed up, as holdfast backup takes it')
     .option('--max-depth <N>', 'prune, verify: namespaces so many parts below --ns are looked at')
     .option('--ignore-verified <YES|NO>', 'verify: leave out what was read and found whole; yes without it')
@@ -127,12 +129,13 @@ function fieldsOf(options: JobOptions): Partial<NewJob> {
 /** What was given of what only some kinds have. */
 function kindOptions(kind: string, options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
   const { store, ns, node, group, archive, maxDepth, ignoreVerified, outdatedAfter, set = [] } = options;
-  const { vm, all, exclude } = options;
+  const { vm, all, exclude, excludeGroup } = options;
   const found: Record<string, unknown> = {
     ...(store !== undefined && { store }),
     ...(ns !== undefined && { ns }),
     ...(node !== undefined && { node }),
     ...(group !== undefined && (kind === 'prune' ? { groups: group } : { group: onlyOne('--group', group) })),
+    ...(excludeGroup !== undefined && { 'exclude-groups': excludeGroup }),
     ...(archive !== undefined && { archives: archive }),
     ...(vm !== undefined && { vmid: vm.map((each) => parseGuestId(each)) }),
     ...(all === true && { all }),
@@ -206,8 +209,10 @@ async function create(kind: string, id: string, options: JobOptions): Promise<vo
 async function update(ref: string, options: JobOptions): Promise<void> {
   const made = await withJobs(options, (desk, actor) => {
     const key = keyOf(desk, ref);
-    // The option --group of a prune job.
-    const unset = new Set(options.unset?.map((name) => (key.kind === 'prune' && name === 'group' ? 'groups' : name)));
+    // By the names of the options too.
+    const unset = new Set(
+      options.unset?.map((name) => (key.kind === 'prune' ? name.replace(/group$/, 'groups') : name)),
+    );
     const before = desk.get(key);
     const merged = { ...before.options, ...kindOptions(key.kind, options) };
     const kept = Object.fromEntries(Object.entries(merged).filter(([name]) => !unset.has(name)));

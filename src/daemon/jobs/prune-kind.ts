@@ -1,10 +1,11 @@
-// Prune jobs: of a namespace and those below it, all groups or some.
+// Prune jobs: of a namespace and those below it, all groups, some, or all but some that have rules of their own.
 import { type Static, Type } from 'typebox';
 import { pruneGroup } from '../../api/stores/store-work.ts';
 import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../datastore/prune/keep-rules.ts';
 import type { GroupReader } from '../../datastore/snapshots/group-reader.ts';
 import type { JobKind, JobOptions } from '../../jobs/schedule/job.ts';
 import { type GroupName, type Namespace, parseGroup } from '../../schema/names.ts';
+import { HoldfastError } from '../../util/errors.ts';
 import {
   checker,
   Depth,
@@ -19,11 +20,13 @@ import {
 
 const MAX_GROUPS = 1000;
 const Keep = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 }));
+const Groups = Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: MAX_GROUPS }));
 const Options = Type.Object(
   {
     ...{ store: StoreName, ns: Ns, 'max-depth': Depth, 'keep-last': Keep, 'keep-hourly': Keep, 'keep-daily': Keep },
     ...{ 'keep-weekly': Keep, 'keep-monthly': Keep, 'keep-yearly': Keep },
-    groups: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: MAX_GROUPS })),
+    groups: Groups,
+    'exclude-groups': Groups,
   },
   strict,
 );
@@ -35,8 +38,14 @@ export function pruneKind({ get }: StoreKindParts): JobKind {
     stage: 'prune',
     taskType: 'prunejob',
     check: (options) => {
-      const checked = check(options);
-      for (const group of (checked as Static<typeof Options>).groups ?? []) parseGroup(group);
+      const checked = check(options) as Static<typeof Options>;
+      const { groups = [], 'exclude-groups': excluded = [] } = checked;
+      for (const group of [...groups, ...excluded]) parseGroup(group);
+      if (groups.length > 0 && excluded.length > 0)
+        throw new HoldfastError(
+          'bad-argument',
+          'a prune job has groups or exclude-groups, not both: take one away (job update --unset)',
+        );
       return checked;
     },
     claims: storeClaim,
@@ -75,17 +84,18 @@ export interface PruneScope {
   readonly absent: readonly string[];
 }
 
-/** What a prune job is about: with `groups` those alone, in each of its namespaces. */
+/** What a prune job is about: with `groups` those alone, in each of its namespaces; with `exclude-groups` all but those. */
 export async function pruneScope(
   reader: Pick<GroupReader, 'namespaces' | 'groups'>,
   options: JobOptions,
 ): Promise<PruneScope> {
-  const { groups, ...where } = options as Static<typeof Options>;
+  const { groups, 'exclude-groups': excluded = [], ...where } = options as Static<typeof Options>;
+  const unwanted = new Set<string>(excluded);
   const wanted = groups === undefined ? undefined : new Set(groups);
   const found = new Set<string>();
   const places = [];
   for (const ns of await namespacesOf(reader, where)) {
-    const here = (await reader.groups(ns)).filter((group) => wanted?.has(group) ?? true);
+    const here = (await reader.groups(ns)).filter((group) => wanted?.has(group) ?? !unwanted.has(group));
     for (const group of here) found.add(group);
     places.push({ ns, groups: here });
   }

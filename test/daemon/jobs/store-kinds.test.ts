@@ -129,6 +129,11 @@ test('a prune job of some groups leaves the others, warns of those that are not 
     'removed 2 snapshots of ct/3, 1 stay',
   ]);
   assert.equal(lines.at(-1), 'in all: 2 groups, removed 4 snapshots, 2 stay');
+  const others = prune.check({ store: 'main', 'keep-last': 2, 'exclude-groups': ['vm/9', 'ct/3', 'vm/2'] });
+  warnings.length = 0;
+  await prune.run({ job: { ...job, options: others }, authId: 'root@pam', nowMs: Date.now() }, work);
+  assert.deepEqual([await left('vm/1'), await left('vm/2'), await left('ct/3'), warnings.length], [2, 1, 1, 0]);
+  assert.equal(lines.at(-1), 'in all: 1 groups, removed 1 snapshots, 2 stay');
 });
 
 test('options that a kind does not have, or cannot be, are refused by name; a datastore that is gone is said', async () => {
@@ -137,7 +142,10 @@ test('options that a kind does not have, or cannot be, are refused by name; a da
   assert.throws(() => prune?.check({ store: 'main', 'keep-last': 0 }), { code: 'bad-argument', message: /keep-last/ });
   for (const groups of [[], 'vm/1', [7], Array.from({ length: 1001 }, (_, id) => `vm/${id}`)])
     assert.throws(() => prune?.check({ store: 'main', groups }), { code: 'bad-argument', message: /groups/ });
-  assert.throws(() => prune?.check({ store: 'main', groups: ['vm/1', 'vm'] }), { code: 'bad-name' });
+  for (const name of ['groups', 'exclude-groups'])
+    assert.throws(() => prune?.check({ store: 'main', [name]: ['vm/1', 'vm'] }), { code: 'bad-name' });
+  const both = { store: 'main', groups: ['vm/1'], 'exclude-groups': ['vm/2'] };
+  assert.throws(() => prune?.check(both), { code: 'bad-argument', message: /not both/ });
   assert.throws(() => gc?.check({ store: 'main', ns: 'a' }), { code: 'bad-argument' });
   assert.throws(() => gc?.check({ store: '../x' }), { code: 'bad-argument', message: /store/ });
   assert.throws(() => verify?.check(null), { code: 'bad-argument' });
