@@ -1,6 +1,7 @@
 // Jobs over the API: who sees and changes which, what a change leaves, what became of a job.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { PRUNE_JOB_METHODS } from '../../src/api/routes/config/prune.ts';
 import { ApiRig } from './rig.ts';
 
 const ROOT = 'root@pam';
@@ -68,6 +69,14 @@ test('a prune job of some groups, set up on the machine, is shown with them; cha
   const shown = { id: 'others', schedule: 'daily', ...others, 'keep-last': 1 };
   assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune/others'), shown);
   await dataOf(ROOT, 'DELETE', '/config/prune/others');
+  // What the description of the API says of it.
+  for (const { method, path, parameters, returns } of PRUNE_JOB_METHODS.filter(({ path }) =>
+    path.startsWith('/config'),
+  ))
+    for (const name of ['groups', 'exclude-groups']) {
+      assert.equal(JSON.stringify(returns).includes(`"${name}"`), method === 'GET', `${method} ${path}`);
+      assert.ok(!(name in parameters.properties));
+    }
   rig.askedOfJobs.length = 0;
 });
 
