@@ -34,8 +34,14 @@ export function localPeriods(time: number): Periods {
   };
 }
 
+/** The same for these times, each counted once. */
+export function remembered(calendar: (time: number) => Periods, times: readonly number[]): (time: number) => Periods {
+  const periods = new Map(times.map((time) => [time, calendar(time)]));
+  return (time) => periods.get(time) ?? calendar(time);
+}
+
 function twoDigits(value: number): string {
-  return String(value).padStart(2, '0');
+  return value < 10 ? `0${value}` : `${value}`;
 }
 
 const MEANT_AS_UTC = /^:?(Etc\/)?(UTC|UCT|GMT|Zulu|Universal|Greenwich)([+-]?0)?$/i;

@@ -11,7 +11,10 @@ export interface Explained {
   readonly aside: readonly number[];
 }
 
-/** What says why a counting snapshot stays or goes by the rules; other snapshots that it names are kept by them. */
+/**
+ * What says why a counting snapshot stays or goes by the rules; other snapshots that it names are kept by them. `calendar` is asked often: give
+ * one that remembers.
+ */
 export function explainChoice(
   { counting, aside }: Explained,
   counts: KeepCounts,
@@ -20,10 +23,16 @@ export function explainChoice(
 ): (time: number) => string {
   const active = KEEP_RULES.filter((rule) => (counts[rule] ?? 0) > 0);
   const all = [...counting, ...aside];
-  const periods = new Map(all.map((time) => [time, calendar(time)]));
-  const periodOf = (rule: KeepRule, time: number): string => periodIn(rule, time, periods.get(time) as Periods);
-  const used = new Set([...kept.values()].map(({ rule }) => rule));
-  const newest = new Map([...used].map((rule) => [rule, newestByPeriod(all, (time) => periodOf(rule, time))]));
+  const periodOf = (rule: KeepRule, time: number): string => periodIn(rule, time, calendar(time));
+  // Of each rule's kept periods the newest snapshot that is there at all.
+  const newest = new Map(
+    active.map((rule) => {
+      const own = [...kept].filter(([, by]) => by.rule === rule).map(([time]) => periodOf(rule, time));
+      const periods = new Set(own);
+      const inThem = all.filter((time) => periods.has(periodOf(rule, time)));
+      return [rule, newestByPeriod(inThem, (time) => periodOf(rule, time))];
+    }),
+  );
   // Of each rule what earlier ones keep: in their periods it keeps nothing more.
   const covered = new Map(
     active.map((rule) => {

@@ -4,7 +4,7 @@ import type { GroupName, Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
 import { remainingLockMs } from '../snapshots/retention-lock.ts';
-import { localPeriods, type Periods } from './calendar.ts';
+import { localPeriods, type Periods, remembered } from './calendar.ts';
 import { explainChoice } from './explain.ts';
 import { chooseByRules, isWithoutRules, type KeepCounts, type KeepRule } from './keep-rules.ts';
 
@@ -87,8 +87,9 @@ export function planGroup(
   const isCounting = ({ hold }: FoundSnapshot): boolean => hold === undefined || hold === 'locked';
   const counting = found.filter(isCounting).map(({ name }) => name.time);
   const aside = found.filter((snapshot) => !isCounting(snapshot)).map(({ name }) => name.time);
-  const choice = chooseByRules(counting, counts, calendar);
-  const why = explainChoice({ counting, aside }, counts, choice, calendar);
+  const periods = remembered(calendar, [...counting, ...aside]);
+  const choice = chooseByRules(counting, counts, periods);
+  const why = explainChoice({ counting, aside }, counts, choice, periods);
   const ruleOf = ({ name, hold }: FoundSnapshot): PruneRule | null => {
     if (hold === 'protected' || hold === 'altered') return hold;
     if (isWithoutRules(counts)) return 'keep-all';

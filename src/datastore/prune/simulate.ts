@@ -2,7 +2,7 @@
 // real prune whenever one is due, so that each prune finds what the ones before it left.
 import { parseGroup, parseNamespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { localPeriods, type Periods } from './calendar.ts';
+import { localPeriods, type Periods, remembered } from './calendar.ts';
 import { chooseByRules, isWithoutRules, type KeepCounts } from './keep-rules.ts';
 import { type PlannedSnapshot, planGroup } from './plan.ts';
 
@@ -36,8 +36,7 @@ export function simulatePrune(
 ): Simulation {
   requireAtMost('backups', backups.length);
   requireAtMost('prunes', prunes?.length ?? 0);
-  const periods = new Map(backups.map((time) => [time, calendar(time)]));
-  const periodsOf = (time: number): Periods => periods.get(time) as Periods;
+  const periodsOf = remembered(calendar, backups);
   let there: number[] = [];
   let [pruned, most, lookedAt] = [0, 0, 0];
   const prune = (): void => {
