@@ -1,6 +1,7 @@
 // Jobs over the API: who sees and changes which, what a change leaves, what became of a job.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { PRUNE_JOB_METHODS } from '../../src/api/routes/config/prune.ts';
 import { ApiRig } from './rig.ts';
 
 const ROOT = 'root@pam';
@@ -42,6 +43,41 @@ test('a job is made, shown, changed, switched off and removed; what is deleted i
     rig.askedOfJobs.splice(0).map(({ action, ref, by }) => `${action} ${ref} ${by}`),
     ['job-create', 'job-update', 'job-update', 'job-remove'].map((action) => `${action} prune/nightly ${ROOT}`),
   );
+});
+
+test('a prune job of some groups, set up on the machine, is shown with them; changes leave them, and none sets them', async () => {
+  const actor = { authId: ROOT, address: '' };
+  const options = { store: 'store1', groups: ['vm/100', 'ct/7'], 'keep-last': 3 };
+  rig.jobs.create(actor, { kind: 'prune', id: 'some-groups', schedule: 'daily', options });
+  const job = { id: 'some-groups', schedule: 'daily', ...options };
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune/some-groups'), job);
+  await dataOf(ROOT, 'PUT', '/config/prune/some-groups', { 'keep-last': 5, comment: 'five' });
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune'), [{ ...job, 'keep-last': 5, comment: 'five' }]);
+  const before = rig.jobs.list('prune').map((each) => each.options);
+  for (const change of [{ groups: ['vm/1'] }, { groups: 'vm/1' }, { delete: ['groups'] }])
+    assert.match(await refusal(ROOT, 'PUT', '/config/prune/some-groups', change), /^400 /);
+  const more = { id: 'more-groups', store: 'store1', schedule: 'daily', groups: ['vm/1'] };
+  assert.match(await refusal(ROOT, 'POST', '/config/prune', more), /^400 .*groups/);
+  assert.deepEqual(
+    rig.jobs.list('prune').map((each) => each.options),
+    before,
+  );
+  await dataOf(ROOT, 'DELETE', '/config/prune/some-groups');
+  const others = { store: 'store1', 'exclude-groups': ['vm/100'] };
+  rig.jobs.create(actor, { kind: 'prune', id: 'others', schedule: 'daily', options: others });
+  await dataOf(ROOT, 'PUT', '/config/prune/others', { 'keep-last': 1 });
+  const shown = { id: 'others', schedule: 'daily', ...others, 'keep-last': 1 };
+  assert.deepEqual(await dataOf(ROOT, 'GET', '/config/prune/others'), shown);
+  await dataOf(ROOT, 'DELETE', '/config/prune/others');
+  // What the description of the API says of it.
+  for (const { method, path, parameters, returns } of PRUNE_JOB_METHODS.filter(({ path }) =>
+    path.startsWith('/config'),
+  ))
+    for (const name of ['groups', 'exclude-groups']) {
+      assert.equal(JSON.stringify(returns).includes(`"${name}"`), method === 'GET', `${method} ${path}`);
+      assert.ok(!(name in parameters.properties));
+    }
+  rig.askedOfJobs.length = 0;
 });
 
 test('a verification may have no schedule, and may lose it; a prune job may not', async () => {

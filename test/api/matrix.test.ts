@@ -273,7 +273,7 @@ function argumentOf(name: string): object {
   const arguments_: Record<string, object> = {
     describe: {},
     list: { ns: '', group: null },
-    'prune-plan': { ns: '', group: 'vm/101', counts: { 'keep-last': 1 } },
+    'prune-plan': { ns: '', groups: ['vm/101'], counts: { 'keep-last': 1 } },
     change: { name: snapshot, change: { notes: 'noted' } },
     lock: { name: snapshot, forMs: 1 },
     anomalies: { ns: '' },

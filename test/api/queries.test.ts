@@ -65,7 +65,8 @@ test("another's snapshot is answered, letter for letter, as one that is not ther
     assert.equal(said(hidden, 'vm/101'), said(absent, 'vm/999'), query);
     assert.equal(hidden.status, 400, hidden.text);
   }
-  const plan = (group: string) => ask('berta@pbs', 'prune-plan', { ns: '', group, counts: { 'keep-last': 1 } });
+  const plan = (group: string) =>
+    ask('berta@pbs', 'prune-plan', { ns: '', groups: [group], counts: { 'keep-last': 1 } });
   assert.equal(said(await plan('vm/101'), 'vm/101'), said(await plan('vm/999'), 'vm/999'));
   for (const [operation, argument] of [
     ['forget', (group: string) => ({ ns: '', group, time })],

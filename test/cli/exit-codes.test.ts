@@ -66,7 +66,10 @@ test('the manual names the limits as the sources have them', () => {
       '| `--max-lock` of the datastore, 365 days',
     ],
     ['util/duration.ts', /MAX_DURATION_MS = 1000 \* 365/, '1,000 years at most'],
-    ['cli/commands/prune.ts', /MAX_COUNT = 1_000_000;/, '| a keep rule | 0 to 1,000,000 |'],
+    ['cli/keep-options.ts', /MAX_COUNT = 1_000_000;/, '| a keep rule | 0 to 1,000,000 |'],
+    ['datastore/prune/simulate.ts', /MAX_SIMULATED = 20_000;/, '| backups of a simulation, and prunes | 20,000 each |'],
+    ['datastore/prune/simulate.ts', /MAX_LOOKED_AT = 10_000_000;/, 'look at together | 10,000,000 |'],
+    ['daemon/jobs/prune-kind.ts', /MAX_GROUPS = 1000;/, '| groups of a prune job, named or left out | 1,000 |'],
     ['datastore/prune/prune-operation.ts', /MAX_SNAPSHOTS_A_REQUEST = 5000;/, '| 5,000; a larger plan'],
     ['cli/repository.ts', /MAX_WORKERS = 64;/, '| threads | 1 to 64 |'],
   ];

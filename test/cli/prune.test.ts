@@ -11,6 +11,7 @@ interface Row {
   readonly time: number;
   readonly keep: boolean;
   readonly rule: string | null;
+  readonly reason: string;
 }
 
 /** A place with snapshots of these labels. */
@@ -45,6 +46,12 @@ test('the plan, then exactly that: JSON, oldest first, and the snapshots that ar
       time: Date.parse(DAYS[at] as string) / 1000,
       keep: at >= 2,
       rule: [null, null, 'keep-daily', 'keep-last'][at],
+      reason: [
+        'beyond the 1 newest of keep-last and the 1 day of keep-daily',
+        'beyond the 1 newest of keep-last and the 1 day of keep-daily',
+        `keep-daily 1 of 1: the newest of ${new Date(DAYS[2] as string).toLocaleDateString('sv')}`,
+        'keep-last 1 of 1: the newest',
+      ][at],
     })),
   );
   assert.deepEqual(await listed(place), NAMES, 'a dry run removes nothing');
@@ -68,6 +75,29 @@ test('as text: the plan, what it comes to, and what was done', async (t) => {
   const done = (await place.try(['prune', '--keep-last=3'], { env })).stdout.toString();
   assert.equal(done, `${dry.replace('; nothing was removed (--dry-run)\n', '')}\nremoved 1 of 4 snapshots\n`);
   assert.deepEqual(await listed(place), NAMES.slice(1));
+});
+
+test('with --explain each snapshot has a reason, before it goes too', async (t) => {
+  const place = await withSnapshots(t, DAYS);
+  await place.run('snapshot', 'protect', NAMES[0] as string);
+  const env = { TZ: 'UTC' };
+  const ran = await place.try(['prune', '--keep-last=1', '--keep-monthly=1', '--explain'], { env });
+  const cells = ran.stdout
+    .toString()
+    .split('\n')
+    .slice(0, 5)
+    .map((line) => line.split(/ {2,}/));
+  assert.deepEqual(cells, [
+    ['snapshot', 'plan', 'reason'],
+    [NAMES[0], 'keep', 'protected: it stays, and takes no place of another one'],
+    ...[1, 2].map((n) => [
+      NAMES[n],
+      'remove',
+      `beyond the 1 newest of keep-last; 2026-03 has ${DAYS[3]} already (keep-last)`,
+    ]),
+    [NAMES[3], 'keep', 'keep-last 1 of 1: the newest'],
+  ]);
+  assert.match(ran.stdout.toString(), /\nremoved 2 of 4 snapshots\n$/);
 });
 
 test('days are those of TZ, and a zone that nobody knows is said', async (t) => {
@@ -130,6 +160,22 @@ describe('what the options choose', () => {
     const elsewhere = ['prune', '--group', 'ct/7', '--ns', 'office', '--keep-last', '1'];
     assert.match(await place.fails('not-found', ...elsewhere), /no group ct\/7 in namespace office/);
     await place.fails('bad-argument', 'prune', '--group', 'ct/7', '--all-groups', '--keep-last', '1');
+    await addSnapshots(place, 'host/x', DAYS.slice(0, 2));
+    const both = ['prune', '--keep-last', '0', '--dry-run', '--group', 'vm/101', 'ct/7', '--group', 'ct/7'];
+    assert.deepEqual(
+      (await place.json<Row[]>(...both)).map(({ snapshot }) => snapshot),
+      [`vm/101/${DAYS[1]}`, `ct/7/${DAYS[1]}`],
+      'several, in the order in which they are listed, each once',
+    );
+    assert.equal(
+      (await place.try(['prune', 'simulat', '--keep-last', '1'])).code,
+      2,
+      'a misspelt simulation prunes nothing',
+    );
+    assert.equal((await place.json<{ made: number }>('prune', 'simulate', '--keep-last', '1')).made, 365);
+    await place.fails('not-found', 'prune', '--keep-last', '1', '--group', 'vm/101', 'vm/999');
+    await place.fails('bad-name', 'prune', '--keep-last', '1', '--group', 'vm/101', 'nothing');
+    assert.equal((await listed(place)).length, 4, 'nothing went by any of these');
     assert.deepEqual(await place.json('prune', '--ns', 'empty', '--keep-last', '1'), []);
   });
 

@@ -177,6 +177,7 @@ test('prune plans and removes alike; verify and gc run at the server', async () 
   for (const day of ['04', '05', '06']) await backups(`2026-11-${day}T00:00:00Z`, '--group', 'host/web', config);
   const prune = ['prune', '--group', 'host/web', '--keep-last', '1'];
   assert.match(await same(...prune, '--dry-run'), /11-04/);
+  assert.match(await same(...prune, '--dry-run', '--explain'), /remove +beyond the 1 newest of keep-last\n/);
   await same(...prune);
   for (const place of places())
     assert.deepEqual(

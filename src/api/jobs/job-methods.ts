@@ -32,6 +32,8 @@ export interface JobMethodsKind {
   readonly word: string;
   /** Of the job, besides the datastore and its namespaces; each optional. */
   readonly options: TProperties;
+  /** Options that are set up on the server's machine only: shown here, and kept by changes. */
+  readonly shownOptions?: TProperties;
   /** `schedule` may be missing: then only a hand starts the job. */
   readonly isByHand: boolean;
   /** Who may look, and who may change and run. */
@@ -50,12 +52,13 @@ interface Given {
 }
 
 export function jobMethods(about: JobMethodsKind): readonly AnyMethod[] {
-  const { kind, word, options, isByHand, looks, changes } = about;
+  const { kind, word, options, shownOptions, isByHand, looks, changes } = about;
   const shown = { id: Type.String(), store: Type.String(), ns: Type.Optional(Type.String()) };
   const Row = Type.Object({
     ...shown,
     'max-depth': Depth,
     ...options,
+    ...shownOptions,
     schedule: Type.Optional(Type.String()),
     comment: Type.Optional(Type.String()),
     disable: Type.Optional(Type.Boolean()),

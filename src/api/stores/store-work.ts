@@ -1,6 +1,4 @@
 // What tasks do with a datastore, whoever starts them: a call of the API or a job.
-import { heldText } from '../../datastore/anomaly/describe-anomaly.ts';
-import { isHeld } from '../../datastore/anomaly/watch-commit.ts';
 import { collectGarbage, type GcReport } from '../../datastore/gc/gc-operation.ts';
 import type { HeldDatastore } from '../../datastore/held-datastore.ts';
 import type { KeepCounts } from '../../datastore/prune/keep-rules.ts';
@@ -28,16 +26,23 @@ export async function collectAll({ name, store }: OpenStore, task: TaskWork): Pr
   return report;
 }
 
-/** What would stay and go of a group. */
+/** What would stay and go of a group. `warn` hears of what cannot be judged, and of a group that is held. */
 export async function planOf(
   store: HeldDatastore,
   ns: Namespace,
   group: GroupName,
   counts: KeepCounts,
-  signal: AbortSignal,
+  { signal, warn }: { readonly signal: AbortSignal; warn?(message: string): void },
 ): Promise<GroupPlan> {
   const plan = await planPrune(store.groups, { ns, groups: [group], counts, clockMs: store.clockMs }, signal);
+  for (const message of plan.warnings) warn?.(message);
   return plan.groups[0] as GroupPlan;
+}
+
+/** The plan, and what came of it. */
+export interface PrunedGroup extends GroupPlan {
+  /** Snapshots that are gone now. */
+  readonly removed: number;
 }
 
 /** Removes what the plan of a group says, as far as it is still so when it goes: a backup that runs beside it changes the plan. */
@@ -47,21 +52,25 @@ export async function pruneGroup(
   group: GroupName,
   counts: KeepCounts,
   work: TaskWork,
-): Promise<GroupPlan> {
-  const state = await store.groups.state(ns, group);
-  if (isHeld(state)) work.warn(heldText(ns, group, state.anomaly));
-  const plan = await planOf(store, ns, group, counts, work.signal);
-  logPlan(plan, work);
+): Promise<PrunedGroup> {
+  const plan = await planOf(store, ns, group, counts, work);
+  logPlan(ns, plan, work);
+  let removed = 0;
   for (const request of removalsOf(ns, { groups: [plan], warnings: [] })) {
-    const { removed, kept } = await changing(name, () => removePruned.run(store, request, work));
-    work.log(`removed ${removed} snapshots of ${group}`);
-    for (const { snapshot, rule } of kept) work.warn(`${snapshot} stays: it became ${rule} meanwhile`);
+    const result = await changing(name, () => removePruned.run(store, request, work));
+    removed += result.removed;
+    for (const { snapshot, rule } of result.kept) work.warn(`${snapshot} stays: it became ${rule} meanwhile`);
   }
-  return plan;
+  work.log(`removed ${removed} snapshots of ${group}, ${plan.snapshots.length - removed} stay`);
+  return { ...plan, removed };
 }
 
-export function logPlan({ snapshots }: GroupPlan, work: TaskWork): void {
-  for (const { snapshot, keep, rule } of snapshots) work.log(`${keep ? `keep (${rule})` : 'remove'} ${snapshot}`);
+/** A line for each snapshot: what becomes of it, and why. */
+export function logPlan(ns: Namespace, { group, snapshots }: GroupPlan, work: TaskWork): void {
+  const going = snapshots.filter(({ keep }) => !keep).length;
+  const where = ns === '' ? group : `${group} in namespace ${ns}`;
+  work.log(`${where}: of ${snapshots.length} snapshots ${going} go`);
+  for (const { snapshot, keep, reason } of snapshots) work.log(`  ${keep ? 'keep' : 'remove'} ${snapshot} (${reason})`);
 }
 
 /** Since when what was proved needs no reading, in Unix milliseconds; `days` counts only when what was proved is left out. */

@@ -6,9 +6,11 @@ import { parseGuestId } from '../../schema/guest-names.ts';
 import { parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { yesOrNo } from '../admin/account-options.ts';
-import { STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
+import { type OpenState, STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
+import { localText } from '../local-text.ts';
 import { formatDuration, pairs, print, table } from '../output.ts';
 import { wholeNumber } from '../whole-number.ts';
+import { dryRunJob } from './job-dry-run.ts';
 
 const MAX_SHOWN = 1000;
 
@@ -21,7 +23,8 @@ interface JobOptions extends StateOptions {
   readonly timeout?: string;
   readonly store?: string;
   readonly node?: string;
-  readonly group?: string;
+  readonly group?: string[];
+  readonly excludeGroup?: string[];
   readonly archive?: string[];
   readonly vm?: string[];
   readonly all?: boolean;
@@ -35,6 +38,8 @@ interface JobOptions extends StateOptions {
   readonly limit?: string;
   readonly failed?: boolean;
   readonly count?: string;
+  readonly dryRun?: boolean;
+  readonly explain?: boolean;
   /** Commander's names of the rules: `keepLast` and so on. */
   readonly [keep: `keep${string}`]: string | undefined;
 }
@@ -65,6 +70,8 @@ export function addJobCommands(program: Command): void {
     .action(async (ref: string, _, each: Command) => await remove(ref, each.optsWithGlobals()));
   command('run', 'have the server run a job now')
     .argument('<JOB>', 'ID, or KIND/ID')
+    .option('--dry-run', 'prune: print what it would remove, and remove nothing')
+    .option('--explain', 'with --dry-run: why each snapshot stays or goes')
     .action(async (ref: string, _, each: Command) => await run(ref, each.optsWithGlobals()));
   command('history', 'runs, the newest first')
     .argument('[JOB]', 'ID, or KIND/ID')
@@ -95,7 +102,8 @@ function addFields(command: Command): Command {
     .option('--vm <VMID...>', 'vzdump: its virtual machines that are backed up')
     .option('--all', 'vzdump: all of them, of the machine of the server')
     .option('--exclude <VMID...>', 'vzdump: all but these')
-    .option('--group <TYPE/ID>', 'backup: where the snapshots go')
+    .option('--group <TYPE/ID...>', 'backup: where the snapshots go; prune: only these groups')
+    .option('--exclude-group <TYPE/ID...>', 'prune: all groups but these')
     .option('--archive <ARCHIVE:PATH...>', 'backup: what is backed up, as holdfast backup takes it')
     .option('--max-depth <N>', 'prune, verify: namespaces so many parts below --ns are looked at')
     .option('--ignore-verified <YES|NO>', 'verify: leave out what was read and found whole; yes without it')
@@ -119,14 +127,15 @@ function fieldsOf(options: JobOptions): Partial<NewJob> {
 }
 
 /** What was given of what only some kinds have. */
-function kindOptions(options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
+function kindOptions(kind: string, options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
   const { store, ns, node, group, archive, maxDepth, ignoreVerified, outdatedAfter, set = [] } = options;
-  const { vm, all, exclude } = options;
+  const { vm, all, exclude, excludeGroup } = options;
   const found: Record<string, unknown> = {
     ...(store !== undefined && { store }),
     ...(ns !== undefined && { ns }),
     ...(node !== undefined && { node }),
-    ...(group !== undefined && { group }),
+    ...(group !== undefined && (kind === 'prune' ? { groups: group } : { group: onlyOne('--group', group) })),
+    ...(excludeGroup !== undefined && { 'exclude-groups': excludeGroup }),
     ...(archive !== undefined && { archives: archive }),
     ...(vm !== undefined && { vmid: vm.map((each) => parseGuestId(each)) }),
     ...(all === true && { all }),
@@ -150,6 +159,12 @@ function kindOptions(options: JobOptions & { readonly ns?: string }): Record<str
   return found;
 }
 
+function onlyOne(option: string, given: readonly string[]): string {
+  const [first = ''] = given;
+  if (given.length === 1) return first;
+  throw new HoldfastError('bad-argument', `${option} takes one group here, not ${given.length}`);
+}
+
 function jsonOrText(text: string): unknown {
   try {
     return JSON.parse(text) as unknown;
@@ -160,7 +175,7 @@ function jsonOrText(text: string): unknown {
 
 async function withJobs<Result>(
   options: StateOptions,
-  use: (desk: JobDesk, actor: { readonly authId: string; readonly address: string }) => Result,
+  use: (desk: JobDesk, actor: OpenState['actor'], state: OpenState['state']) => Result | Promise<Result>,
 ): Promise<Result> {
   if (options.repository !== undefined)
     throw new HoldfastError(
@@ -169,7 +184,7 @@ async function withJobs<Result>(
     );
   return await withServerState(options, async ({ state, stores, actor }) => {
     const { localJobs } = await import('../../daemon/jobs/server-jobs.ts');
-    return use(localJobs({ state, audit: stores.audit, clock: Date.now }), actor);
+    return await use(localJobs({ state, audit: stores.audit, clock: Date.now }), actor, state);
   });
 }
 
@@ -186,17 +201,20 @@ function keyOf(desk: JobDesk, ref: string): JobKey {
 }
 
 async function create(kind: string, id: string, options: JobOptions): Promise<void> {
-  const wish: NewJob = { ...fieldsOf(options), kind, id, options: kindOptions(options) };
+  const wish: NewJob = { ...fieldsOf(options), kind, id, options: kindOptions(kind, options) };
   const made = await withJobs(options, (desk, actor) => desk.create(actor, wish));
   print(options.outputFormat, shown(made), () => described(made));
 }
 
 async function update(ref: string, options: JobOptions): Promise<void> {
-  const unset = new Set(options.unset ?? []);
   const made = await withJobs(options, (desk, actor) => {
     const key = keyOf(desk, ref);
+    // By the names of the options too.
+    const unset = new Set(
+      options.unset?.map((name) => (key.kind === 'prune' ? name.replace(/group$/, 'groups') : name)),
+    );
     const before = desk.get(key);
-    const merged = { ...before.options, ...kindOptions(options) };
+    const merged = { ...before.options, ...kindOptions(key.kind, options) };
     const kept = Object.fromEntries(Object.entries(merged).filter(([name]) => !unset.has(name)));
     const plan = unset.has('schedule') ? { schedule: null } : {};
     return desk.update(actor, key, { ...fieldsOf(options), ...plan, options: kept });
@@ -236,6 +254,11 @@ async function remove(ref: string, options: JobOptions): Promise<void> {
 }
 
 async function run(ref: string, options: JobOptions): Promise<void> {
+  if (options.dryRun === true) {
+    await withJobs(options, async (desk, _, state) => await dryRunJob(desk.get(keyOf(desk, ref)), state, options));
+    return;
+  }
+  if (options.explain === true) throw new HoldfastError('bad-argument', '--explain is for --dry-run: give both');
   const key = await withJobs(options, (desk, actor) => {
     const { kind, id } = desk.get(keyOf(desk, ref));
     desk.run({ kind, id }, actor.authId);
@@ -310,12 +333,6 @@ function pick({ kind, id }: JobKey): JobKey {
 
 function seconds(ms: number): number {
   return Math.floor(ms / 1000);
-}
-
-/** With the weekday and the offset, so that a change of the clocks is seen. */
-function localText(ms: number): string {
-  const [, weekday, offset] = /^(\w+).* GMT([+-]\d{4})/.exec(new Date(ms).toString()) ?? [];
-  return `${weekday} ${new Date(ms).toLocaleString('sv')} ${offset}`;
 }
 
 function bothTimes(ms: number): [string, string] {

@@ -6,7 +6,7 @@ import type { TaskEnd } from '../../jobs/tasks/task.ts';
 import { BACKUP_FIELDS, type BackupOrder } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { awaitNode, type IsOnline } from './await-node.ts';
-import { checker, storeClaim } from './store-kinds.ts';
+import { checker, storeClaim } from './store-options.ts';
 
 const NODE = '^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$';
 export const NodeName = Type.String({ pattern: NODE, maxLength: 63 });

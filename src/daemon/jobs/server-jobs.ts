@@ -119,10 +119,15 @@ export function localJobs(parts: CommonParts): JobDesk {
   });
 }
 
-/** Coming slots of a schedule in the time zone of this machine, in Unix milliseconds. @throws `bad-argument`. */
-export function analyzeSchedule(schedule: string, count: number, fromMs: number): { zone: string; slots: number[] } {
+/** Coming slots of a schedule after one time, and up to another one, in the time zone of this machine; Unix milliseconds. @throws `bad-argument`. */
+export function analyzeSchedule(
+  schedule: string,
+  count: number,
+  fromMs: number,
+  untilMs?: number,
+): { zone: string; slots: number[] } {
   const zone = hostZone();
-  return { zone, slots: comingSlots(schedule, fromMs, count, new Zone(zone)) };
+  return { zone, slots: comingSlots(schedule, fromMs, count, new Zone(zone), untilMs) };
 }
 
 function bookOf({ audit, clock }: CommonParts, store: JobTables, kinds: JobKinds): JobBook {

@@ -7,7 +7,7 @@ import { VM_BACKUP_FIELDS, type VmBackupOrder } from '../../transport/control/or
 import { HoldfastError } from '../../util/errors.ts';
 import { awaitNode, type IsOnline } from './await-node.ts';
 import { NodeName } from './backup-kind.ts';
-import { checker, storeClaim } from './store-kinds.ts';
+import { checker, storeClaim } from './store-options.ts';
 
 const MAX_GUESTS = 1000;
 const { time: _label, vmid: Vmid, ...fields } = VM_BACKUP_FIELDS;

@@ -1,11 +1,13 @@
 // Where a moment falls in the calendar of this process's time zone: what prune counts. Two moments are of one hour, day, week, month or year
 // when the names here are equal. As with Proxmox, the hour that a clock shows twice when daylight saving ends is one hour.
 
-/** Names of the periods in which a moment lies; only their equality means something. */
+/** Names of the periods in which a moment lies, as they are shown; equal ones are one period. */
 export interface Periods {
+  /** `2026-11-18 21:00`. */
   readonly hour: string;
+  /** `2026-11-18`. */
   readonly day: string;
-  /** The ISO week: Monday to Sunday, whatever the month or the year. */
+  /** The day of its Monday: an ISO week, whatever the month or the year. */
   readonly week: string;
   readonly month: string;
   readonly year: string;
@@ -21,14 +23,25 @@ export function localPeriods(time: number): Periods {
   const [year, month, date] = [local.getFullYear(), local.getMonth(), local.getDate()];
   const dayNumber = Date.UTC(year, month, date) / DAY_MS;
   const afterMonday = (((dayNumber + DAY_ZERO_AFTER_MONDAY) % 7) + 7) % 7;
-  const day = `${year}/${month + 1}/${date}`;
+  const nameOfMonth = `${year}-${twoDigits(month + 1)}`;
+  const day = `${nameOfMonth}-${twoDigits(date)}`;
   return {
-    hour: `${day}/${local.getHours()}`,
+    hour: `${day} ${twoDigits(local.getHours())}:00`,
     day,
-    week: `from day ${dayNumber - afterMonday}`,
-    month: `${year}/${month + 1}`,
+    week: new Date((dayNumber - afterMonday) * DAY_MS).toISOString().slice(0, 10),
+    month: nameOfMonth,
     year: `${year}`,
   };
+}
+
+/** The same for these times, each counted once. */
+export function remembered(calendar: (time: number) => Periods, times: readonly number[]): (time: number) => Periods {
+  const periods = new Map(times.map((time) => [time, calendar(time)]));
+  return (time) => periods.get(time) ?? calendar(time);
+}
+
+function twoDigits(value: number): string {
+  return value < 10 ? `0${value}` : `${value}`;
 }
 
 const MEANT_AS_UTC = /^:?(Etc\/)?(UTC|UCT|GMT|Zulu|Universal|Greenwich)([+-]?0)?$/i;

@@ -25,47 +25,64 @@ export function isWithoutRules(counts: KeepCounts): boolean {
   return KEEP_RULES.every((rule) => counts[rule] === undefined);
 }
 
+/** What the rules make of the snapshots of a group; whatever is in neither map goes, and no rule ever came to it. */
+export interface Choice {
+  /** By time. */
+  readonly kept: ReadonlyMap<
+    number,
+    { readonly rule: KeepRule /** Of the rule's periods, from 1. */; readonly place: number }
+  >;
+  /** Beside a kept one of its period: out for good. */
+  readonly passedOver: ReadonlyMap<number, { readonly rule: KeepRule; readonly keptInstead: number }>;
+}
+
 /**
- * The snapshots that the rules keep, by time, each with the rule that chose it. `times` are Unix seconds of the snapshots that count, in any
- * order, none twice; `calendar` says in which periods a time lies. Of each period the newest snapshot is taken.
+ * What the rules keep. `times` are Unix seconds of the snapshots that count, in any order, none twice; `calendar` says in which periods a
+ * time lies. Of each period the newest snapshot is taken.
  */
-export function keptByRules(
+export function chooseByRules(
   times: readonly number[],
   counts: KeepCounts,
   calendar: (time: number) => Periods,
-): Map<number, KeepRule> {
-  const kept = new Map<number, KeepRule>();
+): Choice {
+  const kept = new Map<number, { rule: KeepRule; place: number }>();
   // A snapshot beside a kept one of its period is out for good: a later rule must not take it up again, though its own period may differ
   // (the week of a kept snapshot may reach into the month before).
-  const passedOver = new Set<number>();
+  const passedOver = new Map<number, { rule: KeepRule; keptInstead: number }>();
   const newestFirst = [...times].sort((a, b) => b - a).map((time) => ({ time, periods: calendar(time) }));
   for (const rule of KEEP_RULES) {
     const count = counts[rule] ?? 0;
     if (count === 0) continue;
-    const periodOf = PERIOD_OF[rule];
+    const periodOf = ({ time, periods }: { time: number; periods: Periods }) => periodIn(rule, time, periods);
     const covered = new Set(newestFirst.filter(({ time }) => kept.has(time)).map(periodOf));
-    const taken = new Set<string>();
+    const taken = new Map<string, number>();
     for (const snapshot of newestFirst) {
-      if (kept.has(snapshot.time) || passedOver.has(snapshot.time)) continue;
+      const { time } = snapshot;
+      if (kept.has(time) || passedOver.has(time)) continue;
       const period = periodOf(snapshot);
       if (covered.has(period)) continue;
-      if (taken.has(period)) {
-        passedOver.add(snapshot.time);
+      const keptInstead = taken.get(period);
+      if (keptInstead !== undefined) {
+        passedOver.set(time, { rule, keptInstead });
         continue;
       }
       if (taken.size === count) break;
-      taken.add(period);
-      kept.set(snapshot.time, rule);
+      taken.set(period, time);
+      kept.set(time, { rule, place: taken.size });
     }
   }
-  return kept;
+  return { kept, passedOver };
 }
 
-const PERIOD_OF: Readonly<Record<KeepRule, (snapshot: { time: number; periods: Periods }) => string>> = {
-  'keep-last': ({ time }) => `${time}`,
-  'keep-hourly': ({ periods }) => periods.hour,
-  'keep-daily': ({ periods }) => periods.day,
-  'keep-weekly': ({ periods }) => periods.week,
-  'keep-monthly': ({ periods }) => periods.month,
-  'keep-yearly': ({ periods }) => periods.year,
-};
+/** The period of a rule in which a time lies; of `keep-last` each time is one. */
+export function periodIn(rule: KeepRule, time: number, periods: Periods): string {
+  return rule === 'keep-last' ? `${time}` : periods[PERIOD_OF[rule]];
+}
+
+const PERIOD_OF = {
+  'keep-hourly': 'hour',
+  'keep-daily': 'day',
+  'keep-weekly': 'week',
+  'keep-monthly': 'month',
+  'keep-yearly': 'year',
+} as const satisfies Readonly<Record<Exclude<KeepRule, 'keep-last'>, keyof Periods>>;

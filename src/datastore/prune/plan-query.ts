@@ -10,7 +10,7 @@ import { type PrunePlan, planPrune } from './plan.ts';
 export interface PrunePlanRequest {
   readonly ns: Namespace;
   /** Null is every group of the namespace. */
-  readonly group: GroupName | null;
+  readonly groups: readonly GroupName[] | null;
   readonly counts: KeepCounts;
 }
 
@@ -19,18 +19,21 @@ export interface ZonedPlan extends PrunePlan {
   readonly zone: string;
 }
 
-/** Throws `not-found` when the group is not there. */
+/** Throws `not-found` when one of the groups is not there. */
 export const prunePlan: Query<PrunePlanRequest, ZonedPlan> = {
   name: 'prune-plan',
-  run: async ({ groups, layout }, { ns, group, counts }, signal) => {
+  run: async ({ groups, layout }, { ns, groups: wanted, counts }, signal) => {
     const all = await groups.groups(ns);
-    if (group !== null && !all.includes(group)) {
+    const absent = wanted?.find((group) => !all.includes(group));
+    if (absent !== undefined) {
       const where = ns === '' ? '' : ` in namespace ${ns}`;
-      throw new HoldfastError('not-found', `there is no group ${group}${where}; see: holdfast snapshot list`);
+      throw new HoldfastError('not-found', `there is no group ${absent}${where}; see: holdfast snapshot list`);
     }
     const zone = localZone();
     const clockMs = await persistedClockMs(layout.clock);
-    const request = { ns, groups: group === null ? all : [group], counts, clockMs };
+    // In the order of all, and each once.
+    const chosen = wanted === null ? all : all.filter((group) => wanted.includes(group));
+    const request = { ns, groups: chosen, counts, clockMs };
     const plan = await planPrune(groups, request, signal);
     const warnings = zone.warning === undefined ? plan.warnings : [zone.warning, ...plan.warnings];
     return { ...plan, warnings, zone: zone.name };

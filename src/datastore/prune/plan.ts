@@ -6,8 +6,9 @@ import { heldText } from '../anomaly/describe-anomaly.ts';
 import { isHeld } from '../anomaly/watch-commit.ts';
 import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
 import { remainingLockMs } from '../snapshots/retention-lock.ts';
-import { localPeriods, type Periods } from './calendar.ts';
-import { isWithoutRules, type KeepCounts, type KeepRule, keptByRules } from './keep-rules.ts';
+import { localPeriods, type Periods, remembered } from './calendar.ts';
+import { explainChoice } from './explain.ts';
+import { chooseByRules, isWithoutRules, type KeepCounts, type KeepRule } from './keep-rules.ts';
 
 /**
  * Why a snapshot stays: the rule that chose it; `keep-all` because no rule was given; or because it may not go, or nobody can tell whether
@@ -23,6 +24,8 @@ export interface PlannedSnapshot {
   readonly keep: boolean;
   /** Null for one that goes. */
   readonly rule: PruneRule | null;
+  /** Why it stays or goes, in a sentence. */
+  readonly reason: string;
 }
 
 export interface GroupPlan {
@@ -66,12 +69,12 @@ export async function planPrune(
     }
     const state = await reader.state(request.ns, group);
     if (isHeld(state)) warnings.push(heldText(request.ns, group, state.anomaly));
-    groups.push({ group, snapshots: planGroup(found, isHeld(state), request.counts, calendar) });
+    groups.push({ group, snapshots: planGroup(found, request.counts, calendar, isHeld(state)) });
   }
   return { groups, warnings };
 }
 
-interface FoundSnapshot {
+export interface FoundSnapshot {
   readonly name: SnapshotName;
   readonly hold: 'protected' | 'locked' | 'altered' | undefined;
 }
@@ -80,27 +83,42 @@ interface FoundSnapshot {
  * Protected and altered snapshots stay and do not count: they take no good one's place. A locked one counts like any other, so that a lock
  * changes no other snapshot's fate; it only stays longer than the rules would have it.
  */
-function planGroup(
+export function planGroup(
   found: readonly FoundSnapshot[],
-  isGroupHeld: boolean,
   counts: KeepCounts,
   calendar: (time: number) => Periods,
+  isGroupHeld = false,
 ): PlannedSnapshot[] {
-  const counting = found.filter(({ hold }) => hold === undefined || hold === 'locked');
-  const kept = keptByRules(
-    counting.map(({ name }) => name.time),
-    counts,
-    calendar,
-  );
+  const isCounting = ({ hold }: FoundSnapshot): boolean => hold === undefined || hold === 'locked';
+  const counting = found.filter(isCounting).map(({ name }) => name.time);
+  const aside = found.filter((snapshot) => !isCounting(snapshot)).map(({ name }) => name.time);
+  const periods = remembered(calendar, [...counting, ...aside]);
+  const choice = chooseByRules(counting, counts, periods);
+  const why = explainChoice({ counting, aside }, counts, choice, periods);
   const ruleOf = ({ name, hold }: FoundSnapshot): PruneRule | null => {
     if (hold === 'protected' || hold === 'altered') return hold;
     if (isWithoutRules(counts)) return 'keep-all';
-    return kept.get(name.time) ?? hold ?? (isGroupHeld ? 'anomaly' : null);
+    return choice.kept.get(name.time)?.rule ?? hold ?? (isGroupHeld ? 'anomaly' : null);
   };
   return found.map((snapshot) => {
     const rule = ruleOf(snapshot);
-    return { snapshot: snapshotLabel(snapshot.name), time: snapshot.name.time, keep: rule !== null, rule };
+    const { time } = snapshot.name;
+    return {
+      snapshot: snapshotLabel(snapshot.name),
+      time,
+      keep: rule !== null,
+      rule,
+      reason: reasonOf(rule, time, why),
+    };
   });
+}
+
+function reasonOf(rule: PruneRule | null, time: number, why: (time: number) => string): string {
+  if (rule === 'keep-all') return 'no keep rule was given';
+  if (rule === 'protected') return 'protected: it stays, and takes no place of another one';
+  if (rule === 'altered') return 'its manifest was altered: nobody can tell whether it may go';
+  if (rule === 'anomaly') return `nobody has looked at the anomaly in its group yet; else it would go: ${why(time)}`;
+  return rule === 'locked' ? `locked; without the lock it would go: ${why(time)}` : why(time);
 }
 
 /** Undefined when the snapshot was removed meanwhile. */

@@ -11,8 +11,12 @@ const DAY_MS = HOURS_OF_A_DAY * HOUR_MS;
 /** No change of the clocks has moved them by more, but for the two that skipped a day. */
 const LONGEST_CHANGE_MS = 3 * HOUR_MS;
 
-/** The first instant after `after`, both in milliseconds since 1970; undefined when there is none before the year 2200. */
-export function nextEvent(event: CalendarEvent, after: number, zone: Zone): number | undefined {
+/**
+ * The first instant after `after`, both in milliseconds since 1970; undefined when there is none before the year 2200. `host` is the zone of an
+ * event that names none.
+ */
+export function nextEvent(event: CalendarEvent, after: number, host: Zone): number | undefined {
+  const zone = event.zone === undefined ? host : host.other(event.zone);
   const once = nextShownFirst(event, after, zone);
   const again = isOfEveryHour(event) ? nextShownAgain(event, after, zone) : undefined;
   return again !== undefined && (once === undefined || again < once) ? again : once;

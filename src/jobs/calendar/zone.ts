@@ -6,6 +6,8 @@ const HOUR_MS = 3_600_000;
 const STEP_MS = HOUR_MS / 4;
 /** Some half a megabyte. */
 const KEPT_OFFSETS = 10_000;
+/** Zones that schedules name beside that of the host. */
+const KEPT_ZONES = 16;
 
 export function isZone(name: string): boolean {
   try {
@@ -31,6 +33,7 @@ export interface ClockChange {
 export class Zone {
   readonly #format: Intl.DateTimeFormat;
   readonly #offsets = new Map<number, number>();
+  readonly #others = new Map<string, Zone>();
 
   constructor(name: string) {
     const two = '2-digit';
@@ -41,6 +44,16 @@ export class Zone {
       calendar: 'gregory',
       ...parts,
     });
+  }
+
+  /** Another zone by its name, which `isZone` has found good; kept with what it has found out. */
+  other(name: string): Zone {
+    const kept = this.#others.get(name);
+    if (kept !== undefined) return kept;
+    const zone = new Zone(name);
+    if (this.#others.size >= KEPT_ZONES) this.#others.clear();
+    this.#others.set(name, zone);
+    return zone;
   }
 
   /** How far the clocks are ahead of UTC, in milliseconds. */

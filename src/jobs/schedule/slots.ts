@@ -47,13 +47,19 @@ export function retryDelay({ retryDelayMs }: Job, attempt: number): number {
   return Math.min(LIMITS.maxRetryDelayMs, retryDelayMs * 2 ** attempt);
 }
 
-/** Coming slots after `fromMs`, as many as there are, `count` at most. @throws `bad-argument`. */
-export function comingSlots(schedule: string, fromMs: number, count: number, zone: Zone): number[] {
+/** Coming slots after `fromMs` and up to `untilMs`, as many as there are, `count` at most. @throws `bad-argument`. */
+export function comingSlots(
+  schedule: string,
+  fromMs: number,
+  count: number,
+  zone: Zone,
+  untilMs = Number.POSITIVE_INFINITY,
+): number[] {
   const event = parseCalendarEvent(schedule);
   const slots: number[] = [];
   for (let at: number | undefined = fromMs; slots.length < count; ) {
     at = nextEvent(event, at, zone);
-    if (at === undefined) break;
+    if (at === undefined || at > untilMs) break;
     slots.push(at);
   }
   return slots;

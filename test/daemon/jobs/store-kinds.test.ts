@@ -5,7 +5,7 @@ import { storeKinds } from '../../../src/daemon/jobs/store-kinds.ts';
 import type { Job } from '../../../src/jobs/schedule/job.ts';
 import { USUAL } from '../../../src/jobs/schedule/job.ts';
 import type { TaskWork } from '../../../src/jobs/tasks/task.ts';
-import { namespaceDepth, parseGroup, parseNamespace } from '../../../src/schema/names.ts';
+import { formatTime, namespaceDepth, parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import {
   clientPart,
@@ -96,10 +96,56 @@ test('a prune job touches its namespace, and those below it as deep as it says',
   assert.deepEqual(await counts({}), [1, 1, 1, 1]);
 });
 
+test('a prune job of some groups leaves the others, warns of those that are not there, and says what becomes of each snapshot', async (t) => {
+  const place = await createTemporaryStore();
+  const open = await OpenStore.open(place.root, 1);
+  t.after(async () => {
+    await open.close();
+    await place.remove();
+  });
+  for (const group of ['vm/1', 'vm/2', 'ct/3'])
+    for (const content of ['one', 'two', 'three']) await commitImage(open, [`${group} ${content}`], group);
+  const [prune] = storeKinds({ get: async (name) => ({ name, store: open.store }) });
+  assert.ok(prune !== undefined);
+  const options = prune.check({ store: 'main', 'keep-last': 1, groups: ['vm/2', 'ct/3', 'vm/9', 'vm/2', 'vm/10'] });
+  const job: Job = { kind: 'prune', id: 'x', schedule: null, enabled: true, comment: '', options, ...USUAL };
+  const [lines, warnings]: [string[], string[]] = [[], []];
+  const work = { ...workOf(lines), warn: (text: string): void => void warnings.push(text) };
+  const before = await open.store.groups.times(parseNamespace(''), parseGroup('ct/3'));
+  await prune.run({ job, authId: 'root@pam', nowMs: Date.now() }, work);
+  const left = async (group: string): Promise<number> =>
+    (await open.store.groups.times(parseNamespace(''), parseGroup(group))).length;
+  assert.deepEqual([await left('vm/1'), await left('vm/2'), await left('ct/3')], [3, 1, 1]);
+  assert.deepEqual(
+    warnings,
+    ['vm/9', 'vm/10'].map((group) => `there is no group ${group}: nothing of it is pruned`),
+  );
+  const labels = before.map((time) => `ct/3/${formatTime(time)}`);
+  const at = lines.indexOf('ct/3: of 3 snapshots 2 go');
+  assert.deepEqual(lines.slice(at + 1, at + 5), [
+    `  remove ${labels[0]} (beyond the 1 newest of keep-last)`,
+    `  remove ${labels[1]} (beyond the 1 newest of keep-last)`,
+    `  keep ${labels[2]} (keep-last 1 of 1: the newest)`,
+    'removed 2 snapshots of ct/3, 1 stay',
+  ]);
+  assert.equal(lines.at(-1), 'in all: 2 groups, removed 4 snapshots, 2 stay');
+  const others = prune.check({ store: 'main', 'keep-last': 2, 'exclude-groups': ['vm/9', 'ct/3', 'vm/2'] });
+  warnings.length = 0;
+  await prune.run({ job: { ...job, options: others }, authId: 'root@pam', nowMs: Date.now() }, work);
+  assert.deepEqual([await left('vm/1'), await left('vm/2'), await left('ct/3'), warnings.length], [2, 1, 1, 0]);
+  assert.equal(lines.at(-1), 'in all: 1 groups, removed 1 snapshots, 2 stay');
+});
+
 test('options that a kind does not have, or cannot be, are refused by name; a datastore that is gone is said', async () => {
   const gone = new HoldfastError('not-found', 'there is no datastore "main"');
   const [prune, gc, verify] = storeKinds({ get: () => Promise.reject(gone) });
   assert.throws(() => prune?.check({ store: 'main', 'keep-last': 0 }), { code: 'bad-argument', message: /keep-last/ });
+  for (const groups of [[], 'vm/1', [7], Array.from({ length: 1001 }, (_, id) => `vm/${id}`)])
+    assert.throws(() => prune?.check({ store: 'main', groups }), { code: 'bad-argument', message: /groups/ });
+  for (const name of ['groups', 'exclude-groups'])
+    assert.throws(() => prune?.check({ store: 'main', [name]: ['vm/1', 'vm'] }), { code: 'bad-name' });
+  const both = { store: 'main', groups: ['vm/1'], 'exclude-groups': ['vm/2'] };
+  assert.throws(() => prune?.check(both), { code: 'bad-argument', message: /not both/ });
   assert.throws(() => gc?.check({ store: 'main', ns: 'a' }), { code: 'bad-argument' });
   assert.throws(() => gc?.check({ store: '../x' }), { code: 'bad-argument', message: /store/ });
   assert.throws(() => verify?.check(null), { code: 'bad-argument' });

@@ -3,15 +3,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { localPeriods, type Periods } from '../../../src/datastore/prune/calendar.ts';
+import { localPeriods } from '../../../src/datastore/prune/calendar.ts';
 import {
+  chooseByRules,
   isWithoutRules,
   KEEP_RULES,
   type KeepCounts,
   type KeepRule,
   keepsNothing,
-  keptByRules,
 } from '../../../src/datastore/prune/keep-rules.ts';
+import { countsArbitrary, expectedKept, timesArbitrary } from './naive-rules.ts';
 import { intlPeriods, inZone, ZONES } from './zones.ts';
 
 interface Vectors {
@@ -21,8 +22,12 @@ const { series } = JSON.parse(
   readFileSync(new URL('../../vectors/prune-plans.json', import.meta.url), 'utf8'),
 ) as Vectors;
 
+const ruleByTime = (times: readonly number[], counts: KeepCounts): [number, KeepRule][] =>
+  [...chooseByRules(times, counts, localPeriods).kept].map(([time, { rule }]) => [time, rule]);
 const keep = (times: readonly number[], counts: KeepCounts): number[] =>
-  [...keptByRules(times, counts, localPeriods).keys()].sort((a, b) => a - b);
+  ruleByTime(times, counts)
+    .map(([time]) => time)
+    .sort((a, b) => a - b);
 
 test('the plans are those that a Proxmox Backup Server made of the same times', () => {
   let plans = 0;
@@ -39,69 +44,16 @@ test('the plans are those that a Proxmox Backup Server made of the same times', 
   assert.equal(plans, 90);
 });
 
-/**
- * The rules told in another way: of what no rule has spoken of and lies in no kept period, the newest of each period is a candidate; the
- * newest candidates are kept, and whatever else lies in their periods is spoken for.
- */
-function expectedKept(
-  times: readonly number[],
-  counts: KeepCounts,
-  periods: (time: number) => Periods,
-): Map<number, KeepRule> {
-  const kept = new Map<number, KeepRule>();
-  let open = [...times].sort((a, b) => b - a);
-  for (const rule of KEEP_RULES) {
-    const period = (time: number): string => (rule === 'keep-last' ? String(time) : periods(time)[PERIOD[rule]]);
-    const covered = new Set([...kept.keys()].map(period));
-    const free = open.filter((time) => !covered.has(period(time)));
-    const candidates = free.filter((time) => !free.some((other) => other > time && period(other) === period(time)));
-    const chosen = new Set(candidates.slice(0, counts[rule] ?? 0));
-    const chosenPeriods = new Set([...chosen].map(period));
-    for (const time of chosen) kept.set(time, rule);
-    open = open.filter((time) => !chosen.has(time) && !(free.includes(time) && chosenPeriods.has(period(time))));
-  }
-  return kept;
-}
-
-const PERIOD = {
-  'keep-hourly': 'hour',
-  'keep-daily': 'day',
-  'keep-weekly': 'week',
-  'keep-monthly': 'month',
-  'keep-yearly': 'year',
-} as const;
-
-const countsArbitrary: fc.Arbitrary<KeepCounts> = fc.record(
-  Object.fromEntries(KEEP_RULES.map((rule) => [rule, fc.integer({ min: 0, max: 6 })])),
-  { requiredKeys: [] },
-);
-
-/** Series as backups make them, dense and sparse, around a change of summer time, of the year, or anywhere. */
-const timesArbitrary = fc
-  .tuple(
-    fc.constantFrom('2025-03-30T01:00:00Z', '2025-10-26T01:00:00Z', '2025-11-02T06:00:00Z', '2024-12-31T12:00:00Z'),
-    fc.constantFrom(1200, 3600, 6 * 3600, 24 * 3600, 5 * 24 * 3600),
-    fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 40 }),
-  )
-  .map(([centre, step, gaps]) => {
-    const all = gaps.reduce((sum, gap) => sum + gap, 0);
-    let time = Date.parse(centre) / 1000 - Math.floor((all * step) / 40);
-    return gaps.map((gap) => {
-      time += Math.ceil((gap * step) / 20);
-      return time;
-    });
-  });
-
 for (const zone of ZONES) {
   test(`local periods of ${zone}: days of every length, ISO weeks, months`, () => {
     const periods = intlPeriods(zone);
     inZone(zone, () =>
       fc.assert(
         fc.property(timesArbitrary, countsArbitrary, (times, counts) => {
-          const kept = keptByRules(times, counts, localPeriods);
+          const kept = ruleByTime(times, counts);
           const expected = expectedKept(times, counts, periods);
           assert.deepEqual(
-            [...kept].sort(([a], [b]) => a - b),
+            kept.sort(([a], [b]) => a - b),
             [...expected].sort(([a], [b]) => a - b),
           );
         }),
@@ -142,13 +94,12 @@ test('a week that reaches into the month before takes its snapshots there from t
       (day) => Date.parse(`${day}T01:00:00Z`) / 1000,
     ) as [number, number, number];
     const counts = { 'keep-weekly': 1, 'keep-monthly': 2 };
-    assert.deepEqual(
-      [...keptByRules([earlier, sameWeek, newest], counts, localPeriods)],
-      [
-        [newest, 'keep-weekly'],
-        [earlier, 'keep-monthly'],
-      ],
-    );
+    assert.deepEqual(ruleByTime([earlier, sameWeek, newest], counts), [
+      [newest, 'keep-weekly'],
+      [earlier, 'keep-monthly'],
+    ]);
+    const { passedOver } = chooseByRules([earlier, sameWeek, newest], counts, localPeriods);
+    assert.deepEqual([...passedOver], [[sameWeek, { rule: 'keep-weekly', keptInstead: newest }]]);
     assert.deepEqual(keep([earlier, sameWeek, newest], { 'keep-monthly': 2 }), [sameWeek, newest]);
   });
 });

@@ -52,9 +52,27 @@ test('each snapshot has its name, its time, and the rule that keeps it; oldest f
     {
       group,
       snapshots: [
-        { snapshot: 'vm/101/2026-03-02T01:00:00Z', time: FIRST, keep: false, rule: null },
-        { snapshot: 'vm/101/2026-03-03T01:00:00Z', time: FIRST + DAY, keep: true, rule: 'keep-daily' },
-        { snapshot: 'vm/101/2026-03-04T01:00:00Z', time: FIRST + 2 * DAY, keep: true, rule: 'keep-last' },
+        {
+          snapshot: 'vm/101/2026-03-02T01:00:00Z',
+          time: FIRST,
+          keep: false,
+          rule: null,
+          reason: 'beyond the 1 newest of keep-last and the 1 day of keep-daily',
+        },
+        {
+          snapshot: 'vm/101/2026-03-03T01:00:00Z',
+          time: FIRST + DAY,
+          keep: true,
+          rule: 'keep-daily',
+          reason: 'keep-daily 1 of 1: the newest of 2026-03-03',
+        },
+        {
+          snapshot: 'vm/101/2026-03-04T01:00:00Z',
+          time: FIRST + 2 * DAY,
+          keep: true,
+          rule: 'keep-last',
+          reason: 'keep-last 1 of 1: the newest',
+        },
       ],
     },
   ]);
@@ -80,6 +98,23 @@ test('a lock keeps what the rules would remove, and changes nothing else; an exp
   assert.deepEqual(await rules([expired, {}], { 'keep-last': 1 }), [null, 'keep-last']);
   assert.deepEqual(await rules([locked, expired], { 'keep-last': 0 }), ['locked', null]);
   assert.deepEqual(await rules([{ ...locked, protected: true }, {}], { 'keep-last': 1 }), ['protected', 'keep-last']);
+});
+
+test('what holds a snapshot is its reason; a locked one also says what the rules would do', async () => {
+  const locked = { lockedUntilClockMs: CLOCK_MS + 1 };
+  const reasons = async (given: readonly Given[], counts: KeepCounts): Promise<string[]> =>
+    (await plan({ 'vm/101': given }, counts)).groups.flatMap(({ snapshots }) => snapshots.map(({ reason }) => reason));
+  assert.deepEqual(await reasons([locked, 'altered', {}, { protected: true }], { 'keep-last': 1 }), [
+    'locked; without the lock it would go: beyond the 1 newest of keep-last',
+    'its manifest was altered: nobody can tell whether it may go',
+    'keep-last 1 of 1: the newest that counts',
+    'protected: it stays, and takes no place of another one',
+  ]);
+  assert.deepEqual(await reasons([{}, locked], { 'keep-last': 1 }), [
+    'beyond the 1 newest of keep-last',
+    'keep-last 1 of 1: the newest',
+  ]);
+  assert.deepEqual(await reasons([{}, locked], {}), ['no keep rule was given', 'no keep rule was given']);
 });
 
 test('an altered manifest is kept, said, and takes no place of a good one', async () => {
@@ -121,7 +156,7 @@ test('removals are what the plan does not keep, oldest first, in requests that a
   assert.deepEqual(removalsOf(NS, await plan({ 'vm/1': [{}] }, {})), []);
 
   const snapshots = (count: number) =>
-    Array.from({ length: count }, (_, at) => ({ snapshot: '', time: 1e12 + at, keep: false, rule: null }));
+    Array.from({ length: count }, (_, at) => ({ snapshot: '', time: 1e12 + at, keep: false, rule: null, reason: '' }));
   const long = (at: number) => parseGroup(`host/${String(at).padStart(128, 'x')}`);
   const large: PrunePlan = {
     groups: [

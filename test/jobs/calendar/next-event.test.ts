@@ -93,6 +93,20 @@ for (const name of ZONES) {
   });
 }
 
+test('an event with a zone of its own comes by the clocks there, wherever the host is', () => {
+  const [from, to] = [Date.parse('2026-03-28T00:00:00Z'), Date.parse('2026-03-31T00:00:00Z')];
+  for (const host of ZONES) {
+    const zone = new Zone(host);
+    const runs = (text: string): string[] =>
+      runsBetween(parseCalendarEvent(text), from, to, zone).map((run) => new Date(run).toISOString().slice(8, 16));
+    assert.deepEqual(runs('04:00 Europe/Berlin'), ['28T03:00', '29T02:00', '30T02:00'], host);
+    assert.deepEqual(runs('sun 22:30 America/New_York'), ['30T02:30'], host);
+    assert.deepEqual(runs('hourly Asia/Kolkata').slice(0, 2), ['28T00:30', '28T01:30'], host);
+  }
+  const host = new Zone('UTC');
+  assert.equal(host.other('Asia/Tokyo'), host.other('Asia/Tokyo'), 'what it has found out is kept');
+});
+
 test('a time that the clocks jump over comes at the jump, one that they show twice at the first', () => {
   const zone = new Zone('Europe/Berlin');
   const runsOn = (text: string, day: string): string[] => {

@@ -39,7 +39,7 @@ export const PRUNE_METHODS = [
     handler: async (call, { 'dry-run': isDry, 'use-task': useTask, ...asked }) => {
       const { open, ns, group } = await findGroup(call, asked);
       const counts = countsOf(asked);
-      if (isDry) return rowsOf(ns, await planOf(open.store, ns, group.name, counts, call.signal));
+      if (isDry) return rowsOf(ns, await planOf(open.store, ns, group.name, counts, call));
       let plan: GroupPlan | undefined;
       const id = `${asked.store}:${ns}:${group.name}`;
       const task = startTask(call, { type: 'prune', id }, async (work) => {
@@ -72,7 +72,7 @@ export const PRUNE_METHODS = [
         for (const each of await open.store.groups.namespaces(ns)) {
           if (namespaceDepth(each) - namespaceDepth(ns) > maxDepth) continue;
           for (const group of await prunable(call, open, each)) {
-            if (isDry) logPlan(await planOf(open.store, each, group, counts, work.signal), work);
+            if (isDry) logPlan(each, await planOf(open.store, each, group, counts, work), work);
             else await pruneGroup(open, each, group, counts, work);
           }
         }

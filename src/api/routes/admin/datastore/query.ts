@@ -14,6 +14,8 @@ import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../meth
 import { aclPath, openStore, owns } from '../../../snapshots/owned-groups.ts';
 import { ArgumentNamespace, Count, GroupText, KeepCounts, OrNull, StoreName, TimeOrNull } from '../../parameters.ts';
 
+/** That one question names. */
+const MAX_GROUPS = 1000;
 const OneSnapshot = Type.Object({ ns: ArgumentNamespace, group: GroupText, time: TimeOrNull });
 const OneGroupOrAll = { ns: ArgumentNamespace, group: OrNull(GroupText) };
 const Name = Type.Object({ ns: Type.String(), group: Type.String(), time: Type.Integer() });
@@ -88,13 +90,23 @@ export const QUERY_METHODS: readonly AnyMethod[] = [
   }),
   method(prunePlan, {
     description: 'What keep rules would keep and remove.',
-    argument: Type.Object({ ...OneGroupOrAll, counts: KeepCounts }),
+    argument: Type.Object({
+      ns: ArgumentNamespace,
+      groups: OrNull(Type.Array(GroupText, { maxItems: MAX_GROUPS })),
+      counts: KeepCounts,
+    }),
     returns: Type.Object({
       groups: Type.Array(
         Type.Object({
           group: Type.String(),
           snapshots: Type.Array(
-            Type.Object({ snapshot: Type.String(), time: Count, keep: Type.Boolean(), rule: TextOrNull }),
+            Type.Object({
+              snapshot: Type.String(),
+              time: Count,
+              keep: Type.Boolean(),
+              rule: TextOrNull,
+              reason: Type.String(),
+            }),
           ),
         }),
       ),
