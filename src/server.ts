@@ -19,7 +19,7 @@ import { GuestBackups } from './daemon/guests/guest-backups.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { GUEST_REALMS, GUEST_VERSION_INFO, instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
-import { serverJobs } from './daemon/jobs/server-jobs.ts';
+import { removeStoreJobs, serverJobs } from './daemon/jobs/server-jobs.ts';
 import type { Log } from './daemon/log.ts';
 import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
@@ -151,6 +151,7 @@ async function start(
     audit: stores.audit,
     transactions: state,
     stateDirectory: directory.path,
+    removeJobs: (actor, name) => removeStoreJobs(jobs.desk, actor, name),
   });
   const clients = new Clients({
     sessions,

@@ -130,6 +130,13 @@ export interface Datastores {
   ): Promise<void>;
   /** One that goes offline is closed. @throws `not-found`. */
   update(actor: Actor, name: string, change: DatastoreChange): Promise<void>;
-  /** Closes it and forgets where it is; its files stay. @throws `not-found`; `bad-argument` for `destroyData`. */
-  remove(actor: Actor, name: string, options: { readonly destroyData: boolean }): Promise<void>;
+  /**
+   * Closes it and forgets where it is, and the jobs that are of it alone unless `keepJobs`; its files stay.
+   * @throws `not-found`; `bad-argument` for `destroyData`.
+   */
+  remove(
+    actor: Actor,
+    name: string,
+    options: { readonly destroyData: boolean; readonly keepJobs: boolean },
+  ): Promise<void>;
 }

@@ -2,7 +2,7 @@
 import type { AuditLog } from '../../auth/audit-log.ts';
 import { hostZone, Zone } from '../../jobs/calendar/zone.ts';
 import type { JobKey } from '../../jobs/schedule/job.ts';
-import { JobBook } from '../../jobs/schedule/job-book.ts';
+import { type JobActor, JobBook } from '../../jobs/schedule/job-book.ts';
 import { JobDesk } from '../../jobs/schedule/job-desk.ts';
 import { JobKinds } from '../../jobs/schedule/job-kinds.ts';
 import { Scheduler, type SchedulerParts } from '../../jobs/schedule/scheduler.ts';
@@ -17,6 +17,7 @@ import { type VzdumpKindParts, vzdumpKind } from './vzdump-kind.ts';
 
 /** How soon a command on the machine is heard. */
 const FOLLOW_EVERY_MS = 2000;
+const OF_A_STORE = ['prune', 'gc', 'verify'];
 
 export type { JobKey, JobRun } from '../../jobs/schedule/job.ts';
 export type { NewJob } from '../../jobs/schedule/job-book.ts';
@@ -117,6 +118,12 @@ export function localJobs(parts: CommonParts): JobDesk {
     },
     changed: (_: JobKey) => undefined,
   });
+}
+
+/** Removes the jobs that are of a datastore alone. Those that back up to it stay, and fail: somebody relies on them, and is told. */
+export function removeStoreJobs(desk: Pick<JobDesk, 'list' | 'remove'>, actor: JobActor, store: string): void {
+  for (const kind of OF_A_STORE)
+    for (const { id, options } of desk.list(kind)) if (options.store === store) desk.remove(actor, { kind, id });
 }
 
 /** Coming slots of a schedule in the time zone of this machine, in Unix milliseconds. @throws `bad-argument`. */
