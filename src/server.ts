@@ -33,11 +33,12 @@ import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
 import { Tasks } from './jobs/tasks/tasks.ts';
 import { Enrolments } from './nodes/enrolments.ts';
-import { enrolLocal, hasLocalNode, LOCAL_NODE } from './nodes/local-agent.ts';
+import { enrolLocal, hasLocalNode } from './nodes/local-agent.ts';
 import { NodeOrders } from './nodes/node-orders.ts';
 import { Nodes } from './nodes/nodes.ts';
 import type { OrderTask } from './nodes/placed-order.ts';
 import { type AuthId, ROOT_USER } from './schema/auth-id.ts';
+import { LOCAL_NODE } from './schema/names.ts';
 import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
 import { nodeTables } from './state/node-tables.ts';
@@ -266,7 +267,13 @@ async function start(
           {
             ...behind,
             api: createGuestApi(
-              { ...common, ...withBackups(guests, { datastores, tasks, nodes }), consoles, ...GUEST_INFO },
+              {
+                ...common,
+                ...withBackups(guests, { datastores, tasks, nodes }),
+                consoles,
+                jobs: jobs.desk,
+                ...GUEST_INFO,
+              },
               { onBug },
             ),
             host: guestHost,

@@ -101,7 +101,11 @@ function addFields(command: Command): Command {
     .option('--ignore-verified <YES|NO>', 'verify: leave out what was read and found whole; yes without it')
     .option('--outdated-after <DAYS>', 'verify: but not when that was so many days ago')
     .option('--set <NAME=VALUE...>', 'another option of the kind; VALUE may be JSON');
-  for (const rule of KEEP_RULES) command.option(`--${rule} <N>`, 'prune: as holdfast prune has it');
+  for (const rule of KEEP_RULES)
+    command.option(
+      `--${rule} <N>`,
+      'prune, vzdump: as holdfast prune has it; vzdump applies it to each guest after its backup',
+    );
   return command;
 }
 

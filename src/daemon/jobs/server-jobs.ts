@@ -96,7 +96,7 @@ export function localJobs(parts: CommonParts): JobDesk {
   const kinds = new JobKinds([
     ...storeKinds({ get: nowhere }),
     backupKind({ isOnline: nowhere, order: nowhere, endOf: nowhere, abort: nowhere }),
-    vzdumpKind({ isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere }),
+    vzdumpKind({ get: nowhere, isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere }),
   ]);
   const store = new JobTables(parts.state);
   const book = bookOf(parts, store, kinds);

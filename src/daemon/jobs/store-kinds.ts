@@ -17,13 +17,11 @@ const Depth = Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_NAMESPACE_DE
 const Keep = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 }));
 const strict = { additionalProperties: false } as const;
 
-const PruneOptions = Type.Object(
-  {
-    ...{ store: StoreName, ns: Ns, 'max-depth': Depth, 'keep-last': Keep, 'keep-hourly': Keep, 'keep-daily': Keep },
-    ...{ 'keep-weekly': Keep, 'keep-monthly': Keep, 'keep-yearly': Keep },
-  },
-  strict,
-);
+export const KEEP_FIELDS = {
+  ...{ 'keep-last': Keep, 'keep-hourly': Keep, 'keep-daily': Keep },
+  ...{ 'keep-weekly': Keep, 'keep-monthly': Keep, 'keep-yearly': Keep },
+};
+const PruneOptions = Type.Object({ store: StoreName, ns: Ns, 'max-depth': Depth, ...KEEP_FIELDS }, strict);
 const VerifyOptions = Type.Object(
   {
     ...{ store: StoreName, ns: Ns, 'max-depth': Depth, 'ignore-verified': Type.Optional(Type.Boolean()) },
@@ -51,9 +49,7 @@ export function storeKinds({ get }: StoreKindParts): JobKind[] {
       run: async ({ job }, work) => {
         const options = job.options as Static<typeof PruneOptions>;
         const open = await get(options.store);
-        const counts = Object.fromEntries(
-          KEEP_RULES.flatMap((rule) => (options[rule] === undefined ? [] : [[rule, options[rule]]])),
-        ) as KeepCounts;
+        const counts = keepCounts(options);
         if (isWithoutRules(counts)) work.warn('no keep rule is set: everything stays');
         for (const ns of await namespacesOf(open, options)) {
           for (const group of await open.store.groups.groups(ns)) {
@@ -127,6 +123,11 @@ export function checker<Schema extends TObject>(schema: Schema): (options: unkno
       data: { option: name },
     });
   };
+}
+
+/** The keep rules among the options of a job. */
+export function keepCounts(options: KeepCounts): KeepCounts {
+  return Object.fromEntries(KEEP_RULES.flatMap((rule) => (options[rule] === undefined ? [] : [[rule, options[rule]]])));
 }
 
 export function storeClaim({ store }: JobOptions): readonly string[] {
