@@ -1,12 +1,14 @@
-// holdfast job: what a server does by a schedule. On the server's machine; a server that runs sees each change within seconds.
+// holdfast job: what a server does by a schedule. On the server's machine, where a server that runs sees each change within seconds, or from afar.
 import type { Command } from 'commander';
-import type { JobDesk, JobKey, JobRun, JobView, NewJob } from '../../daemon/jobs/server-jobs.ts';
+import type { JobKey, JobRun, JobView, NewJob } from '../../daemon/jobs/server-jobs.ts';
 import { KEEP_RULES } from '../../datastore/prune/keep-rules.ts';
 import { parseGuestId } from '../../schema/guest-names.ts';
 import { parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { yesOrNo } from '../admin/account-options.ts';
-import { STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
+import { administerJobs } from '../admin/administer.ts';
+import type { JobAdministration } from '../admin/job-administration.ts';
+import { STATE_DIR_OPTION, type StateOptions } from '../admin/server-state.ts';
 import { formatDuration, pairs, print, table } from '../output.ts';
 import { wholeNumber } from '../whole-number.ts';
 
@@ -162,54 +164,32 @@ function jsonOrText(text: string): unknown {
   }
 }
 
-async function withJobs<Result>(
-  options: StateOptions,
-  use: (desk: JobDesk, actor: { readonly authId: string; readonly address: string }) => Result,
-): Promise<Result> {
-  if (options.repository !== undefined)
-    throw new HoldfastError(
-      'bad-argument',
-      "jobs are looked after on the server's machine: leave --repository away, and give --state-dir DIR where the state is elsewhere",
-    );
-  return await withServerState(options, async ({ state, stores, actor }) => {
-    const { localJobs } = await import('../../daemon/jobs/server-jobs.ts');
-    return use(localJobs({ state, audit: stores.audit, clock: Date.now }), actor);
-  });
-}
-
 /** @throws `not-found`; `bad-argument` for an id that jobs of several kinds have. */
-function keyOf(desk: JobDesk, ref: string): JobKey {
+async function keyOf(jobs: JobAdministration, ref: string): Promise<JobKey> {
   const [kind, id] = ref.includes('/') ? [ref.slice(0, ref.indexOf('/')), ref.slice(ref.indexOf('/') + 1)] : [];
   if (kind !== undefined && id !== undefined) return { kind, id };
-  const found = desk.list().filter((job) => job.id === ref);
+  const found = (await jobs.list()).filter((job) => job.id === ref);
   const [first] = found;
   if (first === undefined) throw new HoldfastError('not-found', `there is no job ${JSON.stringify(ref)}`);
-  if (found.length === 1) return first;
+  if (found.length === 1) return { kind: first.kind, id: first.id };
   const refs = found.map((job) => `${job.kind}/${job.id}`).join(', ');
   throw new HoldfastError('bad-argument', `several jobs are called ${ref}: say which one, ${refs}`);
 }
 
 async function create(kind: string, id: string, options: JobOptions): Promise<void> {
   const wish: NewJob = { ...fieldsOf(options), kind, id, options: kindOptions(options) };
-  const made = await withJobs(options, (desk, actor) => desk.create(actor, wish));
+  const made = await administerJobs(options, async (jobs) => await jobs.create(wish));
   print(options.outputFormat, shown(made), () => described(made));
 }
 
 async function update(ref: string, options: JobOptions): Promise<void> {
-  const unset = new Set(options.unset ?? []);
-  const made = await withJobs(options, (desk, actor) => {
-    const key = keyOf(desk, ref);
-    const before = desk.get(key);
-    const merged = { ...before.options, ...kindOptions(options) };
-    const kept = Object.fromEntries(Object.entries(merged).filter(([name]) => !unset.has(name)));
-    const plan = unset.has('schedule') ? { schedule: null } : {};
-    return desk.update(actor, key, { ...fieldsOf(options), ...plan, options: kept });
-  });
+  const change = { ...fieldsOf(options), set: kindOptions(options), unset: options.unset ?? [] };
+  const made = await administerJobs(options, async (jobs) => await jobs.amend(await keyOf(jobs, ref), change));
   print(options.outputFormat, shown(made), () => described(made));
 }
 
 async function list(options: JobOptions): Promise<void> {
-  const jobs = await withJobs(options, (desk) => desk.list(options.kind));
+  const jobs = await administerJobs(options, async (each) => await each.list(options.kind));
   print(options.outputFormat, jobs.map(shown), () =>
     table(
       ['job', 'schedule', 'next run', 'last run', 'state', 'comment'],
@@ -226,38 +206,41 @@ async function list(options: JobOptions): Promise<void> {
 }
 
 async function show(ref: string, options: JobOptions): Promise<void> {
-  const job = await withJobs(options, (desk) => desk.get(keyOf(desk, ref)));
+  const job = await administerJobs(options, async (jobs) => {
+    const { kind, id } = await keyOf(jobs, ref);
+    const found = (await jobs.list(kind)).find((each) => each.id === id);
+    if (found === undefined) throw new HoldfastError('not-found', `there is no job ${kind}/${id}`);
+    return found;
+  });
   print(options.outputFormat, shown(job), () => described(job));
 }
 
 async function remove(ref: string, options: JobOptions): Promise<void> {
-  const key = await withJobs(options, (desk, actor) => {
-    const { kind, id } = desk.get(keyOf(desk, ref));
-    desk.remove(actor, { kind, id });
-    return { kind, id };
+  const key = await administerJobs(options, async (jobs) => {
+    const found = await keyOf(jobs, ref);
+    await jobs.remove(found);
+    return found;
   });
   print(options.outputFormat, { ...key, removed: true }, () => `removed job ${key.kind}/${key.id}`);
 }
 
 async function run(ref: string, options: JobOptions): Promise<void> {
-  const key = await withJobs(options, (desk, actor) => {
-    const { kind, id } = desk.get(keyOf(desk, ref));
-    desk.run({ kind, id }, actor.authId);
-    return { kind, id };
+  const { upid, ...key } = await administerJobs(options, async (jobs) => {
+    const found = await keyOf(jobs, ref);
+    return { ...found, upid: await jobs.run(found) };
   });
-  const told = `job ${key.kind}/${key.id} runs as soon as a server runs here; see holdfast job history ${key.kind}/${key.id}`;
-  print(options.outputFormat, { ...key, requested: true }, () => told);
+  const name = `${key.kind}/${key.id}`;
+  const when = upid === undefined ? 'runs as soon as a server runs here' : `runs in task ${upid}`;
+  const told = `job ${name} ${when}; see holdfast job history ${name}`;
+  print(options.outputFormat, { ...key, requested: true, ...(upid !== undefined && { upid }) }, () => told);
 }
 
 async function history(ref: string | undefined, options: JobOptions): Promise<void> {
   const limit = wholeNumber('--limit', options.limit ?? '50', 1, MAX_SHOWN);
-  const { rows } = await withJobs(options, (desk) =>
-    desk.history({
-      limit,
-      ...(ref !== undefined && pick(keyOf(desk, ref))),
-      ...(options.failed === true && { states: ['error', 'skipped', 'interrupted'] as const }),
-    }),
-  );
+  const rows = await administerJobs(options, async (jobs) => {
+    const key = ref === undefined ? {} : await keyOf(jobs, ref);
+    return await jobs.history({ ...key, limit, failed: options.failed === true });
+  });
   print(options.outputFormat, rows.map(shownRun), () =>
     table(
       ['run', 'job', 'why', 'slot', 'started', 'took', 'state', 'message'],
@@ -278,7 +261,7 @@ async function history(ref: string | undefined, options: JobOptions): Promise<vo
 
 async function next(options: JobOptions): Promise<void> {
   const limit = wholeNumber('--limit', options.limit ?? '20', 1, MAX_SHOWN);
-  const jobs = await withJobs(options, (desk) => desk.list());
+  const jobs = await administerJobs(options, async (each) => await each.list());
   const coming = jobs
     .flatMap(({ kind, id, nextMs }) => (nextMs === undefined ? [] : [{ job: `${kind}/${id}`, nextMs }]))
     .sort((a, b) => a.nextMs - b.nextMs)
@@ -306,10 +289,6 @@ async function analyze(schedule: string, options: JobOptions): Promise<void> {
           slots.map((ms) => bothTimes(ms)),
         ),
   );
-}
-
-function pick({ kind, id }: JobKey): JobKey {
-  return { kind, id };
 }
 
 function seconds(ms: number): number {

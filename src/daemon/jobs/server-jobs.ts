@@ -21,7 +21,7 @@ const OF_A_STORE = ['prune', 'gc', 'verify'];
 
 export type { JobKey, JobRun } from '../../jobs/schedule/job.ts';
 export type { NewJob } from '../../jobs/schedule/job-book.ts';
-export type { JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
+export type { JobAmendment, JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
 
 interface CommonParts {
   readonly state: StateDatabase;
