@@ -1,6 +1,7 @@
 // /cluster/backup: jobs as clients of Proxmox VE make, read, change and remove them, and the job of ours that stands behind each.
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { BACKUP_FIELDS } from '../../../src/api/guest/routes/cluster/backup-fields.ts';
 import { GuestRig } from './guest-rig.ts';
 
 const PATH = '/cluster/backup';
@@ -129,6 +130,9 @@ test('keep rules are those of the job; what means nothing here is shown as it wa
     ...{ ...stays, 'repeat-missed': true, 'notification-mode': 'auto', fleecing: 'enabled=1' },
     'prune-backups': 'keep-all=1',
   });
+  const cleared = { 'prune-backups': '', fleecing: '', mailto: '', delete: Object.keys(stays).join(',') };
+  await rig.data('PUT', `${PATH}/nightly`, { ...cleared, 'notification-mode': 'notification-system' });
+  assert.deepEqual(kept(rig).options['without-effect'], { 'notification-mode': 'notification-system' });
 });
 
 test('what is not here, or does not fit together, is refused by its name, and nothing is made', async (t) => {
@@ -252,4 +256,56 @@ test('which guests no job covers that runs by itself, and which disks of a job a
     [100, 101],
   );
   assert.deepEqual(rig.bugs, []);
+});
+
+const HOSTILE = [
+  '',
+  ' ',
+  '-1',
+  '1e999',
+  '99999999999',
+  '__proto__',
+  '../x',
+  'a\nb',
+  ',',
+  '=',
+  'a=',
+  '=1,__proto__=2',
+  'x'.repeat(5000),
+];
+
+test('whatever stands in a field, a job is made as it reads afterwards, or refused in words', async (t) => {
+  const rig = await open(t);
+  const good = { id: 'fuzzed', storage: 'tank', schedule: 'daily', vmid: '100' };
+  const seen = new Map<number, number>();
+  for (const name of [
+    ...Object.keys(BACKUP_FIELDS),
+    'schedule',
+    'starttime',
+    'dow',
+    'enabled',
+    'comment',
+    'id',
+    'delete',
+  ])
+    for (const value of HOSTILE) {
+      const { status, json } = await rig.call(ROOT, 'POST', PATH, { ...good, [name]: value });
+      const place = `${name}=${JSON.stringify(value.slice(0, 40))}: ${status} ${JSON.stringify(json)}`;
+      assert.deepEqual(rig.bugs, [], place);
+      seen.set(status, (seen.get(status) ?? 0) + 1);
+      if (status !== 200) {
+        assert.ok((json.message ?? '').length > 3, place);
+        assert.deepEqual(rig.jobs.list(), [], place);
+        continue;
+      }
+      const [row] = await rig.data<Row[]>('GET', PATH);
+      assert.equal(row?.storage, 'tank', place);
+      // What was read can be written again, as clients do that change one field.
+      const { type: _type, 'next-run': _next, fleecing, performance: _performance, id, ...fields } = row as Row;
+      assert.equal(fleecing === undefined || typeof fleecing === 'object', true, place);
+      assert.equal(await rig.data('PUT', `${PATH}/${id}`, fields as Parameters), null, place);
+      assert.deepEqual((await rig.data<Row[]>('GET', PATH))[0], row, place);
+      await rig.data('DELETE', `${PATH}/${id}`);
+    }
+  assert.ok((seen.get(400) ?? 0) > 200, JSON.stringify([...seen]));
 });

@@ -92,8 +92,8 @@ export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOpt
   const fleecingOn = fleecingStorage(fleecing);
   const withoutEffect = given({
     ...Object.fromEntries(Object.keys(WITHOUT_EFFECT).map((name) => [name, fields[name as keyof BackupFields]])),
-    fleecing: fleecingOn === undefined ? fleecing : undefined,
-    'prune-backups': keepsAll(fields['prune-backups']) ? fields['prune-backups'] : undefined,
+    fleecing: fleecingOn === undefined ? fleecing || undefined : undefined,
+    'prune-backups': keepsAll(fields['prune-backups']) ? fields['prune-backups'] || undefined : undefined,
   });
   return {
     ...Object.fromEntries(Object.entries(before).filter(([name]) => !OURS.has(name))),
