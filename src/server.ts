@@ -19,7 +19,7 @@ import { GuestBackups } from './daemon/guests/guest-backups.ts';
 import type { Phase } from './daemon/health.ts';
 import { hostNames } from './daemon/host-names.ts';
 import { GUEST_REALMS, GUEST_VERSION_INFO, instanceId, REALMS, VERSION_INFO } from './daemon/installation.ts';
-import { serverJobs } from './daemon/jobs/server-jobs.ts';
+import { removeStoreJobs, serverJobs } from './daemon/jobs/server-jobs.ts';
 import type { Log } from './daemon/log.ts';
 import { mainThreadFirst } from './daemon/main-priority.ts';
 import { Metrics } from './daemon/metrics.ts';
@@ -33,11 +33,12 @@ import { Datastores } from './daemon/stores.ts';
 import type { Operations } from './datastore/control/operation.ts';
 import { Tasks } from './jobs/tasks/tasks.ts';
 import { Enrolments } from './nodes/enrolments.ts';
-import { enrolLocal, hasLocalNode, LOCAL_NODE } from './nodes/local-agent.ts';
+import { enrolLocal, hasLocalNode } from './nodes/local-agent.ts';
 import { NodeOrders } from './nodes/node-orders.ts';
 import { Nodes } from './nodes/nodes.ts';
 import type { OrderTask } from './nodes/placed-order.ts';
 import { type AuthId, ROOT_USER } from './schema/auth-id.ts';
+import { LOCAL_NODE } from './schema/names.ts';
 import { authTables } from './state/auth-tables.ts';
 import { DatastoreTables } from './state/datastore-tables.ts';
 import { nodeTables } from './state/node-tables.ts';
@@ -151,6 +152,7 @@ async function start(
     audit: stores.audit,
     transactions: state,
     stateDirectory: directory.path,
+    removeJobs: (actor, name) => removeStoreJobs(jobs.desk, actor, name),
   });
   const clients = new Clients({
     sessions,
@@ -265,7 +267,13 @@ async function start(
           {
             ...behind,
             api: createGuestApi(
-              { ...common, ...withBackups(guests, { datastores, tasks, nodes }), consoles, ...GUEST_INFO },
+              {
+                ...common,
+                ...withBackups(guests, { datastores, tasks, nodes }),
+                consoles,
+                jobs: jobs.desk,
+                ...GUEST_INFO,
+              },
               { onBug },
             ),
             host: guestHost,

@@ -78,7 +78,7 @@ export interface NodeCalls extends Pick<Nodes, 'list' | 'get' | 'remove' | 'orde
 }
 
 /** Jobs by schedule; what it throws is in words that go out as they are. */
-export type JobCalls = Pick<JobDesk, 'list' | 'create' | 'update' | 'remove' | 'run'>;
+export type JobCalls = Pick<JobDesk, 'list' | 'get' | 'create' | 'update' | 'amend' | 'remove' | 'run' | 'history'>;
 
 /** Targets, matchers and what waits to be sent; what it throws is in words that go out as they are. */
 export type NotificationCalls = Pick<Notifications, 'config' | 'test' | 'waiting'>;
@@ -130,6 +130,13 @@ export interface Datastores {
   ): Promise<void>;
   /** One that goes offline is closed. @throws `not-found`. */
   update(actor: Actor, name: string, change: DatastoreChange): Promise<void>;
-  /** Closes it and forgets where it is; its files stay. @throws `not-found`; `bad-argument` for `destroyData`. */
-  remove(actor: Actor, name: string, options: { readonly destroyData: boolean }): Promise<void>;
+  /**
+   * Closes it and forgets where it is, and the jobs that are of it alone unless `keepJobs`; its files stay.
+   * @throws `not-found`; `bad-argument` for `destroyData`.
+   */
+  remove(
+    actor: Actor,
+    name: string,
+    options: { readonly destroyData: boolean; readonly keepJobs: boolean },
+  ): Promise<void>;
 }

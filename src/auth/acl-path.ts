@@ -1,5 +1,5 @@
 // The paths that rights stand on: `/`, Proxmox Backup Server's (`/datastore/STORE/NS…`, `/access/users` and so on), Proxmox VE's (`/vms/VMID`,
-// `/storage/STORAGE`, `/nodes/NODE`, `/pool/POOL` and so on), and `/system/nodes/NODE` of ours. A path that means nothing is refused, for a right on it would protect nothing and look as if it did.
+// `/storage/STORAGE`, `/nodes/NODE`, `/pool/POOL` and so on), and `/system/nodes/NODE` and `/system/jobs` of ours. A path that means nothing is refused, for a right on it would protect nothing and look as if it did.
 import { HoldfastError } from '../util/errors.ts';
 
 const SAFE = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
@@ -32,6 +32,7 @@ const GRAMMAR: Branch = {
       words: {
         certificates: END,
         disks: END,
+        jobs: END,
         log: END,
         nodes: NAMED,
         notifications: END,

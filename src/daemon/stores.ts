@@ -160,8 +160,15 @@ export class Datastores {
     if (change.maintenance !== undefined) await this.#followOne(this.#entry(name));
   }
 
-  /** Closes a datastore and forgets where it is. Its files stay: deleting them is left to whoever means it. @throws `not-found`. */
-  async remove(actor: Actor, name: string, options: { readonly destroyData?: boolean } = {}): Promise<void> {
+  /**
+   * Closes a datastore and forgets where it is, and the jobs that are of it alone. Its files stay: deleting them is left to whoever means it.
+   * @throws `not-found`.
+   */
+  async remove(
+    actor: Actor,
+    name: string,
+    options: { readonly destroyData?: boolean; readonly keepJobs?: boolean } = {},
+  ): Promise<void> {
     if (options.destroyData === true)
       throw new HoldfastError(
         'bad-argument',
@@ -169,7 +176,7 @@ export class Datastores {
       );
     await this.#turn.run(async () => {
       // First, so that nobody opens it again who waits for its turn.
-      this.#list.remove(actor, name);
+      this.#list.remove(actor, name, options);
       await this.release(name);
       this.#places.delete(name);
     });

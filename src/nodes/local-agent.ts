@@ -1,10 +1,9 @@
 // The agent in the server's own process: a node like any other, `localhost`, that enrols itself. Its token is an ordinary one of root@pam, with
 // rights to the datastores and nothing else, so that it can be seen, narrowed and taken away.
 import { type AuthId, ROOT_USER } from '../schema/auth-id.ts';
+import { LOCAL_NODE } from '../schema/names.ts';
 import type { Enrolments } from './enrolments.ts';
 import type { NodeStore } from './node-store.ts';
-
-export const LOCAL_NODE = 'localhost';
 
 export interface LocalParts {
   readonly enrolments: Enrolments;

@@ -6,6 +6,9 @@ const MAX_NAME_BYTES = 128;
 export const MAX_NAMESPACE_DEPTH = 7;
 const MAX_NAMESPACE_BYTES = 256;
 
+/** The node of the agent in the server's own process. */
+export const LOCAL_NODE = 'localhost';
+
 export const GROUP_TYPES = ['vm', 'ct', 'host'] as const;
 export type GroupType = (typeof GROUP_TYPES)[number];
 

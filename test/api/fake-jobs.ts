@@ -1,14 +1,15 @@
-// Jobs of the kinds that a server has for its datastores, in tables in memory; a run is a task of the rig that does nothing.
+// Jobs of the kinds that a server has for its datastores and guests, in tables in memory; a run is a task of the rig that does nothing.
+import assert from 'node:assert/strict';
 import Database from 'better-sqlite3';
-import type { JobCalls } from '../../src/api/services.ts';
+import type { TaskCalls } from '../../src/api/services.ts';
 import { storeKinds } from '../../src/daemon/jobs/store-kinds.ts';
+import { vzdumpKind } from '../../src/daemon/jobs/vzdump-kind.ts';
 import { Zone } from '../../src/jobs/calendar/zone.ts';
 import { JobBook } from '../../src/jobs/schedule/job-book.ts';
 import { JobDesk } from '../../src/jobs/schedule/job-desk.ts';
 import { JobKinds } from '../../src/jobs/schedule/job-kinds.ts';
 import { JobTables } from '../../src/state/job-tables.ts';
 import { jobs as migration } from '../../src/state/migrations/0005-jobs.ts';
-import type { FakeTasks } from './fake-tasks.ts';
 
 export interface AskedOfJobs {
   readonly action: string;
@@ -17,12 +18,14 @@ export interface AskedOfJobs {
 }
 
 /** `asked` takes what the audit log would, and the runs. */
-export function fakeJobs(tasks: FakeTasks, asked: AskedOfJobs[]): JobCalls {
+export function fakeJobs(tasks: Pick<TaskCalls, 'start'>, asked: AskedOfJobs[]): JobDesk {
   const db = new Database(':memory:');
   db.exec(migration.up);
   const atomically = <T>(work: () => T): T => (db.inTransaction ? work() : db.transaction(work).immediate());
   const store = new JobTables({ db, atomically });
-  const kinds = new JobKinds(storeKinds({ get: () => Promise.reject(new Error('nothing runs here')) }));
+  const nowhere = (): never => assert.fail('nothing runs here');
+  const guests = { isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere };
+  const kinds = new JobKinds([...storeKinds({ get: nowhere }), vzdumpKind({ get: nowhere, ...guests })]);
   const note = (action: string, { kind, id }: { kind: string; id: string }, { authId: by }: { authId: string }): void =>
     void asked.push({ action, ref: `${kind}/${id}`, by });
   const book = new JobBook({ store, kinds, clock: Date.now, note });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { without } from '../agent/nbd/servers.ts';
 import { runsOf } from '../support/server/job-runs.ts';
 import { shiftProgramClock } from '../support/server/program-clock.ts';
-import { newPlace } from './holdfast.ts';
+import { messageOf, newPlace } from './holdfast.ts';
 import { run } from './running-server.ts';
 
 interface Run {
@@ -43,7 +43,7 @@ test('jobs are made, listed, run by the server, changed and removed', async (t) 
   await refused(2, /blue/, 'create', 'prune', 'x', '--store', 'main', '--schedule', 'blue moon');
   await refused(2, /store/, 'create', 'gc', 'x');
   await refused(4, /no job/, 'show', 'nobody');
-  await refused(2, /server's machine/, 'list', '--repository', 'https://a@b!c@h:1/x');
+  await refused(2, /give --state-dir DIR/, 'list', '--repository', 'https://a@b!c@h:1/x');
 
   // The server runs what is asked for, and what is due.
   await job('create', 'gc', 'nightly', '--store', 'main');
@@ -76,4 +76,80 @@ test('jobs are made, listed, run by the server, changed and removed', async (t) 
   await refused(4, /no job/, 'show', 'often');
   const { runs } = await place.json<{ runs: { utc: string }[] }>('job', 'analyze', '2027-01-01 12:00');
   assert.equal(runs.length, 1);
+});
+
+test('from afar jobs are those of the server, with the rights of the token', async (t) => {
+  const place = await newPlace(t, { create: false });
+  const server = await run(t, place, '--bulk-port', '0', '--first-datastore', 'main');
+  const at = ['--state-dir', place.path('server')];
+  const here = async <T>(...args: string[]): Promise<T> => await place.json<T>('job', ...args, ...at);
+  /** A user and a token of it that have a role on jobs, and the command with them. */
+  const as = async (name: string, role: string) => {
+    const user = `${name}@local`;
+    await place.run('user', 'create', user, '--no-password', ...at);
+    const { value } = await place.json<{ value: string }>('token', 'create', user, 'cli', ...at);
+    for (const who of [user, `${user}!cli`])
+      await place.run('acl', 'set', '/system/jobs', role, '--auth-id', who, ...at);
+    const repository = `https://${user}!cli@127.0.0.1:${server.port}/main`;
+    const env = { HOLDFAST_TOKEN_SECRET: value, HOLDFAST_FINGERPRINT: server.fingerprint };
+    return async (...args: string[]) =>
+      await place.try(['job', ...args, '--repository', repository, '--output-format', 'json'], { env });
+  };
+  const keeper = await as('keeper', 'Admin');
+  const looker = await as('looker', 'Audit');
+  const far = async <T>(...args: string[]): Promise<T> => {
+    const ran = await keeper(...args);
+    assert.equal(ran.code, 0, ran.stderr);
+    return JSON.parse(ran.stdout.toString()) as T;
+  };
+  const wish = [
+    '--store',
+    'main',
+    '--schedule',
+    '02:00',
+    '--keep-daily',
+    '7',
+    '--retries',
+    '1',
+    '--retry-delay',
+    '1min',
+  ];
+  const made = await far<object>('create', 'prune', 'nightly', ...wish, '--comment', 'of afar');
+  assert.deepEqual(await here('show', 'nightly'), made);
+  const change = ['--unset', 'keep-daily', '--keep-last', '3', '--enable', 'no', '--timeout', '2h'];
+  const changed = await far<{ options: object }>('update', 'nightly', ...change);
+  assert.deepEqual(changed.options, { store: 'main', 'keep-last': 3 });
+  await far('create', 'gc', 'main', '--store', 'main', '--schedule', 'daily');
+  const { upid } = await far<{ upid: string }>('run', 'gc/main');
+  assert.match(upid, /:garbage_collection:main:keeper@local!cli:$/);
+  await runsOf(place.path('server'), ([newest]) => newest?.endMs != null, 20_000);
+  for (const args of [
+    ['list'],
+    ['list', '--kind', 'gc'],
+    ['show', 'main'],
+    ['history'],
+    ['history', 'gc/main'],
+    ['next'],
+  ])
+    assert.deepEqual(await far(...args), await here(...args), args.join(' '));
+  const [ended] = await far<Run[]>('history', '--limit', '1');
+  assert.deepEqual([ended?.upid, ended?.state, ended?.reason], [upid, 'ok', 'hand']);
+  assert.deepEqual(await far('history', '--failed'), []);
+
+  assert.equal((await looker('list')).code, 0);
+  for (const args of [
+    ['remove', 'nightly'],
+    ['run', 'gc/main'],
+  ])
+    messageOf(await looker(...args), 'permission-denied');
+  assert.match(messageOf(await keeper('show', 'nobody'), 'not-found'), /no job "nobody"/);
+  assert.match(messageOf(await keeper('remove', 'gc/nobody'), 'not-found'), /no job gc\/nobody/);
+  assert.match(messageOf(await keeper('create', 'gc', 'main', '--store', 'main'), 'exists'), /gc\/main already/);
+  const blue = ['--store', 'main', '--schedule', 'blue moon'];
+  assert.match(messageOf(await keeper('create', 'prune', 'x', ...blue), 'bad-argument'), /blue/);
+  await far('remove', 'nightly');
+  assert.deepEqual(
+    (await here<{ id: string }[]>('list')).map(({ id }) => id),
+    ['main'],
+  );
 });

@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import { localJobs } from '../../src/daemon/jobs/server-jobs.ts';
 import { Datastores } from '../../src/daemon/stores.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
 import { askHolder } from '../../src/datastore/control/control-client.ts';
@@ -98,6 +99,28 @@ test('commands of this machine reach a datastore that the server holds', async (
   assert.deepEqual(await askHolder(new Layout(path('one')), COUNT, 5, WORK), { result: 5 });
   await datastores.release('one');
   assert.equal(await askHolder(new Layout(path('one')), COUNT, 5, WORK), undefined);
+});
+
+test('jobs that are of a datastore alone go with it unless they are to stay; those that back up to it stay', async (t) => {
+  const { make, path, state } = fixture(t);
+  const datastores = make();
+  const jobs = localJobs({ state, audit: { append: () => {} }, clock: Date.now });
+  const refs = () => jobs.list().map(({ kind, id }) => `${kind}/${id}`);
+  const node = { node: 'localhost', all: true };
+  for (const store of ['one', 'two']) {
+    await datastores.create(ROOT, { name: store, path: path(store), reuse: false });
+    for (const kind of ['gc', 'prune', 'verify']) jobs.create(ROOT, { kind, id: store, options: { store } });
+    jobs.create(ROOT, { kind: 'vzdump', id: store, options: { ...node, store } });
+  }
+  await datastores.remove(ROOT, 'one');
+  assert.deepEqual(refs(), ['gc/two', 'prune/two', 'verify/two', 'vzdump/one', 'vzdump/two']);
+  await datastores.remove(ROOT, 'two', { keepJobs: true });
+  assert.deepEqual(refs(), ['gc/two', 'prune/two', 'verify/two', 'vzdump/one', 'vzdump/two']);
+  const noted = await authTables(state).audit.list({ limit: 10 });
+  assert.deepEqual(
+    noted.filter(({ action }) => action === 'job-remove').map(({ object }) => object),
+    ['verify/one', 'gc/one', 'prune/one'],
+  );
 });
 
 test('a directory is taken as it is only when that is meant', async (t) => {

@@ -261,6 +261,28 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     assert.ok(!left.some((each: { volid: string }) => each.volid === backup.volid));
   });
 
+  test('a job of the guest dialect runs, and prunes what its rules do not keep of its guest alone', async () => {
+    const content = `/nodes/${node}/storage/${STORE}/content?vmid=`;
+    const countOf = async (vmid: number): Promise<number> => (await data('GET', `${content}${vmid}`)).length;
+    assert.ok((await countOf(7502)) >= 2, 'there is something to prune');
+    const others = await countOf(7501);
+    const job = { id: 'kept-one', storage: STORE, schedule: 'yearly', vmid: '7502', 'prune-backups': 'keep-last=1' };
+    assert.equal(await data('POST', '/cluster/backup', job), null);
+    const [row] = await data('GET', '/cluster/backup').then((rows) =>
+      rows.filter(({ id }: { id: string }) => id === job.id),
+    );
+    assert.deepEqual([row.vmid, row['prune-backups'], row.enabled], ['7502', 'keep-last=1', 1]);
+    const { children } = await data('GET', '/cluster/backup/kept-one/included_volumes');
+    assert.deepEqual(children[0].children[0], {
+      ...{ id: 'virtio0', name: 'local:7502/vm-7502-disk-0.raw', included: 1, reason: 'enabled' },
+    });
+    await rig.account('root@pam').run('job', 'run', 'kept-one', '--state-dir', rig.stateDirectory);
+    const [run] = await runsOf(rig.stateDirectory, ([each]) => each?.id === job.id && typeof each.endMs === 'number');
+    assert.deepEqual([run?.state, run?.message], ['ok', 'OK']);
+    assert.deepEqual([await countOf(7502), await countOf(7501)], [1, others]);
+    assert.equal(await data('DELETE', '/cluster/backup/kept-one'), null);
+  });
+
   test('an abort ends the backup under way, and the guest goes on', async () => {
     // One without a backup: all of its disk is read.
     const settings = { vmid: 7505, memory: 64, kvm: 0, virtio0: 'local:0.0625,format=raw', vga: 'none', balloon: 0 };

@@ -38,6 +38,12 @@ test('jobs that are made over the API run there; the command line has them too, 
     assert.deepEqual([row?.id, row?.['last-run-state'], row?.['last-run-upid']], [id, 'OK', upid]);
     assert.ok((row?.['next-run'] ?? 0) > Date.now() / SECOND);
   }
+  await admin.call('PUT', `/config/datastore/${STORE}`, { 'gc-schedule': 'daily' });
+  const [gc] = await admin.call<{ schedule: string; 'next-run': number }[]>('GET', '/admin/gc');
+  assert.ok(gc?.schedule === 'daily' && gc['next-run'] > Date.now() / SECOND);
+  await admin.task(await admin.call<string>('DELETE', `/config/datastore/${STORE}`));
+  const left = await rig.account('root@pam').json<object[]>('job', 'list', '--state-dir', rig.stateDirectory);
+  assert.deepEqual(left, [], 'they went with their datastore');
 });
 
 test('a server killed in the middle of a backup job: the run is interrupted, and the nights until its next start are made up for once', {

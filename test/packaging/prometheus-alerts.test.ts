@@ -37,13 +37,16 @@ test('promtool takes the rules', options, () => {
   assert.match(stdout, /8 rules found/);
 });
 
-test('a group without a backup, an anomaly and a failed task raise their alerts, and nothing else does', options, (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'hft-rules-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  const group = 'datastore="main",namespace="",group="vm/100"';
-  writeFileSync(
-    join(directory, 'test.yml'),
-    `
+test(
+  'a group without a backup, an anomaly and a failed task raise their alerts, and nothing else does',
+  options,
+  (t) => {
+    const directory = mkdtempSync(join(tmpdir(), 'hft-rules-'));
+    t.after(() => rmSync(directory, { recursive: true, force: true }));
+    const group = 'datastore="main",namespace="",group="vm/100"';
+    writeFileSync(
+      join(directory, 'test.yml'),
+      `
 rule_files: ['${RULES}']
 evaluation_interval: 5m
 tests:
@@ -89,9 +92,10 @@ tests:
         alertname: HoldfastDatastoreClosed
         exp_alerts: []
 `,
-  );
-  const { status, stdout, stderr } = spawnSync('promtool', ['test', 'rules', join(directory, 'test.yml')], {
-    encoding: 'utf8',
-  });
-  assert.equal(status, 0, `${stdout}${stderr}`);
-});
+    );
+    const { status, stdout, stderr } = spawnSync('promtool', ['test', 'rules', join(directory, 'test.yml')], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 0, `${stdout}${stderr}`);
+  },
+);

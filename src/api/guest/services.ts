@@ -2,7 +2,7 @@
 import type { Duplex } from 'node:stream';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
 import type { AuthId } from '../../schema/auth-id.ts';
-import type { CommonServices } from '../services.ts';
+import type { CommonServices, JobCalls } from '../services.ts';
 import type { Consoles } from './console/consoles.ts';
 
 export interface GuestServices extends CommonServices {
@@ -10,6 +10,7 @@ export interface GuestServices extends CommonServices {
   readonly storages: StorageService;
   readonly consoles: Consoles;
   readonly backups: BackupService;
+  readonly jobs: Omit<JobCalls, 'run'>;
 }
 
 /** Of an operation that lasts: its signal, and where it says what it does. */

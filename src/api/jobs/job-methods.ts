@@ -10,7 +10,7 @@ import { denied } from '../check-access.ts';
 import { ApiError, ParameterError } from '../dialect/failure.ts';
 import { type AnyMethod, type Call, callerOf, defineMethod, type PrivilegeRule } from '../method.ts';
 import { actorOf } from '../routes/actor.ts';
-import { Comment, Digest, NamespaceText, Nothing, StoreName, UpidText } from '../routes/parameters.ts';
+import { Comment, Digest, NamespaceText, Nothing, Schedule, StoreName, UpidText } from '../routes/parameters.ts';
 import { aclPath } from '../snapshots/owned-groups.ts';
 
 const JobId = Type.String({
@@ -19,7 +19,6 @@ const JobId = Type.String({
   maxLength: 32,
   description: 'Name of the job.',
 });
-const Schedule = Type.String({ minLength: 1, maxLength: 256, description: 'A calendar event, for example sat 18:15.' });
 const Where = { store: StoreName, ns: Type.Optional(NamespaceText) };
 /** Without it namespaces below are looked at too, however deep. */
 const Depth = Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_NAMESPACE_DEPTH }));

@@ -25,6 +25,7 @@ import { SNAPSHOT_METHODS } from './admin/datastore/snapshots.ts';
 import { STATUS_METHODS } from './admin/datastore/status.ts';
 import { VERIFY_METHODS } from './admin/datastore/verify.ts';
 import { DATASTORE_CONFIG_METHODS } from './config/datastore.ts';
+import { JOB_METHODS } from './config/jobs.ts';
 import { NODE_CONFIG_METHODS } from './config/node.ts';
 import { MATCHER_METHODS } from './config/notifications/matchers.ts';
 import { SMTP_METHODS } from './config/notifications/smtp.ts';
@@ -70,6 +71,7 @@ export const METHODS: readonly AnyMethod[] = [
   ...WEBHOOK_METHODS,
   ...PRUNE_JOB_METHODS,
   ...VERIFY_JOB_METHODS,
+  ...JOB_METHODS,
   ...MATCHER_METHODS,
   ...NOTIFICATION_TARGET_METHODS,
   ...NODE_METHODS,

@@ -47,6 +47,11 @@ export const NodeName = Type.String({
 export const UpidText = Type.String({ minLength: 36, maxLength: 3072, description: 'A task.' });
 export const Comment = Type.String({ pattern: LINE, maxLength: 128, description: 'One line.' });
 export const ShortLine = Type.String({ pattern: LINE, maxLength: 64 });
+export const Schedule = Type.String({
+  minLength: 1,
+  maxLength: 256,
+  description: 'A calendar event, for example sat 18:15.',
+});
 export const Notes = Type.String({ maxLength: 65_536, description: 'Any text; its first line is shown in lists.' });
 export const Digest = Type.String({
   pattern: '^[a-f0-9]{64}$',

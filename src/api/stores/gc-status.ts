@@ -4,6 +4,7 @@ import type { GcReport } from '../../datastore/gc/gc-operation.ts';
 import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { TaskCalls } from '../services.ts';
 import type { KeptResult } from '../start-task.ts';
+import type { GcPlan } from './gc-schedule.ts';
 
 export const GC_TASK = 'garbage_collection';
 const Count = Type.Integer({ minimum: 0 });
@@ -29,6 +30,8 @@ export const GcRun = Type.Intersect([
     'last-run-state': Type.Optional(Type.String()),
     'last-run-endtime': Type.Optional(Type.Integer()),
     duration: Type.Optional(Count),
+    schedule: Type.Optional(Type.String({ description: 'A calendar event.' })),
+    'next-run': Type.Optional(Type.Integer({ description: 'Unix seconds.' })),
   }),
 ]);
 
@@ -49,7 +52,8 @@ export function gcStatusOf(tasks: TaskCalls, store: string): Static<typeof GcSta
   return statusFrom(collections(tasks, store));
 }
 
-export function gcRunOf(tasks: TaskCalls, store: string): Static<typeof GcRun> {
+export function gcRunOf(tasks: TaskCalls, store: string, plan: GcPlan): Static<typeof GcRun> {
+  const { schedule, nextRun } = plan;
   const known = collections(tasks, store);
   const last = known.find(({ endtime }) => endtime !== null);
   const run =
@@ -61,7 +65,11 @@ export function gcRunOf(tasks: TaskCalls, store: string): Static<typeof GcRun> {
           'last-run-endtime': last.endtime ?? 0,
           duration: (last.endtime ?? 0) - last.starttime,
         };
-  return { ...statusFrom(known), ...run, store };
+  const coming = {
+    ...(schedule !== undefined && { schedule }),
+    ...(nextRun !== undefined && { 'next-run': nextRun }),
+  };
+  return { ...statusFrom(known), ...run, ...coming, store };
 }
 
 /** The latest, newest first, whoever started them; what would have been done says nothing of the store. */

@@ -1,8 +1,9 @@
-// Chooses where a command of users, tokens, rights and nodes works: on the state of this machine, or at a server.
+// Chooses where a command of users, tokens, rights, nodes, notifications and jobs works: on the state of this machine, or at a server.
 import { isServerAddress } from '../../transport/client/repository-address.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { interruptSignal } from '../interrupt.ts';
 import type { Administration } from './administration.ts';
+import type { JobAdministration } from './job-administration.ts';
 import { localAdministration } from './local-administration.ts';
 import type { NodeAdministration } from './node-administration.ts';
 import type { NotifyAdministration } from './notify-administration.ts';
@@ -48,6 +49,19 @@ export async function administerNotify<Result>(
     options,
     async (open) => (await import('./local-notify.ts')).localNotify(open),
     async (repository, signal) => await (await import('./remote-notify.ts')).remoteNotify(options, repository, signal),
+    use,
+  );
+}
+
+/** The same for jobs. */
+export async function administerJobs<Result>(
+  options: StateOptions,
+  use: (administration: JobAdministration) => Promise<Result>,
+): Promise<Result> {
+  return await choose(
+    options,
+    async (open) => (await import('./local-jobs.ts')).localJobAdministration(open),
+    async (repository, signal) => await (await import('./remote-jobs.ts')).remoteJobs(options, repository, signal),
     use,
   );
 }

@@ -43,8 +43,9 @@ async function planJob(
   { options }: JobView,
   signal: AbortSignal,
 ): Promise<{ rows: Row[]; zone: string; warnings: ReadonlySet<string> }> {
-  const { pruneCounts, pruneScope } = await import('../../daemon/jobs/prune-kind.ts');
-  const counts = pruneCounts(options);
+  const { pruneScope } = await import('../../daemon/jobs/prune-kind.ts');
+  const { keepCounts } = await import('../../daemon/jobs/store-options.ts');
+  const counts = keepCounts(options);
   return await withReadDatastore(root, async (store) => {
     const { places, absent } = await pruneScope(store.groups, options);
     const warnings = new Set(absent.map((group) => `there is no group ${group}: nothing of it is pruned`));

@@ -1,12 +1,14 @@
-// holdfast job: what a server does by a schedule. On the server's machine; a server that runs sees each change within seconds.
+// holdfast job: what a server does by a schedule. On the server's machine, where a server that runs sees each change within seconds, or from afar.
 import type { Command } from 'commander';
-import type { JobDesk, JobKey, JobRun, JobView, NewJob } from '../../daemon/jobs/server-jobs.ts';
+import type { JobKey, JobRun, JobView, NewJob } from '../../daemon/jobs/server-jobs.ts';
 import { KEEP_RULES } from '../../datastore/prune/keep-rules.ts';
 import { parseGuestId } from '../../schema/guest-names.ts';
 import { parseDurationMs } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { yesOrNo } from '../admin/account-options.ts';
-import { type OpenState, STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
+import { administerJobs } from '../admin/administer.ts';
+import type { JobAdministration } from '../admin/job-administration.ts';
+import { STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
 import { localText } from '../local-text.ts';
 import { formatDuration, pairs, print, table } from '../output.ts';
 import { wholeNumber } from '../whole-number.ts';
@@ -109,7 +111,11 @@ function addFields(command: Command): Command {
     .option('--ignore-verified <YES|NO>', 'verify: leave out what was read and found whole; yes without it')
     .option('--outdated-after <DAYS>', 'verify: but not when that was so many days ago')
     .option('--set <NAME=VALUE...>', 'another option of the kind; VALUE may be JSON');
-  for (const rule of KEEP_RULES) command.option(`--${rule} <N>`, 'prune: as holdfast prune has it');
+  for (const rule of KEEP_RULES)
+    command.option(
+      `--${rule} <N>`,
+      'prune, vzdump: as holdfast prune has it; vzdump applies it to each guest after its backup',
+    );
   return command;
 }
 
@@ -173,57 +179,44 @@ function jsonOrText(text: string): unknown {
   }
 }
 
-async function withJobs<Result>(
-  options: StateOptions,
-  use: (desk: JobDesk, actor: OpenState['actor'], state: OpenState['state']) => Result | Promise<Result>,
-): Promise<Result> {
-  if (options.repository !== undefined)
-    throw new HoldfastError(
-      'bad-argument',
-      "jobs are looked after on the server's machine: leave --repository away, and give --state-dir DIR where the state is elsewhere",
-    );
-  return await withServerState(options, async ({ state, stores, actor }) => {
-    const { localJobs } = await import('../../daemon/jobs/server-jobs.ts');
-    return await use(localJobs({ state, audit: stores.audit, clock: Date.now }), actor, state);
-  });
-}
-
 /** @throws `not-found`; `bad-argument` for an id that jobs of several kinds have. */
-function keyOf(desk: JobDesk, ref: string): JobKey {
+async function keyOf(jobs: JobAdministration, ref: string): Promise<JobKey> {
   const [kind, id] = ref.includes('/') ? [ref.slice(0, ref.indexOf('/')), ref.slice(ref.indexOf('/') + 1)] : [];
   if (kind !== undefined && id !== undefined) return { kind, id };
-  const found = desk.list().filter((job) => job.id === ref);
+  const found = (await jobs.list()).filter((job) => job.id === ref);
   const [first] = found;
   if (first === undefined) throw new HoldfastError('not-found', `there is no job ${JSON.stringify(ref)}`);
-  if (found.length === 1) return first;
+  if (found.length === 1) return { kind: first.kind, id: first.id };
   const refs = found.map((job) => `${job.kind}/${job.id}`).join(', ');
   throw new HoldfastError('bad-argument', `several jobs are called ${ref}: say which one, ${refs}`);
 }
 
+/** @throws as `keyOf`. */
+async function jobOf(jobs: JobAdministration, ref: string): Promise<JobView> {
+  const { kind, id } = await keyOf(jobs, ref);
+  const found = (await jobs.list(kind)).find((each) => each.id === id);
+  if (found === undefined) throw new HoldfastError('not-found', `there is no job ${kind}/${id}`);
+  return found;
+}
+
 async function create(kind: string, id: string, options: JobOptions): Promise<void> {
   const wish: NewJob = { ...fieldsOf(options), kind, id, options: kindOptions(kind, options) };
-  const made = await withJobs(options, (desk, actor) => desk.create(actor, wish));
+  const made = await administerJobs(options, async (jobs) => await jobs.create(wish));
   print(options.outputFormat, shown(made), () => described(made));
 }
 
 async function update(ref: string, options: JobOptions): Promise<void> {
-  const made = await withJobs(options, (desk, actor) => {
-    const key = keyOf(desk, ref);
+  const made = await administerJobs(options, async (jobs) => {
+    const key = await keyOf(jobs, ref);
     // By the names of the options too.
-    const unset = new Set(
-      options.unset?.map((name) => (key.kind === 'prune' ? name.replace(/group$/, 'groups') : name)),
-    );
-    const before = desk.get(key);
-    const merged = { ...before.options, ...kindOptions(key.kind, options) };
-    const kept = Object.fromEntries(Object.entries(merged).filter(([name]) => !unset.has(name)));
-    const plan = unset.has('schedule') ? { schedule: null } : {};
-    return desk.update(actor, key, { ...fieldsOf(options), ...plan, options: kept });
+    const unset = (options.unset ?? []).map((name) => (key.kind === 'prune' ? name.replace(/group$/, 'groups') : name));
+    return await jobs.amend(key, { ...fieldsOf(options), set: kindOptions(key.kind, options), unset });
   });
   print(options.outputFormat, shown(made), () => described(made));
 }
 
 async function list(options: JobOptions): Promise<void> {
-  const jobs = await withJobs(options, (desk) => desk.list(options.kind));
+  const jobs = await administerJobs(options, async (each) => await each.list(options.kind));
   print(options.outputFormat, jobs.map(shown), () =>
     table(
       ['job', 'schedule', 'next run', 'last run', 'state', 'comment'],
@@ -240,43 +233,50 @@ async function list(options: JobOptions): Promise<void> {
 }
 
 async function show(ref: string, options: JobOptions): Promise<void> {
-  const job = await withJobs(options, (desk) => desk.get(keyOf(desk, ref)));
+  const job = await administerJobs(options, async (jobs) => await jobOf(jobs, ref));
   print(options.outputFormat, shown(job), () => described(job));
 }
 
 async function remove(ref: string, options: JobOptions): Promise<void> {
-  const key = await withJobs(options, (desk, actor) => {
-    const { kind, id } = desk.get(keyOf(desk, ref));
-    desk.remove(actor, { kind, id });
-    return { kind, id };
+  const key = await administerJobs(options, async (jobs) => {
+    const found = await keyOf(jobs, ref);
+    await jobs.remove(found);
+    return found;
   });
   print(options.outputFormat, { ...key, removed: true }, () => `removed job ${key.kind}/${key.id}`);
 }
 
 async function run(ref: string, options: JobOptions): Promise<void> {
-  if (options.dryRun === true) {
-    await withJobs(options, async (desk, _, state) => await dryRunJob(desk.get(keyOf(desk, ref)), state, options));
-    return;
-  }
+  if (options.dryRun === true) return await dryRun(ref, options);
   if (options.explain === true) throw new HoldfastError('bad-argument', '--explain is for --dry-run: give both');
-  const key = await withJobs(options, (desk, actor) => {
-    const { kind, id } = desk.get(keyOf(desk, ref));
-    desk.run({ kind, id }, actor.authId);
-    return { kind, id };
+  const { upid, ...key } = await administerJobs(options, async (jobs) => {
+    const found = await keyOf(jobs, ref);
+    return { ...found, upid: await jobs.run(found) };
   });
-  const told = `job ${key.kind}/${key.id} runs as soon as a server runs here; see holdfast job history ${key.kind}/${key.id}`;
-  print(options.outputFormat, { ...key, requested: true }, () => told);
+  const name = `${key.kind}/${key.id}`;
+  const when = upid === undefined ? 'runs as soon as a server runs here' : `runs in task ${upid}`;
+  const told = `job ${name} ${when}; see holdfast job history ${name}`;
+  print(options.outputFormat, { ...key, requested: true, ...(upid !== undefined && { upid }) }, () => told);
+}
+
+async function dryRun(ref: string, options: JobOptions): Promise<void> {
+  if (options.repository !== undefined)
+    throw new HoldfastError(
+      'bad-argument',
+      "a dry run is made on the server's machine: leave --repository away, and give --state-dir DIR where the state is elsewhere",
+    );
+  await withServerState(options, async (open) => {
+    const { localJobAdministration } = await import('../admin/local-jobs.ts');
+    await dryRunJob(await jobOf(localJobAdministration(open), ref), open.state, options);
+  });
 }
 
 async function history(ref: string | undefined, options: JobOptions): Promise<void> {
   const limit = wholeNumber('--limit', options.limit ?? '50', 1, MAX_SHOWN);
-  const { rows } = await withJobs(options, (desk) =>
-    desk.history({
-      limit,
-      ...(ref !== undefined && pick(keyOf(desk, ref))),
-      ...(options.failed === true && { states: ['error', 'skipped', 'interrupted'] as const }),
-    }),
-  );
+  const rows = await administerJobs(options, async (jobs) => {
+    const key = ref === undefined ? {} : await keyOf(jobs, ref);
+    return await jobs.history({ ...key, limit, failed: options.failed === true });
+  });
   print(options.outputFormat, rows.map(shownRun), () =>
     table(
       ['run', 'job', 'why', 'slot', 'started', 'took', 'state', 'message'],
@@ -297,7 +297,7 @@ async function history(ref: string | undefined, options: JobOptions): Promise<vo
 
 async function next(options: JobOptions): Promise<void> {
   const limit = wholeNumber('--limit', options.limit ?? '20', 1, MAX_SHOWN);
-  const jobs = await withJobs(options, (desk) => desk.list());
+  const jobs = await administerJobs(options, async (each) => await each.list());
   const coming = jobs
     .flatMap(({ kind, id, nextMs }) => (nextMs === undefined ? [] : [{ job: `${kind}/${id}`, nextMs }]))
     .sort((a, b) => a.nextMs - b.nextMs)
@@ -325,10 +325,6 @@ async function analyze(schedule: string, options: JobOptions): Promise<void> {
           slots.map((ms) => bothTimes(ms)),
         ),
   );
-}
-
-function pick({ kind, id }: JobKey): JobKey {
-  return { kind, id };
 }
 
 function seconds(ms: number): number {

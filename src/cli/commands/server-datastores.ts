@@ -29,7 +29,7 @@ export function addServerDatastoreCommands(server: Command): void {
     .action(async (_, each: Command) => await list(each.optsWithGlobals()));
   server
     .command('remove-datastore')
-    .description('take a datastore from the server; its files stay')
+    .description('take a datastore from the server, and its jobs that prune, verify or collect garbage; its files stay')
     .argument('<NAME>')
     .option(...STATE_DIR_OPTION)
     .action(async (name: string, _, each: Command) => await remove(name, each.optsWithGlobals()));
@@ -76,7 +76,13 @@ async function remove(name: string, options: StateOptions): Promise<void> {
 async function listOf({ state, stores, directory }: OpenState) {
   const { DatastoreTables } = await import('../../state/datastore-tables.ts');
   const { DatastoreList } = await import('../../daemon/datastore-list.ts');
+  const { localJobs, removeStoreJobs } = await import('../../daemon/jobs/server-jobs.ts');
   const { audit } = stores;
-  const table = new DatastoreTables(state.db);
-  return new DatastoreList({ table, audit, transactions: state, stateDirectory: directory });
+  return new DatastoreList({
+    table: new DatastoreTables(state.db),
+    audit,
+    transactions: state,
+    stateDirectory: directory,
+    removeJobs: (actor, name) => removeStoreJobs(localJobs({ state, audit, clock: Date.now }), actor, name),
+  });
 }

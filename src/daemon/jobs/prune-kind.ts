@@ -1,7 +1,7 @@
 // Prune jobs: of a namespace and those below it, all groups, some, or all but some that have rules of their own.
 import { type Static, Type } from 'typebox';
 import { pruneGroup } from '../../api/stores/store-work.ts';
-import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../datastore/prune/keep-rules.ts';
+import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import type { GroupReader } from '../../datastore/snapshots/group-reader.ts';
 import type { JobKind, JobOptions } from '../../jobs/schedule/job.ts';
 import { type GroupName, type Namespace, parseGroup } from '../../schema/names.ts';
@@ -9,6 +9,8 @@ import { HoldfastError } from '../../util/errors.ts';
 import {
   checker,
   Depth,
+  KEEP_FIELDS,
+  keepCounts,
   Ns,
   namespacesOf,
   type StoreKindParts,
@@ -19,14 +21,11 @@ import {
 } from './store-options.ts';
 
 const MAX_GROUPS = 1000;
-const Keep = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 }));
 const Groups = Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: MAX_GROUPS }));
 const Options = Type.Object(
   {
-    ...{ store: StoreName, ns: Ns, 'max-depth': Depth, 'keep-last': Keep, 'keep-hourly': Keep, 'keep-daily': Keep },
-    ...{ 'keep-weekly': Keep, 'keep-monthly': Keep, 'keep-yearly': Keep },
-    groups: Groups,
-    'exclude-groups': Groups,
+    ...{ store: StoreName, ns: Ns, 'max-depth': Depth, groups: Groups, 'exclude-groups': Groups },
+    ...KEEP_FIELDS,
   },
   strict,
 );
@@ -52,7 +51,7 @@ export function pruneKind({ get }: StoreKindParts): JobKind {
     workerId,
     run: async ({ job }, work) => {
       const open = await get(String(job.options.store));
-      const counts = pruneCounts(job.options);
+      const counts = keepCounts(job.options);
       if (isWithoutRules(counts)) work.warn('no keep rule is set: everything stays');
       const { places, absent } = await pruneScope(open.store.groups, job.options);
       for (const group of absent) work.warn(`there is no group ${group}: nothing of it is pruned`);
@@ -70,12 +69,6 @@ export function pruneKind({ get }: StoreKindParts): JobKind {
       return undefined;
     },
   };
-}
-
-/** The keep rules of a prune job. */
-export function pruneCounts(options: JobOptions): KeepCounts {
-  const given = KEEP_RULES.filter((rule) => options[rule] !== undefined).map((rule) => [rule, options[rule]]);
-  return Object.fromEntries(given) as KeepCounts;
 }
 
 export interface PruneScope {

@@ -2,7 +2,7 @@
 import type { AuditLog } from '../../auth/audit-log.ts';
 import { hostZone, Zone } from '../../jobs/calendar/zone.ts';
 import type { JobKey } from '../../jobs/schedule/job.ts';
-import { JobBook } from '../../jobs/schedule/job-book.ts';
+import { type JobActor, JobBook } from '../../jobs/schedule/job-book.ts';
 import { JobDesk } from '../../jobs/schedule/job-desk.ts';
 import { JobKinds } from '../../jobs/schedule/job-kinds.ts';
 import { Scheduler, type SchedulerParts } from '../../jobs/schedule/scheduler.ts';
@@ -12,15 +12,17 @@ import type { StateDatabase } from '../../state/state-database.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { type BackupKindParts, backupKind } from './backup-kind.ts';
 import { everyMinute } from './minute-tick.ts';
-import { type StoreKindParts, storeKinds } from './store-kinds.ts';
+import { storeKinds } from './store-kinds.ts';
+import type { StoreKindParts } from './store-options.ts';
 import { type VzdumpKindParts, vzdumpKind } from './vzdump-kind.ts';
 
 /** How soon a command on the machine is heard. */
 const FOLLOW_EVERY_MS = 2000;
+const OF_A_STORE = ['prune', 'gc', 'verify'];
 
 export type { JobKey, JobRun } from '../../jobs/schedule/job.ts';
 export type { NewJob } from '../../jobs/schedule/job-book.ts';
-export type { JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
+export type { JobAmendment, JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
 
 interface CommonParts {
   readonly state: StateDatabase;
@@ -95,7 +97,7 @@ export function localJobs(parts: CommonParts): JobDesk {
   const kinds = new JobKinds([
     ...storeKinds({ get: nowhere }),
     backupKind({ isOnline: nowhere, order: nowhere, endOf: nowhere, abort: nowhere }),
-    vzdumpKind({ isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere }),
+    vzdumpKind({ get: nowhere, isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere }),
   ]);
   const store = new JobTables(parts.state);
   const book = bookOf(parts, store, kinds);
@@ -117,6 +119,12 @@ export function localJobs(parts: CommonParts): JobDesk {
     },
     changed: (_: JobKey) => undefined,
   });
+}
+
+/** Removes the jobs that are of a datastore alone. Those that back up to it stay, and fail: somebody relies on them, and is told. */
+export function removeStoreJobs(desk: Pick<JobDesk, 'list' | 'remove'>, actor: JobActor, store: string): void {
+  for (const kind of OF_A_STORE)
+    for (const { id, options } of desk.list(kind)) if (options.store === store) desk.remove(actor, { kind, id });
 }
 
 /** Coming slots of a schedule after one time, and up to another one, in the time zone of this machine; Unix milliseconds. @throws `bad-argument`. */

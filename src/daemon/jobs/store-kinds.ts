@@ -17,8 +17,6 @@ import {
   workerId,
 } from './store-options.ts';
 
-export type { StoreKindParts } from './store-options.ts';
-
 const VerifyOptions = Type.Object(
   {
     ...{ store: StoreName, ns: Ns, 'max-depth': Depth, 'ignore-verified': Type.Optional(Type.Boolean()) },

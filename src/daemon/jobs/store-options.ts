@@ -2,6 +2,7 @@
 import { type TObject, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import type { OpenDatastore } from '../../api/services.ts';
+import { KEEP_RULES, type KeepCounts } from '../../datastore/prune/keep-rules.ts';
 import type { GroupReader } from '../../datastore/snapshots/group-reader.ts';
 import type { Job, JobOptions } from '../../jobs/schedule/job.ts';
 import { MAX_NAMESPACE_DEPTH, type Namespace, namespaceDepth, parseNamespace } from '../../schema/names.ts';
@@ -13,6 +14,12 @@ export const Ns = Type.Optional(
 );
 export const Depth = Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_NAMESPACE_DEPTH }));
 export const strict = { additionalProperties: false } as const;
+
+const Keep = Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 }));
+export const KEEP_FIELDS = {
+  ...{ 'keep-last': Keep, 'keep-hourly': Keep, 'keep-daily': Keep },
+  ...{ 'keep-weekly': Keep, 'keep-monthly': Keep, 'keep-yearly': Keep },
+};
 
 export interface StoreKindParts {
   /** @throws `not-found`, `datastore-maintenance`. */
@@ -43,6 +50,12 @@ export function checker<Schema extends TObject>(schema: Schema): (options: unkno
       data: { option: name },
     });
   };
+}
+
+/** The keep rules among the options of a job. */
+export function keepCounts(options: KeepCounts): KeepCounts {
+  const given = KEEP_RULES.filter((rule) => options[rule] !== undefined).map((rule) => [rule, options[rule]]);
+  return Object.fromEntries(given);
 }
 
 export function storeClaim({ store }: JobOptions): readonly string[] {

@@ -1,13 +1,17 @@
-// Jobs that have the agent of a host back up its virtual machines, one after the other, as parts of one task.
+// Jobs that have the agent of a host back up its virtual machines, one after the other, as parts of one task. With keep rules each guest's backups
+// are pruned after its new one.
 import { type Static, Type } from 'typebox';
 import { guestByGuest } from '../../api/guest/guest-by-guest.ts';
+import { pruneGroup } from '../../api/stores/store-work.ts';
+import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import type { JobKind } from '../../jobs/schedule/job.ts';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
+import { parseGroup, parseNamespace } from '../../schema/names.ts';
 import { VM_BACKUP_FIELDS, type VmBackupOrder } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { awaitNode, type IsOnline } from './await-node.ts';
 import { NodeName } from './backup-kind.ts';
-import { checker, storeClaim } from './store-options.ts';
+import { checker, KEEP_FIELDS, keepCounts, type StoreKindParts, storeClaim } from './store-options.ts';
 
 const MAX_GUESTS = 1000;
 const { time: _label, vmid: Vmid, ...fields } = VM_BACKUP_FIELDS;
@@ -19,12 +23,17 @@ const Options = Type.Object(
     all: Type.Optional(Type.Literal(true)),
     exclude: Type.Optional(Vmids),
     ...fields,
+    ...KEEP_FIELDS,
+    /** What clients set and read again, and that means nothing here. */
+    'without-effect': Type.Optional(
+      Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer(), Type.Boolean()])),
+    ),
   },
   { additionalProperties: false },
 );
 type Options = Static<typeof Options>;
 
-export interface VzdumpKindParts {
+export interface VzdumpKindParts extends StoreKindParts {
   readonly isOnline: IsOnline;
   /** The virtual machines that a node has now. @throws `not-found` where nobody here knows. */
   readonly guestsOf: (node: string) => Promise<readonly number[]>;
@@ -32,7 +41,7 @@ export interface VzdumpKindParts {
   readonly orderWithin: (node: string, order: VmBackupOrder, work: TaskWork) => Promise<unknown>;
 }
 
-export function vzdumpKind({ isOnline, guestsOf, orderWithin }: VzdumpKindParts): JobKind {
+export function vzdumpKind({ get, isOnline, guestsOf, orderWithin }: VzdumpKindParts): JobKind {
   const check = checker(Options);
   return {
     name: 'vzdump',
@@ -46,17 +55,28 @@ export function vzdumpKind({ isOnline, guestsOf, orderWithin }: VzdumpKindParts)
     claims: (options) => [...storeClaim(options), `node:${String(options.node)}`],
     workerId: ({ id, options }) => `${String(options.store)}:${String(options.node)}:${id}`,
     run: async ({ job }, work) => {
-      const { node, vmid, all, exclude = [], ...rest } = job.options as Options;
+      const options = job.options as Options;
+      const { node, vmid, all, exclude = [], store, ns = '', mode = 'snapshot' } = options;
+      const counts = keepCounts(options);
       await awaitNode(node, isOnline, work);
       const found = all === true ? await guestsOf(node) : (vmid ?? []);
       const vmids = found.filter((each) => !exclude.includes(each)).sort((a, b) => a - b);
       if (vmids.length === 0) work.warn('there is no guest to back up');
-      const backup = async (each: number): Promise<unknown> =>
-        await orderWithin(node, { ...rest, kind: 'vm-backup', vmid: each }, work);
-      await guestByGuest(`--storage ${rest.store} --mode ${rest.mode ?? 'snapshot'}`, vmids, backup, work);
+      const backup = async (each: number): Promise<void> => {
+        await orderWithin(node, { ...orderOf(options), vmid: each }, work);
+        if (!isWithoutRules(counts))
+          await pruneGroup(await get(store), parseNamespace(ns), parseGroup(`vm/${each}`), counts, work);
+      };
+      await guestByGuest(`--storage ${store} --mode ${mode}`, vmids, backup, work);
       return undefined;
     },
   };
+}
+
+/** What of the options is the agent's. */
+function orderOf(options: Options): Omit<VmBackupOrder, 'vmid'> {
+  const own = Object.entries(options).filter(([name]) => name in fields);
+  return { ...(Object.fromEntries(own) as Pick<Options, keyof typeof fields>), kind: 'vm-backup' };
 }
 
 /** @throws `bad-argument`. */

@@ -1,11 +1,19 @@
 // Jobs as administrators see and change them: what each is, when it runs next, what became of its last run. The same for a server and for a
 // command on its machine.
 import type { Zone } from '../calendar/zone.ts';
-import type { Job, JobKey, JobRecord, JobRun } from './job.ts';
+import type { Job, JobKey, JobOptions, JobRecord, JobRun } from './job.ts';
 import { refOf } from './job.ts';
 import type { JobActor, JobBook, JobChange, NewJob } from './job-book.ts';
 import type { JobStore, RunFilter } from './job-store.ts';
 import { eventOf, nextSlot } from './slots.ts';
+
+/** What is not named stays, also of the options. */
+export interface JobAmendment extends Omit<JobChange, 'options'> {
+  /** Options that get a new value, */
+  readonly set: JobOptions;
+  /** and those that go; `schedule` leaves the job to be run by hand. */
+  readonly unset: readonly string[];
+}
 
 /** Times are Unix milliseconds. */
 export interface JobView extends Job {
@@ -62,6 +70,16 @@ export class JobDesk {
     this.#parts.book.update(actor, key, change);
     this.#parts.changed(key);
     return this.get(key);
+  }
+
+  /** @throws as `JobBook.update`. */
+  amend(actor: JobActor, key: JobKey, { set, unset, ...change }: JobAmendment): JobView {
+    const options = Object.entries({ ...this.#parts.book.get(key).job.options, ...set });
+    return this.update(actor, key, {
+      ...change,
+      ...(unset.includes('schedule') && { schedule: null }),
+      options: Object.fromEntries(options.filter(([name]) => !unset.includes(name))),
+    });
   }
 
   /** @throws `not-found`. */

@@ -6,10 +6,12 @@ import { Consoles } from '../../../src/api/guest/console/consoles.ts';
 import { createGuestApi } from '../../../src/api/guest/server.ts';
 import type { RoleName } from '../../../src/auth/privileges.ts';
 import { GUEST_REALMS, GUEST_VERSION_INFO } from '../../../src/daemon/installation.ts';
+import type { JobDesk } from '../../../src/jobs/schedule/job-desk.ts';
 import { Tasks } from '../../../src/jobs/tasks/tasks.ts';
 import { parseAuthId, parseUserId, tokenNameOf, userOf } from '../../../src/schema/auth-id.ts';
 import { TaskTables } from '../../../src/state/task-tables.ts';
 import { type Fixture, openFixture, passwordOf, ROOT, temporaryDirectory } from '../../auth/access-fixture.ts';
+import { type AskedOfJobs, fakeJobs } from '../fake-jobs.ts';
 import { FakeBackups } from './fake-backups.ts';
 import { FakeGuests, FakeStorages } from './fake-guests.ts';
 
@@ -31,6 +33,8 @@ export class GuestRig {
   readonly bugs: unknown[] = [];
   readonly fixture: Fixture;
   readonly tasks: Tasks;
+  readonly askedOfJobs: AskedOfJobs[] = [];
+  readonly jobs: JobDesk;
   readonly app: FastifyInstance;
   readonly #headers = new Map<string, Record<string, string>>();
 
@@ -39,6 +43,7 @@ export class GuestRig {
     const clock = fixture.clock.read;
     const store = new TaskTables(fixture.state.db);
     this.tasks = new Tasks({ store, directory: join(directory, 'tasks'), node: 'pve1', clock });
+    this.jobs = fakeJobs(this.tasks, this.askedOfJobs);
     const { access, authenticator, permissions } = fixture;
     this.app = createGuestApi(
       {
@@ -54,6 +59,7 @@ export class GuestRig {
         storages: this.storages,
         consoles: this.consoles,
         backups: this.backups,
+        jobs: this.jobs,
       },
       {
         delays: { unauthorizedMs: 0, forbiddenMs: 0 },

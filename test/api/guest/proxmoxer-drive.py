@@ -62,6 +62,11 @@ seen["unknown parameter"] = refusal(lambda: vm.config.put(nonsense=1))
 seen["unknown path"] = refusal(lambda: api.nonsense.get())
 seen["unknown guest"] = refusal(lambda: node.qemu(999).config.get())
 seen["volume"] = node.storage("local").content("local:iso/tiny.iso").get()["volid"]
+api.cluster.backup.post(id="nightly", storage="tank", schedule="21:00", vmid=vmid, **{"prune-backups": "keep-last=3"})
+api.cluster.backup("nightly").put(enabled=0, comment="off")
+seen["jobs"] = [[row[key] for key in ("id", "vmid", "enabled", "prune-backups")] for row in api.cluster.backup.get()]
+seen["wrong job"] = refusal(lambda: api.cluster.backup.post(storage="tank", schedule="21:00"))
+api.cluster.backup("nightly").delete()
 token = api.access.users("root@pam").token("ci").post(privsep=0)
 by_token = connect(user="root@pam", token_name="ci", token_value=token["value"])
 seen["by token"] = [each["vmid"] for each in by_token.nodes("pve1").qemu.get()]

@@ -20,16 +20,33 @@ test('proxmoxer signs in, makes and uses a machine, and shows our errors', {
   const directory = temporaryDirectory(t);
   const paths = { certificate: join(directory, 'cert.pem'), key: join(directory, 'key.pem') };
   const rig = await GuestRig.open(t, await ensureSelfSigned(paths, ['localhost'], Date.now()));
+  const own = await rig.storages.list();
+  const tank = {
+    storage: 'tank',
+    type: 'pbs',
+    content: ['backup'],
+    isEnabled: true,
+    isShared: true,
+    options: { path: '/tank' },
+  };
+  rig.storages.list = async () => [...own, tank];
   await rig.app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = rig.app.server.address() as AddressInfo;
   const { stdout } = await promisify(execFile)(PYTHON, [SCRIPT], {
     env: { PORT: String(port), PASSWORD: rig.fixture.rootPassword },
     timeout: 60_000,
   });
-  const { 'unknown parameter': parameter, 'unknown path': path, 'unknown guest': guest, ...seen } = JSON.parse(stdout);
+  const {
+    'unknown parameter': parameter,
+    'unknown path': path,
+    'unknown guest': guest,
+    'wrong job': job,
+    ...seen
+  } = JSON.parse(stdout);
   assert.match(parameter, /^400 Bad Request: Parameter verification failed\./);
   assert.match(path, /^501 Not Implemented: Method 'GET \/nonsense' not implemented/);
   assert.match(guest, /^500 Internal Server Error: Configuration file '.*999\.conf' does not exist/);
+  assert.match(job, /^400 Bad Request: Parameter verification failed\. - \{'vmid': 'property is missing/);
   assert.deepEqual(seen, {
     'wrong password': 'refused',
     version: '8.4',
@@ -47,6 +64,7 @@ test('proxmoxer signs in, makes and uses a machine, and shows our errors', {
     snapshots: ['before', 'current'],
     exec: 42,
     volume: 'local:iso/tiny.iso',
+    jobs: [['nightly', '100', 0, 'keep-last=3']],
     'by token': [100],
     stop: 'OK',
     delete: 'OK',

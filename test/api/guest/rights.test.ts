@@ -31,7 +31,8 @@ const ADMINS: readonly Caller[] = ['admin@pve', 'root@pam'];
 const RULES: readonly (readonly [RegExp, readonly Caller[]])[] = [
   [/^(GET|POST) \/access\/ticket$|^GET \/access\/domains$/, ALL],
   [/^(GET) \/nodes\/\{node\}\/(status|time)$/, AUDITORS],
-  [/^GET \/cluster\/(status|backup|backup-info\/.*|config\/.*|ha\/.*)$/, AUDITORS],
+  [/^GET \/cluster\/(status|backup(\/.*)?|backup-info\/.*|config\/.*|ha\/.*)$/, AUDITORS],
+  [/^(POST|PUT|DELETE) \/cluster\/backup/, ['root@pam']],
   [/\/qemu\/\{vmid\}\/agent\/(exec|exec-status)$/, ADMINS],
   [/\/qemu\/\{vmid\}\/agent\/fs(trim|freeze.*)$/, USES_100],
   [/\/qemu\/\{vmid\}\/agent\//, ASKS_AGENT],
@@ -65,6 +66,7 @@ test('every method lets in who it should, and refuses the others before it does 
     roleid: 'PVEAdmin',
     sid: 'vm:100',
     volume: 'none',
+    id: 'none',
   };
   for (const { method, path } of GUEST_METHODS) {
     const name = `${method} ${path}`;

@@ -35,7 +35,10 @@ test('both kinds of a node give their order when its agent has come', async () =
             backupKind({ isOnline, order: note, endOf: async () => end, abort: () => {} }),
             { group: 'host/web1', archives: ['root.tree:/'] },
           ]
-        : [vzdumpKind({ isOnline, guestsOf: async () => [], orderWithin: async () => note() }), { vmid: [100] }];
+        : [
+            vzdumpKind({ isOnline, guestsOf: async () => [], orderWithin: async () => note(), get: assert.fail }),
+            { vmid: [100] },
+          ];
     const options = kind.check({ node: 'web1', store: 'main', ...more });
     const job = { kind: name, id: 'x', schedule: null, enabled: true, comment: '', options, ...USUAL };
     const { lines, work } = workOf();

@@ -1,13 +1,19 @@
 // A job of a host's virtual machines: each is a part of its task, one that fails keeps no other from its backup, and a stop means all.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { StoreKindParts } from '../../../src/daemon/jobs/store-options.ts';
 import { vzdumpKind } from '../../../src/daemon/jobs/vzdump-kind.ts';
 import { USUAL } from '../../../src/jobs/schedule/job.ts';
+import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
+import { commitImage, createTemporaryStore, OpenStore } from '../../support/store.ts';
 
-function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () => {}) {
+const NO_STORE: StoreKindParts['get'] = () => assert.fail('the datastore is not asked');
+
+function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () => {}, get = NO_STORE) {
   const asked: unknown[] = [];
   const kind = vzdumpKind({
+    get,
     isOnline: () => true,
     guestsOf: async (node) => {
       assert.equal(node, 'localhost');
@@ -65,6 +71,31 @@ test('after one that fails come the others, and then the failure', async () => {
   await assert.rejects(run(), { code: 'task-failed', message: 'job errors' });
   assert.equal(asked.length, 3);
   assert.match(lines.join('\n'), /Backup of VM 101 failed - VM 101 is locked[\s\S]*Finished Backup of VM 102/);
+});
+
+test('with keep rules the backups of each guest are pruned after its new one, and of one that failed they stay', async (t) => {
+  const { root, remove } = await createTemporaryStore();
+  const open = await OpenStore.open(root, 1);
+  t.after(async () => {
+    await open.close();
+    await remove();
+  });
+  const groups = ['vm/100', 'vm/101', 'vm/102'];
+  for (const group of groups) for (const content of ['one', 'two']) await commitImage(open, [content], group);
+  const wish = { node: 'localhost', store: 'main', vmid: [100, 101], 'keep-last': 2, 'without-effect': { zstd: 1 } };
+  const backup = async (vmid: number): Promise<void> => {
+    if (vmid === 101) throw new HoldfastError('guest-locked', 'VM 101 is locked');
+    await commitImage(open, ['three'], `vm/${vmid}`);
+  };
+  const { asked, lines, run } = setUp(wish, backup, async (name) => ({ name, store: open.store }));
+  await assert.rejects(run(), { message: 'job errors' });
+  const left = groups.map(async (group) => await open.store.groups.times(parseNamespace(''), parseGroup(group)));
+  assert.deepEqual(
+    (await Promise.all(left)).map(({ length }) => length),
+    [2, 2, 2],
+  );
+  assert.deepEqual(asked[0], ['localhost', { kind: 'vm-backup', store: 'main', vmid: 100 }]);
+  assert.match(lines.join('\n'), /removed 1 snapshots of vm\/100/);
 });
 
 test('whoever stops it means all of it', async () => {

@@ -6,6 +6,7 @@ import { ACCESS_METHODS } from './access/realms-and-roles.ts';
 import { TICKET_METHODS } from './access/ticket.ts';
 import { TOKEN_METHODS } from './access/tokens.ts';
 import { USER_METHODS } from './access/users.ts';
+import { BACKUP_JOB_METHODS } from './cluster/backup-jobs.ts';
 import { CLUSTER_METHODS } from './cluster/cluster.ts';
 import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
@@ -31,6 +32,7 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...TOKEN_METHODS,
   ...ACL_METHODS,
   ...CLUSTER_METHODS,
+  ...BACKUP_JOB_METHODS,
   ...NODE_METHODS,
   ...TASK_METHODS,
   ...VZDUMP_METHODS,

@@ -40,7 +40,6 @@ export const NOTHING_HERE_METHODS = [
   emptyListOfNode('lxc', 'The containers of this node: none yet.', Type.Object({ vmid: Type.Integer() })),
   emptyListOfNode('replication', 'Replication jobs of this node: none.', WithId),
   emptyListOfNode('apt/update', 'Packages that could be updated: not looked at.', Type.Object({})),
-  emptyList('/cluster/backup', 'Backup jobs: none yet.', AUDITORS, WithId),
   emptyList('/cluster/replication', 'Replication jobs: none.', ANYBODY, WithId),
   emptyList(
     '/cluster/ha/resources',

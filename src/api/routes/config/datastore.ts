@@ -7,6 +7,7 @@ import { type Call, callerOf, defineMethod, type InPath, type PrivilegeRule } fr
 import type { DatastoreEntry } from '../../services.ts';
 import { noSuchStore } from '../../snapshots/owned-groups.ts';
 import { startTask } from '../../start-task.ts';
+import { type GcPlan, gcPlans, gcScheduleChange } from '../../stores/gc-schedule.ts';
 import {
   maintenanceText,
   parseMaintenance,
@@ -15,13 +16,14 @@ import {
   readStoreLimits,
 } from '../../stores/store-options.ts';
 import { actorOf } from '../actor.ts';
-import { Comment, Digest, Nothing, StoreName } from '../parameters.ts';
+import { Comment, Digest, Nothing, Schedule, StoreName } from '../parameters.ts';
 
 const PATH = '/config/datastore';
 const Row = Type.Object({
   name: Type.String(),
   path: Type.String(),
   comment: Type.Optional(Type.String()),
+  'gc-schedule': Type.Optional(Type.String()),
   'maintenance-mode': Type.Optional(Type.String()),
   quota: Type.Optional(Type.Array(Type.String())),
 });
@@ -32,6 +34,7 @@ const StorePath = Type.String({
 });
 const Options = {
   comment: Type.Optional(Comment),
+  'gc-schedule': Type.Optional(Schedule),
   'maintenance-mode': Type.Optional(
     Type.String({ maxLength: 2048, description: 'offline or read-only, and if you like ,message=TEXT.' }),
   ),
@@ -48,7 +51,7 @@ function onEntry(privilege: 'Datastore.Audit' | 'Datastore.Modify' | 'Datastore.
   return { onPath: ({ name }: InPath): PrivilegeRule => ({ path: `/datastore/${name}`, anyOf: [privilege] }) };
 }
 
-async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
+async function rowOf(entry: DatastoreEntry, { schedule }: GcPlan): Promise<Static<typeof Row>> {
   const limits = await readStoreLimits(entry);
   const maintenance = maintenanceText(limits);
   const quota = quotaTexts(limits);
@@ -56,13 +59,15 @@ async function rowOf(entry: DatastoreEntry): Promise<Static<typeof Row>> {
     name: entry.name,
     path: entry.path,
     ...(entry.comment === undefined ? {} : { comment: entry.comment }),
+    ...(schedule === undefined ? {} : { 'gc-schedule': schedule }),
     ...(maintenance === undefined ? {} : { 'maintenance-mode': maintenance }),
     ...(quota.length === 0 ? {} : { quota }),
   };
 }
 
 async function allRows({ services }: Call): Promise<Static<typeof Row>[]> {
-  return await Promise.all(services.datastores.list().map(rowOf));
+  const planOf = gcPlans(services.jobs);
+  return await Promise.all(services.datastores.list().map((entry) => rowOf(entry, planOf(entry.name))));
 }
 
 /** @throws HoldfastError `bad-argument` when somebody changed one since. */
@@ -103,6 +108,7 @@ export const DATASTORE_CONFIG_METHODS = [
       name: StoreName,
       path: StorePath,
       comment: Type.Optional(Comment),
+      'gc-schedule': Type.Optional(Schedule),
       'reuse-datastore': Type.Boolean({ default: false, description: 'Take the datastore that is in the directory.' }),
       'chunk-average': Type.Optional(
         Type.Integer({
@@ -113,13 +119,19 @@ export const DATASTORE_CONFIG_METHODS = [
       ),
     }),
     returns: Type.String(),
-    handler: (call, { name, path, comment, 'reuse-datastore': reuse, 'chunk-average': averageChunkBytes }) => {
-      const { datastores } = call.services;
+    handler: (call, { name, path, comment, 'gc-schedule': schedule, ...more }) => {
+      const { 'reuse-datastore': reuse, 'chunk-average': averageChunkBytes } = more;
+      const { datastores, jobs } = call.services;
+      const actor = actorOf(call);
       if (datastores.list().some((each) => each.name === name))
         throw new ParameterError([['name', `datastore '${name}' already exists.`]]);
+      const plan = (): (() => void) =>
+        schedule === undefined ? () => undefined : gcScheduleChange(jobs, actor, name, schedule);
+      plan();
       const { upid } = startTask(call, { type: 'create-datastore', id: name }, async (task) => {
-        await datastores.create(actorOf(call), { name, path, comment, reuse, averageChunkBytes });
+        await datastores.create(actor, { name, path, comment, reuse, averageChunkBytes });
         task.log(`datastore '${name}' is at ${path}`);
+        plan()();
       });
       return upid;
     },
@@ -134,26 +146,32 @@ export const DATASTORE_CONFIG_METHODS = [
     handler: async (call, { name }) => {
       const entry = findEntry(call, name);
       call.attach('digest', digestOf(await allRows(call)));
-      return await rowOf(entry);
+      return await rowOf(entry, gcPlans(call.services.jobs)(name));
     },
   }),
   defineMethod({
     method: 'PUT',
     path: `${PATH}/{name}`,
-    description: 'Changes comment, maintenance mode or quotas of a datastore.',
+    description: 'Changes comment, schedule of garbage collections, maintenance mode or quotas of a datastore.',
     access: onEntry('Datastore.Modify'),
     parameters: Type.Object({
       name: StoreName,
       ...Options,
-      delete: Type.Optional(Type.Array(Type.Enum(['comment', 'maintenance-mode', 'quota']), { maxItems: 16 })),
+      delete: Type.Optional(
+        Type.Array(Type.Enum(['comment', 'gc-schedule', 'maintenance-mode', 'quota']), { maxItems: 16 }),
+      ),
       digest: Type.Optional(Digest),
     }),
     returns: Nothing,
-    handler: async (call, { name, comment, 'maintenance-mode': mode, quota, delete: removed = [], digest }) => {
+    handler: async (call, { name, comment, 'gc-schedule': schedule, ...more }) => {
+      const { 'maintenance-mode': mode, quota, delete: removed = [], digest } = more;
       findEntry(call, name);
       await requireAsRead(call, digest);
       const takes = (option: (typeof removed)[number]): boolean => removed.includes(option);
-      await call.services.datastores.update(actorOf(call), name, {
+      const { datastores, jobs } = call.services;
+      const wanted = schedule ?? (takes('gc-schedule') ? null : undefined);
+      const plan = wanted === undefined ? undefined : gcScheduleChange(jobs, actorOf(call), name, wanted);
+      await datastores.update(actorOf(call), name, {
         ...(comment !== undefined && { comment }),
         ...(mode !== undefined && { maintenance: parseMaintenance(mode) }),
         ...(quota !== undefined && { quotas: parseQuotas(quota) }),
@@ -161,21 +179,24 @@ export const DATASTORE_CONFIG_METHODS = [
         ...(takes('maintenance-mode') && { maintenance: NO_LIMITS.maintenance }),
         ...(takes('quota') && { quotas: NO_LIMITS.quotas }),
       });
+      plan?.();
       return null;
     },
   }),
   defineMethod({
     method: 'DELETE',
     path: `${PATH}/{name}`,
-    description: 'Forgets a datastore; its files stay unless `destroy-data` is set. Answers the task.',
+    description:
+      'Forgets a datastore and the jobs that prune, verify or collect garbage there; its files stay. Answers the task.',
     access: onEntry('Datastore.Allocate'),
     parameters: Type.Object({
       name: StoreName,
       'destroy-data': Type.Boolean({ default: false, description: 'Remove all of it from the disk.' }),
+      'keep-job-configs': Type.Boolean({ default: false, description: 'Its jobs stay.' }),
       digest: Type.Optional(Digest),
     }),
     returns: Type.String(),
-    handler: async (call, { name, 'destroy-data': destroyData, digest }) => {
+    handler: async (call, { name, 'destroy-data': destroyData, 'keep-job-configs': keepJobs, digest }) => {
       findEntry(call, name);
       await requireAsRead(call, digest);
       const { datastores, tasks } = call.services;
@@ -183,7 +204,7 @@ export const DATASTORE_CONFIG_METHODS = [
       if (running > 0)
         throw new ApiError(400, 'datastore-locked', `tasks of datastore '${name}' are running; wait for their end`);
       const work = { type: 'delete-datastore', id: name };
-      return startTask(call, work, () => datastores.remove(actorOf(call), name, { destroyData })).upid;
+      return startTask(call, work, () => datastores.remove(actorOf(call), name, { destroyData, keepJobs })).upid;
     },
   }),
 ];

@@ -7,6 +7,8 @@ import { usageOfNode } from '../nodes/node.ts';
 import { Count, Flag, flag, given, Vmid } from '../parameters.ts';
 import { usageOf } from '../qemu/vm-row.ts';
 import { storageSpace, visibleStorages } from '../storage/storage-row.ts';
+import { backupJobs } from './backup-jobs.ts';
+import { covers } from './covered-guests.ts';
 
 const Resource = Type.Object({
   id: Type.String(),
@@ -107,12 +109,17 @@ export const CLUSTER_METHODS = [
   defineGuestMethod({
     method: 'GET',
     path: '/cluster/backup-info/not-backed-up',
-    description: 'Guests that no backup job covers: all of them, while there are no jobs.',
+    description: 'Guests that no backup job covers which runs by itself.',
     access: onRoot('Sys.Audit'),
     parameters: Type.Object({}),
     returns: Type.Array(Type.Object({ vmid: Count, type: Type.Enum(['qemu']), name: Type.Optional(Type.String()) })),
-    handler: async (call) =>
-      (await visibleGuests(call)).map(({ vmid, name }) => ({ vmid, type: 'qemu' as const, ...given({ name }) })),
+    handler: async (call) => {
+      const running = backupJobs(call).filter(({ enabled, schedule }) => enabled && schedule !== null);
+      const left = (await visibleGuests(call)).filter(
+        ({ vmid }) => !running.some(({ options }) => covers(options, vmid)),
+      );
+      return left.map(({ vmid, name }) => ({ vmid, type: 'qemu' as const, ...given({ name }) }));
+    },
   }),
 ];
 

@@ -1,0 +1,54 @@
+// Which guests backup jobs cover, and which of their disks are in a backup.
+import { parseDrive } from '../../../../guests/config/drive.ts';
+import type { JobOptions } from '../../../../jobs/schedule/job.ts';
+import { HoldfastError } from '../../../../util/errors.ts';
+import { type GuestCall, LIST_ANSWER_MS, may } from '../../method.ts';
+import { DISK_KEY, flag, given } from '../parameters.ts';
+
+const IS_DISK = new RegExp(DISK_KEY);
+
+/** Whether a job backs up a guest that is there. */
+export function covers({ vmid, all, exclude = [] }: JobOptions, guest: number): boolean {
+  if (all === true) return !(exclude as readonly number[]).includes(guest);
+  return (vmid as readonly number[]).includes(guest);
+}
+
+/** Of a job: its guests by number, as far as the caller may look at them, with their disks. Guests that are named and not there are `unknown`. */
+export async function includedVolumes(call: GuestCall, options: JobOptions) {
+  const { guests } = call.services;
+  const there = new Map((await guests.list(LIST_ANSWER_MS)).map((each) => [each.vmid, each]));
+  const named = (options.vmid as readonly number[] | undefined) ?? [...there.keys()];
+  const wanted = named.filter((vmid) => covers(options, vmid) && may(call, `/vms/${vmid}`, 'VM.Audit'));
+  const rows = [];
+  for (const id of wanted.sort((one, other) => one - other)) {
+    call.signal.throwIfAborted();
+    const guest = there.get(id);
+    if (guest === undefined) rows.push({ id, type: 'unknown' as const, children: [] });
+    else rows.push({ id, type: 'qemu' as const, ...given({ name: guest.name }), children: await disksOf(call, id) });
+  }
+  return rows;
+}
+
+async function disksOf({ services }: GuestCall, vmid: number) {
+  const values = await settingsOf(services.guests.config(vmid, {}));
+  return Object.entries(values)
+    .filter(([key]) => IS_DISK.test(key) && !key.startsWith('unused'))
+    .map(([key, text]) => ({ key, drive: parseDrive(key, text) }))
+    .filter(({ drive }) => drive.media === 'disk')
+    .map(({ key, drive }) => ({
+      id: key,
+      name: drive.file,
+      included: flag(drive.backup),
+      reason: drive.backup ? 'enabled' : 'disabled: backup=0',
+    }));
+}
+
+/** A guest that went meanwhile has no disks. */
+async function settingsOf(config: Promise<{ readonly values: Readonly<Record<string, string>> }>) {
+  try {
+    return (await config).values;
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'not-found') return {};
+    throw error;
+  }
+}

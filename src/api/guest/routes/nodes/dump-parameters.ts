@@ -1,0 +1,94 @@
+// What a backup of guests is asked for with, at once or as a job: the parameters that both take, and who may give them.
+import { Type } from 'typebox';
+import { ROOT_USER } from '../../../../schema/auth-id.ts';
+import { parseGuestId } from '../../../../schema/guest-names.ts';
+import { HoldfastError } from '../../../../util/errors.ts';
+import { ParameterError } from '../../../dialect/failure.ts';
+import { callerOf } from '../../../method.ts';
+import { type GuestCall, requirePrivilege } from '../../method.ts';
+import { listOf } from '../parameters.ts';
+import { requireNoPool } from '../qemu/list.ts';
+import { findStorage } from '../storage/storage-row.ts';
+
+const MAX_GUESTS = 10_000;
+const NO_DIRECTORIES = 'there are no directories for backups: name a datastore as storage';
+
+export const vmidList = (description: string) => Type.Optional(Type.String({ maxLength: 65_536, description }));
+const ForRoot = (description: string) => Type.Optional(Type.String({ maxLength: 4096, description }));
+
+export const BACKUP_MODES = ['snapshot', 'suspend', 'stop'] as const;
+export const DUMP_FIELDS = {
+  bwlimit: Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 30, description: 'KiB a second; 0: no limit.' })),
+  ionice: Type.Optional(Type.Integer({ minimum: 0, maximum: 8, description: 'Priority of reading.' })),
+  'notes-template': Type.Optional(
+    Type.String({ maxLength: 1024, description: 'With {{guestname}}, {{vmid}}, {{node}}, {{cluster}}.' }),
+  ),
+  fleecing: Type.Optional(Type.String({ maxLength: 256, description: 'enabled=1,storage=STORAGE.' })),
+  script: ForRoot('A hook script of this machine; for root@pam, and where agent.json allows it.'),
+  pool: Type.Optional(Type.String({ maxLength: 128, description: 'There are no pools.' })),
+  dumpdir: ForRoot('There are no directories for backups: only a storage is taken.'),
+};
+
+export interface AskedOfDump {
+  readonly pool?: string;
+  readonly dumpdir?: string;
+  readonly script?: string;
+  readonly bwlimit?: number;
+  readonly ionice?: number;
+}
+
+/** @throws ParameterError for what is not here or for root alone, ApiError 403. */
+export function requireMayAsk(call: GuestCall, asked: AskedOfDump): void {
+  requireNoPool(asked.pool);
+  if (asked.dumpdir !== undefined) throw new ParameterError([['dumpdir', NO_DIRECTORIES]]);
+  if (asked.script !== undefined && callerOf(call) !== ROOT_USER)
+    throw new ParameterError([['script', 'Only root may set this option.']]);
+  if (asked.bwlimit !== undefined || asked.ionice !== undefined) requirePrivilege(call, '/', 'Sys.Modify');
+}
+
+/** @throws ApiError 403; ParameterError for what is no datastore, or none. */
+export async function requireDatastore(call: GuestCall, storage: string | undefined): Promise<string> {
+  if (storage === undefined)
+    throw new ParameterError([['storage', 'name a datastore of this server: backups are kept in one']]);
+  requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
+  const { content, type } = await findStorage(call, storage);
+  if (type !== 'pbs' || !content.includes('backup'))
+    throw new ParameterError([['storage', `storage '${storage}' is no datastore: backups are kept in one`]]);
+  return storage;
+}
+
+/** Of `enabled=1,storage=fast`; undefined for each disk's own. @throws ParameterError. */
+export function fleecingStorage(text = ''): string | undefined {
+  const parts = listOf(text).map((part) => part.split('=', 2) as [string, string?]);
+  const [wrong] = parts.find(([name]) => name !== 'enabled' && name !== 'storage') ?? [];
+  if (wrong !== undefined)
+    throw new ParameterError([['fleecing', `there is no '${wrong}': enabled=1,storage=STORAGE`]]);
+  return parts.find(([name]) => name === 'storage')?.[1];
+}
+
+/** The storage for fleecing, which the caller may use. @throws ParameterError, ApiError 403. */
+export function requireFleecing(call: GuestCall, text: string | undefined): string | undefined {
+  const storage = fleecingStorage(text);
+  if (storage !== undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
+  return storage;
+}
+
+/** Each once. @throws ParameterError. */
+export function guestIds(name: string, text: string | undefined): number[] {
+  const parts = listOf(text);
+  if (parts.length > MAX_GUESTS) throw new ParameterError([[name, `at most ${MAX_GUESTS} guests`]]);
+  const ids = parts.map((part) => {
+    try {
+      return parseGuestId(part);
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      throw new ParameterError([[name, error.message]]);
+    }
+  });
+  return [...new Set(ids)];
+}
+
+/** Whether it asks for nothing to be pruned. */
+export function keepsAll(pruneBackups: string | undefined): boolean {
+  return pruneBackups === undefined || listOf(pruneBackups).every((part) => /^keep-all=(1|yes|on|true)$/.test(part));
+}
