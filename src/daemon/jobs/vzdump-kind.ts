@@ -53,8 +53,7 @@ export function vzdumpKind({ isOnline, guestsOf, orderWithin }: VzdumpKindParts)
       if (vmids.length === 0) work.warn('there is no guest to back up');
       const backup = async (each: number): Promise<unknown> =>
         await orderWithin(node, { ...rest, kind: 'vm-backup', vmid: each }, work);
-      await guestByGuest(`--storage ${rest.store} --mode ${rest.mode ?? 'snapshot'}`, vmids, backup, work);
-      return undefined;
+      return await guestByGuest(`--storage ${rest.store} --mode ${rest.mode ?? 'snapshot'}`, vmids, backup, work);
     },
   };
 }

@@ -5,7 +5,7 @@ import { vzdumpKind } from '../../../src/daemon/jobs/vzdump-kind.ts';
 import { USUAL } from '../../../src/jobs/schedule/job.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 
-function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () => {}) {
+function setUp(wish: object, backup: (vmid: number) => Promise<unknown> = async () => {}) {
   const asked: unknown[] = [];
   const kind = vzdumpKind({
     isOnline: () => true,
@@ -15,7 +15,7 @@ function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () 
     },
     orderWithin: async (node, order) => {
       asked.push([node, order]);
-      await backup(order.vmid);
+      return await backup(order.vmid);
     },
   });
   const options = kind.check(wish);
@@ -58,13 +58,23 @@ test('all but those that are excluded are looked up when the job runs', async ()
   );
 });
 
+test('the figures of all guests together are those of the job', async () => {
+  const result = (n: number) => ({ snapshot: 'vm/1/x', bytesRead: n, bytesStored: 10 * n, bytesLogical: 'much' });
+  const { run } = setUp({ node: 'localhost', store: 'main', vmid: [100, 101, 102] }, async (vmid) =>
+    vmid === 102 ? { data: { result: { tooLarge: true }, warnings: [] } } : { data: { result: result(vmid) } },
+  );
+  assert.deepEqual(await run(), { guests: 3, bytesRead: 201, bytesStored: 2010 });
+});
+
 test('after one that fails come the others, and then the failure', async () => {
   const { asked, lines, run } = setUp({ node: 'localhost', store: 'main', all: true }, async (vmid) => {
-    if (vmid === 101) throw new HoldfastError('guest-locked', 'VM 101 is locked');
+    if (vmid === 101) throw new HoldfastError('guest-locked', 'it is locked');
+    return { data: { result: { bytesStored: 5 } } };
   });
-  await assert.rejects(run(), { code: 'task-failed', message: 'job errors' });
+  const left = { guests: 2, bytesStored: 10, warnings: ['VM 101: it is locked'] };
+  await assert.rejects(run(), { code: 'task-failed', message: 'job errors', data: { left } });
   assert.equal(asked.length, 3);
-  assert.match(lines.join('\n'), /Backup of VM 101 failed - VM 101 is locked[\s\S]*Finished Backup of VM 102/);
+  assert.match(lines.join('\n'), /Backup of VM 101 failed - it is locked[\s\S]*Finished Backup of VM 102/);
 });
 
 test('whoever stops it means all of it', async () => {
