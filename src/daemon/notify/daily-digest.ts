@@ -46,7 +46,10 @@ export function nightDigest(
 ): NotifyEvent {
   // One that ended in the window may have started a day before.
   const { rows } = tasks.list({ since: window.since - DAY_SECONDS, until: window.until, ended: true, limit: 10_000 });
+  // The order that a job gave, when all was well, is in the line of the job.
+  const parts = new Set(rows.map(({ status, data }) => (status === 'OK' ? data?.upid : undefined)));
   const ended = rows
+    .filter(({ upid }) => !parts.has(upid))
     .flatMap((row) => endedTask(row) ?? [])
     .filter(({ end }) => end > window.since && end <= window.until);
   // The list has the newest first.

@@ -105,6 +105,24 @@ test('the digest is sent once a day at its hour, once for days that were missed,
   assert.throws(() => settings.setRules({ backupHours: -1 }), { code: 'bad-argument' });
 });
 
+test('the order that a job gave stands in the line of the job, unless there is more to say of it', () => {
+  const job = (upid: string, status: string): TaskRow[] => [
+    row({ type: 'backupjob', id: 'main:web1:etc', upid: `UPID:job-${upid}`, status, data: { upid } }),
+    row({ type: 'agentbackup', id: 'main:web1:host/web1', upid, status }),
+  ];
+  const lines = (rows: readonly TaskRow[]): (string | undefined)[] | undefined =>
+    digestNow(
+      {
+        tasks: { list: () => ({ rows: [...rows], total: 2 }) },
+        node: 'n',
+        clock: () => at('2026-11-22T02:00:00+01:00') * 1000,
+      },
+      24,
+    ).table?.rows.map(([what]) => what?.split(' ')[0]);
+  assert.deepEqual(lines(job('UPID:a', 'OK')), ['backupjob']);
+  assert.deepEqual(lines(job('UPID:b', 'WARNINGS: 1')), ['agentbackup', 'backupjob']);
+});
+
 test('a digest that is wanted now is of the hours that were asked for, in the order of the night', () => {
   const hour = 3600;
   const start = at('2026-11-22T01:00:00+01:00');

@@ -49,7 +49,13 @@ test('a task can be asked about the moment that its UPID is there, and when it h
   fixture.nowMs += 5500;
   open();
   const end = await task.done;
-  assert.deepEqual(end, { upid: task.upid, outcome: 'ok', status: 'OK', endtime: BEGIN_MS / 1000 + 5, data: { chunks: 3 } });
+  assert.deepEqual(end, {
+    upid: task.upid,
+    outcome: 'ok',
+    status: 'OK',
+    endtime: BEGIN_MS / 1000 + 5,
+    data: { chunks: 3 },
+  });
   assert.deepEqual(tasks.status(task.upid), {
     upid: task.upid,
     ...upid,
