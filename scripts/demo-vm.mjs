@@ -26,11 +26,12 @@ const KEEP = `cd /srv && rm -rf kept && cp -r proof/tree-$(${LAST_TREE}) kept &&
 
 const PROOF_HOLDS = / [1-9]\d* trees are as they were written$/;
 
-export async function virtualMachine(tools) {
+/** `whileItRuns` is called with the number of the guest when it runs from its own disk again. Returns whether there was a guest. */
+export async function virtualMachine(tools, whileItRuns) {
   const { heading, run, say, seconds, work, environment, guestBuilder = [process.execPath, builder] } = tools;
   heading('A virtual machine: built from packages, booted, and backed up while it writes');
   const image = await buildGuest({ run, say, seconds, guestBuilder });
-  if (image === undefined) return;
+  if (image === undefined) return false;
   environment.HOLDFAST_NODE_DIR = join(work, 'node');
   const on = { ...tools, ...guestTools(tools) };
   await on.holdfast(on.store, ['datastore', 'create']);
@@ -39,7 +40,10 @@ export async function virtualMachine(tools) {
   heading('The machine is destroyed, and runs again from its backup before its disk is copied');
   await destroy(on);
   await bringBack(on, { ...last, bootMs });
+  await whileItRuns?.(NEW_ID);
+  await putAway(on);
   endGuests(work);
+  return true;
 }
 
 /** What is done with guests again and again. */
@@ -114,7 +118,7 @@ async function destroy({ vm, check, environment }) {
   check(none.length === 0 && (!existsSync(images) || readdirSync(images).length === 0), `VM ${ID} is gone, with its disk`);
 }
 
-async function bringBack({ vm, inGuest, until, lastTree, answers, run, rows, check, seconds, environment }, { kept, diskMiB, bootMs }) {
+async function bringBack({ vm, inGuest, until, lastTree, answers, rows, check, seconds }, { kept, diskMiB, bootMs }) {
   const kibPerSecond = Math.ceil((diskMiB * 1024 * 1000) / Math.max(SHORTEST_COPY_MS, COPY_BOOTS * bootMs));
   const started = performance.now();
   let isCopied = false;
@@ -136,6 +140,11 @@ async function bringBack({ vm, inGuest, until, lastTree, answers, run, rows, che
   await until('more trees', async () => (await lastTree(NEW_ID)) > before);
   const after = await inGuest(NEW_ID, PROOF, 'check');
   check(PROOF_HOLDS.test(after), `the disk stands alone, and the guest writes on: "${after}"`);
+}
+
+async function putAway({ vm, inGuest, run, check, environment }) {
+  const last = await inGuest(NEW_ID, PROOF, 'check');
+  check(PROOF_HOLDS.test(last), `VM ${NEW_ID} at its end: "${last}"`);
   await vm(['stop', NEW_ID]);
   const { said: config } = await vm(['config', NEW_ID]);
   const disk = diskPath(environment.HOLDFAST_NODE_DIR, config);

@@ -1,6 +1,6 @@
 // `npm run demo`: the data path and the keeping of a store on a real file system image, checked with tools that are not ours. Plain Node.
-// Works in a temporary directory (TMPDIR) that it removes, also after a failure or Ctrl-C. `--small`: 64 MiB instead of 1 GiB, and no virtual machine;
-// `--vm`: the virtual machine alone.
+// Works in a temporary directory (TMPDIR) that it removes, also after a failure or Ctrl-C. `--small`: 64 MiB instead of 1 GiB, no virtual machine and
+// no night; `--vm`: the virtual machine and the night alone; `--night`: the night alone, with a small guest.
 // Exit code 0 when every check held, 1 when one did not, 130 after Ctrl-C.
 import { spawn } from 'node:child_process';
 import { constants, copyFileSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
@@ -8,6 +8,7 @@ import { readSync, rmSync, statfsSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { night } from './demo-night.mjs';
 import { server } from './demo-server.mjs';
 import { encryption, trees } from './demo-trees.mjs';
 import { endGuests, virtualMachine } from './demo-vm.mjs';
@@ -15,6 +16,7 @@ import { endGuests, virtualMachine } from './demo-vm.mjs';
 const MIB = 1024 * 1024;
 const small = process.argv.includes('--small');
 const vmAlone = process.argv.includes('--vm');
+const nightAlone = process.argv.includes('--night');
 const SIZES = small
   ? { image: 64 * MIB, files: 36 * MIB, tree: 12 * MIB, space: 256 * MIB, killLevel: '12' }
   : { image: 1024 * MIB, files: 500 * MIB, tree: 200 * MIB, space: 3072 * MIB, killLevel: '1' };
@@ -356,8 +358,15 @@ async function demo(work) {
   else await vmDemo(work);
 }
 
+/** The night is that of the Debian guest, while it runs. */
 async function vmDemo(work) {
-  await virtualMachine({ work, store: join(work, 'store-of-machines'), heading, say, check, rows, holdfast, run, environment, mib, seconds });
+  const tools = { work, store: join(work, 'store-of-machines'), heading, say, check, rows, holdfast, run, environment, mib, seconds };
+  const hasGuest = await virtualMachine(tools, (guest) => night({ ...tools, start }, guest));
+  if (!hasGuest) await nightDemo(work);
+}
+
+async function nightDemo(work) {
+  await night({ work, heading, say, check, rows, holdfast, run, start, environment, mib, seconds });
 }
 
 /** Runs `work` while a backup from standard input, half of which has been sent, holds the store; returns what the backup says. */
@@ -464,10 +473,10 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]
 }
 // The reader of our output went away, as `head` does.
 process.stdout.on('error', () => leave(1));
-console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt, server, virtual machine'));
+console.log(bold('Holdfast: back up, change, back up again, restore, compare, kill, continue, clean, damage, heal, serve, file trees, encrypt, server, virtual machine, a night'));
 say(`in ${work} (removed at the end)`);
 try {
-  await (vmAlone ? vmDemo(work) : demo(work));
+  await (nightAlone ? nightDemo(work) : vmAlone ? vmDemo(work) : demo(work));
 } catch (error) {
   failures.push(error.message);
 }

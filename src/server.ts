@@ -251,7 +251,15 @@ async function start(
     clock,
   };
   const { notifications } = notify;
-  const services: ApiServices = { ...common, datastores, sessions, nodes, notifications, jobs: jobs.desk };
+  const services: ApiServices = {
+    ...common,
+    datastores,
+    sessions,
+    nodes,
+    notifications,
+    rounds: notify,
+    jobs: jobs.desk,
+  };
   const views = new SnapshotViews();
   const onCut = (error: Error): void => log.warn({ err: error }, 'a download was cut off');
   const api = createApi(services, { onBug, onCut, views });

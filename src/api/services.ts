@@ -8,6 +8,7 @@ import type { JobDesk } from '../jobs/schedule/job-desk.ts';
 import type { Tasks } from '../jobs/tasks/tasks.ts';
 import type { Enrolments } from '../nodes/enrolments.ts';
 import type { AgentCaller, Nodes } from '../nodes/nodes.ts';
+import type { AlarmView } from '../notify/alarms/alarm-keeper.ts';
 import type { Notifications } from '../notify/notifications.ts';
 import type * as schema from '../schema/datastore-entry.ts';
 import type { Limits } from '../schema/limits-file.ts';
@@ -34,6 +35,7 @@ export interface ApiServices extends CommonServices {
   readonly sessions: SessionCalls;
   readonly nodes: NodeCalls;
   readonly notifications: NotificationCalls;
+  readonly rounds: RoundCalls;
   readonly jobs: JobCalls;
 }
 
@@ -82,6 +84,14 @@ export type JobCalls = Pick<JobDesk, 'list' | 'get' | 'create' | 'update' | 'ame
 
 /** Targets, matchers and what waits to be sent; what it throws is in words that go out as they are. */
 export type NotificationCalls = Pick<Notifications, 'config' | 'test' | 'waiting'>;
+
+/** What a server looks at and tells by the clock, wanted now. */
+export interface RoundCalls {
+  /** Tells what is new, and says what is raised. @throws what reading datastores throws. */
+  checkAlarms(): Promise<{ readonly alarms: readonly AlarmView[]; readonly unknown: readonly string[] }>;
+  /** Of the last `hours`; answers with the targets that get it. */
+  sendDigest(hours: number): readonly string[];
+}
 
 export interface TextReceiver {
   received(text: string): void;

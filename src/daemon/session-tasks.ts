@@ -28,8 +28,11 @@ export function sessionTasks(tasks: Pick<Tasks, 'start'>): SessionWatcher {
           'the session ended without a snapshot; what was stored stays for the next backup of the group',
         );
       for (const warning of committed.warnings) task.warn(warning);
-      task.log(`made snapshot ${group}/${formatTime(committed.manifest.server.time)}`);
-      return undefined;
+      const { client, server } = committed.manifest;
+      const snapshot = `${group}/${formatTime(server.time)}`;
+      task.log(`made snapshot ${snapshot}`);
+      const { bytesLogical, bytesRead, bytesNew } = client.statistics;
+      return { data: { snapshot, bytesLogical, bytesRead, bytesNew, bytesStored: server.bytesStored } };
     });
   };
 }

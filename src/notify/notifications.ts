@@ -55,18 +55,12 @@ export class Notifications {
     this.#sender.start();
   }
 
-  /** Says what happened. When it returns the event survives a restart. @throws what the state database throws. */
-  tell(event: NotifyEvent): void {
-    const { config, queue, clock, warn } = this.#parts;
-    const told = boundedEvent(event);
-    const enabled = new Set(config.targets().flatMap(({ name, enabled: isOn }) => (isOn ? [name] : [])));
-    const { targets, problems } = route(told, config.matchers());
-    for (const problem of problems) warn(problem, { subject: told.subject });
-    const wanted = targets.filter((name) => enabled.has(name));
-    const dropped = queue.add(told, `holdfast-${randomUUID()}`, wanted, clock());
-    if (dropped > 0) warn('the queue of notifications is full; the oldest went unsent', { dropped });
+  /** Says what happened, and to which targets it goes. When it returns the event survives a restart. @throws what the state database throws. */
+  tell(event: NotifyEvent): readonly string[] {
+    const wanted = queueEvent(this.#parts, event);
     // Not before whoever says it has ended its transaction.
     setImmediate(() => this.#sender.kick());
+    return wanted;
   }
 
   /** Sends a message to a target at once, past matchers and queue, also to one that is switched off. @throws what the target throws, `not-found`. */
@@ -83,6 +77,21 @@ export class Notifications {
   async close(): Promise<void> {
     await this.#sender.close();
   }
+}
+
+/** Puts an event into the queue of the targets that it finds, and says which; the server of the queue sends it. For commands too. @throws what the state database throws. */
+export function queueEvent(
+  { config, queue, clock, warn }: Pick<NotificationsParts, 'config' | 'queue' | 'clock' | 'warn'>,
+  event: NotifyEvent,
+): readonly string[] {
+  const told = boundedEvent(event);
+  const enabled = new Set(config.targets().flatMap(({ name, enabled: isOn }) => (isOn ? [name] : [])));
+  const { targets, problems } = route(told, config.matchers());
+  for (const problem of problems) warn(problem, { subject: told.subject });
+  const wanted = targets.filter((name) => enabled.has(name));
+  const dropped = queue.add(told, `holdfast-${randomUUID()}`, wanted, clock());
+  if (dropped > 0) warn('the queue of notifications is full; the oldest went unsent', { dropped });
+  return wanted;
 }
 
 /** For commands too, beside a server. @throws `not-found`, what the target throws, `target-failed` when some receivers refused. */

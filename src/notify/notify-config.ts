@@ -85,16 +85,20 @@ export class NotifyConfig {
     });
   }
 
-  /** With what waits for it. @throws `not-found`; `bad-argument` while a matcher names it. */
+  /** With what waits for it. @throws `not-found`; `bad-argument` while a matcher names it, but the one that is there by itself and is switched off. */
   removeTarget(who: Who, name: string): void {
     this.#parts.transactions.atomically(() => {
       const { type } = this.target(name);
-      const users = this.#parts.store.matchers().filter(({ targets }) => targets.includes(name));
+      const naming = this.#parts.store.matchers().filter(({ targets }) => targets.includes(name));
+      const isOff = (each: Matcher): boolean => each.name === DEFAULT_NAME && !each.enabled;
+      const users = naming.filter((each) => !isOff(each));
       if (users.length > 0)
         throw new HoldfastError(
           'bad-argument',
           `cannot delete '${name}', referenced by: ${users.map((each) => each.name).join(', ')}`,
         );
+      for (const each of naming.filter(isOff))
+        this.#parts.store.putMatcher({ ...each, targets: each.targets.filter((target) => target !== name) });
       this.#parts.store.removeTarget(name);
       this.#parts.queue.removeTarget(name);
       this.#note(who, 'notification-remove', name, { target: type });

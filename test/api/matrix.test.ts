@@ -163,6 +163,8 @@ const ALLOWED: Readonly<Record<string, readonly Caller[]>> = {
   'GET /config/notifications/targets/{name}': AUDIT,
   'POST /config/notifications/targets/{name}/test': ADMIN,
   'GET /config/notifications/queue': AUDIT,
+  'POST /config/notifications/check': ADMIN,
+  'POST /config/notifications/digest': ADMIN,
   'GET /config/prune': SIGNED_IN,
   'POST /config/prune': ADMIN,
   'GET /config/prune/{id}': AUDIT,

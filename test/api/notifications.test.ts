@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { METHODS } from '../../src/api/routes/methods.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
 import { event } from '../notify/fixture.ts';
-import { ApiRig } from './rig.ts';
+import { ApiRig, RAISED_ALARM } from './rig.ts';
 
 const PATH = '/config/notifications';
 const SMTP = `${PATH}/endpoints/smtp`;
@@ -112,6 +112,11 @@ test('every route does what it says, and no answer holds a secret', async (t) =>
     queue.map(({ subject, state, added }) => [subject, state, added]),
     [['waits', 'waiting', 1000]],
   );
+  assert.deepEqual(await well('POST', `${PATH}/check`), { alarms: [RAISED_ALARM], unknown: ['slow'] });
+  assert.deepEqual(await well('POST', `${PATH}/digest`), ['mail']);
+  await well('POST', `${PATH}/digest`, { hours: 168 });
+  assert.deepEqual(rig.digests, [24, 168]);
+  assert.equal((await call('POST', `${PATH}/digest`, { hours: 169 })).status, 400);
   await well('POST', `${PATH}/targets/hook/test`);
   assert.deepEqual(rig.notifications.tested, ['hook']);
   assert.deepEqual(await well('GET', `${PATH}/targets/hook`), {

@@ -110,11 +110,20 @@ export interface Answer {
   readonly json: { readonly data?: unknown } & Record<string, unknown>;
 }
 
+export const RAISED_ALARM = {
+  type: 'absence',
+  datastore: 'main',
+  raised: 1_790_000_000,
+  text: 'vm/100 has no good backup',
+} as const;
+
 export class ApiRig {
   readonly access = new FakeAccess();
   readonly tasks = new FakeTasks();
   readonly nodes = new FakeNodes(this.tasks);
   readonly notifications = new FakeNotifications();
+  /** Hours of the digests that were asked for. */
+  readonly digests: number[] = [];
   readonly askedOfJobs: AskedOfJobs[] = [];
   readonly jobs = fakeJobs(this.tasks, this.askedOfJobs);
   readonly datastores = new FakeDatastores();
@@ -139,6 +148,13 @@ export class ApiRig {
       sessions: this.sessions,
       nodes: this.nodes,
       notifications: this.notifications,
+      rounds: {
+        checkAlarms: async () => ({ alarms: [RAISED_ALARM], unknown: ['slow'] }),
+        sendDigest: (hours) => {
+          this.digests.push(hours);
+          return ['mail'];
+        },
+      },
       jobs: this.jobs,
       version: { version: '1.0', release: '2', repoid: 'abcdef123' },
       node: { name: 'node1', instanceId: '0123456789abcdef', fingerprint: () => 'ab:'.repeat(31).concat('ab') },

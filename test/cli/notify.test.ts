@@ -115,12 +115,46 @@ test('a task of a server is told by mail; what is not taken waits and is shown; 
   await place.fails('not-found', 'notify', 'target', 'test', 'none', ...at);
   await place.fails('server-unreachable', 'notify', 'target', 'test', 'hook', ...at);
   await place.fails('bad-argument', 'notify', 'target', 'remove', 'hook', ...at);
+  const defaults = async () => {
+    type Row = { name: string; enabled: boolean };
+    const rows = await place.json<Row[]>('notify', 'matcher', 'list', ...at);
+    return rows.find(({ name }) => name === 'default-matcher')?.enabled;
+  };
+  await there('matcher', 'disable', 'default-matcher');
+  assert.equal(await defaults(), false);
+  await place.run('notify', 'matcher', 'enable', 'default-matcher', ...at);
+  assert.equal(await defaults(), true);
+  await place.run('notify', 'matcher', 'disable', 'default-matcher', ...at);
+  await place.run('notify', 'matcher', 'remove', 'default-matcher', ...at);
+  assert.equal(await defaults(), true, 'as it was');
+  await place.fails('not-found', 'notify', 'matcher', 'disable', 'none', ...at);
   await there('matcher', 'remove', 'gc-only');
   await there('target', 'remove', 'hook');
   assert.deepEqual(await place.json('notify', 'queue', ...at), []);
+  const before = mails.length;
+  assert.deepEqual(await place.json('notify', 'digest', ...at), { targets: ['mail'], hours: 24 });
+  assert.deepEqual(JSON.parse(await there('digest', '--hours', '48')), { targets: ['mail'], hours: 48 });
+  for (const end = Date.now() + 20_000; mails.length < before + 2; await setTimeout(100))
+    assert.ok(Date.now() < end, 'in vain: two digests');
+  for (const { text } of mails.slice(before)) {
+    assert.match(text, /Subject: Backups of .*: 1 well/);
+    assert.match(text, /garbage_collection /);
+  }
+  await place.fails('bad-argument', 'notify', 'digest', '--hours', '0', ...at);
+  await place.fails('bad-argument', 'notify', 'digest', '--hours', '169', ...at);
+  const well = { alarms: [], unknown: [] };
+  assert.deepEqual([await place.json('notify', 'check', ...at), JSON.parse(await there('check'))], [well, well]);
+  assert.match((await place.run('notify', 'check', ...at)).stdout.toString(), /^no alarm is raised$/m);
+  await place.run('notify', 'target', 'remove', 'mail', ...at);
+  const nobody = await place.fails('not-found', 'notify', 'digest', ...at);
+  assert.match(JSON.stringify(nobody), /no target gets the digest/);
   const settings = await place.json('notify', 'alarms', '--backup-hours', '26', '--digest-at', '07:00', ...at);
   assert.deepEqual(settings, { backupHours: 26, fullDays: 14, verifyDays: 60, digestAt: '07:00' });
   await place.fails('bad-argument', 'notify', 'alarms', '--digest-at', 'noon', ...at);
+  server.child.kill('SIGTERM');
+  await server.ended;
+  const gone = await place.fails('server-unreachable', 'notify', 'check', ...at);
+  assert.match(JSON.stringify(gone), /no server runs with the state directory/);
 });
 
 async function fetchGc(port: number, store: string, token: string): Promise<number> {

@@ -46,8 +46,13 @@ function setUp(isBackup: boolean) {
 test('a backup is a task of who opened it, and ends well with its snapshot', async () => {
   const { request, run, settle, lines } = setUp(true);
   assert.deepEqual(request, { type: 'backup', id: 'main:office/vm/101', authId: 'anna@local!pc' });
-  settle({ manifest: { server: { time: 1_790_000_000 } }, warnings: ['the clock'] } as never);
-  await run;
+  const statistics = { bytesLogical: 4, bytesRead: 3, bytesNew: 2, objectsNew: 9 };
+  const manifest = { client: { statistics }, server: { time: 1_790_000_000, bytesStored: 1 } };
+  settle({ manifest, warnings: ['the clock'] } as never);
+  const result = await run;
+  const { snapshot, ...figures } = (result as { data: Record<string, unknown> }).data;
+  assert.deepEqual(figures, { bytesLogical: 4, bytesRead: 3, bytesNew: 2, bytesStored: 1 });
+  assert.match(lines.join('\n'), new RegExp(`made snapshot ${String(snapshot)}$`));
   assert.match(lines.join('\n'), /WARN the clock\nmade snapshot vm\/101\/2026-09-21T\d\d:\d\d:\d\dZ$/);
 });
 

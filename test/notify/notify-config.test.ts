@@ -49,6 +49,20 @@ test('the matcher that is there by itself can be changed and comes back', (t) =>
   assert.equal(rig.config.matcher('default-matcher').origin, 'builtin');
 });
 
+test('the default matcher, switched off, keeps no target; one that was changed and is used does', (t) => {
+  const rig = new NotifyRig(t);
+  rig.config.addTarget(WHO, smtpConfig(25), {});
+  rig.config.addTarget(WHO, smtpConfig(25, { name: 'other' }), {});
+  const use = (enabled: boolean) => rig.config.updateMatcher(WHO, 'default-matcher', (each) => ({ ...each, enabled }));
+  use(true);
+  assert.throws(() => rig.config.removeTarget(WHO, 'mail'), { code: 'bad-argument', message: /default-matcher/ });
+  use(false);
+  rig.config.removeTarget(WHO, 'mail');
+  assert.deepEqual(rig.config.matcher('default-matcher').targets, ['other']);
+  rig.config.addMatcher(WHO, matcher({ name: 'mm', targets: ['other'] }));
+  assert.throws(() => rig.config.removeTarget(WHO, 'other'), { code: 'bad-argument', message: /by: mm$/ });
+});
+
 test('matchers name targets that are there, and keep them there', (t) => {
   const rig = new NotifyRig(t);
   rig.config.addTarget(WHO, smtpConfig(25), {});

@@ -276,8 +276,8 @@ export interface GuestRestore {
 export interface BackupService {
   /** @throws `node-offline` when nobody is there to do it. */
   requireReady(): void;
-  /** @throws what `holdfast vm backup` does, `node-offline`, `not-allowed`. */
-  backup(wish: GuestBackup, work: OrderWork): Promise<void>;
+  /** Answers with what the agent says. @throws what `holdfast vm backup` does, `node-offline`, `not-allowed`. */
+  backup(wish: GuestBackup, work: OrderWork): Promise<unknown>;
   /** @throws what `holdfast vm restore` does, `node-offline`, `not-allowed`. */
   restore(wish: GuestRestore, work: OrderWork): Promise<void>;
   /** The configuration that a backup holds; undefined for one that is encrypted. @throws `not-found`, `too-large`. */

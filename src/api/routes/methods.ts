@@ -28,6 +28,7 @@ import { DATASTORE_CONFIG_METHODS } from './config/datastore.ts';
 import { JOB_METHODS } from './config/jobs.ts';
 import { NODE_CONFIG_METHODS } from './config/node.ts';
 import { MATCHER_METHODS } from './config/notifications/matchers.ts';
+import { NOTIFICATION_ROUND_METHODS } from './config/notifications/rounds.ts';
 import { SMTP_METHODS } from './config/notifications/smtp.ts';
 import { NOTIFICATION_TARGET_METHODS } from './config/notifications/targets.ts';
 import { WEBHOOK_METHODS } from './config/notifications/webhook.ts';
@@ -74,6 +75,7 @@ export const METHODS: readonly AnyMethod[] = [
   ...JOB_METHODS,
   ...MATCHER_METHODS,
   ...NOTIFICATION_TARGET_METHODS,
+  ...NOTIFICATION_ROUND_METHODS,
   ...NODE_METHODS,
   ...AGENT_METHODS,
   ...TASK_METHODS,

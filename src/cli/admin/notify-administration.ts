@@ -15,6 +15,19 @@ export interface QueuedView {
   readonly error?: string | undefined;
 }
 
+/** Alarms that are raised after a look at all datastores. */
+export interface CheckView {
+  readonly alarms: readonly {
+    readonly type: string;
+    readonly datastore: string;
+    /** Unix seconds. */
+    readonly raised: number;
+    readonly text: string;
+  }[];
+  /** Datastores that could not be asked. */
+  readonly unknown: readonly string[];
+}
+
 /** Each call throws what the rules of notifications say: `not-found`, `exists`, `bad-argument`, and what a target that is tested throws. */
 export interface NotifyAdministration {
   targets(): Promise<readonly TargetConfig[]>;
@@ -24,6 +37,12 @@ export interface NotifyAdministration {
   test(name: string): Promise<void>;
   matchers(): Promise<readonly (Matcher & { readonly origin: string })[]>;
   addMatcher(matcher: Matcher): Promise<void>;
+  /** Whether it is used; also of the one that is there by itself. */
+  useMatcher(name: string, isUsed: boolean): Promise<void>;
   removeMatcher(name: string): Promise<void>;
   queue(): Promise<readonly QueuedView[]>;
+  /** Has the server look now what has not happened. @throws `server-unreachable` where none runs, `timed-out`, `task-failed`. */
+  check(): Promise<CheckView>;
+  /** Sends the digest of the last `hours`; answers with the targets that get it. */
+  digest(hours: number): Promise<readonly string[]>;
 }

@@ -8,6 +8,8 @@ import { openLine } from './remote-nodes.ts';
 
 const PATH = '/config/notifications';
 const LIST_PATIENCE_MS = 20_000;
+/** A datastore that does not answer is given up by the server after ten minutes; what it finds later is told by mail all the same. */
+const CHECK_TIMEOUT_MS = 240_000;
 const text = Type.Optional(Type.String());
 const texts = Type.Optional(Type.Array(Type.String()));
 const flag = Type.Optional(Type.Boolean());
@@ -51,6 +53,13 @@ const Queued = Type.Object({
   error: text,
 });
 
+const Checked = Type.Object({
+  alarms: Type.Array(
+    Type.Object({ type: Type.String(), datastore: Type.String(), raised: Type.Integer(), text: Type.String() }),
+  ),
+  unknown: Type.Array(Type.String()),
+});
+
 /** Opens no connection yet. @throws `bad-argument` for a wrong address, or without a secret. */
 export async function remoteNotify(
   options: CommonOptions,
@@ -59,7 +68,7 @@ export async function remoteNotify(
 ): Promise<NotifyAdministration & { close(): Promise<void> }> {
   const { line } = await openLine(options, repository);
   const reading = { signal, patienceMs: LIST_PATIENCE_MS };
-  const change = async (method: 'POST' | 'DELETE', path: string, body?: object): Promise<void> =>
+  const change = async (method: 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<void> =>
     void (await line.call(method, `${PATH}${path}`, body as never, Type.Unknown(), { signal, patienceMs: 0 }));
   const hooks = () => line.call('GET', `${PATH}/endpoints/webhook`, undefined, Type.Array(HookRow), reading);
   const targets = async (): Promise<readonly TargetConfig[]> => {
@@ -95,8 +104,13 @@ export async function remoteNotify(
         target: names,
         ...(comment !== undefined && { comment }),
       }),
+    useMatcher: (name, isUsed) => change('PUT', `/matchers/${encodeURIComponent(name)}`, { disable: !isUsed }),
     removeMatcher: (name) => change('DELETE', `/matchers/${encodeURIComponent(name)}`),
     queue: () => line.call('GET', `${PATH}/queue`, undefined, Type.Array(Queued), reading),
+    check: () =>
+      line.call('POST', `${PATH}/check`, {}, Checked, { signal, patienceMs: 0, timeoutMs: CHECK_TIMEOUT_MS }),
+    digest: (hours) =>
+      line.call('POST', `${PATH}/digest`, { hours }, Type.Array(Type.String()), { signal, patienceMs: 0 }),
     close: async () => await line.close(),
   };
 }

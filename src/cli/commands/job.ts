@@ -47,14 +47,16 @@ interface JobOptions extends StateOptions {
 }
 
 export function addJobCommands(program: Command): void {
-  const job = program.command('job').description('what the server does by a schedule: backup, prune, gc, verify');
+  const job = program
+    .command('job')
+    .description('what the server does by a schedule: vzdump, backup, prune, gc, verify');
   const command = (name: string, description: string): Command =>
     job
       .command(name)
       .description(description)
       .option(...STATE_DIR_OPTION);
   addFields(command('create', 'a new job; it begins with its next slot'))
-    .argument('<KIND>', 'backup, prune, gc or verify')
+    .argument('<KIND>', 'vzdump, backup, prune, gc or verify')
     .argument('<ID>')
     .action(async (kind: string, id: string, _, each: Command) => await create(kind, id, each.optsWithGlobals()));
   addFields(command('update', 'change a job; a run that is under way ends with what it began with'))

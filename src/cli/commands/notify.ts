@@ -11,6 +11,8 @@ import { STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/s
 import { pairs, print, table } from '../output.ts';
 import { wholeNumber } from '../whole-number.ts';
 
+const MOST_HOURS = 168;
+
 interface TargetOptions extends StateOptions {
   readonly comment?: string;
   readonly disable?: boolean;
@@ -82,13 +84,26 @@ export function addNotifyCommands(program: Command): void {
   command(matcher, 'list', 'all matchers').action(
     async (_, each: Command) => await listMatchers(each.optsWithGlobals()),
   );
-  command(matcher, 'remove', 'remove a matcher')
+  for (const [word, isUsed, description] of [
+    ['enable', true, 'use a matcher again'],
+    ['disable', false, 'keep a matcher, and do not use it; also default-matcher'],
+  ] as const)
+    command(matcher, word, description)
+      .argument('<NAME>')
+      .action(async (name: string, _, each: Command) => await useMatcher(name, isUsed, each.optsWithGlobals()));
+  command(matcher, 'remove', 'remove a matcher; of default-matcher what was changed')
     .argument('<NAME>')
     .action(async (name: string, _, each: Command) => await removeMatcher(name, each.optsWithGlobals()));
 
   command(notify, 'queue', 'what waits to be sent, and what was given up').action(
     async (_, each: Command) => await listQueue(each.optsWithGlobals()),
   );
+  command(notify, 'check', 'look now what has not happened, as the server does each hour; lists raised alarms').action(
+    async (_, each: Command) => await checkAlarms(each.optsWithGlobals()),
+  );
+  command(notify, 'digest', 'send the digest now; the daily one comes as if this one had not been')
+    .option('--hours <N>', `of what ended in so many hours, ${MOST_HOURS} at most`, '24')
+    .action(async (_, each: Command) => await sendDigest(each.optsWithGlobals()));
   command(
     notify,
     'alarms',
@@ -273,6 +288,11 @@ async function listMatchers(options: StateOptions): Promise<void> {
   );
 }
 
+async function useMatcher(name: string, isUsed: boolean, options: StateOptions): Promise<void> {
+  await administerNotify(options, async (each) => await each.useMatcher(name, isUsed));
+  print(options.outputFormat, { name, enabled: isUsed }, () => `matcher ${name} is ${isUsed ? 'used' : 'not used'}`);
+}
+
 async function removeMatcher(name: string, options: StateOptions): Promise<void> {
   await administerNotify(options, async (each) => await each.removeMatcher(name));
   print(options.outputFormat, { name, removed: true }, () => `removed matcher ${name}`);
@@ -292,6 +312,32 @@ async function listQueue(options: StateOptions): Promise<void> {
           new Set(['attempts']),
         ),
   );
+}
+
+async function checkAlarms(options: StateOptions): Promise<void> {
+  const found = await administerNotify(options, async (each) => await each.check());
+  print(options.outputFormat, found, ({ alarms, unknown }) =>
+    [
+      alarms.length === 0
+        ? 'no alarm is raised'
+        : table(
+            ['raised', 'datastore', 'what'],
+            alarms.map(({ raised, datastore, text }) => [formatTime(raised), datastore, text]),
+          ),
+      ...(unknown.length === 0 ? [] : [`not known of all groups of: ${unknown.join(', ')} (the log says why)`]),
+    ].join('\n'),
+  );
+}
+
+async function sendDigest({ hours, ...options }: StateOptions & { readonly hours: string }): Promise<void> {
+  const count = wholeNumber('--hours', hours, 1, MOST_HOURS);
+  const targets = await administerNotify(options, async (each) => await each.digest(count));
+  if (targets.length === 0)
+    throw new HoldfastError(
+      'not-found',
+      'no target gets the digest: make one with holdfast notify target add-smtp, or see holdfast notify matcher list',
+    );
+  print(options.outputFormat, { targets, hours: count }, () => `the digest goes to ${targets.join(', ')}`);
 }
 
 interface SettingOptions extends StateOptions {

@@ -29,9 +29,9 @@ export class GuestBackups implements BackupService {
     );
   }
 
-  async backup({ storage, vmid, ...wish }: GuestBackup, work: OrderWork): Promise<void> {
+  async backup({ storage, vmid, ...wish }: GuestBackup, work: OrderWork): Promise<unknown> {
     this.requireReady();
-    await this.#orders.run(
+    return await this.#orders.run(
       {
         kind: 'vm-backup',
         store: storage,

@@ -39,14 +39,14 @@ export function backupKind({ isOnline, order, endOf, abort }: BackupKindParts): 
       work.signal.addEventListener('abort', stop, { once: true });
       if (work.signal.aborted) stop();
       try {
-        const { outcome, status, error } = await endOf(upid);
+        const { outcome, status, error, data } = await endOf(upid);
         work.signal.throwIfAborted();
         if (outcome === 'warning') work.warn(`the backup at node ${node} ended with ${status}; its task has the log`);
         else if (outcome !== 'ok') throw error ?? new HoldfastError('task-failed', status);
+        return { upid, ...(data?.result !== undefined && { result: data.result }) };
       } finally {
         work.signal.removeEventListener('abort', stop);
       }
-      return { upid };
     },
   };
 }

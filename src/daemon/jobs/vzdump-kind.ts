@@ -62,13 +62,13 @@ export function vzdumpKind({ get, isOnline, guestsOf, orderWithin }: VzdumpKindP
       const found = all === true ? await guestsOf(node) : (vmid ?? []);
       const vmids = found.filter((each) => !exclude.includes(each)).sort((a, b) => a - b);
       if (vmids.length === 0) work.warn('there is no guest to back up');
-      const backup = async (each: number): Promise<void> => {
-        await orderWithin(node, { ...orderOf(options), vmid: each }, work);
+      const backup = async (each: number): Promise<unknown> => {
+        const made = await orderWithin(node, { ...orderOf(options), vmid: each }, work);
         if (!isWithoutRules(counts))
           await pruneGroup(await get(store), parseNamespace(ns), parseGroup(`vm/${each}`), counts, work);
+        return made;
       };
-      await guestByGuest(`--storage ${store} --mode ${mode}`, vmids, backup, work);
-      return undefined;
+      return await guestByGuest(`--storage ${store} --mode ${mode}`, vmids, backup, work);
     },
   };
 }

@@ -5,6 +5,7 @@ import type { NotifyEvent } from '../../notify/event.ts';
 import type { NotifySettings } from '../../notify/settings.ts';
 import { endedTask } from './task-events.ts';
 
+const HOUR_SECONDS = 3600;
 const DAY_SECONDS = 86_400;
 const MOST_DAYS = 7;
 const MAX_TASKS = 3000;
@@ -32,6 +33,12 @@ export function sendDueDigest({ settings, tasks, tell, node, clock }: DigestPart
   settings.noteDigest(until);
 }
 
+/** The digest of the last `hours`, for somebody who wants it now; the daily one knows nothing of it. */
+export function digestNow({ tasks, node, clock }: Omit<DigestParts, 'settings' | 'tell'>, hours: number): NotifyEvent {
+  const until = Math.floor(clock() / 1000);
+  return nightDigest(tasks, { since: until - hours * HOUR_SECONDS, until, node });
+}
+
 /** Of the tasks that ended in a window, Unix seconds. */
 export function nightDigest(
   tasks: Pick<Tasks, 'list'>,
@@ -39,10 +46,14 @@ export function nightDigest(
 ): NotifyEvent {
   // One that ended in the window may have started a day before.
   const { rows } = tasks.list({ since: window.since - DAY_SECONDS, until: window.until, ended: true, limit: 10_000 });
+  // The order that a job gave, when all was well, is in the line of the job.
+  const parts = new Set(rows.map(({ status, data }) => (status === 'OK' ? data?.upid : undefined)));
   const ended = rows
+    .filter(({ upid }) => !parts.has(upid))
     .flatMap((row) => endedTask(row) ?? [])
     .filter(({ end }) => end > window.since && end <= window.until);
-  return digestOf(ended.slice(0, MAX_TASKS), { ...window, more: Math.max(0, ended.length - MAX_TASKS) });
+  // The list has the newest first.
+  return digestOf(ended.slice(0, MAX_TASKS).reverse(), { ...window, more: Math.max(0, ended.length - MAX_TASKS) });
 }
 
 /** The last time that local clocks showed `HH:MM`, Unix seconds. */

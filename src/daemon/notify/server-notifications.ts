@@ -6,7 +6,8 @@ import type { AuditLog } from '../../auth/audit-log.ts';
 import type { Job, JobRun } from '../../jobs/schedule/job.ts';
 import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { Tasks } from '../../jobs/tasks/tasks.ts';
-import { AlarmKeeper } from '../../notify/alarms/alarm-keeper.ts';
+import { AlarmKeeper, type AlarmView, alarmView } from '../../notify/alarms/alarm-keeper.ts';
+import { CheckRequests } from '../../notify/alarms/check-requests.ts';
 import type { NotifyEvent } from '../../notify/event.ts';
 import { Notifications } from '../../notify/notifications.ts';
 import { NotifyConfig } from '../../notify/notify-config.ts';
@@ -15,7 +16,7 @@ import { NotifyQueueTable } from '../../state/notify-queue-table.ts';
 import { AlarmTable, NotifyTables } from '../../state/notify-tables.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
 import type { Log } from '../log.ts';
-import { sendDueDigest } from './daily-digest.ts';
+import { digestNow, sendDueDigest } from './daily-digest.ts';
 import { KnownFacts } from './known-facts.ts';
 import { runEvent } from './run-events.ts';
 import { type GroupFigures, type StoreFacts, StoreFactsSource } from './store-facts.ts';
@@ -38,12 +39,23 @@ export interface RoundTimes {
   readonly firstAlarmsMs: number;
   readonly alarmsEveryMs: number;
   readonly digestEveryMs: number;
+  /** How soon a command on the machine is heard. */
+  readonly followEveryMs: number;
 }
+
+/** What a look at the alarms has found. */
+export interface CheckedAlarms {
+  readonly alarms: readonly AlarmView[];
+  /** Datastores that could not be asked, or not about all of their groups. */
+  readonly unknown: readonly string[];
+}
+
 /** Alarms at first when datastores are open and what was missed while the server was off has begun. */
 const ROUND_TIMES: RoundTimes = {
   firstAlarmsMs: 10 * MINUTE_MS,
   alarmsEveryMs: 60 * MINUTE_MS,
   digestEveryMs: MINUTE_MS,
+  followEveryMs: 2000,
 };
 
 export class ServerNotifications {
@@ -53,10 +65,13 @@ export class ServerNotifications {
   readonly #parts: ServerNotificationsParts;
   readonly #stop = new AbortController();
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #requests: CheckRequests;
+  #heard = 0;
   #facts: KnownFacts<StoreFacts> | undefined;
   #hasLooked = false;
   /** Looks that are under way or asked for. */
   #looks: 'none' | 'one' | 'two' = 'none';
+  #tasks: Pick<Tasks, 'list'> | undefined;
 
   constructor(parts: ServerNotificationsParts) {
     this.#parts = parts;
@@ -64,6 +79,7 @@ export class ServerNotifications {
     const store = new NotifyTables(state.db);
     const queue = new NotifyQueueTable(state.db);
     this.settings = new NotifySettings(store);
+    this.#requests = new CheckRequests(store);
     this.notifications = new Notifications({
       config: new NotifyConfig({ store, queue, audit, transactions: state }),
       secretsOf: (name) => store.secretsOf(name),
@@ -104,6 +120,7 @@ export class ServerNotifications {
     views: SnapshotViews | undefined = undefined,
   ): void {
     const { node, clock, log, times = ROUND_TIMES } = this.#parts;
+    this.#tasks = tasks;
     const source = new StoreFactsSource(datastores, {
       warn: (message, datastore) => log.warn({ datastore }, message),
       views,
@@ -114,6 +131,9 @@ export class ServerNotifications {
     this.notifications.start();
     const look = (): void => this.#look();
     this.#timers.push(setTimeout(look, times.firstAlarmsMs), setInterval(look, times.alarmsEveryMs));
+    // Whoever asked a server before this one waits no more.
+    this.#heard = this.#requests.asked();
+    this.#timers.push(setInterval(() => this.#follow(), times.followEveryMs));
     const { settings } = this;
     const digest = (): void => {
       try {
@@ -144,11 +164,43 @@ export class ServerNotifications {
       .finally(ended);
   }
 
-  /** @throws what reading datastores or the state throws. */
-  async checkAlarms(): Promise<void> {
+  /** Looks now what has not happened, tells what is new, and says what is raised. @throws what reading datastores or the state throws. */
+  async checkAlarms(): Promise<CheckedAlarms> {
     const facts = await this.#facts?.fresh();
     this.#stop.signal.throwIfAborted();
     if (facts !== undefined) this.alarms.check(facts, facts.unknown, this.settings.rules());
+    return { alarms: this.alarms.raised().map(alarmView), unknown: [...(facts?.unknown ?? [])].sort() };
+  }
+
+  /** Sends the digest of the last `hours`; answers with the targets that get it. @throws what the state throws. */
+  sendDigest(hours: number): readonly string[] {
+    const { node, clock } = this.#parts;
+    return this.notifications.tell(digestNow({ tasks: this.#tasks as Pick<Tasks, 'list'>, node, clock }, hours));
+  }
+
+  /** Does what a command on the machine has asked for. */
+  #follow(): void {
+    const { log } = this.#parts;
+    const failed = (error: unknown): void => {
+      if (!this.#stop.signal.aborted) log.warn({ err: error }, 'alarms could not be checked');
+    };
+    try {
+      const number = this.#requests.asked();
+      if (number <= this.#heard) return;
+      this.#heard = number;
+      this.#requests.begin(number);
+      this.checkAlarms()
+        .then(
+          ({ unknown }) => this.#requests.end(number, { unknown }),
+          (error: Error) => {
+            failed(error);
+            if (!this.#stop.signal.aborted) this.#requests.end(number, { unknown: [], problem: error.message });
+          },
+        )
+        .catch(failed);
+    } catch (error) {
+      failed(error);
+    }
   }
 
   /** Of all groups, as they were some minutes ago at most, unless a disk is slow. */

@@ -1,5 +1,5 @@
-// The server backs up its own state into one of its datastores: every day, and when it ends, if anything changed since the last time. What
-// goes wrong is a warning and a figure; it keeps the server from nothing.
+// The server backs up its own state into one of its datastores: every day, and when it ends, if anything changed since the last time or that is
+// a day ago. What goes wrong is a warning and a figure; it keeps the server from nothing.
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -82,7 +82,7 @@ export class StateBackup {
     this.#lookIn(FIRST_LOOK_MS);
   }
 
-  /** Backs up what changed, and waits for it. Never throws. */
+  /** Backs up what changed, and after a day what did not, and waits for it. Never throws. */
   async run(signal: AbortSignal): Promise<void> {
     // A backup that runs may have missed what changed a moment ago.
     while (this.#running !== undefined && !signal.aborted) await Promise.race([this.#running, once(signal, 'abort')]);
@@ -166,10 +166,11 @@ export class StateBackup {
     return time;
   }
 
-  /** Whether the last snapshot holds this very state, and is still there. */
+  /** Whether the last snapshot holds this very state, and is still there. One that is old would raise the alarm of a group without backups. */
   async #isStored(datastore: string, digest: string): Promise<boolean> {
     const last = await this.#last();
     if (last === undefined || last.digest !== digest || last.datastore !== datastore) return false;
+    if (this.#parts.clock() - last.time * 1000 >= DAY_MS) return false;
     const { store } = await this.#parts.datastores.get(datastore);
     return (await store.groups.times(parseNamespace(''), this.#group)).includes(last.time);
   }

@@ -10,6 +10,12 @@ const MAX_STATUS_BYTES = 1024;
 /** Of what a task leaves behind, as JSON. */
 const MAX_DATA_CHARS = 64 * 1024;
 
+/** What failed work leaves behind all the same: `data.left` of its error, figures as of work that ends well. */
+function leftBehind(error: unknown): TaskResult | undefined {
+  const left = error instanceof HoldfastError ? error.data.left : undefined;
+  return typeof left === 'object' && left !== null ? { data: left as Record<string, unknown> } : undefined;
+}
+
 export class RunningTask {
   readonly upid: string;
   readonly log: TaskLog;
@@ -54,8 +60,10 @@ export class RunningTask {
     const outcome = outcomeOf(status);
     await this.log.close(`TASK ${outcome === 'error' ? `ERROR: ${status}` : status}`);
     const endtime = Math.floor(this.#now() / 1000);
-    save({ endtime, status, outcome, logNote: this.log.note ?? null, data: this.#data(result) });
-    return { upid: this.upid, outcome, status, endtime, ...(error !== undefined && { error }) };
+    const data = this.#data(result ?? leftBehind(error));
+    save({ endtime, status, outcome, logNote: this.log.note ?? null, data });
+    const { upid } = this;
+    return { upid, outcome, status, endtime, ...(error !== undefined && { error }), ...(data !== null && { data }) };
   }
 
   #failureStatus(thrown: unknown): string {

@@ -50,6 +50,8 @@ export interface TaskEnd {
   readonly endtime: number;
   /** What the work threw. */
   readonly error?: unknown;
+  /** What it left behind. */
+  readonly data?: TaskResult['data'];
 }
 
 /** A task that was started. `done` never rejects. */

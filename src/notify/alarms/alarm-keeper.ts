@@ -22,6 +22,15 @@ interface Said {
   readonly text: string;
 }
 
+/** An alarm that is raised, for people. */
+export interface AlarmView {
+  readonly type: AlarmType;
+  readonly datastore: string;
+  /** Unix seconds. */
+  readonly raised: number;
+  readonly text: string;
+}
+
 const WHAT: Readonly<Record<AlarmType, string>> = {
   absence: 'backups are missing',
   'disk-forecast': 'the datastore is getting full',
@@ -86,6 +95,11 @@ export class AlarmKeeper {
       table,
     });
   }
+}
+
+export function alarmView({ key, raisedMs, subject }: RaisedAlarm): AlarmView {
+  const { type, datastore } = placeOf(key);
+  return { type, datastore, raised: Math.floor(raisedMs / 1000), text: subject };
 }
 
 /** Of `TYPE:DATASTORE` or `TYPE:DATASTORE:OBJECT`; names of datastores have no colon. */

@@ -39,7 +39,8 @@ export interface AlarmRules {
 }
 export const USUAL_RULES: AlarmRules = { backupHours: 48, fullDays: 14, verifyDays: 60 };
 
-export type AlarmType = 'absence' | 'disk-forecast' | 'verify' | 'anomaly';
+export const ALARM_TYPES = ['absence', 'disk-forecast', 'verify', 'anomaly'] as const;
+export type AlarmType = (typeof ALARM_TYPES)[number];
 
 export interface Alarm {
   /** The same as long as it is the same alarm. */

@@ -41,6 +41,10 @@ test('the order is that of the job, and its warnings and failures are those of t
   assert.match(good.warnings.join(), /WARNINGS: 1/);
   const order = { store: 'main', group: 'host/web1', archives: ['root.tree:/'], kind: 'backup' };
   assert.deepEqual(good.asked, [['web1', order, 'root@pam']]);
+  const sized = setUp();
+  const data = { result: { bytesStored: 7 }, warnings: [] };
+  sized.end({ upid: 'UPID:inner', outcome: 'ok', status: 'OK', endtime: 0, data });
+  assert.deepEqual(await sized.done, { upid: 'UPID:inner', result: { bytesStored: 7 } }, 'and its figures');
   const bad = setUp();
   bad.end({ upid: 'UPID:inner', outcome: 'error', status: 'the disk is full', endtime: 0 });
   await assert.rejects(bad.done, { message: 'the disk is full' });

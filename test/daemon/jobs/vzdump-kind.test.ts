@@ -10,7 +10,7 @@ import { commitImage, createTemporaryStore, OpenStore } from '../../support/stor
 
 const NO_STORE: StoreKindParts['get'] = () => assert.fail('the datastore is not asked');
 
-function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () => {}, get = NO_STORE) {
+function setUp(wish: object, backup: (vmid: number) => Promise<unknown> = async () => {}, get = NO_STORE) {
   const asked: unknown[] = [];
   const kind = vzdumpKind({
     get,
@@ -21,7 +21,7 @@ function setUp(wish: object, backup: (vmid: number) => Promise<void> = async () 
     },
     orderWithin: async (node, order) => {
       asked.push([node, order]);
-      await backup(order.vmid);
+      return await backup(order.vmid);
     },
   });
   const options = kind.check(wish);
@@ -64,13 +64,23 @@ test('all but those that are excluded are looked up when the job runs', async ()
   );
 });
 
+test('the figures of all guests together are those of the job', async () => {
+  const result = (n: number) => ({ snapshot: 'vm/1/x', bytesRead: n, bytesStored: 10 * n, bytesLogical: 'much' });
+  const { run } = setUp({ node: 'localhost', store: 'main', vmid: [100, 101, 102] }, async (vmid) =>
+    vmid === 102 ? { data: { result: { tooLarge: true }, warnings: [] } } : { data: { result: result(vmid) } },
+  );
+  assert.deepEqual(await run(), { guests: 3, bytesRead: 201, bytesStored: 2010 });
+});
+
 test('after one that fails come the others, and then the failure', async () => {
   const { asked, lines, run } = setUp({ node: 'localhost', store: 'main', all: true }, async (vmid) => {
-    if (vmid === 101) throw new HoldfastError('guest-locked', 'VM 101 is locked');
+    if (vmid === 101) throw new HoldfastError('guest-locked', 'it is locked');
+    return { data: { result: { bytesStored: 5 } } };
   });
-  await assert.rejects(run(), { code: 'task-failed', message: 'job errors' });
+  const left = { guests: 2, bytesStored: 10, warnings: ['VM 101: it is locked'] };
+  await assert.rejects(run(), { code: 'task-failed', message: 'job errors', data: { left } });
   assert.equal(asked.length, 3);
-  assert.match(lines.join('\n'), /Backup of VM 101 failed - VM 101 is locked[\s\S]*Finished Backup of VM 102/);
+  assert.match(lines.join('\n'), /Backup of VM 101 failed - it is locked[\s\S]*Finished Backup of VM 102/);
 });
 
 test('with keep rules the backups of each guest are pruned after its new one, and of one that failed they stay', async (t) => {

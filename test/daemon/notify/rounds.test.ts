@@ -14,6 +14,7 @@ import { type RoundTimes, ServerNotifications } from '../../../src/daemon/notify
 import { serverConfig } from '../../../src/daemon/server-config.ts';
 import { createDatastore } from '../../../src/datastore/config.ts';
 import type { TaskRow } from '../../../src/jobs/tasks/task-store.ts';
+import { CheckRequests } from '../../../src/notify/alarms/check-requests.ts';
 import { NotifySettings } from '../../../src/notify/settings.ts';
 import { type RunningServer, startServer } from '../../../src/server.ts';
 import { JobTables } from '../../../src/state/job-tables.ts';
@@ -83,7 +84,7 @@ async function fixture(t: TestContext) {
       operations: new Map(),
       rounds: {
         clock: () => Date.now() + made.laterMs,
-        times: { firstAlarmsMs: NEVER, alarmsEveryMs: NEVER, digestEveryMs: NEVER, ...times },
+        times: { firstAlarmsMs: NEVER, alarmsEveryMs: NEVER, digestEveryMs: NEVER, followEveryMs: NEVER, ...times },
       },
     });
     servers.push(server);
@@ -143,6 +144,26 @@ test('the digest comes once a day, at its hour and not at each look', async (t) 
   assert.equal(made.said(DIGEST), 2);
 });
 
+test('a command has the alarms looked at now; who asked before the start of a server waits no more', async (t) => {
+  const made = await fixture(t);
+  const state = StateDatabase.open(made.database);
+  t.after(() => state.close());
+  const requests = new CheckRequests(new NotifyTables(state.db));
+  made.laterMs = 27 * HOUR_MS;
+  assert.equal(requests.ask(), 1);
+  const server = await made.start({ followEveryMs: 50 });
+  await setTimeout(500);
+  assert.deepEqual([made.said(MISSING), requests.hasBegun(1)], [0, false]);
+  assert.equal(requests.ask(), 2);
+  await until('the answer', () => requests.endOf(2) !== undefined);
+  assert.deepEqual([requests.hasBegun(2), requests.endOf(2)], [true, { unknown: [] }]);
+  await until('the alarm', () => made.said(MISSING) === 1);
+  await setTimeout(300);
+  assert.equal(requests.endOf(3), undefined);
+  assert.equal(made.said(MISSING), 1);
+  await server.stop();
+});
+
 test('rounds do not overlap, and one that is under way ends with the server', async (t) => {
   const state = StateDatabase.open(join(temporaryDirectory(t), 'state.db'));
   t.after(() => state.close());
@@ -153,7 +174,7 @@ test('rounds do not overlap, and one that is under way ends with the server', as
     node: 'backup1',
     clock: Date.now,
     log: createLog('silent'),
-    times: { firstAlarmsMs: 10, alarmsEveryMs: 20, digestEveryMs: NEVER },
+    times: { firstAlarmsMs: 10, alarmsEveryMs: 20, digestEveryMs: NEVER, followEveryMs: NEVER },
   });
   const datastores = {
     list: () => {

@@ -1,7 +1,7 @@
 // Which ends of tasks are told, and the digest that is sent once a day, also when the server was off at its hour.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sendDueDigest } from '../../../src/daemon/notify/daily-digest.ts';
+import { digestNow, sendDueDigest } from '../../../src/daemon/notify/daily-digest.ts';
 import { endedTask, taskEvent } from '../../../src/daemon/notify/task-events.ts';
 import type { TaskRow } from '../../../src/jobs/tasks/task-store.ts';
 import type { NotifyEvent } from '../../../src/notify/event.ts';
@@ -103,4 +103,41 @@ test('the digest is sent once a day at its hour, once for days that were missed,
   for (const wrong of ['7:00', '24:00', 'noon'])
     assert.throws(() => settings.setDigestAt(wrong), { code: 'bad-argument' });
   assert.throws(() => settings.setRules({ backupHours: -1 }), { code: 'bad-argument' });
+});
+
+test('the order that a job gave stands in the line of the job, unless there is more to say of it', () => {
+  const job = (upid: string, status: string): TaskRow[] => [
+    row({ type: 'backupjob', id: 'main:web1:etc', upid: `UPID:job-${upid}`, status, data: { upid } }),
+    row({ type: 'agentbackup', id: 'main:web1:host/web1', upid, status }),
+  ];
+  const lines = (rows: readonly TaskRow[]): (string | undefined)[] | undefined =>
+    digestNow(
+      {
+        tasks: { list: () => ({ rows: [...rows], total: 2 }) },
+        node: 'n',
+        clock: () => at('2026-11-22T02:00:00+01:00') * 1000,
+      },
+      24,
+    ).table?.rows.map(([what]) => what?.split(' ')[0]);
+  assert.deepEqual(lines(job('UPID:a', 'OK')), ['backupjob']);
+  assert.deepEqual(lines(job('UPID:b', 'WARNINGS: 1')), ['agentbackup', 'backupjob']);
+});
+
+test('a digest that is wanted now is of the hours that were asked for, in the order of the night', () => {
+  const hour = 3600;
+  const start = at('2026-11-22T01:00:00+01:00');
+  // As the list of tasks has them: the newest first, also of one second.
+  const rows = [
+    row({ id: 'third', starttime: start, endtime: start + 3 }),
+    row({ id: 'second', starttime: start, endtime: start + 2 }),
+    row({ id: 'first', starttime: start - 1, endtime: start + 1 }),
+    row({ id: 'before', starttime: start - 3 * hour, endtime: start - 2 * hour }),
+  ];
+  const names = (hours: number): (string | undefined)[] | undefined =>
+    digestNow(
+      { tasks: { list: () => ({ rows, total: 4 }) }, node: 'backup1', clock: () => (start + hour) * 1000 },
+      hours,
+    ).table?.rows.map(([what]) => what?.replace('garbage_collection ', ''));
+  assert.deepEqual(names(2), ['first', 'second', 'third']);
+  assert.deepEqual(names(4), ['before', 'first', 'second', 'third']);
 });

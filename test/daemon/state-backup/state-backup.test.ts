@@ -114,6 +114,20 @@ test('what changed is backed up as a task; what did not is not, also after a res
   assert.deepEqual(warnings, []);
 });
 
+test('what did not change is backed up again after a day: nobody is told that backups are missing', async (t) => {
+  let laterMs = 0;
+  const { make, datastores, directory, times } = fixture(t, { clock: () => Date.now() + laterMs });
+  await datastores.create(ROOT_ACTOR, { name: 'one', path: join(directory, 'one'), reuse: false });
+  const backup = make();
+  await backup.run(NEVER);
+  laterMs = 23 * 3600_000;
+  await backup.run(NEVER);
+  assert.equal((await times('one')).length, 1);
+  laterMs = 24 * 3600_000 + 1000;
+  await backup.run(NEVER);
+  assert.equal((await times('one')).length, 2);
+});
+
 test('the configured datastore takes it, or none', async (t) => {
   const { make, datastores, directory, times } = fixture(t, { datastore: 'two' });
   for (const name of ['one1', 'two'])

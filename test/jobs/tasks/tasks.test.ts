@@ -49,7 +49,13 @@ test('a task can be asked about the moment that its UPID is there, and when it h
   fixture.nowMs += 5500;
   open();
   const end = await task.done;
-  assert.deepEqual(end, { upid: task.upid, outcome: 'ok', status: 'OK', endtime: BEGIN_MS / 1000 + 5 });
+  assert.deepEqual(end, {
+    upid: task.upid,
+    outcome: 'ok',
+    status: 'OK',
+    endtime: BEGIN_MS / 1000 + 5,
+    data: { chunks: 3 },
+  });
   assert.deepEqual(tasks.status(task.upid), {
     upid: task.upid,
     ...upid,
@@ -117,6 +123,24 @@ test('what the work throws is the status, on one line; the log has all of it', a
   });
   await bug.done;
   assert.match((await texts(tasks, bug.upid)).join('\n'), /a bug\n.*tasks\.test/);
+});
+
+test('what work leaves behind is kept with its end, also of work that failed and says so', async () => {
+  using fixture = new TaskFixture();
+  const tasks = fixture.tasks();
+  const data = { bytesStored: 7, warnings: ['VM 100: its disk is broken'] };
+  const well = tasks.start(VERIFY, async () => ({ data }));
+  assert.deepEqual((await well.done).data, data);
+  const failed = tasks.start(VERIFY, async () => {
+    throw new HoldfastError('task-failed', 'job errors', { data: { left: data } });
+  });
+  assert.deepEqual((await failed.done).data, data);
+  assert.deepEqual([tasks.get(failed.upid)?.status, tasks.get(failed.upid)?.data], ['job errors', data]);
+  const bare = tasks.start(VERIFY, async () => {
+    throw new HoldfastError('task-failed', 'no more than that', { data: { left: 'nothing' } });
+  });
+  await bare.done;
+  assert.equal(tasks.get(bare.upid)?.data, null);
 });
 
 test('abort reaches the work, and says who and why', async () => {

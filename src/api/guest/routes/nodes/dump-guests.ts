@@ -1,5 +1,5 @@
 // The task of a vzdump over REST: what was asked for, guest by guest.
-import type { TaskWork } from '../../../../jobs/tasks/task.ts';
+import type { TaskResult, TaskWork } from '../../../../jobs/tasks/task.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { guestByGuest } from '../../guest-by-guest.ts';
 import type { BackupService, GuestBackup, GuestService } from '../../services.ts';
@@ -16,11 +16,11 @@ export async function dumpGuests(
   { backups, guests }: { readonly backups: BackupService; readonly guests: Pick<GuestService, 'exists'> },
   { vmids, wish, notes }: DumpWish,
   work: TaskWork,
-): Promise<void> {
+): Promise<TaskResult> {
   for (const note of notes) work.warn(note);
-  const backup = async (vmid: number): Promise<void> => {
+  const backup = async (vmid: number): Promise<unknown> => {
     if (!(await guests.exists(vmid))) throw new HoldfastError('not-found', `unable to find VM '${vmid}'`);
-    await backups.backup({ ...wish, vmid }, work);
+    return await backups.backup({ ...wish, vmid }, work);
   };
-  await guestByGuest(`--storage ${wish.storage} --mode ${wish.mode}`, vmids, backup, work);
+  return { data: await guestByGuest(`--storage ${wish.storage} --mode ${wish.mode}`, vmids, backup, work) };
 }
