@@ -12,6 +12,10 @@ export const KEEP_RULES = [
 ] as const;
 export type KeepRule = (typeof KEEP_RULES)[number];
 
+export function isKeepRule(name: string): name is KeepRule {
+  return (KEEP_RULES as readonly string[]).includes(name);
+}
+
 /** How many periods each rule keeps; a rule that is absent, or 0, keeps none. */
 export type KeepCounts = Readonly<Partial<Record<KeepRule, number>>>;
 

@@ -8,7 +8,7 @@ import { type GroupStore, type SnapshotName, snapshotLabel } from '../snapshots/
 import { remainingLockMs } from '../snapshots/retention-lock.ts';
 import { localPeriods, type Periods, remembered } from './calendar.ts';
 import { explainChoice } from './explain.ts';
-import { chooseByRules, isWithoutRules, type KeepCounts, type KeepRule } from './keep-rules.ts';
+import { chooseByRules, isKeepRule, isWithoutRules, type KeepCounts, type KeepRule } from './keep-rules.ts';
 
 /**
  * Why a snapshot stays: the rule that chose it; `keep-all` because no rule was given; or because it may not go, or nobody can tell whether
@@ -113,12 +113,17 @@ export function planGroup(
   });
 }
 
+/** Of what stays whatever the keep rules say. */
+const HELD_REASONS: Readonly<Record<Exclude<PruneRule, KeepRule | 'locked' | 'anomaly'>, string>> = {
+  'keep-all': 'no keep rule was given',
+  protected: 'protected: it stays, and takes no place of another one',
+  altered: 'its manifest was altered: nobody can tell whether it may go',
+};
+
 function reasonOf(rule: PruneRule | null, time: number, why: (time: number) => string): string {
-  if (rule === 'keep-all') return 'no keep rule was given';
-  if (rule === 'protected') return 'protected: it stays, and takes no place of another one';
-  if (rule === 'altered') return 'its manifest was altered: nobody can tell whether it may go';
-  if (rule === 'anomaly') return `nobody has looked at the anomaly in its group yet; else it would go: ${why(time)}`;
-  return rule === 'locked' ? `locked; without the lock it would go: ${why(time)}` : why(time);
+  if (rule === 'anomaly') return `somebody has to look at its group first (anomaly); else it would go: ${why(time)}`;
+  if (rule === 'locked') return `locked; without the lock it would go: ${why(time)}`;
+  return rule === null || isKeepRule(rule) ? why(time) : HELD_REASONS[rule];
 }
 
 /** Undefined when the snapshot was removed meanwhile. */

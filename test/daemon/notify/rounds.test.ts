@@ -211,7 +211,7 @@ test('a backup that warned is looked at at once, after the first look, and once 
     node: 'backup1',
     clock: Date.now,
     log: createLog('silent'),
-    times: { firstAlarmsMs: 300, alarmsEveryMs: NEVER, digestEveryMs: NEVER },
+    times: { firstAlarmsMs: 300, alarmsEveryMs: NEVER, digestEveryMs: NEVER, followEveryMs: NEVER },
   });
   const datastores = {
     list: () => {
