@@ -1,8 +1,19 @@
-// Makes a fresh clone ready: npm packages from the lockfile, and the Debian packages the caller asks for.
-// Plain Node, no dependency, because it runs before `npm ci`. Usage: node scripts/setup.mjs [debian-package ...]
+// Makes a fresh clone ready: npm packages from the lockfile, and the Debian packages of what is to run.
+// Plain Node, no dependency, because it runs before `npm ci`. Usage: node scripts/setup.mjs [test | demo | bench | soak] [--debian-only]
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+
+const DEBIAN_PACKAGES = {
+  test:
+    'qemu-system-x86 ovmf swtpm swtpm-tools genisoimage qemu-utils qemu-system-common libnbd-bin nbdkit fuse3 e2fsprogs btrfs-progs ' +
+    'gcc libc6-dev time faketime attr acl libcap2-bin rsync zstd lzop',
+  demo: 'e2fsprogs qemu-utils qemu-system-x86 qemu-system-common debootstrap extlinux faketime',
+  bench:
+    'e2fsprogs borgbackup restic casync zstd b3sum time libnbd-bin qemu-utils qemu-system-x86 qemu-system-common gcc libc6-dev ' +
+    'debootstrap extlinux',
+  soak: 'qemu-utils qemu-system-common libnbd-bin nbdkit fuse3 e2fsprogs gcc',
+};
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const run = (command, args) =>
@@ -34,5 +45,10 @@ function debianPackages(names) {
   }
 }
 
-npmPackages();
-debianPackages(process.argv.slice(2));
+const [what = ''] = process.argv.slice(2).filter((word) => !word.startsWith('--'));
+if (what !== '' && !(what in DEBIAN_PACKAGES)) {
+  console.error(`setup: nothing is called ${what}: test, demo, bench, soak`);
+  process.exit(2);
+}
+if (!process.argv.includes('--debian-only')) npmPackages();
+debianPackages((DEBIAN_PACKAGES[what] ?? '').split(' ').filter((name) => name !== ''));
