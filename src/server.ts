@@ -227,6 +227,7 @@ async function start(
     guestsOf: async (node) => await guestsOf(node, guests),
     endOf: (upid) => tasks.ended(upid),
     abort: (upid, reason) => tasks.abort(upid, reason),
+    limits: config.jobLimits,
     report: (message, detail) => log.warn(detail, message),
     onRunEnd: (run, job) => notify.runEnded(run, job),
     onBug,

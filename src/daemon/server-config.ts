@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
 import { type Static, Type } from 'typebox';
+import { type QueueLimits, USUAL_LIMITS } from '../jobs/schedule/run-queue.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { JsonShapeError, parseJson } from '../util/json-file.ts';
 import type { CertificatePaths } from './certificate.ts';
@@ -24,6 +25,17 @@ const ConfigFile = Type.Object(
     logLevel: Type.Optional(Type.Enum([...LOG_LEVELS])),
     /** Null: the server's own state is not backed up. */
     stateDatastore: Type.Optional(Type.Union([Type.String({ minLength: 1 }), Type.Null()])),
+    jobLimits: Type.Optional(
+      Type.Object(
+        {
+          all: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+          /** An agent does no more at once. */
+          node: Type.Optional(Type.Integer({ minimum: 1, maximum: 4 })),
+          datastore: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+        },
+        { additionalProperties: false },
+      ),
+    ),
     taskHistory: Type.Optional(
       Type.Object(
         {
@@ -72,6 +84,8 @@ export interface ServerConfig {
   readonly logLevel: LogLevel;
   /** Where the server's own state is backed up to: undefined for the first datastore, null for nowhere. */
   readonly stateDatastore: string | null | undefined;
+  /** Runs of jobs at once. */
+  readonly jobLimits: QueueLimits;
   readonly taskHistory: { readonly maxAgeDays: number; readonly maxCount: number };
   /** Name of a datastore that is made beside the state directory while there is none. */
   readonly firstDatastore: string | undefined;
@@ -106,6 +120,7 @@ export function serverConfig(options: ServerOptions): ServerConfig {
     drainMs: 1000 * (wholeNumber('--drain', options.drain, 86_400) ?? file.drainSeconds ?? USUAL.drainSeconds),
     logLevel: logLevelOf(options.logLevel ?? file.logLevel ?? USUAL.logLevel),
     stateDatastore: file.stateDatastore,
+    jobLimits: { ...USUAL_LIMITS, ...file.jobLimits },
     taskHistory: { maxAgeDays: days, maxCount: count },
     firstDatastore: options.firstDatastore,
   };

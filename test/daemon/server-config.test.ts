@@ -20,6 +20,7 @@ test('what is not said is usual', () => {
     certificate: undefined,
     drainMs: 60_000,
     logLevel: 'info',
+    jobLimits: { all: 64, node: 2, datastore: 4 },
     taskHistory: { maxAgeDays: 90, maxCount: 20_000 },
     firstDatastore: undefined,
   });
@@ -36,6 +37,7 @@ test('the command line wins over the file', (t) => {
     drainSeconds: 5,
     logLevel: 'warn',
     stateDatastore: 'main',
+    jobLimits: { node: 4, all: 9 },
   };
   writeFileSync(
     config,
@@ -54,6 +56,7 @@ test('the command line wins over the file', (t) => {
     certificate: { certificate: '/c', key: '/k' },
     drainMs: 5000,
     logLevel: 'warn',
+    jobLimits: { all: 9, node: 4, datastore: 4 },
     taskHistory: { maxAgeDays: 7, maxCount: 100 },
     firstDatastore: undefined,
   });
@@ -92,6 +95,8 @@ test('what cannot be meant is refused, and the message names it', (t) => {
   inFile('{"lisen": "x"}', /server\.json/);
   inFile('{"drainSeconds": "5"}', /drainSeconds/);
   inFile('{"logLevel": "loud"}', /logLevel/);
+  inFile('{"jobLimits": {"node": 5}}', /node/);
+  inFile('{"jobLimits": {"all": 0}}', /all/);
   inFile('{"taskHistory": {"days": 0, "count": 100}}', /days/);
 });
 
