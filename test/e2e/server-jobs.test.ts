@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { without } from '../agent/nbd/servers.ts';
+import { temporaryDirectory } from '../datastore/fixture.ts';
 import { runsOf } from '../support/server/job-runs.ts';
 import { setProgramClock } from '../support/server/program-clock.ts';
 import { STORE, startRig } from '../support/server/server-rig.ts';
@@ -88,4 +90,28 @@ test('a server killed in the middle of a backup job: the run is interrupted, and
   assert.equal(snapshots.length, 1, manifests.join());
   const [next] = await root.json<{ job: string; 'next-run': number }[]>('job', 'next', ...at);
   assert.deepEqual(next, { job: 'backup/web', 'next-run': (MONDAY + 3 * DAY) / SECOND });
+});
+
+test('how many jobs run at once says the configuration of the server', async (t) => {
+  const config = join(temporaryDirectory(t), 'server.json');
+  writeFileSync(config, JSON.stringify({ jobLimits: { node: 1 } }));
+  const rig = await startRig(t, ['--config', config, '--local-agent', '--drain', '1']);
+  mkdirSync(rig.path('web'));
+  writeFileSync(rig.path('web/page'), randomBytes(4 * MIB));
+  const root = rig.account('root@pam');
+  const at = ['--state-dir', rig.stateDirectory];
+  for (const id of ['one', 'two'])
+    await root.run(
+      ...['job', 'create', 'backup', id, '--node', 'localhost', '--store', STORE, '--group', `host/${id}`],
+      ...['--archive', `root.tree:${rig.path('web')}`, '--set', 'limit-upload=1', ...at],
+    );
+  for (const id of ['one', 'two']) await rig.admin.call('POST', `/admin/jobs/backup/${id}/run`);
+  const begun = await runsOf(rig.stateDirectory, (runs) => runs.some(({ state }) => state === 'running'));
+  await sleep(SECOND);
+  const both = await runsOf(rig.stateDirectory, () => true);
+  assert.deepEqual(both.map(({ state }) => state).sort(), ['queued', 'running'], JSON.stringify(begun));
+  const ended = await runsOf(rig.stateDirectory, (runs) => runs.every(({ endMs }) => endMs !== null));
+  const [first, second] = [...ended].sort((a, b) => (a.startMs ?? 0) - (b.startMs ?? 0));
+  assert.deepEqual([first?.state, second?.state], ['ok', 'ok']);
+  assert.ok((second?.startMs ?? 0) >= (first?.endMs ?? Number.POSITIVE_INFINITY));
 });
