@@ -1,9 +1,11 @@
 // Composition root of the server: builds every part by hand, in the order in which they need each other, and takes them apart in reverse.
+
 import { existsSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { loadFileCalls } from './agent/tree/file-calls.ts';
 import { Consoles } from './api/guest/console/consoles.ts';
+import type { Choosable } from './api/guest/routes/cluster/covered-guests.ts';
 import { createGuestApi } from './api/guest/server.ts';
 import type { GuestServices } from './api/guest/services.ts';
 import { createApi } from './api/server.ts';
@@ -367,8 +369,8 @@ async function start(
 }
 
 /** Of the one node whose guests are known here. */
-async function guestsOf(node: string, own: ServedGuests | undefined): Promise<number[]> {
-  if (node === LOCAL_NODE && own !== undefined) return (await own.guests.list()).map(({ vmid }) => vmid);
+async function guestsOf(node: string, own: ServedGuests | undefined): Promise<readonly Choosable[]> {
+  if (node === LOCAL_NODE && own !== undefined) return await own.guests.list();
   throw new HoldfastError(
     'not-found',
     `which guests node ${node} has is not known here: name them; only those of node ${LOCAL_NODE} are, with --node-dir`,

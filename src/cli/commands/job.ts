@@ -31,6 +31,7 @@ interface JobOptions extends StateOptions {
   readonly vm?: string[];
   readonly all?: boolean;
   readonly exclude?: string[];
+  readonly tag?: string[];
   readonly maxDepth?: string;
   readonly ignoreVerified?: string;
   readonly outdatedAfter?: string;
@@ -106,6 +107,7 @@ function addFields(command: Command): Command {
     .option('--vm <VMID...>', 'vzdump: its virtual machines that are backed up')
     .option('--all', 'vzdump: all of them, of the machine of the server')
     .option('--exclude <VMID...>', 'vzdump: all but these')
+    .option('--tag <TAG...>', 'vzdump: of all those that have one of these tags')
     .option('--group <TYPE/ID...>', 'backup: where the snapshots go; prune: only these groups')
     .option('--exclude-group <TYPE/ID...>', 'prune: all groups but these')
     .option('--archive <ARCHIVE:PATH...>', 'backup: what is backed up, as holdfast backup takes it')
@@ -137,7 +139,7 @@ function fieldsOf(options: JobOptions): Partial<NewJob> {
 /** What was given of what only some kinds have. */
 function kindOptions(kind: string, options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
   const { store, ns, node, group, archive, maxDepth, ignoreVerified, outdatedAfter, set = [] } = options;
-  const { vm, all, exclude, excludeGroup } = options;
+  const { vm, all, exclude, tag, excludeGroup } = options;
   const found: Record<string, unknown> = {
     ...(store !== undefined && { store }),
     ...(ns !== undefined && { ns }),
@@ -146,7 +148,8 @@ function kindOptions(kind: string, options: JobOptions & { readonly ns?: string 
     ...(excludeGroup !== undefined && { 'exclude-groups': excludeGroup }),
     ...(archive !== undefined && { archives: archive }),
     ...(vm !== undefined && { vmid: vm.map((each) => parseGuestId(each)) }),
-    ...(all === true && { all }),
+    ...((all === true || tag !== undefined) && { all: true }),
+    ...(tag !== undefined && { tags: tag }),
     ...(exclude !== undefined && { exclude: exclude.map((each) => parseGuestId(each)) }),
     ...(maxDepth !== undefined && { 'max-depth': wholeNumber('--max-depth', maxDepth, 0, 7) }),
     ...(ignoreVerified !== undefined && { 'ignore-verified': yesOrNo('--ignore-verified', ignoreVerified) }),

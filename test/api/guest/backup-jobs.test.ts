@@ -258,6 +258,26 @@ test('which guests no job covers that runs by itself, and which disks of a job a
   assert.deepEqual(rig.bugs, []);
 });
 
+test('tags that the command line has given a job narrow what it covers, stay through changes, and go when guests are named', async (t) => {
+  const rig = await open(t);
+  rig.guests.add(101, { name: 'web', tags: 'office;web' });
+  await rig.data('POST', PATH, { id: 'tagged', storage: 'tank', schedule: 'daily', all: 1 });
+  const { jobs } = rig;
+  jobs.amend(ACTOR, { kind: 'vzdump', id: 'tagged' }, { set: { tags: ['web'] }, unset: [] });
+  const left = async () =>
+    (await rig.data<{ vmid: number }[]>('GET', '/cluster/backup-info/not-backed-up')).map(({ vmid }) => vmid);
+  assert.deepEqual(await left(), [100, 102]);
+  await rig.data('PUT', `${PATH}/tagged`, { comment: 'still', all: 1 });
+  assert.deepEqual(await left(), [100, 102]);
+  const { children } = await rig.data<{ children: { id: number }[] }>('GET', `${PATH}/tagged/included_volumes`);
+  assert.deepEqual(
+    children.map(({ id }) => id),
+    [101],
+  );
+  await rig.data('PUT', `${PATH}/tagged`, { vmid: '100' });
+  assert.deepEqual(await left(), [101, 102]);
+});
+
 const HOSTILE = [
   '',
   ' ',

@@ -17,7 +17,7 @@ function setUp(wish: object, backup: (vmid: number) => Promise<unknown> = async 
     isOnline: () => true,
     guestsOf: async (node) => {
       assert.equal(node, 'localhost');
-      return [102, 100, 101];
+      return [{ vmid: 102, tags: 'office;web' }, { vmid: 100, tags: 'lab' }, { vmid: 101 }];
     },
     orderWithin: async (node, order) => {
       asked.push([node, order]);
@@ -62,6 +62,24 @@ test('all but those that are excluded are looked up when the job runs', async ()
     asked.map((each) => (each as [string, { vmid: number }])[1].vmid),
     [100, 102],
   );
+});
+
+test('of all those that have one of the tags, when the job runs', async () => {
+  const { job, asked, run } = setUp({ node: 'localhost', store: 'main', all: true, tags: ['Web', 'lab,db'] });
+  assert.deepEqual(job.options.tags, ['db', 'lab', 'web']);
+  await run();
+  const vmids = (): number[] => asked.map((each) => (each as [string, { vmid: number }])[1].vmid);
+  assert.deepEqual(vmids(), [100, 102]);
+  const but = setUp({ node: 'localhost', store: 'main', all: true, tags: ['web', 'lab'], exclude: [100] });
+  await but.run();
+  assert.deepEqual(
+    but.asked.map((each) => (each as [string, object])[1]),
+    [{ kind: 'vm-backup', store: 'main', vmid: 102 }],
+    'and the agent hears nothing of tags',
+  );
+  const wrong = { node: 'localhost', store: 'main' };
+  assert.throws(() => setUp({ ...wrong, vmid: [100], tags: ['web'] }), /exclude and tags go with all/);
+  assert.throws(() => setUp({ ...wrong, all: true, tags: ['a b/c'] }), /is no tag/);
 });
 
 test('the figures of all guests together are those of the job', async () => {

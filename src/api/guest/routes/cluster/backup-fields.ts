@@ -96,7 +96,8 @@ export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOpt
     'prune-backups': keepsAll(fields['prune-backups']) ? fields['prune-backups'] || undefined : undefined,
   });
   return {
-    ...Object.fromEntries(Object.entries(before).filter(([name]) => !OURS.has(name))),
+    // Tags narrow all of them, and mean nothing beside names.
+    ...Object.fromEntries(Object.entries(before).filter(([name]) => !OURS.has(name) && (isAll || name !== 'tags'))),
     node: LOCAL_NODE,
     store: fields.storage,
     ...given(Object.fromEntries(SAME.map((name) => [name, fields[name]]))),

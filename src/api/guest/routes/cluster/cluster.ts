@@ -116,7 +116,7 @@ export const CLUSTER_METHODS = [
     handler: async (call) => {
       const running = backupJobs(call).filter(({ enabled, schedule }) => enabled && schedule !== null);
       const left = (await visibleGuests(call)).filter(
-        ({ vmid }) => !running.some(({ options }) => covers(options, vmid)),
+        (guest) => !running.some(({ options }) => covers(options, guest)),
       );
       return left.map(({ vmid, name }) => ({ vmid, type: 'qemu' as const, ...given({ name }) }));
     },

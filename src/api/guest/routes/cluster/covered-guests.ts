@@ -7,10 +7,18 @@ import { DISK_KEY, flag, given } from '../parameters.ts';
 
 const IS_DISK = new RegExp(DISK_KEY);
 
-/** Whether a job backs up a guest that is there. */
-export function covers({ vmid, all, exclude = [] }: JobOptions, guest: number): boolean {
-  if (all === true) return !(exclude as readonly number[]).includes(guest);
-  return (vmid as readonly number[]).includes(guest);
+/** A guest as a job chooses it; `tags` as its configuration has them. */
+export interface Choosable {
+  readonly vmid: number;
+  readonly tags?: string | undefined;
+}
+
+/** Whether a job backs up a guest that is there: by its number, or of all those that are not excluded and have one of the tags, if the job has any. */
+export function covers({ vmid, all, exclude = [], tags }: JobOptions, guest: Choosable): boolean {
+  if (all !== true) return (vmid as readonly number[]).includes(guest.vmid);
+  if ((exclude as readonly number[]).includes(guest.vmid)) return false;
+  const own = guest.tags?.split(';') ?? [];
+  return (tags as readonly string[] | undefined)?.some((tag) => own.includes(tag)) ?? true;
 }
 
 /** Of a job: its guests by number, as far as the caller may look at them, with their disks. Guests that are named and not there are `unknown`. */
@@ -18,7 +26,9 @@ export async function includedVolumes(call: GuestCall, options: JobOptions) {
   const { guests } = call.services;
   const there = new Map((await guests.list(LIST_ANSWER_MS)).map((each) => [each.vmid, each]));
   const named = (options.vmid as readonly number[] | undefined) ?? [...there.keys()];
-  const wanted = named.filter((vmid) => covers(options, vmid) && may(call, `/vms/${vmid}`, 'VM.Audit'));
+  const isWanted = (vmid: number): boolean =>
+    covers(options, there.get(vmid) ?? { vmid }) && may(call, `/vms/${vmid}`, 'VM.Audit');
+  const wanted = named.filter(isWanted);
   const rows = [];
   for (const id of wanted.sort((one, other) => one - other)) {
     call.signal.throwIfAborted();
