@@ -9,6 +9,7 @@ import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NodeDirectory } from '../../src/guests/node-directory.ts';
 import { endQemu } from '../../src/guests/qemu/qemu-process.ts';
+import type { JobRun } from '../../src/jobs/schedule/job.ts';
 import { parseGuestId } from '../../src/schema/guest-names.ts';
 import { messageOf } from '../cli/holdfast.ts';
 import { reasonForTools } from '../support/power-cut/scratch.ts';
@@ -211,6 +212,69 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     );
     assert.equal(after[0]?.filter(({ comment }) => comment === 'by a job').length, 1);
     assert.equal((await data('GET', `/nodes/${node}/qemu/7501/status/current`)).status, 'running');
+  });
+
+  test('a job that names a guest which was destroyed backs up the others, and says which one is missing', async () => {
+    const root = rig.account('root@pam');
+    const at = ['--state-dir', rig.stateDirectory];
+    await root.run(
+      'job',
+      'create',
+      'vzdump',
+      'named',
+      '--node',
+      'localhost',
+      '--store',
+      STORE,
+      '--vm',
+      '7502',
+      '7599',
+      ...at,
+    );
+    const snapshots = async (vmid: number) =>
+      (await rig.admin.call<unknown[]>('GET', `/admin/datastore/${STORE}/snapshots?backup-type=vm&backup-id=${vmid}`))
+        .length;
+    const before = await snapshots(7502);
+    await root.run('job', 'run', 'named', ...at);
+    const [run] = await runsOf(
+      rig.stateDirectory,
+      ([newest]) => newest?.id === 'named' && typeof newest.endMs === 'number',
+    );
+    assert.deepEqual([run?.state, run?.message], ['error', 'job errors']);
+    assert.deepEqual([await snapshots(7502), await snapshots(7599)], [before + 1, 0]);
+    const log = `/nodes/localhost/tasks/${encodeURIComponent(run?.upid as string)}/log?limit=0`;
+    const text = (await rig.admin.call<{ t: string }[]>('GET', log)).map(({ t }) => t).join('\n');
+    assert.match(text, /Finished Backup of VM 7502[\s\S]*Backup of VM 7599 failed - [^\n]*7599/);
+    await root.run('job', 'remove', 'named', ...at);
+  });
+
+  test('a datastore without room fails the job in words, keeps what it has, and takes the next night when there is room', async () => {
+    const root = rig.account('root@pam');
+    const at = ['--state-dir', rig.stateDirectory];
+    await root.run('job', 'create', 'vzdump', 'full', '--node', 'localhost', '--store', STORE, '--vm', '7501', ...at);
+    const set = async (limit: string) =>
+      await root.try(['datastore', 'set', '--low-space-limit', limit, '--repository', rig.storePath]);
+    const night = async (after: number) => {
+      await root.run('job', 'run', 'full', ...at);
+      const isOver = ([newest]: readonly JobRun[]) =>
+        newest?.id === 'full' && newest.number > after && newest.endMs !== null;
+      return (await runsOf(rig.stateDirectory, isOver))[0];
+    };
+    const count = async () =>
+      (await rig.admin.call<unknown[]>('GET', `/admin/datastore/${STORE}/snapshots?backup-type=vm&backup-id=7501`))
+        .length;
+    const before = await count();
+    // More than any disk has: as a full one answers.
+    assert.equal((await set('8000000000000')).code, 0);
+    const failed = await night(0);
+    assert.deepEqual([failed?.state, await count()], ['error', before]);
+    const log = `/nodes/localhost/tasks/${encodeURIComponent(failed?.upid as string)}/log?limit=0`;
+    const text = (await rig.admin.call<{ t: string }[]>('GET', log)).map(({ t }) => t).join('\n');
+    assert.match(text, /Backup of VM 7501 failed - [^\n]*bytes free, and backups leave at least/);
+    assert.equal((await set('default')).code, 0);
+    const well = await night(failed?.number ?? 0);
+    assert.deepEqual([well?.state, await count()], ['ok', before + 1]);
+    await root.run('job', 'remove', 'full', ...at);
   });
 
   test('over the guest dialect a running guest is backed up, listed, protected, restored and removed', async () => {
