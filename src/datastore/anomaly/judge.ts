@@ -49,7 +49,9 @@ export function addedBytes({ bytesNew, bytesStored }: AddedBytes): number {
 /** The second largest of them: what comes once, such as an upgrade, is not usual; what comes every week is. */
 function usualBytes(increments: readonly AddedBytes[], bytesLogical: number): number {
   const [, second = 0] = increments.map(addedBytes).sort((a, b) => b - a);
-  return Math.max(second, LEAST_USUAL_BYTES, Math.min(bytesLogical * LEAST_USUAL_SHARE, MOST_LEAST_BYTES));
+  // Whole bytes: it is kept in a file that takes nothing else.
+  const share = Math.floor(bytesLogical * LEAST_USUAL_SHARE);
+  return Math.max(second, LEAST_USUAL_BYTES, Math.min(share, MOST_LEAST_BYTES));
 }
 
 function usualRatio(before: readonly AddedBytes[]): number {

@@ -205,6 +205,22 @@ test('with another key all is new, and is learned anew', () => {
   assert.deepEqual([next.anomaly, next.added?.space, next.added?.snapshots.length], [undefined, 1, 1]);
 });
 
+test('what is noted of a guest of any size can be read again', async () => {
+  await night(1);
+  const before = await stateOf();
+  if (before === undefined) throw new Error('no group');
+  // 0.5 % of it are no whole bytes.
+  for (const bytesLogical of [10 * 1024 ** 3, 32 * 1024 ** 3 + 1, 0, Number.MAX_SAFE_INTEGER]) {
+    const bytes = bytesLogical === Number.MAX_SAFE_INTEGER ? Number.MAX_SAFE_INTEGER : 30 * 1024 ** 3 + 1;
+    const added = { bytesNew: bytes, bytesStored: bytes, bytesLogical };
+    const memories = { ...before, added: { space: 0, snapshots: Array.from({ length: 14 }, () => QUIET) } };
+    const state = watched(memories, { time: before.lastTime + 1, space: 0, added }, 2);
+    assert.ok(state.anomaly, String(bytesLogical));
+    await open.store.groups.writeState(ROOT, group, state);
+    assert.deepEqual(await stateOf(), state);
+  }
+});
+
 test('a backup that was interrupted and continued is judged by all that it brought', async () => {
   await usualNights();
   const { warnings } = await night(ATTACK_MIB, true);
