@@ -32,7 +32,8 @@ export type Jump = Pick<Anomaly, 'usual' | 'score'>;
  */
 export function judge(added: Added, before: readonly AddedBytes[], factor: number): Jump | undefined {
   const increments = before.filter(({ isFull }) => isFull !== true);
-  if (factor === 0 || increments.length < LEAST_SNAPSHOTS) return undefined;
+  // A full one is all new, and there is nothing before it that could be kept.
+  if (factor === 0 || added.isFull === true || increments.length < LEAST_SNAPSHOTS) return undefined;
   const usual = { bytesNew: usualBytes(increments, added.bytesLogical), ratio: usualRatio(before) };
   const bytes = addedBytes(added);
   if (bytes <= usual.bytesNew) return undefined;

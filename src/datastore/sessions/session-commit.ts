@@ -36,6 +36,8 @@ export interface CommittingSession {
   /** How many copies were quarantined when it opened. */
   readonly quarantinedAtOpen: number;
   counters(): Promise<{ readonly bytesNew: number; readonly bytesStored: number }>;
+  /** Whether its group had a snapshot in its space when it opened. */
+  readonly hasBase: boolean;
   /** What unfinished sessions before it have stored for it, on disk. */
   readonly bytesAdopted: number;
   /** In the turn of the roots: the snapshot is durable. */
@@ -88,7 +90,7 @@ export class SessionCommit {
       bytesNew: bytesNew + this.#session.bytesAdopted,
       bytesStored: bytesStored + this.#session.bytesAdopted,
       bytesLogical: client.statistics.bytesLogical,
-      isFull: client.base === null,
+      isFull: !this.#session.hasBase,
     };
     const next = watched(marks, { time, space: record.space, added }, await anomalyFactor(this.#context.layout));
     const warnings = [...(warning === undefined ? [] : [warning]), ...(await this.#writeState(next, isHeld(state)))];

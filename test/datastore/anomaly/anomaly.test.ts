@@ -41,7 +41,7 @@ afterEach(async () => {
 });
 
 /** A snapshot with so many MiB that nothing compresses, on top of another. */
-async function night(mib: number, interrupted = false): Promise<CommitResult> {
+async function night(mib: number, { isInterrupted = false, isBaseHidden = false } = {}): Promise<CommitResult> {
   const state = await open.store.groups.state(ROOT, group);
   const pieces: { id: Awaited<ReturnType<typeof putData>>; length: number }[] = [];
   let session = await open.session();
@@ -49,12 +49,12 @@ async function night(mib: number, interrupted = false): Promise<CommitResult> {
   pieces.push({ id: await putData(open, session, `night ${state?.lastSequence}`), length: 0 });
   const page = await putPage(session, pieces.slice(0, 8));
   const image = await putImage(session, page, Math.min(mib, 8) * MIB);
-  if (interrupted) {
+  if (isInterrupted) {
     await session.suspend();
     session = await open.session();
     for (const { id } of pieces) await session.get(id);
   }
-  const base = state === undefined ? null : { snapshot: 'the last', sequence: state.lastSequence };
+  const base = state === undefined || isBaseHidden ? null : { snapshot: 'the last', sequence: state.lastSequence };
   return await session.commit({ ...clientPart(image, Math.min(mib, 8) * MIB), base }, undefined, NO_SIGNAL);
 }
 
@@ -182,8 +182,38 @@ test('it was an attack: what was protected stays so, and as much again is an ano
   await night(ATTACK_MIB);
   assert.deepEqual((await clear(true)).unprotected, []);
   assert.equal((await protectedTimes()).length, 3);
-  assert.equal((await stateOf())?.added?.snapshots.length, 13);
+  assert.deepEqual((await stateOf())?.added?.snapshots, Array(14).fill(QUIET));
   assert.equal((await night(ATTACK_MIB)).warnings.length, 1);
+});
+
+test('an attack that goes on while the group is held does not become usual', async () => {
+  await usualNights();
+  for (let n = 0; n < 3; n++) await night(ATTACK_MIB);
+  await clear(true);
+  assert.equal((await night(ATTACK_MIB)).warnings.length, 1);
+});
+
+test('what the hold could not protect, because the power failed, is protected when it was an attack', async () => {
+  await usualNights();
+  const before = await times();
+  const { groups } = open.store;
+  groups.rewrite = async () => {
+    throw new Error('the power fails');
+  };
+  const { warnings } = await night(ATTACK_MIB);
+  assert.match(warnings.join(), /could not be protected: the power fails/);
+  await open.close();
+  open = await OpenStore.open(root, 1);
+  assert.deepEqual(await protectedTimes(), []);
+  assert.deepEqual((await clear(true)).unprotected, []);
+  assert.deepEqual(await protectedTimes(), before.slice(-3));
+});
+
+test('a client that never names a base is judged all the same', async () => {
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 2 }));
+  await night(1);
+  for (let n = 0; n < 5; n++) await night(0, { isBaseHidden: true });
+  assert.equal((await night(ATTACK_MIB, { isBaseHidden: true })).warnings.length, 1);
 });
 
 test('what was protected before stays so when the anomaly is settled', async () => {
@@ -223,7 +253,7 @@ test('what is noted of a guest of any size can be read again', async () => {
 
 test('a backup that was interrupted and continued is judged by all that it brought', async () => {
   await usualNights();
-  const { warnings } = await night(ATTACK_MIB, true);
+  const { warnings } = await night(ATTACK_MIB, { isInterrupted: true });
   assert.match(warnings.join(), /^vm\/101 added 7\d/);
 });
 
