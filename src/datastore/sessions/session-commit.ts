@@ -107,7 +107,8 @@ export class SessionCommit {
     if (!isHeld(state) || wasHeld) await groups.writeState(this.#ns, this.#group, state);
     if (!isHeld(state)) return [];
     const failed = wasHeld ? [] : await rootTurn.run(() => holdGroup(groups, this.#ns, this.#group, state));
-    return [heldText(this.#ns, this.#group, state.anomaly), ...failed];
+    // Its own figures a session has counted so that its owner may see them; an earlier one's may be of another kind.
+    return [heldText(this.#ns, this.#group, state.anomaly, !wasHeld), ...failed];
   }
 
   /** The snapshot that the session has made. @throws `aborted` when it made none. */

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { listAnomalies } from '../../../src/datastore/anomaly/anomalies-query.ts';
 import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
 import { watched } from '../../../src/datastore/anomaly/watch-commit.ts';
@@ -114,7 +115,10 @@ test('an anomaly holds the group: nothing of it is pruned, and the last snapshot
   const { groups, warnings: said } = await plan(1);
   const rules = groups[0]?.snapshots.map(({ rule }) => rule);
   assert.deepEqual(rules, ['anomaly', 'anomaly', 'protected', 'protected', 'protected', 'keep-last']);
-  assert.match(said.join(), /vm\/101 added .* holdfast anomaly clear vm\/101/);
+  assert.match(
+    said.join(),
+    /^vm\/101 added far more than usual at [^;]*: it is not .* holdfast anomaly clear vm\/101$/,
+  );
   for (const time of before.slice(-3))
     await assert.rejects(open.store.forget({ ns: ROOT, group, time }), { code: 'protected' });
   const [row, ...others] = await listAnomalies.run(
@@ -140,6 +144,49 @@ test('a plan that was made before the anomaly removes nothing after it', async (
   assert.equal((await times()).length, 6);
 });
 
+test('a prune that begins while a commit makes the hold waits for it, and removes nothing', async () => {
+  await usualNights();
+  const request = { ns: ROOT, groups: [{ group, times: (await times()).slice(0, 2) }] };
+  const { groups } = open.store;
+  let pruning: ReturnType<typeof removePruned.run> | undefined;
+  const { writeState } = groups;
+  groups.writeState = async (...state) => {
+    // In the turn of the roots, and the hold is not there yet.
+    pruning ??= removePruned.run(open.store, request, WORK);
+    await setTimeout(50);
+    await writeState.apply(groups, state);
+  };
+  await night(ATTACK_MIB);
+  groups.writeState = writeState;
+  const { removed, kept } = (await pruning) ?? {};
+  assert.deepEqual([removed, kept?.map(({ rule }) => rule)], [0, ['anomaly', 'anomaly']]);
+  assert.equal((await times()).length, 6);
+});
+
+test('while it is held its owner takes no protection from what is older than the anomaly; who may settle it does', async () => {
+  await usualNights();
+  const [oldest = 0, ...others] = await times();
+  const change = async (time: number, mayClear: boolean, wish: { protected?: boolean; notes?: string }) =>
+    await open.store.updateSnapshot({ ns: ROOT, group, time }, wish, mayClear);
+  const last = others.at(-1) ?? 0;
+  for (const time of [oldest, last]) await change(time, false, { protected: true });
+  const { name } = await night(ATTACK_MIB);
+  // The last one its owner had protected: the hold has counted on that.
+  for (const time of [oldest, ...others.slice(-3)])
+    await assert.rejects(change(time, false, { protected: false }), {
+      code: 'protected',
+      message: /stays protected while vm\/101 is held .* Datastore\.Modify .* holdfast anomaly clear vm\/101$/,
+    });
+  assert.equal((await protectedTimes()).length, 4);
+  await change(last, false, { notes: 'seen', protected: true });
+  await change(name.time, false, { protected: true });
+  await change(name.time, false, { protected: false });
+  await change(last, true, { protected: false });
+  await clear(true);
+  await change(oldest, false, { protected: false });
+  assert.deepEqual(await protectedTimes(), others.slice(-3, -1));
+});
+
 test('the hold is durable before the snapshot is there', async () => {
   await usualNights();
   const { groups } = open.store;
@@ -162,7 +209,7 @@ test('while it is held nothing more is judged, and each backup says so', async (
   await usualNights();
   const { name } = await night(ATTACK_MIB);
   const { warnings } = await night(2 * ATTACK_MIB);
-  assert.match(warnings.join(), /vm\/101 added 70/);
+  assert.match(warnings.join(), /vm\/101 added far more than usual/);
   assert.equal((await stateOf())?.anomaly?.time, name.time);
 });
 
@@ -219,7 +266,7 @@ test('a client that never names a base is judged all the same', async () => {
 test('what was protected before stays so when the anomaly is settled', async () => {
   await usualNights();
   const [time = 0] = (await times()).slice(-1);
-  await open.store.updateSnapshot({ ns: ROOT, group, time }, { protected: true });
+  await open.store.updateSnapshot({ ns: ROOT, group, time }, { protected: true }, true);
   await night(ATTACK_MIB);
   assert.equal((await protectedTimes()).length, 3);
   assert.equal((await clear(false)).unprotected.length, 2);
