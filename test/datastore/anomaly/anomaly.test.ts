@@ -214,6 +214,8 @@ test('while it is held nothing more is judged, and each backup says so', async (
 });
 
 test('somebody has looked and all is well: it is pruned again, and so much is usual from now on', async () => {
+  // So that twice the largest but one is enough to see whether it counts twice.
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 5 }));
   await usualNights();
   await night(ATTACK_MIB);
   const { unprotected } = await clear(false);
@@ -302,6 +304,8 @@ test('a backup that was interrupted and continued is judged by all that it broug
   await usualNights();
   const { warnings } = await night(ATTACK_MIB, { isInterrupted: true });
   assert.match(warnings.join(), /^vm\/101 added 7\d/);
+  const { bytesNew = 0, bytesStored = 0 } = (await stateOf())?.anomaly?.added ?? {};
+  assert.ok(bytesNew >= ATTACK_MIB * MIB && bytesStored >= ATTACK_MIB * MIB, `${bytesNew} ${bytesStored}`);
 });
 
 test('a datastore may want to hear of more, of less, or of nothing', async () => {
