@@ -183,9 +183,18 @@ export class HeldDatastore {
     await this.#snapshots.forget(name);
   }
 
-  /** Changes notes or protection of a snapshot. @throws as `SnapshotKeeping.update`. */
-  async updateSnapshot(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
-    return await this.#snapshots.update(name, change);
+  /** For prune. @throws as `SnapshotKeeping.forgetUnlessHeld`. */
+  async forgetUnlessHeld(name: SnapshotName): Promise<boolean> {
+    return await this.#snapshots.forgetUnlessHeld(name);
+  }
+
+  /** Changes notes or protection of a snapshot. `mayClear`: for somebody who may settle anomalies. @throws as `SnapshotKeeping.update`. */
+  async updateSnapshot(
+    name: SnapshotName,
+    change: { notes?: string; protected?: boolean },
+    mayClear: boolean,
+  ): Promise<Manifest> {
+    return await this.#snapshots.update(name, change, mayClear);
   }
 
   /** Locks a snapshot for `forMs` from now, by the store clock. @throws as `SnapshotKeeping.lock`. */

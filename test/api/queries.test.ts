@@ -106,6 +106,48 @@ test('who may back up may note, and may neither remove nor clean', async () => {
     assert.equal((await operate('backup@pbs', operation, argument)).status, 403, operation);
 });
 
+test('while a group is held its owner takes no protection away; what is unusual they hear without figures', async (t) => {
+  const { groups } = open.store;
+  const held = await commitImage(open, ['five'], 'host/held', 'backup@pbs');
+  const name = held.name as { ns: never; group: never; time: number };
+  const protect = async (who: string, isProtected: boolean) => [
+    (await operate(who, 'change', { name, change: { protected: isProtected } })).status,
+    (
+      await rig.call(who, 'PUT', `${STORE}/protected`, {
+        ...{ 'backup-type': 'host', 'backup-id': 'held', 'backup-time': name.time, protected: isProtected },
+      })
+    ).status,
+  ];
+  assert.deepEqual(await protect('backup@pbs', true), [200, 200]);
+  const state = await groups.state(name.ns, name.group);
+  if (state === undefined) throw new Error('no group');
+  const added = { bytesNew: 7 * 1024 ** 3, bytesStored: 7 * 1024 ** 3 };
+  const usual = { bytesNew: 1024 ** 3, ratio: 0.5 };
+  const anomaly = { time: name.time + 9, added, usual, score: 14, protected: [name.time] };
+  await groups.writeState(name.ns, name.group, { ...state, anomaly });
+  t.after(async () => await groups.writeState(name.ns, name.group, state));
+
+  const refused = await operate('backup@pbs', 'change', { name, change: { protected: false } });
+  assert.match(refused.text, /stays protected while host\/held is held/);
+  assert.deepEqual(await protect('backup@pbs', false), [400, 400]);
+  assert.equal((await groups.manifest(name))?.server.protected, true);
+
+  const rows = async (who: string) => (await ask(who, 'anomalies', { ns: '' })).json.data as Record<string, unknown>[];
+  const [mine = {}, ...others] = await rows('backup@pbs');
+  assert.deepEqual(Object.keys(mine).sort(), ['group', 'ns', 'protected', 'text', 'time']);
+  assert.match(String(mine.text), /^added far more than usual at \S+$/);
+  assert.deepEqual(others, []);
+  assert.deepEqual(await rows('berta@pbs'), []);
+  const [seen = {}] = await rows('auditor@pbs');
+  assert.deepEqual([seen.added, seen.score], [added, 14]);
+  assert.match(String(seen.text), /7\.00 GiB/);
+  const plan = await ask('backup@pbs', 'prune-plan', { ns: '', groups: ['host/held'], counts: { 'keep-last': 1 } });
+  assert.match(plan.text, /added far more than usual/);
+  assert.doesNotMatch(plan.text, /GiB|%/);
+  assert.deepEqual(await protect(ROOT, false), [200, 200]);
+  assert.equal((await groups.manifest(name))?.server.protected, false);
+});
+
 test('the end of a long operation has its result, for who started it', async () => {
   const { json } = await operate(ROOT, 'gc', { dryRun: true, audit: false, rateLimitBytes: null });
   const { upid } = json.data as { upid: string };

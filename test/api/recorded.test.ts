@@ -99,7 +99,7 @@ const BEFORE: Readonly<Record<string, () => Promise<unknown>>> = {
   },
   'POST /admin/datastore/store1/change-owner': async () => {
     for (const time of await open.store.groups.times(ns, group))
-      await open.store.updateSnapshot({ ns, group, time }, { protected: false });
+      await open.store.updateSnapshot({ ns, group, time }, { protected: false }, true);
     for (const time of [1_700_500_000, 1_700_600_000]) await snapshot(time);
   },
   'POST /admin/datastore/store1/verify': async () => {

@@ -282,6 +282,10 @@ export interface BackupService {
   restore(wish: GuestRestore, work: OrderWork): Promise<void>;
   /** The configuration that a backup holds; undefined for one that is encrypted. @throws `not-found`, `too-large`. */
   config(volid: string, caller: AuthId): Promise<string | undefined>;
-  /** @throws `not-found`, and what changing a snapshot does. */
-  change(volid: string, change: { readonly notes?: string; readonly protected?: boolean }): Promise<void>;
+  /** `mayClear`: for somebody who may settle anomalies. @throws `not-found`, and what changing a snapshot does. */
+  change(
+    volid: string,
+    change: { readonly notes?: string; readonly protected?: boolean },
+    mayClear: boolean,
+  ): Promise<void>;
 }

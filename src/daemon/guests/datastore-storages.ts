@@ -111,9 +111,13 @@ export class DatastoreStorages implements StorageService {
   }
 
   /** Of the backup of a guest. @throws `not-found`, `protected` and what else keeps it from being changed. */
-  async changeBackup(volid: string, change: { readonly notes?: string; readonly protected?: boolean }): Promise<void> {
+  async changeBackup(
+    volid: string,
+    change: { readonly notes?: string; readonly protected?: boolean },
+    mayClear: boolean,
+  ): Promise<void> {
     const { store, name } = await this.#backup(volid);
-    await (await this.#datastores.get(store)).store.updateSnapshot(name, change);
+    await (await this.#datastores.get(store)).store.updateSnapshot(name, change, mayClear);
   }
 
   /** The configuration that a backup holds; undefined for one that is encrypted, to which the server has no key. */

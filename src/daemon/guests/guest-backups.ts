@@ -73,7 +73,11 @@ export class GuestBackups implements BackupService {
     return await this.#storages.backupConfig(volid, caller);
   }
 
-  async change(volid: string, change: { readonly notes?: string; readonly protected?: boolean }): Promise<void> {
-    await this.#storages.changeBackup(volid, change);
+  async change(
+    volid: string,
+    change: { readonly notes?: string; readonly protected?: boolean },
+    mayClear: boolean,
+  ): Promise<void> {
+    await this.#storages.changeBackup(volid, change, mayClear);
   }
 }

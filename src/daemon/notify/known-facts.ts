@@ -9,6 +9,7 @@ const PATIENCE_MS = 5000;
 export class KnownFacts<Facts> {
   readonly #read: () => Promise<Facts>;
   readonly #reading: Questions<Facts>;
+  #isReading = false;
   #last: { readonly atMs: number; readonly facts: Facts } | undefined;
 
   constructor(read: () => Promise<Facts>, patienceMs: number = PATIENCE_MS) {
@@ -21,6 +22,12 @@ export class KnownFacts<Facts> {
     return await this.#reading.once('', this.#readNow);
   }
 
+  /** Read from now on: a reading that is under way may have passed by what is asked about. @throws what reading them throws. */
+  async anew(): Promise<Facts> {
+    if (this.#isReading) await this.fresh().catch(() => undefined);
+    return await this.fresh();
+  }
+
   /** Some minutes old at most, or older while a reading takes long; undefined before the first. @throws what reading them throws. */
   async recent(): Promise<Facts | undefined> {
     if (this.#last !== undefined && performance.now() - this.#last.atMs < AGE_MS) return this.#last.facts;
@@ -29,8 +36,13 @@ export class KnownFacts<Facts> {
 
   readonly #readNow = async (): Promise<Facts> => {
     const atMs = performance.now();
-    const facts = await this.#read();
-    this.#last = { atMs, facts };
-    return facts;
+    this.#isReading = true;
+    try {
+      const facts = await this.#read();
+      this.#last = { atMs, facts };
+      return facts;
+    } finally {
+      this.#isReading = false;
+    }
   };
 }

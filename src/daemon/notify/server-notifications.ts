@@ -166,7 +166,7 @@ export class ServerNotifications {
 
   /** Looks now what has not happened, tells what is new, and says what is raised. @throws what reading datastores or the state throws. */
   async checkAlarms(): Promise<CheckedAlarms> {
-    const facts = await this.#facts?.fresh();
+    const facts = await this.#facts?.anew();
     this.#stop.signal.throwIfAborted();
     if (facts !== undefined) this.alarms.check(facts, facts.unknown, this.settings.rules());
     return { alarms: this.alarms.raised().map(alarmView), unknown: [...(facts?.unknown ?? [])].sort() };

@@ -127,7 +127,7 @@ export class StoreFactsSource {
           if (times.length === 0) continue;
           const good = await lastGood(view, { ns, group }, times, proofs);
           const state = await view.reader.state(ns, group);
-          const anomaly = isHeld(state) ? describeAnomaly(state.anomaly) : undefined;
+          const anomaly = isHeld(state) ? describeAnomaly(state.anomaly, true) : undefined;
           groups.push({ datastore: name, ns, group, ...good, anomaly, newBytes: added.get(`${ns}\n${group}`) });
           oldestVerify = await earlierVerify(oldestVerify, view, { ns, group }, times, verifiedBefore, proofs);
         } catch (error) {

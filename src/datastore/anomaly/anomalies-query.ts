@@ -5,7 +5,11 @@ import type { Query } from '../control/query.ts';
 import { describeAnomaly } from './describe-anomaly.ts';
 import { isHeld } from './watch-commit.ts';
 
-export interface AnomalyRow extends Anomaly {
+/** Shown to everybody who sees the group. */
+type Shown = 'time' | 'protected';
+
+/** With its figures only for whoever may see sizes. */
+export interface AnomalyRow extends Partial<Omit<Anomaly, Shown>>, Pick<Anomaly, Shown> {
   readonly ns: Namespace;
   readonly group: GroupName;
   /** What is unusual, as a sentence without its subject. */
@@ -15,13 +19,16 @@ export interface AnomalyRow extends Anomaly {
 /** Those of a namespace and of all below it. */
 export const listAnomalies: Query<{ readonly ns: Namespace }, readonly AnomalyRow[]> = {
   name: 'anomalies',
-  run: async ({ groups }, { ns: under }, signal) => {
+  run: async ({ groups, seesSizes }, { ns: under }, signal) => {
     const rows: AnomalyRow[] = [];
     for (const ns of await groups.namespaces(under)) {
       for (const group of await groups.groups(ns)) {
         signal.throwIfAborted();
         const state = await groups.state(ns, group);
-        if (isHeld(state)) rows.push({ ns, group, ...state.anomaly, text: describeAnomaly(state.anomaly) });
+        if (!isHeld(state)) continue;
+        const { time, protected: times } = state.anomaly;
+        const shown = seesSizes ? state.anomaly : { time, protected: times };
+        rows.push({ ns, group, ...shown, text: describeAnomaly(state.anomaly, seesSizes) });
       }
     }
     return rows;

@@ -4,8 +4,12 @@ import type { Anomaly } from '../../schema/state-files.ts';
 import { formatBytes } from '../../util/format-bytes.ts';
 import { addedBytes } from './judge.ts';
 
-/** `added 3.1 GiB at 2026-11-20T02:00:00Z, where 150.0 MiB are usual; compression leaves 99 % of it, where 41 % are usual`. */
-export function describeAnomaly({ time, added, usual }: Anomaly): string {
+/**
+ * `added 3.1 GiB at 2026-11-20T02:00:00Z, where 150.0 MiB are the most that is usual; compression leaves 99 % of it, where 41 % are usual`. Without
+ * figures for whoever may not see sizes: they show what others have stored (rule S7).
+ */
+export function describeAnomaly({ time, added, usual }: Anomaly, seesSizes: boolean): string {
+  if (!seesSizes) return `added far more than usual at ${formatTime(time)}`;
   const bytes = addedBytes(added);
   const percent = (share: number): string => `${Math.round(Math.min(1, share) * 100)} %`;
   return [
@@ -15,7 +19,10 @@ export function describeAnomaly({ time, added, usual }: Anomaly): string {
 }
 
 /** What keeps a group from being pruned, and what to do about it. */
-export function heldText(ns: Namespace, group: GroupName, anomaly: Anomaly): string {
-  const where = ns === '' ? '' : ` --ns ${ns}`;
-  return `${group} ${describeAnomaly(anomaly)}: it is not pruned until somebody has looked at it; then: holdfast anomaly clear ${group}${where}`;
+export function heldText(ns: Namespace, group: GroupName, anomaly: Anomaly, seesSizes: boolean): string {
+  return `${group} ${describeAnomaly(anomaly, seesSizes)}: it is not pruned until somebody has looked at it; then: ${clearCommand(ns, group)}`;
+}
+
+export function clearCommand(ns: Namespace, group: GroupName): string {
+  return `holdfast anomaly clear ${group}${ns === '' ? '' : ` --ns ${ns}`}`;
 }

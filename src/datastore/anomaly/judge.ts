@@ -32,7 +32,8 @@ export type Jump = Pick<Anomaly, 'usual' | 'score'>;
  */
 export function judge(added: Added, before: readonly AddedBytes[], factor: number): Jump | undefined {
   const increments = before.filter(({ isFull }) => isFull !== true);
-  if (factor === 0 || increments.length < LEAST_SNAPSHOTS) return undefined;
+  // A full one is all new, and there is nothing before it that could be kept.
+  if (factor === 0 || added.isFull === true || increments.length < LEAST_SNAPSHOTS) return undefined;
   const usual = { bytesNew: usualBytes(increments, added.bytesLogical), ratio: usualRatio(before) };
   const bytes = addedBytes(added);
   if (bytes <= usual.bytesNew) return undefined;
@@ -49,7 +50,9 @@ export function addedBytes({ bytesNew, bytesStored }: AddedBytes): number {
 /** The second largest of them: what comes once, such as an upgrade, is not usual; what comes every week is. */
 function usualBytes(increments: readonly AddedBytes[], bytesLogical: number): number {
   const [, second = 0] = increments.map(addedBytes).sort((a, b) => b - a);
-  return Math.max(second, LEAST_USUAL_BYTES, Math.min(bytesLogical * LEAST_USUAL_SHARE, MOST_LEAST_BYTES));
+  // Whole bytes: it is kept in a file that takes nothing else.
+  const share = Math.floor(bytesLogical * LEAST_USUAL_SHARE);
+  return Math.max(second, LEAST_USUAL_BYTES, Math.min(share, MOST_LEAST_BYTES));
 }
 
 function usualRatio(before: readonly AddedBytes[]): number {

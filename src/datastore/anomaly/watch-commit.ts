@@ -1,7 +1,7 @@
 // What a commit remembers of what its snapshot added, and how it holds a group whose snapshot looks unusual. The hold is durable before the
 // snapshot is there: from the moment at which a prune could choose the new snapshot over the old ones, it keeps them all.
 import { formatTime, type GroupName, type Namespace } from '../../schema/names.ts';
-import type { AddedBytes, Anomaly, GroupState } from '../../schema/state-files.ts';
+import type { Anomaly, GroupState } from '../../schema/state-files.ts';
 import type { Layout } from '../layout.ts';
 import { readLimits } from '../limits/limits-file.ts';
 import { changeServerPart } from '../snapshots/change-server-part.ts';
@@ -33,25 +33,28 @@ export function isHeld(state: GroupState | undefined): state is HeldState {
   return state?.anomaly !== undefined;
 }
 
-/** The group's state with what it is to remember, and in it the anomaly when this snapshot is one. One that nobody has settled stays. */
+/**
+ * The group's state with what it is to remember, or with the anomaly when this snapshot is one. From then on until somebody has settled it nothing
+ * is learned: who attacks goes on, and must not make it usual.
+ */
 export function watched(state: GroupState, { time, space, added }: NewSnapshot, factor: number): GroupState {
+  if (isHeld(state)) return state;
   const before = state.added?.space === space ? state.added.snapshots : [];
   const { bytesNew, bytesStored, isFull } = added;
   const remembered = { bytesNew, bytesStored, ...(isFull === true && { isFull }) };
-  const next = { ...state, added: { space, snapshots: [...before, remembered].slice(-REMEMBERED_SNAPSHOTS) } };
-  if (isHeld(state)) return next;
   const jump = judge(added, before, factor);
-  return jump === undefined ? next : { ...next, anomaly: { time, added: remembered, ...jump, protected: [] } };
+  if (jump !== undefined) return { ...state, anomaly: { time, added: remembered, ...jump, protected: [] } };
+  return { ...state, added: { space, snapshots: [...before, remembered].slice(-REMEMBERED_SNAPSHOTS) } };
 }
 
-/** The state without its anomaly. What is accepted counts twice: the second largest is what is usual. What was an attack counts no more. */
+/** The state without its anomaly. What is accepted counts twice: the second largest is what is usual. What was an attack does not count. */
 export function settled({ anomaly, ...state }: HeldState, wasAttack: boolean): GroupState {
-  if (state.added === undefined) return state;
+  if (wasAttack || state.added === undefined) return state;
   const { space, snapshots } = state.added;
-  const isIt = ({ bytesNew, bytesStored }: AddedBytes): boolean =>
-    bytesNew === anomaly.added.bytesNew && bytesStored === anomaly.added.bytesStored;
-  const kept = wasAttack ? snapshots.filter((each) => !isIt(each)) : [...snapshots, anomaly.added];
-  return { ...state, added: { space, snapshots: kept.slice(-REMEMBERED_SNAPSHOTS) } };
+  return {
+    ...state,
+    added: { space, snapshots: [...snapshots, anomaly.added, anomaly.added].slice(-REMEMBERED_SNAPSHOTS) },
+  };
 }
 
 /**

@@ -4,6 +4,8 @@ import type { HeldDatastore } from '../held-datastore.ts';
 /** What the one who asked can do and see while it runs. */
 export interface Work {
   readonly signal: AbortSignal;
+  /** They may do what an owner of backups may, and no more: not settle an anomaly. */
+  readonly isOnlyOwner?: boolean;
   onProgress(what: string, bytesDone: number, bytesTotal: number | undefined): void;
   /** A line for the user. */
   warn(message: string): void;

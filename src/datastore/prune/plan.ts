@@ -68,7 +68,8 @@ export async function planPrune(
       if (snapshot !== undefined) found.push(snapshot);
     }
     const state = await reader.state(request.ns, group);
-    if (isHeld(state)) warnings.push(heldText(request.ns, group, state.anomaly));
+    // Who may prune what they own may not see all sizes.
+    if (isHeld(state)) warnings.push(heldText(request.ns, group, state.anomaly, false));
     groups.push({ group, snapshots: planGroup(found, request.counts, calendar, isHeld(state)) });
   }
   return { groups, warnings };

@@ -1,7 +1,6 @@
 // Carries out the plan of a prune: removes the snapshots that it names, one by one, each durably, and only those.
 import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { isHeld } from '../anomaly/watch-commit.ts';
 import type { Operation } from '../control/operation.ts';
 import type { HeldDatastore } from '../held-datastore.ts';
 import { type SnapshotName, snapshotLabel } from '../snapshots/group-store.ts';
@@ -66,11 +65,7 @@ export const removePruned: Operation<PruneRequest, PruneResult> = {
 /** Removes a snapshot, or says what keeps it now. */
 async function removeOne(store: HeldDatastore, name: SnapshotName): Promise<PruneRule | undefined> {
   try {
-    if (isHeld(await store.groups.state(name.ns, name.group))) return 'anomaly';
-    // `forget` removes also what cannot be read; nobody asked prune for that.
-    await store.groups.manifest(name);
-    await store.forget(name);
-    return undefined;
+    return (await store.forgetUnlessHeld(name)) ? undefined : 'anomaly';
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
     // Gone already: by another prune, or by the first half of this one in a holder that died.

@@ -185,6 +185,7 @@ export class BackupSession {
       adopted: this.#options.adopted,
       quarantinedAtOpen: this.#quarantinedAtOpen,
       counters: () => this.counters(),
+      hasBase: this.bases.length > 0,
       bytesAdopted: this.#bytesAdopted(),
       end: () => this.#end(true),
     });

@@ -36,6 +36,8 @@ export interface CommittingSession {
   /** How many copies were quarantined when it opened. */
   readonly quarantinedAtOpen: number;
   counters(): Promise<{ readonly bytesNew: number; readonly bytesStored: number }>;
+  /** Whether its group had a snapshot in its space when it opened. */
+  readonly hasBase: boolean;
   /** What unfinished sessions before it have stored for it, on disk. */
   readonly bytesAdopted: number;
   /** In the turn of the roots: the snapshot is durable. */
@@ -88,7 +90,7 @@ export class SessionCommit {
       bytesNew: bytesNew + this.#session.bytesAdopted,
       bytesStored: bytesStored + this.#session.bytesAdopted,
       bytesLogical: client.statistics.bytesLogical,
-      isFull: client.base === null,
+      isFull: !this.#session.hasBase,
     };
     const next = watched(marks, { time, space: record.space, added }, await anomalyFactor(this.#context.layout));
     const warnings = [...(warning === undefined ? [] : [warning]), ...(await this.#writeState(next, isHeld(state)))];
@@ -105,7 +107,8 @@ export class SessionCommit {
     if (!isHeld(state) || wasHeld) await groups.writeState(this.#ns, this.#group, state);
     if (!isHeld(state)) return [];
     const failed = wasHeld ? [] : await rootTurn.run(() => holdGroup(groups, this.#ns, this.#group, state));
-    return [heldText(this.#ns, this.#group, state.anomaly), ...failed];
+    // Its own figures a session has counted so that its owner may see them; an earlier one's may be of another kind.
+    return [heldText(this.#ns, this.#group, state.anomaly, !wasHeld), ...failed];
   }
 
   /** The snapshot that the session has made. @throws `aborted` when it made none. */

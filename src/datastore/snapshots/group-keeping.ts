@@ -66,7 +66,7 @@ export class GroupKeeping {
 
   /**
    * Settles the anomaly of a group: it is pruned again. Without an attack what was unusual is usual from now on, and what the anomaly has
-   * protected is so no more. Returns the labels of these.
+   * protected is so no more; after one all of that is protected. Returns the labels of what is protected no more.
    * @throws `not-found`, `datastore-locked` while a backup of the group runs, `datastore-maintenance`.
    */
   async clearAnomaly(ns: Namespace, group: GroupName, wasAttack: boolean): Promise<readonly number[]> {
@@ -78,11 +78,12 @@ export class GroupKeeping {
         throw new HoldfastError('not-found', `nothing unusual is noted of ${group}; see: holdfast anomaly list`);
       this.#requireIdle(ns, group);
       // The hold goes last: when this ends halfway it can be done again.
-      for (const time of wasAttack ? [] : state.anomaly.protected) {
+      for (const time of state.anomaly.protected) {
         const manifest = await readableManifest(groups, { ns, group, time });
-        if (manifest?.server.protected !== true) continue;
-        await changeServerPart(groups, { ns, group, time }, () => ({ protected: false }));
-        unprotected.push(time);
+        // Also of an attack: when the hold was made, the disk may have failed or the power.
+        if (manifest === undefined || manifest.server.protected === wasAttack) continue;
+        await changeServerPart(groups, { ns, group, time }, () => ({ protected: wasAttack }));
+        if (!wasAttack) unprotected.push(time);
       }
       await groups.writeState(ns, group, settled(state, wasAttack));
     });

@@ -4,6 +4,8 @@ import type { Manifest } from '../../schema/manifest.ts';
 import type { DatastoreConfig } from '../../schema/state-files.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Turn } from '../../util/turn.ts';
+import { refuseHeld } from '../anomaly/refuse-held.ts';
+import { isHeld } from '../anomaly/watch-commit.ts';
 import { describingRootErrors } from '../config.ts';
 import { type Root, rootsOf } from '../gc/roots.ts';
 import type { Layout } from '../layout.ts';
@@ -37,10 +39,23 @@ export class SnapshotKeeping {
    * @throws `not-found`, `protected`, `retention-locked`, `datastore-maintenance`.
    */
   async forget(name: SnapshotName): Promise<void> {
-    await this.#context.rootTurn.run(() => this.#forgetInTurn(name));
+    await this.#context.rootTurn.run(() => this.#forgetInTurn(name, true));
   }
 
-  async #forgetInTurn(name: SnapshotName): Promise<void> {
+  /**
+   * As `forget`, but nothing of a group that is held, and nothing that cannot be read. In one turn: a commit may come to hold it meanwhile.
+   * Returns whether it is gone.
+   * @throws as `forget`, `manifest-altered`.
+   */
+  async forgetUnlessHeld(name: SnapshotName): Promise<boolean> {
+    return await this.#context.rootTurn.run(async () => {
+      if (isHeld(await this.#context.groups.state(name.ns, name.group))) return false;
+      await this.#forgetInTurn(name, false);
+      return true;
+    });
+  }
+
+  async #forgetInTurn(name: SnapshotName, alsoUnreadable: boolean): Promise<void> {
     const { layout, groups, clock, sessions } = this.#context;
     await requireWritable(layout, 'forgetting snapshots');
     let manifest: Manifest | undefined;
@@ -48,7 +63,7 @@ export class SnapshotKeeping {
       manifest = await groups.manifest(name);
     } catch (error) {
       // A manifest that cannot be read protects nothing any more; forgetting it is the way out.
-      if (!(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
+      if (!alsoUnreadable || !(error instanceof HoldfastError) || error.code !== 'manifest-altered') throw error;
     }
     if (manifest !== undefined) refuseLocked(snapshotLabel(name), manifest.server, clock.elapsedMs);
     if (manifest?.server.protected) {
@@ -61,14 +76,25 @@ export class SnapshotKeeping {
     await describingRootErrors(layout.root, () => groups.remove(name));
   }
 
-  /** Changes notes or protection of a snapshot. @throws `not-found`, `manifest-altered`, `datastore-maintenance`. */
-  async update(name: SnapshotName, change: { notes?: string; protected?: boolean }): Promise<Manifest> {
+  /**
+   * Changes notes or protection of a snapshot. `mayClear`: for somebody who may settle anomalies.
+   * @throws `not-found`, `manifest-altered`, `datastore-maintenance`, `protected` when others want to end a protection that an anomaly needs.
+   */
+  async update(
+    name: SnapshotName,
+    change: { notes?: string; protected?: boolean },
+    mayClear: boolean,
+  ): Promise<Manifest> {
     // Member by member: a request of another process must not reach the lock, or anything else, through here.
     const { notes, protected: isProtected } = change;
-    return await this.#changeServerPart(name, () => ({
-      ...(notes === undefined ? {} : { notes }),
-      ...(isProtected === undefined ? {} : { protected: isProtected }),
-    }));
+    return await this.#changeServerPart(name, async (before) => {
+      if (before.protected && isProtected === false && !mayClear)
+        refuseHeld(name, await this.#context.groups.state(name.ns, name.group));
+      return {
+        ...(notes === undefined ? {} : { notes }),
+        ...(isProtected === undefined ? {} : { protected: isProtected }),
+      };
+    });
   }
 
   /**

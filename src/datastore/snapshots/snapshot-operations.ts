@@ -33,8 +33,8 @@ export const lockSnapshot: Operation<
 
 export const changeSnapshot: Operation<SnapshotChange, { snapshot: string; protected: boolean; notes: string }> = {
   name: 'change',
-  run: async (store, { name, change }) => {
-    const { server } = await store.updateSnapshot(name, change);
+  run: async (store, { name, change }, { isOnlyOwner }) => {
+    const { server } = await store.updateSnapshot(name, change, isOnlyOwner !== true);
     return { snapshot: snapshotLabel(name), protected: server.protected, notes: server.notes };
   },
 };

@@ -6,7 +6,12 @@ import { HoldfastError } from '../../../src/util/errors.ts';
 export class FakeBackups implements BackupService {
   readonly made: GuestBackup[] = [];
   readonly restored: GuestRestore[] = [];
-  readonly changed: { readonly volid: string; readonly notes?: string; readonly protected?: boolean }[] = [];
+  readonly changed: {
+    readonly volid: string;
+    readonly notes?: string;
+    readonly protected?: boolean;
+    readonly mayClear: boolean;
+  }[] = [];
   /** Guests whose backup fails, and those whose backup lasts until it is aborted. */
   readonly failing = new Set<number>();
   readonly lasting = new Set<number>();
@@ -30,7 +35,11 @@ export class FakeBackups implements BackupService {
   async config(): Promise<string | undefined> {
     return this.configText;
   }
-  async change(volid: string, change: { readonly notes?: string; readonly protected?: boolean }): Promise<void> {
-    this.changed.push({ volid, ...change });
+  async change(
+    volid: string,
+    change: { readonly notes?: string; readonly protected?: boolean },
+    mayClear: boolean,
+  ): Promise<void> {
+    this.changed.push({ volid, ...change, mayClear });
   }
 }

@@ -145,7 +145,13 @@ test('backups of a guest are seen, changed and removed by who may back it up', a
   assert.equal((await rig.call('other@pve', 'PUT', path, { notes: 'x' })).status, 403);
   assert.equal((await rig.call('other@pve', 'DELETE', path)).status, 403);
   assert.equal((await rig.call('user@pve', 'PUT', path, { notes: 'x', protected: 1 })).json.data, null);
-  assert.deepEqual(rig.backups.changed, [{ volid: VOLID, notes: 'x', protected: true }]);
+  // To settle an anomaly takes a right to the datastore itself.
+  await rig.grant('keeper@pve', { '/storage/tank': 'PVEDatastoreAdmin', '/datastore/tank': 'DatastoreAdmin' });
+  assert.equal((await rig.call('keeper@pve', 'PUT', path, { protected: 0 })).json.data, null);
+  assert.deepEqual(rig.backups.changed, [
+    { volid: VOLID, notes: 'x', protected: true, mayClear: false },
+    { volid: VOLID, protected: false, mayClear: true },
+  ]);
   assert.match(
     (await rig.call('root@pam', 'PUT', '/nodes/pve1/storage/disks/content/disks:vm-100-disk-0')).reason,
     /is none/,

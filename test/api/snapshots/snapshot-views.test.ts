@@ -57,7 +57,7 @@ test('a manifest is opened once, and again when it changed', async () => {
   await commitImage(open, ['b']);
   for (let turn = 0; turn < 3; turn++) assert.equal((await listed(view)).length, 2);
   assert.equal(opened.length, 2);
-  await open.store.updateSnapshot(name, { notes: 'changed' });
+  await open.store.updateSnapshot(name, { notes: 'changed' }, true);
   assert.deepEqual((await listed(view))[0], `${formatTime(name.time)} changed`);
   assert.equal(opened.length, 3);
 });

@@ -28,6 +28,22 @@ test('whoever asks while they are read gets what is read; for who asks often the
   assert.equal(await facts.recent(), 'two');
 });
 
+test('what has just changed is not looked for in a reading that began before it', async () => {
+  const { facts, reads } = fixture(60_000);
+  const before = facts.fresh();
+  const both = [facts.anew(), facts.anew()];
+  reads[0]?.fail(new Error('boom'));
+  await assert.rejects(before, /boom/);
+  await new Promise(setImmediate);
+  assert.equal(reads.length, 2, 'one more for both');
+  reads[1]?.answer('two');
+  assert.deepEqual(await Promise.all(both), ['two', 'two']);
+  const alone = facts.anew();
+  assert.equal(reads.length, 3, 'nobody reads: at once');
+  reads[2]?.answer('three');
+  assert.equal(await alone, 'three');
+});
+
 test('a slow reading holds up no figures, and one that fails is tried again', async (t) => {
   const { facts, reads } = fixture(20);
   assert.equal(await facts.recent(), undefined);

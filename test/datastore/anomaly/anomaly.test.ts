@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { listAnomalies } from '../../../src/datastore/anomaly/anomalies-query.ts';
 import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
 import { watched } from '../../../src/datastore/anomaly/watch-commit.ts';
@@ -41,7 +42,7 @@ afterEach(async () => {
 });
 
 /** A snapshot with so many MiB that nothing compresses, on top of another. */
-async function night(mib: number, interrupted = false): Promise<CommitResult> {
+async function night(mib: number, { isInterrupted = false, isBaseHidden = false } = {}): Promise<CommitResult> {
   const state = await open.store.groups.state(ROOT, group);
   const pieces: { id: Awaited<ReturnType<typeof putData>>; length: number }[] = [];
   let session = await open.session();
@@ -49,12 +50,12 @@ async function night(mib: number, interrupted = false): Promise<CommitResult> {
   pieces.push({ id: await putData(open, session, `night ${state?.lastSequence}`), length: 0 });
   const page = await putPage(session, pieces.slice(0, 8));
   const image = await putImage(session, page, Math.min(mib, 8) * MIB);
-  if (interrupted) {
+  if (isInterrupted) {
     await session.suspend();
     session = await open.session();
     for (const { id } of pieces) await session.get(id);
   }
-  const base = state === undefined ? null : { snapshot: 'the last', sequence: state.lastSequence };
+  const base = state === undefined || isBaseHidden ? null : { snapshot: 'the last', sequence: state.lastSequence };
   return await session.commit({ ...clientPart(image, Math.min(mib, 8) * MIB), base }, undefined, NO_SIGNAL);
 }
 
@@ -114,7 +115,10 @@ test('an anomaly holds the group: nothing of it is pruned, and the last snapshot
   const { groups, warnings: said } = await plan(1);
   const rules = groups[0]?.snapshots.map(({ rule }) => rule);
   assert.deepEqual(rules, ['anomaly', 'anomaly', 'protected', 'protected', 'protected', 'keep-last']);
-  assert.match(said.join(), /vm\/101 added .* holdfast anomaly clear vm\/101/);
+  assert.match(
+    said.join(),
+    /^vm\/101 added far more than usual at [^;]*: it is not .* holdfast anomaly clear vm\/101$/,
+  );
   for (const time of before.slice(-3))
     await assert.rejects(open.store.forget({ ns: ROOT, group, time }), { code: 'protected' });
   const [row, ...others] = await listAnomalies.run(
@@ -140,6 +144,49 @@ test('a plan that was made before the anomaly removes nothing after it', async (
   assert.equal((await times()).length, 6);
 });
 
+test('a prune that begins while a commit makes the hold waits for it, and removes nothing', async () => {
+  await usualNights();
+  const request = { ns: ROOT, groups: [{ group, times: (await times()).slice(0, 2) }] };
+  const { groups } = open.store;
+  let pruning: ReturnType<typeof removePruned.run> | undefined;
+  const { writeState } = groups;
+  groups.writeState = async (...state) => {
+    // In the turn of the roots, and the hold is not there yet.
+    pruning ??= removePruned.run(open.store, request, WORK);
+    await setTimeout(50);
+    await writeState.apply(groups, state);
+  };
+  await night(ATTACK_MIB);
+  groups.writeState = writeState;
+  const { removed, kept } = (await pruning) ?? {};
+  assert.deepEqual([removed, kept?.map(({ rule }) => rule)], [0, ['anomaly', 'anomaly']]);
+  assert.equal((await times()).length, 6);
+});
+
+test('while it is held its owner takes no protection from what is older than the anomaly; who may settle it does', async () => {
+  await usualNights();
+  const [oldest = 0, ...others] = await times();
+  const change = async (time: number, mayClear: boolean, wish: { protected?: boolean; notes?: string }) =>
+    await open.store.updateSnapshot({ ns: ROOT, group, time }, wish, mayClear);
+  const last = others.at(-1) ?? 0;
+  for (const time of [oldest, last]) await change(time, false, { protected: true });
+  const { name } = await night(ATTACK_MIB);
+  // The last one its owner had protected: the hold has counted on that.
+  for (const time of [oldest, ...others.slice(-3)])
+    await assert.rejects(change(time, false, { protected: false }), {
+      code: 'protected',
+      message: /stays protected while vm\/101 is held .* Datastore\.Modify .* holdfast anomaly clear vm\/101$/,
+    });
+  assert.equal((await protectedTimes()).length, 4);
+  await change(last, false, { notes: 'seen', protected: true });
+  await change(name.time, false, { protected: true });
+  await change(name.time, false, { protected: false });
+  await change(last, true, { protected: false });
+  await clear(true);
+  await change(oldest, false, { protected: false });
+  assert.deepEqual(await protectedTimes(), others.slice(-3, -1));
+});
+
 test('the hold is durable before the snapshot is there', async () => {
   await usualNights();
   const { groups } = open.store;
@@ -162,11 +209,13 @@ test('while it is held nothing more is judged, and each backup says so', async (
   await usualNights();
   const { name } = await night(ATTACK_MIB);
   const { warnings } = await night(2 * ATTACK_MIB);
-  assert.match(warnings.join(), /vm\/101 added 70/);
+  assert.match(warnings.join(), /vm\/101 added far more than usual/);
   assert.equal((await stateOf())?.anomaly?.time, name.time);
 });
 
 test('somebody has looked and all is well: it is pruned again, and so much is usual from now on', async () => {
+  // So that twice the largest but one is enough to see whether it counts twice.
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 5 }));
   await usualNights();
   await night(ATTACK_MIB);
   const { unprotected } = await clear(false);
@@ -182,14 +231,44 @@ test('it was an attack: what was protected stays so, and as much again is an ano
   await night(ATTACK_MIB);
   assert.deepEqual((await clear(true)).unprotected, []);
   assert.equal((await protectedTimes()).length, 3);
-  assert.equal((await stateOf())?.added?.snapshots.length, 13);
+  assert.deepEqual((await stateOf())?.added?.snapshots, Array(14).fill(QUIET));
   assert.equal((await night(ATTACK_MIB)).warnings.length, 1);
+});
+
+test('an attack that goes on while the group is held does not become usual', async () => {
+  await usualNights();
+  for (let n = 0; n < 3; n++) await night(ATTACK_MIB);
+  await clear(true);
+  assert.equal((await night(ATTACK_MIB)).warnings.length, 1);
+});
+
+test('what the hold could not protect, because the power failed, is protected when it was an attack', async () => {
+  await usualNights();
+  const before = await times();
+  const { groups } = open.store;
+  groups.rewrite = async () => {
+    throw new Error('the power fails');
+  };
+  const { warnings } = await night(ATTACK_MIB);
+  assert.match(warnings.join(), /could not be protected: the power fails/);
+  await open.close();
+  open = await OpenStore.open(root, 1);
+  assert.deepEqual(await protectedTimes(), []);
+  assert.deepEqual((await clear(true)).unprotected, []);
+  assert.deepEqual(await protectedTimes(), before.slice(-3));
+});
+
+test('a client that never names a base is judged all the same', async () => {
+  await changeLimits(open.store.layout, (limits) => ({ ...limits, anomalyFactor: 2 }));
+  await night(1);
+  for (let n = 0; n < 5; n++) await night(0, { isBaseHidden: true });
+  assert.equal((await night(ATTACK_MIB, { isBaseHidden: true })).warnings.length, 1);
 });
 
 test('what was protected before stays so when the anomaly is settled', async () => {
   await usualNights();
   const [time = 0] = (await times()).slice(-1);
-  await open.store.updateSnapshot({ ns: ROOT, group, time }, { protected: true });
+  await open.store.updateSnapshot({ ns: ROOT, group, time }, { protected: true }, true);
   await night(ATTACK_MIB);
   assert.equal((await protectedTimes()).length, 3);
   assert.equal((await clear(false)).unprotected.length, 2);
@@ -205,10 +284,28 @@ test('with another key all is new, and is learned anew', () => {
   assert.deepEqual([next.anomaly, next.added?.space, next.added?.snapshots.length], [undefined, 1, 1]);
 });
 
+test('what is noted of a guest of any size can be read again', async () => {
+  await night(1);
+  const before = await stateOf();
+  if (before === undefined) throw new Error('no group');
+  // 0.5 % of it are no whole bytes.
+  for (const bytesLogical of [10 * 1024 ** 3, 32 * 1024 ** 3 + 1, 0, Number.MAX_SAFE_INTEGER]) {
+    const bytes = bytesLogical === Number.MAX_SAFE_INTEGER ? Number.MAX_SAFE_INTEGER : 30 * 1024 ** 3 + 1;
+    const added = { bytesNew: bytes, bytesStored: bytes, bytesLogical };
+    const memories = { ...before, added: { space: 0, snapshots: Array.from({ length: 14 }, () => QUIET) } };
+    const state = watched(memories, { time: before.lastTime + 1, space: 0, added }, 2);
+    assert.ok(state.anomaly, String(bytesLogical));
+    await open.store.groups.writeState(ROOT, group, state);
+    assert.deepEqual(await stateOf(), state);
+  }
+});
+
 test('a backup that was interrupted and continued is judged by all that it brought', async () => {
   await usualNights();
-  const { warnings } = await night(ATTACK_MIB, true);
+  const { warnings } = await night(ATTACK_MIB, { isInterrupted: true });
   assert.match(warnings.join(), /^vm\/101 added 7\d/);
+  const { bytesNew = 0, bytesStored = 0 } = (await stateOf())?.anomaly?.added ?? {};
+  assert.ok(bytesNew >= ATTACK_MIB * MIB && bytesStored >= ATTACK_MIB * MIB, `${bytesNew} ${bytesStored}`);
 });
 
 test('a datastore may want to hear of more, of less, or of nothing', async () => {

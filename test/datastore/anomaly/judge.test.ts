@@ -63,6 +63,7 @@ test('nothing is judged before there is enough, or when nobody wants it', () => 
   const few = [full, ...FORTNIGHT.slice(0, LEAST_SNAPSHOTS - 1)];
   assert.equal(score(tonight(8000, 1), few), undefined, 'the full one does not count');
   assert.ok(score(tonight(8000, 1), [...few, added(100, 0.35)]));
+  assert.equal(score({ ...tonight(8000, 1), isFull: true }), undefined, 'all others were forgotten');
   assert.equal(score(tonight(8000, 1), FORTNIGHT, 0), undefined);
   assert.equal(score(tonight(8000, 1), FORTNIGHT, 1000), undefined);
 });

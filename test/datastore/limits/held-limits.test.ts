@@ -38,7 +38,7 @@ test('read-only: nothing that changes snapshots, in a holder that was there befo
   await mode('read-only');
   await assert.rejects(open.session('vm/3'), refused);
   await assert.rejects(open.store.forget(name), refused);
-  await assert.rejects(open.store.updateSnapshot(name, { notes: 'x' }), refused);
+  await assert.rejects(open.store.updateSnapshot(name, { notes: 'x' }, true), refused);
   await assert.rejects(
     open.store.collectGarbage({ signal: NO_SIGNAL }, async () => {}),
     refused,

@@ -50,7 +50,7 @@ test('asked again by a holder that took over, it has done the same', async () =>
 
 test('what became protected, locked or altered since the plan stays, and the rest goes on', async () => {
   const names = (await snapshots(4)) as [SnapshotName, SnapshotName, SnapshotName, SnapshotName];
-  await open.store.updateSnapshot(names[0], { protected: true });
+  await open.store.updateSnapshot(names[0], { protected: true }, true);
   await open.store.lockSnapshot(names[1], 1000 * 3600);
   const path = open.store.groups.manifestPath(names[2]);
   writeFileSync(path, readFileSync(path, 'utf8').replace('"notes": ""', '"notes": "edited"'));
@@ -69,10 +69,11 @@ test('stopped between two snapshots, it leaves the rest', async () => {
   const names = await snapshots(3);
   const controller = new AbortController();
   const { store } = open;
-  const forget = store.forget.bind(store);
-  store.forget = async (name) => {
-    await forget(name);
+  const forget = store.forgetUnlessHeld.bind(store);
+  store.forgetUnlessHeld = async (name) => {
+    const isGone = await forget(name);
     controller.abort(new Error('stopped'));
+    return isGone;
   };
   await assert.rejects(removePruned.run(store, request(names), { ...work, signal: controller.signal }), /stopped/);
   assert.deepEqual(names.map(isThere), [false, true, true]);
@@ -81,6 +82,6 @@ test('stopped between two snapshots, it leaves the rest', async () => {
 test('an error of the disk ends it', async () => {
   const names = await snapshots(2);
   const { store } = open;
-  store.forget = () => Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' }));
+  store.forgetUnlessHeld = () => Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' }));
   await assert.rejects(removePruned.run(store, request(names), work), { code: 'EIO' });
 });

@@ -131,9 +131,9 @@ describe('on a store', () => {
   it('comes before protection, and stays through notes, protection and a crash', async () => {
     const { name } = await commitImage(open, ['a']);
     const { lockedUntilClockMs } = await open.store.lockSnapshot(name, DAY_MS);
-    await open.store.updateSnapshot(name, { notes: 'kept', protected: true });
+    await open.store.updateSnapshot(name, { notes: 'kept', protected: true }, true);
     await assert.rejects(open.store.forget(name), { code: 'retention-locked' });
-    await open.store.updateSnapshot(name, { protected: false });
+    await open.store.updateSnapshot(name, { protected: false }, true);
     await open.crash();
     open = await OpenStore.open(root, 1);
     const { server } = readManifest(open.store.groups.manifestPath(name)) as Manifest;
@@ -165,9 +165,9 @@ describe('on a store', () => {
   it('changes at once do not undo each other, and none brings back what is forgotten', async () => {
     const { name } = await commitImage(open, ['a']);
     await Promise.all([
-      open.store.updateSnapshot(name, { notes: 'one' }),
+      open.store.updateSnapshot(name, { notes: 'one' }, true),
       open.store.lockSnapshot(name, DAY_MS),
-      open.store.updateSnapshot(name, { protected: true }),
+      open.store.updateSnapshot(name, { protected: true }, true),
       open.store.lockSnapshot(name, 2 * DAY_MS),
     ]);
     const { server } = (await open.store.groups.manifest(name)) as Manifest;

@@ -140,7 +140,9 @@ export const CONTENT_METHODS = [
       const { type } = await findStorage(call, storage);
       if (type !== 'pbs' || found.content !== 'backup')
         throw new ApiError(500, 'bad-argument', `notes and protection are of backups, and '${found.volid}' is none`);
-      await call.services.backups.change(found.volid, given({ notes, protected: isProtected }));
+      // The right by which the datastore itself has anomalies settled.
+      const mayClear = may(call, `/datastore/${storage}`, 'Datastore.Modify');
+      await call.services.backups.change(found.volid, given({ notes, protected: isProtected }), mayClear);
       return null;
     },
   }),

@@ -156,7 +156,7 @@ function method<Argument>(offer: Offer<Argument>): AnyMethod {
       const given = parameters.argument as Argument;
       if (call.onlyOwn) await requireOwned(call, open, named?.(given) ?? []);
       if (operation.isLong) return { upid: startOperation(call, open, operation, given) };
-      const work = quietWork(call.signal);
+      const work = quietWork(call);
       return { result: await changing(open.name, () => operation.run(open.store, given, work)) };
     },
   } as AnyMethod);
@@ -185,6 +185,6 @@ function startOperation<Argument>(
 /** Proxmox's names. */
 const TASK_TYPES: Readonly<Record<string, string>> = { [collectGarbage.name]: GC_TASK };
 
-function quietWork(signal: AbortSignal): Work {
-  return { signal, onProgress: () => {}, warn: () => {} };
+function quietWork({ signal, onlyOwn }: Call): Work {
+  return { signal, isOnlyOwner: onlyOwn, onProgress: () => {}, warn: () => {} };
 }

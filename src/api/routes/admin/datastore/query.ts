@@ -85,7 +85,12 @@ export const QUERY_METHODS: readonly AnyMethod[] = [
       'The groups of a namespace and those below it that are not pruned, because a snapshot added far more than usual.',
     argument: Type.Object({ ns: ArgumentNamespace }),
     returns: Type.Array(
-      Type.Object({ ns: Type.String(), group: Type.String(), text: Type.String(), ...Anomaly.properties }),
+      Type.Object({
+        ...{ ns: Type.String(), group: Type.String(), text: Type.String() },
+        // Figures are for whoever may see sizes.
+        ...Type.Partial(Anomaly).properties,
+        ...Type.Pick(Anomaly, ['time', 'protected']).properties,
+      }),
     ),
   }),
   method(prunePlan, {

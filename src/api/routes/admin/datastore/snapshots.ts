@@ -121,7 +121,7 @@ export const SNAPSHOT_METHODS = [
     returns: Nothing,
     handler: async (call, { notes, ...where }) => {
       const { open, name } = await findSnapshot(call, where);
-      await changing(where.store, () => open.store.updateSnapshot(name, { notes }));
+      await changing(where.store, () => open.store.updateSnapshot(name, { notes }, !call.onlyOwn));
       return null;
     },
   }),
@@ -146,7 +146,7 @@ export const SNAPSHOT_METHODS = [
     returns: Nothing,
     handler: async (call, { protected: isProtected, ...where }) => {
       const { open, name } = await findSnapshot(call, where);
-      await changing(where.store, () => open.store.updateSnapshot(name, { protected: isProtected }));
+      await changing(where.store, () => open.store.updateSnapshot(name, { protected: isProtected }, !call.onlyOwn));
       return null;
     },
   }),
