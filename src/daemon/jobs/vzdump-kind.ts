@@ -2,6 +2,7 @@
 // are pruned after its new one.
 import { type Static, Type } from 'typebox';
 import { guestByGuest } from '../../api/guest/guest-by-guest.ts';
+import { WithoutEffect } from '../../api/guest/routes/cluster/without-effect.ts';
 import { pruneGroup } from '../../api/stores/store-work.ts';
 import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import type { JobKind } from '../../jobs/schedule/job.ts';
@@ -24,10 +25,7 @@ const Options = Type.Object(
     exclude: Type.Optional(Vmids),
     ...fields,
     ...KEEP_FIELDS,
-    /** What clients set and read again, and that means nothing here. */
-    'without-effect': Type.Optional(
-      Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer(), Type.Boolean()])),
-    ),
+    'without-effect': Type.Optional(WithoutEffect),
   },
   { additionalProperties: false },
 );
