@@ -86,6 +86,24 @@ test('what is refused leaves everything as it was, the rest of the call too', as
   assert.equal(rig.tasks.entries.size, 0);
 });
 
+test('a job that comes or goes while the rest of the call is done is the one that is changed', async () => {
+  const { update } = rig.datastores;
+  let meanwhile = (): void => undefined;
+  rig.datastores.update = async (...wish) => {
+    await update.apply(rig.datastores, wish);
+    meanwhile();
+  };
+  meanwhile = () =>
+    void rig.jobs.create(ACTOR, { kind: 'gc', id: 'theirs', schedule: 'hourly', options: { store: 'store1' } });
+  await dataOf(ROOT, 'PUT', CONFIG, { 'gc-schedule': 'daily', comment: 'kept' });
+  assert.deepEqual(jobs(), [{ id: 'theirs', schedule: 'daily', enabled: true, options: { store: 'store1' } }]);
+  meanwhile = () => rig.jobs.remove(ACTOR, { kind: 'gc', id: 'theirs' });
+  await dataOf(ROOT, 'PUT', CONFIG, { 'gc-schedule': 'weekly' });
+  assert.deepEqual(jobs(), [{ id: 'store1', schedule: 'weekly', enabled: true, options: { store: 'store1' } }]);
+  rig.datastores.update = update;
+  await dataOf(ROOT, 'PUT', CONFIG, { delete: 'gc-schedule' });
+});
+
 test('a job that somebody made is the one that is shown and changed; of several the first, and none is changed', async () => {
   rig.jobs.create(ACTOR, { kind: 'gc', id: 'mine', schedule: null, comment: 'ours', options: { store: 'store1' } });
   assert.equal(await shown(), undefined, 'it waits for a hand');

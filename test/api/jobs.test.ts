@@ -110,6 +110,8 @@ test('what cannot be is refused in words, and nothing is made', async () => {
     [{ ...good, id: '.x' }, /'id': value does not match/],
     [{ ...good, id: 'nightly' }, /already/],
     [{ ...good, timeout: 0 }, /'timeout'/],
+    [{ ...good, 'retry-delay': 3601 }, /'retry-delay': .*3600/],
+    [{ ...good, retries: 21 }, /'retries': .*20/],
   ] as const)
     assert.match(await refusal(ROOT, 'POST', PATH, wrong), words);
   assert.equal(rig.jobs.list().length, 1);

@@ -6,6 +6,7 @@ import { LOCAL_NODE } from '../../../../schema/names.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { actorOf } from '../../../routes/actor.ts';
+import { LINE } from '../../../routes/parameters.ts';
 import { defineGuestMethod, type GuestCall, onRoot, requireNode, requirePrivilege } from '../../method.ts';
 import {
   keepsAll,
@@ -50,9 +51,7 @@ const PLAN_FIELDS = {
     Type.String({ pattern: '^[a-z]{3}([,; ]+[a-z]{3})*$', maxLength: 64, description: 'With starttime: mon,tue.' }),
   ),
   enabled: Type.Optional(Type.Boolean({ description: 'It runs by its schedule; yes without it.' })),
-  comment: Type.Optional(
-    Type.String({ pattern: '^[^\\u0000-\\u001f\\u007f]*$', maxLength: 512, description: 'One line.' }),
-  ),
+  comment: Type.Optional(Type.String({ pattern: LINE, maxLength: 512, description: 'One line.' })),
 };
 type Plan = Static<TObject<typeof PLAN_FIELDS>>;
 const Properties = Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer()]));
@@ -199,13 +198,17 @@ export const BACKUP_JOB_METHODS = [
 
 /** Those of the guests of this machine; what other hosts back up is no business of this dialect. */
 export function backupJobs({ services }: GuestCall): JobView[] {
-  return services.jobs.list(KIND).filter(({ options }) => options.node === LOCAL_NODE);
+  return services.jobs.list(KIND).filter(isOfThisMachine);
+}
+
+function isOfThisMachine({ options }: JobView): boolean {
+  return options.node === LOCAL_NODE;
 }
 
 /** @throws ParameterError. */
 function findJob(call: GuestCall, id: string): JobView {
-  const found = backupJobs(call).find((job) => job.id === id);
-  if (found === undefined) throw new ParameterError([['id', `No such job '${id}'`]]);
+  const found = call.services.jobs.find({ kind: KIND, id });
+  if (found === undefined || !isOfThisMachine(found)) throw new ParameterError([['id', `No such job '${id}'`]]);
   return found;
 }
 
