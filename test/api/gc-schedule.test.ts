@@ -120,10 +120,11 @@ test('a job that somebody made is the one that is shown and changed; of several 
   assert.ok((row?.['next-run'] ?? 0) * 1000 <= Date.now() + 61_000, 'the next run of whichever comes first');
   for (const change of [{ 'gc-schedule': 'weekly' }, { delete: 'gc-schedule' }])
     assert.match(
-      await refusal(ROOT, 'PUT', CONFIG, change),
+      await refusal(ROOT, 'PUT', CONFIG, { ...change, comment: 'half done' }),
       /^400 .*'gc-schedule': .*several jobs .*gc\/mine, gc\/second/,
     );
   assert.equal(jobs().length, 2);
+  assert.equal((await dataOf<Row>(ROOT, 'GET', CONFIG)).comment, 'kept', 'what is refused changes nothing else');
   rig.jobs.remove(ACTOR, { kind: 'gc', id: 'second' });
   await dataOf(ROOT, 'PUT', CONFIG, { delete: 'gc-schedule' });
   assert.deepEqual(jobs(), []);

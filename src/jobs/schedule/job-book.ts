@@ -48,8 +48,7 @@ export class JobBook {
 
   /** By kind and id. */
   list(kind?: string): JobRecord[] {
-    const all = this.#parts.store.list();
-    return kind === undefined ? all : all.filter(({ job }) => job.kind === kind);
+    return this.#parts.store.list(kind);
   }
 
   /** @throws `not-found`. */

@@ -93,6 +93,8 @@ test('what names guests takes the place of what named them before; what a client
     ['made.here'],
     'jobs of other hosts are not of this machine',
   );
+  for (const method of ['GET', 'PUT', 'DELETE'])
+    assert.deepEqual(await errorsOf(rig, method, `${PATH}/elsewhere`, {}), { id: "No such job 'elsewhere'" });
   rig.jobs.remove(ACTOR, { kind: 'vzdump', id: 'elsewhere' });
   const path = `${PATH}/made.here`;
   const others = { ...base, ns: 'office', 'compression-level': 3 };

@@ -7,10 +7,10 @@ import { DISK_KEY, flag, given } from '../parameters.ts';
 
 const IS_DISK = new RegExp(DISK_KEY);
 
-/** Whether a job backs up a guest that is there. */
-export function covers({ vmid, all, exclude = [] }: JobOptions, guest: number): boolean {
-  if (all === true) return !(exclude as readonly number[]).includes(guest);
-  return (vmid as readonly number[]).includes(guest);
+/** Which guests a job backs up: whether a number is one of them. */
+export function coverage({ vmid, all, exclude = [] }: JobOptions): (guest: number) => boolean {
+  const named = new Set((all === true ? exclude : vmid) as readonly number[]);
+  return (guest) => named.has(guest) !== (all === true);
 }
 
 /** Of a job: its guests by number, as far as the caller may look at them, with their disks. Guests that are named and not there are `unknown`. */
@@ -18,7 +18,8 @@ export async function includedVolumes(call: GuestCall, options: JobOptions) {
   const { guests } = call.services;
   const there = new Map((await guests.list(LIST_ANSWER_MS)).map((each) => [each.vmid, each]));
   const named = (options.vmid as readonly number[] | undefined) ?? [...there.keys()];
-  const wanted = named.filter((vmid) => covers(options, vmid) && may(call, `/vms/${vmid}`, 'VM.Audit'));
+  const isCovered = coverage(options);
+  const wanted = named.filter((vmid) => isCovered(vmid) && may(call, `/vms/${vmid}`, 'VM.Audit'));
   const rows = [];
   for (const id of wanted.sort((one, other) => one - other)) {
     call.signal.throwIfAborted();
