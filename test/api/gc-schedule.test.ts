@@ -137,3 +137,17 @@ test('a datastore that is made with a schedule has it', async () => {
   assert.match(upid, /create-datastore/);
   assert.equal(await shown('/config/datastore/made'), 'daily');
 });
+
+test('a datastore that is removed takes its jobs with it, or leaves them where that is asked for', async () => {
+  const { remove } = rig.datastores;
+  const asked: unknown[] = [];
+  rig.datastores.remove = async (...wish: unknown[]) => void asked.push(wish[2]);
+  for (const parameters of [{}, { 'keep-job-configs': 1 }])
+    await dataOf(ROOT, 'DELETE', '/config/datastore/store3', parameters);
+  await rig.tasks.settle();
+  rig.datastores.remove = remove;
+  assert.deepEqual(asked, [
+    { destroyData: false, keepJobs: false },
+    { destroyData: false, keepJobs: true },
+  ]);
+});

@@ -319,6 +319,9 @@ test('which guests no job covers that runs by itself, and which disks of a job a
   assert.deepEqual(await left(), [102]);
   await rig.data('PUT', `${PATH}/most`, { enabled: 0 });
   assert.deepEqual(await left(), [100, 102]);
+  const byHand = { kind: 'vzdump', id: 'hand', options: { node: 'localhost', store: 'tank', all: true } };
+  rig.jobs.create(ACTOR, byHand);
+  assert.deepEqual(await left(), [100, 102], 'what only a hand starts covers nothing');
   const { children } = await rig.data<{ children: Row[] }>('GET', `${PATH}/some/included_volumes`);
   assert.deepEqual(children, [
     {
@@ -335,6 +338,19 @@ test('which guests no job covers that runs by itself, and which disks of a job a
     most.children.map(({ id }) => id),
     [100, 101],
   );
+  await rig.grant('auditor@pve', { '/': 'PVEAuditor', '/vms/100': 'NoAccess', '/vms/555': 'NoAccess' });
+  for (const [id, seen] of [
+    ['most', [101]],
+    ['some', [101]],
+  ] as const) {
+    const { json } = await rig.call('auditor@pve', 'GET', `${PATH}/${id}/included_volumes`);
+    const { children: rows } = json.data as { children: { id: number }[] };
+    assert.deepEqual(
+      rows.map((row) => row.id),
+      seen,
+      'guests that the caller may not look at are not there',
+    );
+  }
   assert.deepEqual(rig.bugs, []);
 });
 
