@@ -80,7 +80,10 @@ export interface NodeCalls extends Pick<Nodes, 'list' | 'get' | 'remove' | 'orde
 }
 
 /** Jobs by schedule; what it throws is in words that go out as they are. */
-export type JobCalls = Pick<JobDesk, 'list' | 'get' | 'create' | 'update' | 'amend' | 'remove' | 'run' | 'history'>;
+export type JobCalls = Pick<
+  JobDesk,
+  'list' | 'find' | 'get' | 'create' | 'update' | 'amend' | 'remove' | 'run' | 'history'
+>;
 
 /** Targets, matchers and what waits to be sent; what it throws is in words that go out as they are. */
 export type NotificationCalls = Pick<Notifications, 'config' | 'test' | 'waiting'>;

@@ -84,8 +84,9 @@ export class JobTables implements JobStore {
     this.#pruneAll = prune('');
   }
 
-  list(): JobRecord[] {
-    return (this.#db.prepare('SELECT * FROM jobs ORDER BY kind, id').all() as StoredJob[]).map(recordOf);
+  list(kind?: string): JobRecord[] {
+    const rows = this.#db.prepare('SELECT * FROM jobs WHERE :kind IS NULL OR kind = :kind ORDER BY kind, id');
+    return (rows.all({ kind: kind ?? null }) as StoredJob[]).map(recordOf);
   }
 
   count(): number {

@@ -86,6 +86,24 @@ test('what is refused leaves everything as it was, the rest of the call too', as
   assert.equal(rig.tasks.entries.size, 0);
 });
 
+test('a job that comes or goes while the rest of the call is done is the one that is changed', async () => {
+  const { update } = rig.datastores;
+  let meanwhile = (): void => undefined;
+  rig.datastores.update = async (...wish) => {
+    await update.apply(rig.datastores, wish);
+    meanwhile();
+  };
+  meanwhile = () =>
+    void rig.jobs.create(ACTOR, { kind: 'gc', id: 'theirs', schedule: 'hourly', options: { store: 'store1' } });
+  await dataOf(ROOT, 'PUT', CONFIG, { 'gc-schedule': 'daily', comment: 'kept' });
+  assert.deepEqual(jobs(), [{ id: 'theirs', schedule: 'daily', enabled: true, options: { store: 'store1' } }]);
+  meanwhile = () => rig.jobs.remove(ACTOR, { kind: 'gc', id: 'theirs' });
+  await dataOf(ROOT, 'PUT', CONFIG, { 'gc-schedule': 'weekly' });
+  assert.deepEqual(jobs(), [{ id: 'store1', schedule: 'weekly', enabled: true, options: { store: 'store1' } }]);
+  rig.datastores.update = update;
+  await dataOf(ROOT, 'PUT', CONFIG, { delete: 'gc-schedule' });
+});
+
 test('a job that somebody made is the one that is shown and changed; of several the first, and none is changed', async () => {
   rig.jobs.create(ACTOR, { kind: 'gc', id: 'mine', schedule: null, comment: 'ours', options: { store: 'store1' } });
   assert.equal(await shown(), undefined, 'it waits for a hand');
@@ -102,10 +120,11 @@ test('a job that somebody made is the one that is shown and changed; of several 
   assert.ok((row?.['next-run'] ?? 0) * 1000 <= Date.now() + 61_000, 'the next run of whichever comes first');
   for (const change of [{ 'gc-schedule': 'weekly' }, { delete: 'gc-schedule' }])
     assert.match(
-      await refusal(ROOT, 'PUT', CONFIG, change),
+      await refusal(ROOT, 'PUT', CONFIG, { ...change, comment: 'half done' }),
       /^400 .*'gc-schedule': .*several jobs .*gc\/mine, gc\/second/,
     );
   assert.equal(jobs().length, 2);
+  assert.equal((await dataOf<Row>(ROOT, 'GET', CONFIG)).comment, 'kept', 'what is refused changes nothing else');
   rig.jobs.remove(ACTOR, { kind: 'gc', id: 'second' });
   await dataOf(ROOT, 'PUT', CONFIG, { delete: 'gc-schedule' });
   assert.deepEqual(jobs(), []);
@@ -117,4 +136,18 @@ test('a datastore that is made with a schedule has it', async () => {
   await rig.tasks.settle();
   assert.match(upid, /create-datastore/);
   assert.equal(await shown('/config/datastore/made'), 'daily');
+});
+
+test('a datastore that is removed takes its jobs with it, or leaves them where that is asked for', async () => {
+  const { remove } = rig.datastores;
+  const asked: unknown[] = [];
+  rig.datastores.remove = async (...wish: unknown[]) => void asked.push(wish[2]);
+  for (const parameters of [{}, { 'keep-job-configs': 1 }])
+    await dataOf(ROOT, 'DELETE', '/config/datastore/store3', parameters);
+  await rig.tasks.settle();
+  rig.datastores.remove = remove;
+  assert.deepEqual(asked, [
+    { destroyData: false, keepJobs: false },
+    { destroyData: false, keepJobs: true },
+  ]);
 });

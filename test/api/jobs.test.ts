@@ -110,6 +110,8 @@ test('what cannot be is refused in words, and nothing is made', async () => {
     [{ ...good, id: '.x' }, /'id': value does not match/],
     [{ ...good, id: 'nightly' }, /already/],
     [{ ...good, timeout: 0 }, /'timeout'/],
+    [{ ...good, 'retry-delay': 3601 }, /'retry-delay': .*3600/],
+    [{ ...good, retries: 21 }, /'retries': .*20/],
   ] as const)
     assert.match(await refusal(ROOT, 'POST', PATH, wrong), words);
   assert.equal(rig.jobs.list().length, 1);
@@ -121,4 +123,26 @@ test('a run by hand is a task of who asks, and the history has it', async () => 
   await rig.tasks.settle();
   assert.match(await refusal(ROOT, 'POST', '/admin/jobs/gc/none/run'), /^400 there is no job gc\/none/);
   assert.deepEqual(await dataOf<Row[]>('looks@pbs', 'GET', '/admin/jobs/history'), [], 'the rig keeps no runs');
+});
+
+test('the history is asked for what is wanted of it, and its times are seconds', async () => {
+  const { history } = rig.jobs;
+  const asked: unknown[] = [];
+  const past = { slotMs: null, queuedMs: 5_000, startMs: 6_900, endMs: null };
+  const run = { number: 7, kind: 'gc', id: 'nightly', reason: 'hand', state: 'running', attempt: 0 } as const;
+  rig.jobs.history = (filter) => {
+    asked.push(filter);
+    return { rows: [{ ...run, ...past, authId: ROOT, message: '', upid: 'UPID:x' }], total: 12 };
+  };
+  const rows = await dataOf<Row[]>('looks@pbs', 'GET', '/admin/jobs/history', { kind: 'gc', id: 'nightly', limit: 1 });
+  assert.deepEqual(rows, [{ ...run, by: ROOT, message: '', upid: 'UPID:x', queued: 5, started: 6 }]);
+  const { json } = await rig.call(ROOT, 'GET', '/admin/jobs/history', { failed: 1 });
+  assert.equal(json.total, 12);
+  rig.jobs.history = history;
+  assert.deepEqual(asked, [
+    { kind: 'gc', id: 'nightly', limit: 1, states: undefined },
+    { kind: undefined, id: undefined, limit: 50, states: ['error', 'skipped', 'interrupted'] },
+  ]);
+  for (const limit of [0, 1001])
+    assert.match(await refusal(ROOT, 'GET', '/admin/jobs/history', { limit }), /^400 .*'limit'/);
 });

@@ -129,6 +129,7 @@ test('from afar jobs are those of the server, with the rights of the token', asy
     ['show', 'main'],
     ['history'],
     ['history', 'gc/main'],
+    ['history', '--failed'],
     ['next'],
   ])
     assert.deepEqual(await far(...args), await here(...args), args.join(' '));

@@ -86,7 +86,7 @@ export function jobMethods(about: JobMethodsKind): readonly AnyMethod[] {
     anyOf.some((privilege) => call.services.permissions.has(callerOf(call), path, privilege));
   /** @throws ApiError 403 in the same words whether it is there or not, 400. */
   const find = (call: Call, id: string, anyOf: readonly Privilege[]): JobView => {
-    const found = call.services.jobs.list(kind).find((job) => job.id === id);
+    const found = call.services.jobs.find({ kind, id });
     if (!may(call, rule(anyOf, found && whereOf(found)))) throw denied(callerOf(call), rule(anyOf), true);
     if (found === undefined) throw new ApiError(400, 'not-found', `no such ${word} '${id}'`);
     return found;

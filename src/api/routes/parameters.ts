@@ -3,7 +3,7 @@ import { type TSchema, Type } from 'typebox';
 import { GROUP_TYPES, MAX_NAMESPACE_DEPTH } from '../../schema/names.ts';
 
 const SAFE = '^[A-Za-z0-9_][A-Za-z0-9._-]*$';
-const LINE = '^[^\\u0000-\\u001f\\u007f]*$';
+export const LINE = '^[^\\u0000-\\u001f\\u007f]*$';
 
 export const StoreName = Type.String({
   pattern: SAFE,

@@ -29,17 +29,28 @@ export function gcPlans(jobs: Pick<JobCalls, 'list'>): (store: string) => GcPlan
   };
 }
 
+type ChangingJobs = Pick<JobCalls, 'list' | 'create' | 'update' | 'remove'>;
+
 /**
- * What sets the schedule of a datastore, or with null takes it away. What can be refused is refused before it is called.
- * @throws ParameterError for no schedule, and where it is not clear which job is meant.
+ * What sets the schedule of a datastore, with null takes it away, and with undefined does nothing. What can be refused is refused before it is
+ * called, and judged anew then: somebody else may have changed the jobs meanwhile.
+ * @throws ParameterError for no schedule, and where it is not clear which job is meant; so does what it answers with.
  */
 export function gcScheduleChange(
-  jobs: Pick<JobCalls, 'list' | 'create' | 'update' | 'remove'>,
+  jobs: ChangingJobs,
   actor: JobActor,
   store: string,
-  schedule: string | null,
+  schedule: string | null | undefined,
 ): () => void {
+  if (schedule === undefined) return () => undefined;
   if (schedule !== null) requireSchedule(schedule);
+  const change = (): (() => void) => changeOf(jobs, actor, store, schedule);
+  change();
+  return () => change()();
+}
+
+/** @throws ParameterError. */
+function changeOf(jobs: ChangingJobs, actor: JobActor, store: string, schedule: string | null): () => void {
   const all = jobs.list(KIND);
   const own = jobsOf(all, store);
   const [job] = own;

@@ -1,9 +1,7 @@
 // Jobs on the server's machine, as root@pam. A server that runs sees each change within seconds.
-import { localJobs } from '../../daemon/jobs/server-jobs.ts';
+import { FAILED_STATES, localJobs } from '../../daemon/jobs/server-jobs.ts';
 import type { JobAdministration } from './job-administration.ts';
 import type { OpenState } from './server-state.ts';
-
-const FAILED = ['error', 'skipped', 'interrupted'] as const;
 
 export function localJobAdministration({ state, stores, actor }: OpenState): JobAdministration {
   const desk = localJobs({ state, audit: stores.audit, clock: Date.now });
@@ -13,6 +11,7 @@ export function localJobAdministration({ state, stores, actor }: OpenState): Job
     amend: async (key, change) => desk.amend(actor, key, change),
     remove: async (key) => desk.remove(actor, key),
     run: async (key) => desk.run(key, actor.authId),
-    history: async ({ failed, ...filter }) => desk.history({ ...filter, ...(failed && { states: FAILED }) }).rows,
+    history: async ({ failed, ...filter }) =>
+      desk.history({ ...filter, ...(failed && { states: FAILED_STATES }) }).rows,
   };
 }

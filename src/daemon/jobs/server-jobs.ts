@@ -20,7 +20,7 @@ import { type VzdumpKindParts, vzdumpKind } from './vzdump-kind.ts';
 const FOLLOW_EVERY_MS = 2000;
 const OF_A_STORE = ['prune', 'gc', 'verify'];
 
-export type { JobKey, JobRun } from '../../jobs/schedule/job.ts';
+export { FAILED_STATES, type JobKey, type JobRun } from '../../jobs/schedule/job.ts';
 export type { NewJob } from '../../jobs/schedule/job-book.ts';
 export type { JobAmendment, JobDesk, JobView } from '../../jobs/schedule/job-desk.ts';
 

@@ -2,7 +2,8 @@
 // are pruned after its new one.
 import { type Static, Type } from 'typebox';
 import { guestByGuest } from '../../api/guest/guest-by-guest.ts';
-import { type Choosable, covers } from '../../api/guest/routes/cluster/covered-guests.ts';
+import { type Choosable, coverage } from '../../api/guest/routes/cluster/covered-guests.ts';
+import { WithoutEffect } from '../../api/guest/routes/cluster/without-effect.ts';
 import { pruneGroup } from '../../api/stores/store-work.ts';
 import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import { parseTags } from '../../guests/config/tags.ts';
@@ -29,10 +30,7 @@ const Options = Type.Object(
     tags: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: MAX_TAGS })),
     ...fields,
     ...KEEP_FIELDS,
-    /** What clients set and read again, and that means nothing here. */
-    'without-effect': Type.Optional(
-      Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer(), Type.Boolean()])),
-    ),
+    'without-effect': Type.Optional(WithoutEffect),
   },
   { additionalProperties: false },
 );
@@ -65,7 +63,7 @@ export function vzdumpKind({ get, isOnline, guestsOf, orderWithin }: VzdumpKindP
       const counts = keepCounts(options);
       await awaitNode(node, isOnline, work);
       const found = all === true ? await guestsOf(node) : (vmid ?? []).map((each) => ({ vmid: each }));
-      const chosen = found.filter((guest) => covers(options, guest)).map((guest) => guest.vmid);
+      const chosen = found.filter(coverage(options)).map((guest) => guest.vmid);
       const vmids = chosen.sort((a, b) => a - b);
       if (vmids.length === 0) work.warn('there is no guest to back up');
       const backup = async (each: number): Promise<unknown> => {

@@ -48,14 +48,13 @@ export class JobBook {
 
   /** By kind and id. */
   list(kind?: string): JobRecord[] {
-    const all = this.#parts.store.list();
-    return kind === undefined ? all : all.filter(({ job }) => job.kind === kind);
+    return this.#parts.store.list(kind);
   }
 
   /** @throws `not-found`. */
   get(key: JobKey): JobRecord {
     const record = this.#parts.store.get(key);
-    if (record === undefined) throw new HoldfastError('not-found', `there is no job ${refOf(key)}`);
+    if (record === undefined) throw noSuchJob(key);
     return record;
   }
 
@@ -101,14 +100,16 @@ export class JobBook {
   }
 
   /**
-   * A run that is under way ends with what it began with. A job with another schedule, or that is enabled again, makes up for nothing.
-   * @throws `not-found`, as `checked`.
+   * A run that is under way ends with what it began with. A job with another schedule, or that is enabled again, makes up for nothing. A change
+   * that follows from what the job is now is a function: no other process changes it in between.
+   * @throws `not-found`, as `checked`; what the function throws.
    */
-  update(actor: JobActor, key: JobKey, change: JobChange): Job {
+  update(actor: JobActor, key: JobKey, change: JobChange | ((before: Job) => JobChange)): Job {
     const { store, clock, note } = this.#parts;
     return store.atomically(() => {
       const { job: before, state } = this.get(key);
-      const job = this.checked({ ...before, ...defined(change), kind: before.kind, id: before.id });
+      const wanted = typeof change === 'function' ? change(before) : change;
+      const job = this.checked({ ...before, ...defined(wanted), kind: before.kind, id: before.id });
       const isNewPlan = job.schedule !== before.schedule || (job.enabled && !before.enabled);
       const settled = isNewPlan ? { settledMs: clock(), owed: null } : state;
       store.update(job, job.enabled ? settled : { ...settled, owed: null });
@@ -126,6 +127,10 @@ export class JobBook {
       note('job-remove', key, actor);
     });
   }
+}
+
+export function noSuchJob(key: JobKey): HoldfastError {
+  return new HoldfastError('not-found', `there is no job ${refOf(key)}`);
 }
 
 function defined(change: JobChange): JobChange {

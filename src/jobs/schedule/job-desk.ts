@@ -2,8 +2,8 @@
 // command on its machine.
 import type { Zone } from '../calendar/zone.ts';
 import type { Job, JobKey, JobOptions, JobRecord, JobRun } from './job.ts';
-import { refOf } from './job.ts';
-import type { JobActor, JobBook, JobChange, NewJob } from './job-book.ts';
+import { ENDED_STATES, refOf } from './job.ts';
+import { type JobActor, type JobBook, type JobChange, type NewJob, noSuchJob } from './job-book.ts';
 import type { JobStore, RunFilter } from './job-store.ts';
 import { eventOf, nextSlot } from './slots.ts';
 
@@ -48,14 +48,29 @@ export class JobDesk {
     const active = new Map(store.unended().map((run) => [refOf(run), run]));
     return book.list(kind).map((record) => {
       const ref = refOf(record.job);
-      return { ...record.job, nextMs: this.#nextOf(record), last: last.get(ref), active: active.get(ref) };
+      return this.#viewOf(record, last.get(ref), active.get(ref));
     });
+  }
+
+  /** One of them, without a look at all others. */
+  find(key: JobKey): JobView | undefined {
+    const { store } = this.#parts;
+    const record = store.get(key);
+    if (record === undefined) return undefined;
+    const { kind, id } = key;
+    const [last] = store.runs({ kind, id, states: ENDED_STATES, limit: 1 }).rows;
+    return this.#viewOf(
+      record,
+      last,
+      store.unended().find((run) => refOf(run) === refOf(key)),
+    );
   }
 
   /** @throws `not-found`. */
   get(key: JobKey): JobView {
-    this.#parts.book.get(key);
-    return this.list(key.kind).find(({ id }) => id === key.id) as JobView;
+    const found = this.find(key);
+    if (found === undefined) throw noSuchJob(key);
+    return found;
   }
 
   /** @throws as `JobBook.create`. */
@@ -66,7 +81,7 @@ export class JobDesk {
   }
 
   /** @throws as `JobBook.update`. */
-  update(actor: JobActor, key: JobKey, change: JobChange): JobView {
+  update(actor: JobActor, key: JobKey, change: JobChange | ((before: Job) => JobChange)): JobView {
     this.#parts.book.update(actor, key, change);
     this.#parts.changed(key);
     return this.get(key);
@@ -74,11 +89,13 @@ export class JobDesk {
 
   /** @throws as `JobBook.update`. */
   amend(actor: JobActor, key: JobKey, { set, unset, ...change }: JobAmendment): JobView {
-    const options = Object.entries({ ...this.#parts.book.get(key).job.options, ...set });
-    return this.update(actor, key, {
-      ...change,
-      ...(unset.includes('schedule') && { schedule: null }),
-      options: Object.fromEntries(options.filter(([name]) => !unset.includes(name))),
+    return this.update(actor, key, (before) => {
+      const options = Object.entries({ ...before.options, ...set });
+      return {
+        ...change,
+        ...(unset.includes('schedule') && { schedule: null }),
+        options: Object.fromEntries(options.filter(([name]) => !unset.includes(name))),
+      };
     });
   }
 
@@ -96,6 +113,10 @@ export class JobDesk {
   /** Newest first. */
   history(filter: RunFilter): { readonly rows: readonly JobRun[]; readonly total: number } {
     return this.#parts.store.runs(filter);
+  }
+
+  #viewOf(record: JobRecord, last: JobRun | undefined, active: JobRun | undefined): JobView {
+    return { ...record.job, nextMs: this.#nextOf(record), last, active };
   }
 
   #nextOf({ job, state }: JobRecord): number | undefined {

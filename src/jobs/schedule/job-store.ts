@@ -22,8 +22,8 @@ export interface RunRequest extends JobKey {
 }
 
 export interface JobStore {
-  /** By kind and id. */
-  list(): JobRecord[];
+  /** By kind and id; of one kind, or of all. */
+  list(kind?: string): JobRecord[];
   /** Of all jobs. */
   count(): number;
   get(key: JobKey): JobRecord | undefined;

@@ -49,6 +49,10 @@ export interface JobRecord {
 
 /** `late`: the slot was missed, and one run makes up for all that were. `resume`: a run that was cut off is made again. */
 export type RunReason = 'schedule' | 'late' | 'retry' | 'resume' | 'hand';
+/** How runs end that began. */
+export const ENDED_STATES = ['ok', 'warning', 'error', 'interrupted'] as const;
+/** How runs end that did not do their work. */
+export const FAILED_STATES = ['error', 'skipped', 'interrupted'] as const;
 export type RunState = 'queued' | 'running' | 'ok' | 'warning' | 'error' | 'skipped' | 'interrupted';
 
 export interface JobRun extends JobKey {

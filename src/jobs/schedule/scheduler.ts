@@ -1,10 +1,10 @@
 // Runs jobs when they are due, each once, whatever the clock does and whenever the server was away. What is due follows from what is settled,
 // which is written before a run begins; the tick only looks.
-import { HoldfastError } from '../../util/errors.ts';
 import type { CalendarEvent } from '../calendar/calendar-event.ts';
 import type { Zone } from '../calendar/zone.ts';
 import { type ActiveRun, rowOf } from './active-run.ts';
 import { type Job, type JobKey, type JobRun, type JobState, refOf } from './job.ts';
+import { noSuchJob } from './job-book.ts';
 import { Runs, type RunsParts } from './runs.ts';
 import { afterClock, eventOf, isLate, nextSlot } from './slots.ts';
 
@@ -102,7 +102,7 @@ export class Scheduler {
    */
   runNow(key: JobKey, authId: string): { readonly upid: string } {
     const record = this.#parts.store.get(key);
-    if (record === undefined) throw new HoldfastError('not-found', `there is no job ${refOf(key)}`);
+    if (record === undefined) throw noSuchJob(key);
     return this.#runs.startNow(record.job, authId);
   }
 

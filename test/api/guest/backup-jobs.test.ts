@@ -93,6 +93,8 @@ test('what names guests takes the place of what named them before; what a client
     ['made.here'],
     'jobs of other hosts are not of this machine',
   );
+  for (const method of ['GET', 'PUT', 'DELETE'])
+    assert.deepEqual(await errorsOf(rig, method, `${PATH}/elsewhere`, {}), { id: "No such job 'elsewhere'" });
   rig.jobs.remove(ACTOR, { kind: 'vzdump', id: 'elsewhere' });
   const path = `${PATH}/made.here`;
   const others = { ...base, ns: 'office', 'compression-level': 3 };
@@ -111,14 +113,15 @@ test('what names guests takes the place of what named them before; what a client
 test('keep rules are those of the job; what means nothing here is shown as it was given, and no more', async (t) => {
   const rig = await open(t);
   const rules = { 'prune-backups': 'keep-last=3,keep-daily=7,keep-weekly=0' };
-  const idle = { compress: 'zstd', zstd: 0, node: 'pve1', performance: 'max-workers=4', 'repeat-missed': 1 };
+  const idle = { compress: 'zstd', zstd: 0, node: 'pve1', performance: 'max-workers=4', 'repeat-missed': 1, remove: 1 };
   const made = { id: 'nightly', storage: 'tank', schedule: 'daily', all: 1, 'notification-mode': 'auto' };
-  await rig.data('POST', PATH, { ...made, ...rules, ...idle, remove: 1, fleecing: 'enabled=1' });
+  await rig.data('POST', PATH, { ...made, ...rules, ...idle, fleecing: 'enabled=1' });
   const { options } = kept(rig);
   assert.deepEqual([options['keep-last'], options['keep-daily'], options['keep-weekly']], [3, 7, undefined]);
   const { 'next-run': _next, ...shown } = await rig.data<Row>('GET', `${PATH}/nightly`);
   assert.deepEqual(shown, {
-    ...{ ...made, ...idle, type: 'vzdump', enabled: 1, mode: 'snapshot', 'prune-backups': 'keep-daily=7,keep-last=3' },
+    ...{ ...made, ...idle, type: 'vzdump', enabled: 1, mode: 'snapshot' },
+    'prune-backups': 'keep-daily=7,keep-last=3,keep-weekly=0',
     performance: { 'max-workers': 4 },
     fleecing: { enabled: 1 },
   });
@@ -127,7 +130,7 @@ test('keep rules are those of the job; what means nothing here is shown as it wa
   assert.equal(last, undefined);
   const { compress: _compress, performance: _performance, ...stays } = idle;
   assert.deepEqual(left, {
-    ...{ ...stays, 'repeat-missed': true, 'notification-mode': 'auto', fleecing: 'enabled=1' },
+    ...{ ...stays, 'repeat-missed': true, remove: true, 'notification-mode': 'auto', fleecing: 'enabled=1' },
     'prune-backups': 'keep-all=1',
   });
   const cleared = { 'prune-backups': '', fleecing: '', mailto: '', delete: Object.keys(stays).join(',') };
@@ -162,6 +165,10 @@ test('what is not here, or does not fit together, is refused by its name, and no
     [{ ...good, 'prune-backups': 'keep-last=0' }, 'prune-backups', /keep something/],
     [{ ...good, 'prune-backups': 'keep-last=1', remove: 0 }, 'remove', /conflicts/],
     [{ ...good, fleecing: 'size=3' }, 'fleecing', /no 'size'/],
+    [{ ...good, fleecing: 'enabled=maybe' }, 'fleecing', /1 or 0/],
+    [{ ...good, fleecing: 'enabled=1,storage=../x' }, 'fleecing', /no name of a storage/],
+    [{ ...good, 'prune-backups': 'keep-all=0' }, 'prune-backups', /keep something/],
+    [{ ...good, 'prune-backups': 'keep-all=1,keep-last=1' }, 'prune-backups', /'keep-all=1' is no rule/],
     [{ ...good, mode: 'later' }, 'mode', /enumeration/],
     [{ ...good, id: '../x' }, 'id', /pattern/],
   ];
@@ -217,6 +224,8 @@ test('it takes Sys.Modify on the whole, AllocateSpace on the storages, Allocate 
   assert.match(await ask('auditor@pve', {}, 'GET', `${PATH}/nightly`), /"OK"/);
   assert.match(await ask('auditor@pve', {}, 'DELETE', `${PATH}/nightly`), /Sys.Modify/);
   await rig.data('PUT', `${PATH}/nightly`, { 'prune-backups': 'keep-last=1', script: '/x' });
+  for (const change of [{ script: '/y' }, { script: '' }, { delete: 'script' }])
+    assert.match(await ask('keeper@pve', change, 'PUT', `${PATH}/nightly`), /"script":"Only root/);
   assert.match(await ask('keeper@pve', { vmid: 100 }, 'PUT', `${PATH}/nightly`), /"OK"/, 'what it was allowed stays');
   await rig.grant('mover@pve', { '/': 'Admin', '/storage/vault': 'PVEDatastoreUser' });
   assert.match(
@@ -224,6 +233,77 @@ test('it takes Sys.Modify on the whole, AllocateSpace on the storages, Allocate 
     /\/storage\/vault, Datastore.Allocate\)/,
     'and pruning elsewhere is another thing',
   );
+});
+
+test('fleecing that is switched off uses no storage and reads back as it was given; so does a rule that keeps nothing', async (t) => {
+  const rig = await open(t);
+  const made = { storage: 'tank', schedule: 'daily', all: 1 };
+  const cases: readonly (readonly [string, unknown, string | undefined])[] = [
+    ['enabled=0,storage=disks', { enabled: 0, storage: 'disks' }, undefined],
+    ['0', { enabled: 0 }, undefined],
+    ['enabled=off', { enabled: 0 }, undefined],
+    ['1', { enabled: 1 }, undefined],
+    ['1,storage=disks', { enabled: 1, storage: 'disks' }, 'disks'],
+    ['storage=disks', { enabled: 1, storage: 'disks' }, 'disks'],
+  ];
+  for (const [fleecing, shown, used] of cases) {
+    await rig.data('POST', PATH, { ...made, id: 'fleeced', fleecing, 'prune-backups': 'keep-all=0,keep-last=2' });
+    const { options } = kept(rig);
+    assert.deepEqual([options['fleecing-storage'], options['keep-last']], [used, 2], fleecing);
+    const row = await rig.data<Row>('GET', `${PATH}/fleeced`);
+    assert.deepEqual([row.fleecing, row['prune-backups']], [shown, 'keep-all=0,keep-last=2'], fleecing);
+    // A change of something else leaves it.
+    await rig.data('PUT', `${PATH}/fleeced`, { comment: 'ours' });
+    assert.deepEqual(kept(rig).options, options, fleecing);
+    await rig.data('DELETE', `${PATH}/fleeced`);
+  }
+});
+
+test('what has no effect cannot hide what has one: a change of another field turns nothing on', async (t) => {
+  const rig = await open(t);
+  const options = { node: 'localhost', store: 'tank', all: true };
+  const job = { kind: 'vzdump', id: 'hidden', schedule: 'daily' };
+  for (const hidden of [
+    { script: '/x' },
+    { storage: 'vault' },
+    { vmid: '100' },
+    { id: 'other' },
+    { fleecing: 'enabled=1,storage=disks' },
+    { 'prune-backups': 'keep-last=1' },
+    { pigz: 'x' },
+  ])
+    assert.throws(() => rig.jobs.create(ACTOR, { ...job, options: { ...options, 'without-effect': hidden } }), {
+      code: 'bad-argument',
+      message: /without-effect/,
+    });
+  // Set on the machine beside what a client left there: the rule that counts is the one that is shown.
+  const idle = { fleecing: 'enabled=0', 'prune-backups': 'keep-all=1' };
+  const real = { 'fleecing-storage': 'disks', 'keep-last': 2 };
+  rig.jobs.create(ACTOR, { ...job, options: { ...options, ...real, 'without-effect': idle } });
+  const row = await rig.data<Row>('GET', `${PATH}/hidden`);
+  assert.deepEqual([row.fleecing, row['prune-backups']], [{ enabled: 1, storage: 'disks' }, 'keep-last=2']);
+  await rig.data('PUT', `${PATH}/hidden`, { comment: 'ours' });
+  assert.deepEqual(kept(rig).options, { ...options, ...real });
+});
+
+test('a job that is changed while another change looks at its storage is judged as it is then', async (t) => {
+  const rig = await open(t);
+  await rig.grant('mover@pve', { '/': 'Admin', '/storage/vault': 'PVEDatastoreUser' });
+  await rig.data('POST', PATH, { id: 'nightly', storage: 'tank', schedule: 'daily', all: 1 });
+  const list = rig.storages.list;
+  let wasChanged = false;
+  rig.storages.list = async () => {
+    if (!wasChanged) {
+      wasChanged = true;
+      const options = { node: 'localhost', store: 'tank', all: true, 'keep-last': 1 };
+      rig.jobs.update(ACTOR, { kind: 'vzdump', id: 'nightly' }, { options });
+    }
+    return await list();
+  };
+  const { reason } = await rig.call('mover@pve', 'PUT', `${PATH}/nightly`, { storage: 'vault' });
+  assert.equal(wasChanged, true);
+  assert.match(reason, /\/storage\/vault, Datastore.Allocate\)/);
+  assert.deepEqual([kept(rig).options.store, kept(rig).options['keep-last']], ['tank', 1]);
 });
 
 test('which guests no job covers that runs by itself, and which disks of a job are in its backups', async (t) => {
@@ -239,6 +319,9 @@ test('which guests no job covers that runs by itself, and which disks of a job a
   assert.deepEqual(await left(), [102]);
   await rig.data('PUT', `${PATH}/most`, { enabled: 0 });
   assert.deepEqual(await left(), [100, 102]);
+  const byHand = { kind: 'vzdump', id: 'hand', options: { node: 'localhost', store: 'tank', all: true } };
+  rig.jobs.create(ACTOR, byHand);
+  assert.deepEqual(await left(), [100, 102], 'what only a hand starts covers nothing');
   const { children } = await rig.data<{ children: Row[] }>('GET', `${PATH}/some/included_volumes`);
   assert.deepEqual(children, [
     {
@@ -255,6 +338,19 @@ test('which guests no job covers that runs by itself, and which disks of a job a
     most.children.map(({ id }) => id),
     [100, 101],
   );
+  await rig.grant('auditor@pve', { '/': 'PVEAuditor', '/vms/100': 'NoAccess', '/vms/555': 'NoAccess' });
+  for (const [id, seen] of [
+    ['most', [101]],
+    ['some', [101]],
+  ] as const) {
+    const { json } = await rig.call('auditor@pve', 'GET', `${PATH}/${id}/included_volumes`);
+    const { children: rows } = json.data as { children: { id: number }[] };
+    assert.deepEqual(
+      rows.map((row) => row.id),
+      seen,
+      'guests that the caller may not look at are not there',
+    );
+  }
   assert.deepEqual(rig.bugs, []);
 });
 

@@ -1,6 +1,8 @@
 // Rules that hold when several things come together: stops and retries, kills of what is made again, disabled jobs, limits, clocks.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Zone } from '../../../src/jobs/calendar/zone.ts';
+import { JobDesk } from '../../../src/jobs/schedule/job-desk.ts';
 import { JobTables } from '../../../src/state/job-tables.ts';
 import { ACTOR, DAY, HOUR, LIGHT_TASKS, MINUTE, ScheduleFixture } from './fixture.ts';
 
@@ -13,6 +15,12 @@ function night(more: ConstructorParameters<typeof ScheduleFixture>[0] = {}): Sch
   jobs.isQuick = false;
   jobs.at('2026-11-21T12:00:00Z');
   return jobs;
+}
+
+function deskOf(jobs: ScheduleFixture): JobDesk {
+  const { book, store } = jobs;
+  const run = () => assert.fail('nothing is run');
+  return new JobDesk({ book, store, zone: new Zone('UTC'), clock: () => jobs.nowMs, run, changed: () => undefined });
 }
 
 test('a run by its schedule that somebody stops is not tried again', async () => {
@@ -161,6 +169,53 @@ test('what goes wrong while a run is aborted at its time-out does not hide that 
   jobs.works[0]?.fail('the connection was cut');
   await jobs.ended(1);
   assert.match(jobs.ends[0]?.message ?? '', /longer than its time-out of 60 s/);
+});
+
+test('one job is looked at without the others, and is as the list has it: its last run that began, and the one under way', async () => {
+  using jobs = night();
+  const { store } = jobs;
+  const desk = deskOf(jobs);
+  const key = { kind: 'gc', id: 'one' };
+  const options = { store: 'main' };
+  jobs.add('one', { kind: 'gc', schedule: 'daily', options });
+  jobs.add('other', { kind: 'gc', schedule: 'daily', options });
+  const same = (): void =>
+    assert.deepEqual(
+      desk.find(key),
+      desk.list('gc').find(({ id }) => id === 'one'),
+    );
+  same();
+  const past = { reason: 'schedule', slotMs: 0, attempt: 0, authId: 'root@pam', queuedMs: 0, startMs: 0 } as const;
+  const row = { ...key, ...past, upid: null, message: '' };
+  store.addRun({ ...row, id: 'other', state: 'ok', endMs: 1 });
+  for (const state of ['ok', 'warning', 'error', 'interrupted'] as const) {
+    const number = store.addRun({ ...row, state, endMs: 1 });
+    store.addRun({ ...row, state: 'skipped', endMs: 1 });
+    same();
+    assert.equal(desk.find(key)?.last?.number, number, state);
+  }
+  const waiting = store.addRun({ ...row, state: 'queued', endMs: null });
+  same();
+  assert.equal(desk.get(key).active?.number, waiting);
+  const gone = { kind: 'gc', id: 'gone' };
+  assert.equal(desk.find(gone), undefined);
+  assert.throws(() => desk.get(gone), { code: 'not-found', message: 'there is no job gc/gone' });
+});
+
+test('a change that follows from what a job is now finds that out in the transaction that writes it', () => {
+  using jobs = night();
+  const { store, files } = jobs;
+  const desk = deskOf(jobs);
+  const key = jobs.add('one', { options: { store: 'main', bwlimit: 1 } });
+  const read = store.get.bind(store);
+  const wasWriting: boolean[] = [];
+  store.get = (...wanted) => {
+    wasWriting.push(files.db.inTransaction);
+    return read(...wanted);
+  };
+  const { options } = desk.amend(ACTOR, key, { set: { ns: 'a' }, unset: ['bwlimit'] });
+  assert.deepEqual(options, { store: 'main', ns: 'a' });
+  assert.equal(wasWriting[0], true, 'no other process changes it between the look and the change');
 });
 
 test('5,000 jobs are the limit', () => {

@@ -9,8 +9,9 @@ export const Node = Type.String({
   maxLength: 63,
   description: 'Name of this machine, or localhost.',
 });
+export const STORAGE_NAME = '^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$';
 export const StorageName = Type.String({
-  pattern: '^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$',
+  pattern: STORAGE_NAME,
   maxLength: 100,
   description: 'Name of a storage.',
 });

@@ -125,13 +125,11 @@ export const DATASTORE_CONFIG_METHODS = [
       const actor = actorOf(call);
       if (datastores.list().some((each) => each.name === name))
         throw new ParameterError([['name', `datastore '${name}' already exists.`]]);
-      const plan = (): (() => void) =>
-        schedule === undefined ? () => undefined : gcScheduleChange(jobs, actor, name, schedule);
-      plan();
+      const plan = gcScheduleChange(jobs, actor, name, schedule);
       const { upid } = startTask(call, { type: 'create-datastore', id: name }, async (task) => {
         await datastores.create(actor, { name, path, comment, reuse, averageChunkBytes });
         task.log(`datastore '${name}' is at ${path}`);
-        plan()();
+        plan();
       });
       return upid;
     },
@@ -144,9 +142,11 @@ export const DATASTORE_CONFIG_METHODS = [
     parameters: Type.Object({ name: StoreName }),
     returns: Row,
     handler: async (call, { name }) => {
-      const entry = findEntry(call, name);
-      call.attach('digest', digestOf(await allRows(call)));
-      return await rowOf(entry, gcPlans(call.services.jobs)(name));
+      const rows = await allRows(call);
+      call.attach('digest', digestOf(rows));
+      const row = rows.find((each) => each.name === name);
+      if (row === undefined) throw noSuchStore(name);
+      return row;
     },
   }),
   defineMethod({
@@ -170,7 +170,7 @@ export const DATASTORE_CONFIG_METHODS = [
       const takes = (option: (typeof removed)[number]): boolean => removed.includes(option);
       const { datastores, jobs } = call.services;
       const wanted = schedule ?? (takes('gc-schedule') ? null : undefined);
-      const plan = wanted === undefined ? undefined : gcScheduleChange(jobs, actorOf(call), name, wanted);
+      const plan = gcScheduleChange(jobs, actorOf(call), name, wanted);
       await datastores.update(actorOf(call), name, {
         ...(comment !== undefined && { comment }),
         ...(mode !== undefined && { maintenance: parseMaintenance(mode) }),
@@ -179,7 +179,7 @@ export const DATASTORE_CONFIG_METHODS = [
         ...(takes('maintenance-mode') && { maintenance: NO_LIMITS.maintenance }),
         ...(takes('quota') && { quotas: NO_LIMITS.quotas }),
       });
-      plan?.();
+      plan();
       return null;
     },
   }),

@@ -1,34 +1,37 @@
 // /config/jobs and /admin/jobs: all jobs of the server, of every kind, as `holdfast job` has them. Jobs run as root@pam, so rights to them are
 // rights to everything that a job can do.
 import { type Static, type TObject, Type } from 'typebox';
-import type { JobKey, JobOptions, JobRun } from '../../../jobs/schedule/job.ts';
+import { FAILED_STATES, type JobKey, type JobOptions, type JobRun, LIMITS } from '../../../jobs/schedule/job.ts';
 import type { JobView } from '../../../jobs/schedule/job-desk.ts';
 import { ROOT_USER } from '../../../schema/auth-id.ts';
 import { HoldfastError } from '../../../util/errors.ts';
 import { ParameterError } from '../../dialect/failure.ts';
 import { type Call, callerOf, defineMethod, type PrivilegeRule } from '../../method.ts';
 import { actorOf } from '../actor.ts';
-import { Nothing, Schedule, UpidText } from '../parameters.ts';
+import { LINE, Nothing, Schedule, UpidText } from '../parameters.ts';
 
 const CONFIG = '/config/jobs';
 const ADMIN = '/admin/jobs';
 const MAY_LOOK = { onPath: (): PrivilegeRule => ({ path: '/system/jobs', anyOf: ['Sys.Audit'] }) };
 const MAY_CHANGE = { onPath: (): PrivilegeRule => ({ path: '/system/jobs', anyOf: ['Sys.Modify'] }) };
 const MAX_RUNS = 1000;
-const FAILED = ['error', 'skipped', 'interrupted'] as const;
 
 const Kind = Type.String({ pattern: '^[a-z][a-z0-9-]*$', maxLength: 32, description: 'backup, prune, gc and so on.' });
-const Id = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]*$', maxLength: 64, description: 'Name of the job.' });
-const Seconds = (description: string) =>
-  Type.Optional(Type.Integer({ minimum: 1, maximum: 14 * 24 * 3600, description: `Seconds. ${description}` }));
+const Id = Type.String({
+  pattern: '^[A-Za-z0-9_][A-Za-z0-9._-]*$',
+  maxLength: LIMITS.idChars,
+  description: 'Name of the job.',
+});
+const Seconds = (mostMs: number, description: string) =>
+  Type.Optional(Type.Integer({ minimum: 1, maximum: mostMs / 1000, description: `Seconds. ${description}` }));
 const Options = Type.Record(Type.String(), Type.Unknown(), { description: 'What only this kind has, as JSON.' });
 const Fields = {
   schedule: Type.Optional(Schedule),
   enabled: Type.Optional(Type.Boolean({ description: 'It runs by its schedule; yes without it.' })),
-  comment: Type.Optional(Type.String({ pattern: '^[^\\u0000-\\u001f\\u007f]*$', maxLength: 1024 })),
-  retries: Type.Optional(Type.Integer({ minimum: 0, maximum: 20, description: 'Of a run that failed.' })),
-  'retry-delay': Seconds('Before the first of them.'),
-  timeout: Seconds('A run that takes longer is aborted.'),
+  comment: Type.Optional(Type.String({ pattern: LINE, maxLength: LIMITS.commentChars })),
+  retries: Type.Optional(Type.Integer({ minimum: 0, maximum: LIMITS.retries, description: 'Of a run that failed.' })),
+  'retry-delay': Seconds(LIMITS.maxRetryDelayMs, 'Before the first of them.'),
+  timeout: Seconds(LIMITS.maxTimeoutMs, 'A run that takes longer is aborted.'),
 };
 type Fields = Static<TObject<typeof Fields>>;
 
@@ -158,7 +161,7 @@ export const JOB_METHODS = [
     }),
     returns: Type.Array(Run),
     handler: (call, { kind, id, failed, limit }) => {
-      const states = failed ? FAILED : undefined;
+      const states = failed ? FAILED_STATES : undefined;
       const { rows, total } = call.services.jobs.history({ kind, id, limit, states });
       call.attach('total', total);
       return rows.map(runOf);

@@ -4,35 +4,12 @@ import { KEEP_RULES } from '../../../../datastore/prune/keep-rules.ts';
 import type { JobOptions } from '../../../../jobs/schedule/job.ts';
 import { LOCAL_NODE } from '../../../../schema/names.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
-import { BACKUP_MODES, DUMP_FIELDS, fleecingStorage, guestIds, keepsAll, vmidList } from '../nodes/dump-parameters.ts';
-import { given, listOf, Node, StorageName } from '../parameters.ts';
+import { BACKUP_MODES, DUMP_FIELDS, fleecingOf, guestIds, keepsAll, vmidList } from '../nodes/dump-parameters.ts';
+import { given, listOf, StorageName } from '../parameters.ts';
+import { WITHOUT_EFFECT, type WithoutEffect } from './without-effect.ts';
 
-const SHOWN = 'Kept and shown; it changes nothing here.';
 const REFUSED = 'Refused: not here.';
 const Refused = (maxLength: number) => Type.Optional(Type.String({ maxLength, description: REFUSED }));
-const ShownFlag = Type.Optional(Type.Boolean({ description: SHOWN }));
-const ShownNumber = Type.Optional(Type.Integer({ minimum: 0, maximum: 2 ** 31, description: SHOWN }));
-
-/** What clients send, and read again to see whether it is there, though it means nothing for backups of virtual machines to a datastore. */
-const WITHOUT_EFFECT = {
-  compress: Type.Optional(Type.Enum(['0', '1', 'gzip', 'lzo', 'zstd'], { description: SHOWN })),
-  pigz: ShownNumber,
-  zstd: ShownNumber,
-  stopwait: ShownNumber,
-  quiet: ShownFlag,
-  stdexcludes: ShownFlag,
-  performance: Type.Optional(Type.String({ maxLength: 256, description: SHOWN })),
-  'pbs-change-detection-mode': Type.Optional(Type.Enum(['legacy', 'data', 'metadata'], { description: SHOWN })),
-  'notification-mode': Type.Optional(
-    Type.Enum(['auto', 'legacy-sendmail', 'notification-system'], {
-      description: 'Kept and shown: notifications go where the server sends them. legacy-sendmail is refused.',
-    }),
-  ),
-  'repeat-missed': Type.Optional(
-    Type.Boolean({ description: 'Kept and shown: a night that was missed is always made up for.' }),
-  ),
-  node: Type.Optional(Node),
-};
 
 /** Each with why, and what to do. */
 const NOT_HERE: Readonly<Record<string, string>> = {
@@ -59,7 +36,6 @@ export const BACKUP_FIELDS = {
         'keep-last=N and so on: applied to the backups of each guest after its own, with Datastore.Allocate.',
     }),
   ),
-  remove: Type.Optional(Type.Boolean({ description: 'Not 0 together with prune-backups.' })),
   ...WITHOUT_EFFECT,
   tmpdir: Refused(4096),
   mailto: Refused(4096),
@@ -87,13 +63,14 @@ export function refuseWhatIsNotHere(asked: BackupFields): void {
 /** The options of a job; those of `before` that these fields do not speak of stay. @throws ParameterError. */
 export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOptions {
   requireChoice(fields);
-  const { vmid, exclude, fleecing } = fields;
+  const { vmid, exclude } = fields;
   const isAll = vmid === undefined;
-  const fleecingOn = fleecingStorage(fleecing);
+  const fleecing = fleecingOf(fields.fleecing);
+  const keep = keepRulesOf(fields['prune-backups']);
   const withoutEffect = given({
     ...Object.fromEntries(Object.keys(WITHOUT_EFFECT).map((name) => [name, fields[name as keyof BackupFields]])),
-    fleecing: fleecingOn === undefined ? fleecing || undefined : undefined,
-    'prune-backups': keepsAll(fields['prune-backups']) ? fields['prune-backups'] || undefined : undefined,
+    fleecing: fleecing.idle,
+    'prune-backups': keep.idle,
   });
   return {
     // Tags narrow all of them, and mean nothing beside names.
@@ -103,25 +80,28 @@ export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOpt
     ...given(Object.fromEntries(SAME.map((name) => [name, fields[name]]))),
     ...(isAll ? { all: true } : { vmid: guestIds('vmid', vmid) }),
     ...(isAll && exclude !== undefined && { exclude: guestIds('exclude', exclude) }),
-    ...(fleecingOn !== undefined && { 'fleecing-storage': fleecingOn }),
-    ...keepCountsOf(fields['prune-backups']),
+    ...given({ 'fleecing-storage': fleecing.storage }),
+    ...keep.counts,
     ...(Object.keys(withoutEffect).length > 0 && { 'without-effect': withoutEffect }),
   };
 }
 
 /** What a job has been set up with. */
 export function fieldsOf(options: JobOptions): BackupFields {
-  const { store, vmid, all, exclude, 'fleecing-storage': fleecing, 'without-effect': more = {} } = options;
+  const { store, vmid, all, exclude, 'fleecing-storage': storage, 'without-effect': idle = {} } = options;
+  const { fleecing, 'prune-backups': idleRules, ...shown } = idle as WithoutEffect;
   const rules = KEEP_RULES.filter((rule) => options[rule] !== undefined).map((rule) => `${rule}=${options[rule]}`);
+  // All are kept where no rule says otherwise.
+  const others = listOf(idleRules).filter((rule) => (rule === 'keep-all=1') === (rules.length === 0));
   return given({
+    ...shown,
     storage: store,
     vmid: (vmid as readonly number[] | undefined)?.join(','),
     all,
     exclude: (exclude as readonly number[] | undefined)?.join(','),
     ...Object.fromEntries(SAME.map((name) => [name, options[name]])),
-    fleecing: fleecing === undefined ? undefined : `enabled=1,storage=${String(fleecing)}`,
-    'prune-backups': rules.length === 0 ? undefined : rules.sort().join(','),
-    ...(more as object),
+    fleecing: storage === undefined ? fleecing : `enabled=1,storage=${String(storage)}`,
+    'prune-backups': [...rules, ...others].sort().join(',') || undefined,
   }) as BackupFields;
 }
 
@@ -147,16 +127,19 @@ function requireChoice({ vmid, all, exclude }: BackupFields): void {
   if (vmid !== undefined && listOf(vmid).length === 0) throw new ParameterError([['vmid', 'name a guest']]);
 }
 
-/** @throws ParameterError. */
-function keepCountsOf(text: string | undefined): Record<string, number> {
-  if (keepsAll(text)) return {};
+/** The rules that keep something, and what says nothing. @throws ParameterError. */
+function keepRulesOf(text: string | undefined): { readonly counts: Record<string, number>; readonly idle?: string } {
+  if (keepsAll(text)) return { counts: {}, ...(listOf(text).length > 0 && { idle: 'keep-all=1' }) };
   const counts: Record<string, number> = {};
+  const idle: string[] = [];
   for (const part of listOf(text)) {
     const [, rule = '', count = ''] = /^([a-z-]+)=(\d{1,7})$/.exec(part) ?? [];
-    if (!(KEEP_RULES as readonly string[]).includes(rule) || Number(count) > 1_000_000)
+    if (/^keep-all=(0|no|off|false)$/.test(part)) idle.push('keep-all=0');
+    else if (!(KEEP_RULES as readonly string[]).includes(rule) || Number(count) > 1_000_000)
       throw new ParameterError([['prune-backups', `'${part.slice(0, 64)}' is no rule: keep-last=3,keep-daily=7`]]);
-    if (Number(count) > 0) counts[rule] = Number(count);
+    else if (Number(count) > 0) counts[rule] = Number(count);
+    else idle.push(`${rule}=0`);
   }
-  if (Object.keys(counts).length > 0) return counts;
+  if (Object.keys(counts).length > 0) return { counts, ...(idle.length > 0 && { idle: idle.join(',') }) };
   throw new ParameterError([['prune-backups', 'one of the rules must keep something, or keep-all=1']]);
 }

@@ -1,15 +1,20 @@
 // /cluster/backup: backups of the guests of this machine by a schedule, as Proxmox VE has them. Behind each stands a job of kind vzdump.
 import { randomUUID } from 'node:crypto';
 import { type Static, type TObject, Type } from 'typebox';
-import { KEEP_RULES } from '../../../../datastore/prune/keep-rules.ts';
-import type { JobOptions } from '../../../../jobs/schedule/job.ts';
 import type { JobView } from '../../../../jobs/schedule/job-desk.ts';
 import { LOCAL_NODE } from '../../../../schema/names.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { actorOf } from '../../../routes/actor.ts';
+import { LINE } from '../../../routes/parameters.ts';
 import { defineGuestMethod, type GuestCall, onRoot, requireNode, requirePrivilege } from '../../method.ts';
-import { requireDatastore, requireFleecing, requireMayAsk } from '../nodes/dump-parameters.ts';
+import {
+  keepsAll,
+  requireDatastore,
+  requireFleecing,
+  requireMayAsk,
+  requireRootForScript,
+} from '../nodes/dump-parameters.ts';
 import { Count, Flag, flag, given, KeyList, listOf, Nothing } from '../parameters.ts';
 import {
   BACKUP_FIELDS,
@@ -46,9 +51,7 @@ const PLAN_FIELDS = {
     Type.String({ pattern: '^[a-z]{3}([,; ]+[a-z]{3})*$', maxLength: 64, description: 'With starttime: mon,tue.' }),
   ),
   enabled: Type.Optional(Type.Boolean({ description: 'It runs by its schedule; yes without it.' })),
-  comment: Type.Optional(
-    Type.String({ pattern: '^[^\\u0000-\\u001f\\u007f]*$', maxLength: 512, description: 'One line.' }),
-  ),
+  comment: Type.Optional(Type.String({ pattern: LINE, maxLength: 512, description: 'One line.' })),
 };
 type Plan = Static<TObject<typeof PLAN_FIELDS>>;
 const Properties = Type.Record(Type.String(), Type.Union([Type.String(), Type.Integer()]));
@@ -78,6 +81,7 @@ const Row = Type.Object({
   zstd: Type.Optional(Count),
   stopwait: Type.Optional(Count),
   quiet: Type.Optional(Flag),
+  remove: Type.Optional(Flag),
   stdexcludes: Type.Optional(Flag),
   'pbs-change-detection-mode': Type.Optional(Type.String()),
   'notification-mode': Type.Optional(Type.String()),
@@ -110,7 +114,8 @@ export const BACKUP_JOB_METHODS = [
       const schedule = scheduleOf(asked);
       if (schedule === undefined)
         throw new ParameterError([['schedule', "neither 'starttime' nor 'schedule' were set"]]);
-      await requireAllowed(call, fields, fields);
+      await requireDatastore(call, fields.storage);
+      requireAllowed(call, fields, fields);
       const options = optionsOf(fields);
       const job = { kind: KIND, id, schedule, enabled, comment, options };
       telling(id, () => call.services.jobs.create(actorOf(call), job));
@@ -138,13 +143,13 @@ export const BACKUP_JOB_METHODS = [
       const { schedule: _schedule, starttime: _time, dow: _dow, ...fields } = asked;
       const schedule = scheduleOf(asked);
       const gone = requireDeletable(listOf(deleted));
-      const change = (): { readonly after: BackupFields; readonly before: JobOptions } => {
-        const { options } = findJob(call, id);
-        return { after: { ...withNewGuests(without(fieldsOf(options), gone), fields), ...fields }, before: options };
-      };
-      await requireAllowed(call, fields, change().after);
-      // Anew: another one may have changed it meanwhile.
-      const { after, before } = change();
+      if (gone.includes('script')) requireRootForScript(call);
+      // What a job has been allowed once it keeps, whoever changes the rest of it.
+      if (fields.storage !== undefined) await requireDatastore(call, fields.storage);
+      // From here on nothing waits: what another one changed meanwhile is what is judged and changed.
+      const { options: before } = findJob(call, id);
+      const after = { ...withNewGuests(without(fieldsOf(before), gone), fields), ...fields };
+      requireAllowed(call, fields, after);
       const options = optionsOf(after, before);
       const wish = {
         schedule,
@@ -193,27 +198,29 @@ export const BACKUP_JOB_METHODS = [
 
 /** Those of the guests of this machine; what other hosts back up is no business of this dialect. */
 export function backupJobs({ services }: GuestCall): JobView[] {
-  return services.jobs.list(KIND).filter(({ options }) => options.node === LOCAL_NODE);
+  return services.jobs.list(KIND).filter(isOfThisMachine);
+}
+
+function isOfThisMachine({ options }: JobView): boolean {
+  return options.node === LOCAL_NODE;
 }
 
 /** @throws ParameterError. */
 function findJob(call: GuestCall, id: string): JobView {
-  const found = backupJobs(call).find((job) => job.id === id);
-  if (found === undefined) throw new ParameterError([['id', `No such job '${id}'`]]);
+  const found = call.services.jobs.find({ kind: KIND, id });
+  if (found === undefined || !isOfThisMachine(found)) throw new ParameterError([['id', `No such job '${id}'`]]);
   return found;
 }
 
-/** Of a job that is so `after` what was `asked` for. @throws ParameterError, ApiError 403, 500. */
-async function requireAllowed(call: GuestCall, asked: BackupFields, after: BackupFields): Promise<void> {
+/** Of a job that is so `after` what was `asked` for, but for its storage. @throws ParameterError, ApiError 403, 500. */
+function requireAllowed(call: GuestCall, asked: BackupFields, after: BackupFields): void {
   refuseWhatIsNotHere(after);
   requireMayAsk(call, asked);
   if (asked.node !== undefined) requireNode(call, asked.node);
   requireFleecing(call, asked.fleecing);
-  // What a job has been allowed once it keeps, whoever changes the rest of it.
-  if (asked.storage !== undefined || after.storage === undefined) await requireDatastore(call, asked.storage);
-  const isPruned = KEEP_RULES.some((rule) => after['prune-backups']?.includes(rule));
   const isChanged = asked.storage !== undefined || asked['prune-backups'] !== undefined;
-  if (isPruned && isChanged) requirePrivilege(call, `/storage/${after.storage}`, 'Datastore.Allocate');
+  if (isChanged && !keepsAll(after['prune-backups']))
+    requirePrivilege(call, `/storage/${after.storage}`, 'Datastore.Allocate');
 }
 
 /** @throws ParameterError. */

@@ -8,7 +8,7 @@ import { Count, Flag, flag, given, Vmid } from '../parameters.ts';
 import { usageOf } from '../qemu/vm-row.ts';
 import { storageSpace, visibleStorages } from '../storage/storage-row.ts';
 import { backupJobs } from './backup-jobs.ts';
-import { covers } from './covered-guests.ts';
+import { coverage } from './covered-guests.ts';
 
 const Resource = Type.Object({
   id: Type.String(),
@@ -115,9 +115,8 @@ export const CLUSTER_METHODS = [
     returns: Type.Array(Type.Object({ vmid: Count, type: Type.Enum(['qemu']), name: Type.Optional(Type.String()) })),
     handler: async (call) => {
       const running = backupJobs(call).filter(({ enabled, schedule }) => enabled && schedule !== null);
-      const left = (await visibleGuests(call)).filter(
-        (guest) => !running.some(({ options }) => covers(options, guest)),
-      );
+      const covering = running.map(({ options }) => coverage(options));
+      const left = (await visibleGuests(call)).filter((guest) => !covering.some((isCovered) => isCovered(guest)));
       return left.map(({ vmid, name }) => ({ vmid, type: 'qemu' as const, ...given({ name }) }));
     },
   }),

@@ -13,12 +13,13 @@ export interface Choosable {
   readonly tags?: string | undefined;
 }
 
-/** Whether a job backs up a guest that is there: by its number, or of all those that are not excluded and have one of the tags, if the job has any. */
-export function covers({ vmid, all, exclude = [], tags }: JobOptions, guest: Choosable): boolean {
-  if (all !== true) return (vmid as readonly number[]).includes(guest.vmid);
-  if ((exclude as readonly number[]).includes(guest.vmid)) return false;
-  const own = guest.tags?.split(';') ?? [];
-  return (tags as readonly string[] | undefined)?.some((tag) => own.includes(tag)) ?? true;
+/** Which guests a job backs up: those that it names, or of all those that it does not exclude and that have one of its tags, if it has any. */
+export function coverage({ vmid, all, exclude = [], tags }: JobOptions): (guest: Choosable) => boolean {
+  const named = new Set((all === true ? exclude : vmid) as readonly number[]);
+  const tagged = all === true && tags !== undefined ? new Set(tags as readonly string[]) : undefined;
+  return (guest) =>
+    named.has(guest.vmid) !== (all === true) &&
+    (tagged === undefined || (guest.tags ?? '').split(';').some((tag) => tagged.has(tag)));
 }
 
 /** Of a job: its guests by number, as far as the caller may look at them, with their disks. Guests that are named and not there are `unknown`. */
@@ -26,8 +27,9 @@ export async function includedVolumes(call: GuestCall, options: JobOptions) {
   const { guests } = call.services;
   const there = new Map((await guests.list(LIST_ANSWER_MS)).map((each) => [each.vmid, each]));
   const named = (options.vmid as readonly number[] | undefined) ?? [...there.keys()];
+  const isCovered = coverage(options);
   const isWanted = (vmid: number): boolean =>
-    covers(options, there.get(vmid) ?? { vmid }) && may(call, `/vms/${vmid}`, 'VM.Audit');
+    isCovered(there.get(vmid) ?? { vmid }) && may(call, `/vms/${vmid}`, 'VM.Audit');
   const wanted = named.filter(isWanted);
   const rows = [];
   for (const id of wanted.sort((one, other) => one - other)) {

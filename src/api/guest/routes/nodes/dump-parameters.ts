@@ -6,11 +6,14 @@ import { HoldfastError } from '../../../../util/errors.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
 import { callerOf } from '../../../method.ts';
 import { type GuestCall, requirePrivilege } from '../../method.ts';
-import { listOf } from '../parameters.ts';
+import { listOf, STORAGE_NAME } from '../parameters.ts';
 import { requireNoPool } from '../qemu/list.ts';
 import { findStorage } from '../storage/storage-row.ts';
 
 const MAX_GUESTS = 10_000;
+const ON = /^(1|yes|on|true)$/i;
+const SWITCH = /^(0|1|yes|no|on|off|true|false)$/i;
+const IS_STORAGE = new RegExp(STORAGE_NAME);
 const NO_DIRECTORIES = 'there are no directories for backups: name a datastore as storage';
 
 export const vmidList = (description: string) => Type.Optional(Type.String({ maxLength: 65_536, description }));
@@ -41,9 +44,13 @@ export interface AskedOfDump {
 export function requireMayAsk(call: GuestCall, asked: AskedOfDump): void {
   requireNoPool(asked.pool);
   if (asked.dumpdir !== undefined) throw new ParameterError([['dumpdir', NO_DIRECTORIES]]);
-  if (asked.script !== undefined && callerOf(call) !== ROOT_USER)
-    throw new ParameterError([['script', 'Only root may set this option.']]);
+  if (asked.script !== undefined) requireRootForScript(call);
   if (asked.bwlimit !== undefined || asked.ionice !== undefined) requirePrivilege(call, '/', 'Sys.Modify');
+}
+
+/** To set one, and to take one away. @throws ParameterError. */
+export function requireRootForScript(call: GuestCall): void {
+  if (callerOf(call) !== ROOT_USER) throw new ParameterError([['script', 'Only root may set this option.']]);
 }
 
 /** @throws ApiError 403; ParameterError for what is no datastore, or none. */
@@ -57,18 +64,31 @@ export async function requireDatastore(call: GuestCall, storage: string | undefi
   return storage;
 }
 
-/** Of `enabled=1,storage=fast`; undefined for each disk's own. @throws ParameterError. */
-export function fleecingStorage(text = ''): string | undefined {
-  const parts = listOf(text).map((part) => part.split('=', 2) as [string, string?]);
-  const [wrong] = parts.find(([name]) => name !== 'enabled' && name !== 'storage') ?? [];
+/** Where backups are fleeced to, if not beside each disk; and of a text that says nothing of that what it says. */
+export interface Fleecing {
+  readonly storage?: string;
+  readonly idle?: string;
+}
+
+/** Of `enabled=1,storage=fast`, or `1,storage=fast`. @throws ParameterError. */
+export function fleecingOf(text = ''): Fleecing {
+  const parts = listOf(text).map((part) => (part.includes('=') ? part : `enabled=${part}`).split('=', 2));
+  if (parts.length === 0) return {};
+  const values = new Map(parts as [string, string][]);
+  const { enabled = '1', storage, ...others } = Object.fromEntries(values);
+  const [wrong] = Object.keys(others);
   if (wrong !== undefined)
     throw new ParameterError([['fleecing', `there is no '${wrong}': enabled=1,storage=STORAGE`]]);
-  return parts.find(([name]) => name === 'storage')?.[1];
+  if (!SWITCH.test(enabled)) throw new ParameterError([['fleecing', `enabled is 1 or 0, not '${enabled}'`]]);
+  if (storage !== undefined && !IS_STORAGE.test(storage))
+    throw new ParameterError([['fleecing', `'${storage}' is no name of a storage`]]);
+  if (!ON.test(enabled)) return { idle: storage === undefined ? 'enabled=0' : `enabled=0,storage=${storage}` };
+  return storage === undefined ? { idle: 'enabled=1' } : { storage };
 }
 
 /** The storage for fleecing, which the caller may use. @throws ParameterError, ApiError 403. */
 export function requireFleecing(call: GuestCall, text: string | undefined): string | undefined {
-  const storage = fleecingStorage(text);
+  const { storage } = fleecingOf(text);
   if (storage !== undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
   return storage;
 }
