@@ -1,5 +1,6 @@
 // When garbage is collected, as an option of the datastore: which job stands behind it, and what becomes of jobs that others made.
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { ApiRig } from './rig.ts';
 
@@ -72,8 +73,10 @@ test('what is refused leaves everything as it was, the rest of the call too', as
   const wrong = /^400 parameter verification failed - 'gc-schedule': schedule "at noon": /;
   assert.match(await refusal(ROOT, 'PUT', CONFIG, { 'gc-schedule': 'at noon', comment: 'changed' }), wrong);
   assert.match(await refusal('auditor@pbs', 'PUT', CONFIG, { 'gc-schedule': 'daily' }), /^403 /);
-  const made = { name: 'store9', path: '/nowhere/at/all', 'gc-schedule': 'at noon' };
+  const path = `${rig.datastores.entries.get('store1')?.path}-refused`;
+  const made = { name: 'store9', path, 'gc-schedule': 'at noon' };
   assert.match(await refusal(ROOT, 'POST', '/config/datastore', made), wrong);
+  assert.equal(existsSync(path), false);
   rig.jobs.create(ACTOR, { kind: 'gc', id: 'store2', schedule: 'daily', options: { store: 'store3' } });
   assert.match(
     await refusal(ROOT, 'PUT', '/config/datastore/store2', { 'gc-schedule': 'daily' }),
