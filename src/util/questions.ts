@@ -32,6 +32,11 @@ export class Questions<Answer> {
     }
   }
 
+  /** Whether somebody waits for its answer, or did. */
+  isAsked(key: string): boolean {
+    return this.#asked.has(key);
+  }
+
   /** Waits however long it takes. @throws what `ask` throws. */
   once(key: string, ask: () => Promise<Answer>): Promise<Answer> {
     let asked = this.#asked.get(key);

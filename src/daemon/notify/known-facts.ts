@@ -9,7 +9,6 @@ const PATIENCE_MS = 5000;
 export class KnownFacts<Facts> {
   readonly #read: () => Promise<Facts>;
   readonly #reading: Questions<Facts>;
-  #isReading = false;
   #last: { readonly atMs: number; readonly facts: Facts } | undefined;
 
   constructor(read: () => Promise<Facts>, patienceMs: number = PATIENCE_MS) {
@@ -24,7 +23,7 @@ export class KnownFacts<Facts> {
 
   /** Read from now on: a reading that is under way may have passed by what is asked about. @throws what reading them throws. */
   async anew(): Promise<Facts> {
-    if (this.#isReading) await this.fresh().catch(() => undefined);
+    if (this.#reading.isAsked('')) await this.fresh().catch(() => undefined);
     return await this.fresh();
   }
 
@@ -36,13 +35,8 @@ export class KnownFacts<Facts> {
 
   readonly #readNow = async (): Promise<Facts> => {
     const atMs = performance.now();
-    this.#isReading = true;
-    try {
-      const facts = await this.#read();
-      this.#last = { atMs, facts };
-      return facts;
-    } finally {
-      this.#isReading = false;
-    }
+    const facts = await this.#read();
+    this.#last = { atMs, facts };
+    return facts;
   };
 }

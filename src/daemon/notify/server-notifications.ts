@@ -69,8 +69,6 @@ export class ServerNotifications {
   #heard = 0;
   #facts: KnownFacts<StoreFacts> | undefined;
   #hasLooked = false;
-  /** Looks that are under way or asked for. */
-  #looks: 'none' | 'one' | 'two' = 'none';
   #tasks: Pick<Tasks, 'list'> | undefined;
 
   constructor(parts: ServerNotificationsParts) {
@@ -146,22 +144,11 @@ export class ServerNotifications {
     digest();
   }
 
-  /** One look at a time; what is asked for meanwhile is one more after it, for it may have passed by what is asked about. */
   #look(): void {
-    const before = this.#looks;
-    this.#looks = before === 'none' ? 'one' : 'two';
-    if (before !== 'none') return;
     this.#hasLooked = true;
-    const ended = (): void => {
-      const isAskedFor = this.#looks === 'two';
-      this.#looks = 'none';
-      if (isAskedFor && !this.#stop.signal.aborted) this.#look();
-    };
-    this.checkAlarms()
-      .catch((error: unknown) => {
-        if (!this.#stop.signal.aborted) this.#parts.log.warn({ err: error }, 'alarms could not be checked');
-      })
-      .finally(ended);
+    this.checkAlarms().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) this.#parts.log.warn({ err: error }, 'alarms could not be checked');
+    });
   }
 
   /** Looks now what has not happened, tells what is new, and says what is raised. @throws what reading datastores or the state throws. */

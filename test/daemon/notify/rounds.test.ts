@@ -164,18 +164,23 @@ test('a command has the alarms looked at now; who asked before the start of a se
   await server.stop();
 });
 
-test('rounds do not overlap, and one that is under way ends with the server', async (t) => {
+/** Without a server around them. */
+function notifications(t: TestContext, times: Partial<RoundTimes>): ServerNotifications {
   const state = StateDatabase.open(join(temporaryDirectory(t), 'state.db'));
   t.after(() => state.close());
-  let [rounds, asked] = [0, 0];
-  const notify = new ServerNotifications({
+  return new ServerNotifications({
     state,
     audit: { append: () => undefined },
     node: 'backup1',
     clock: Date.now,
     log: createLog('silent'),
-    times: { firstAlarmsMs: 10, alarmsEveryMs: 20, digestEveryMs: NEVER, followEveryMs: NEVER },
+    times: { firstAlarmsMs: NEVER, alarmsEveryMs: NEVER, digestEveryMs: NEVER, followEveryMs: NEVER, ...times },
   });
+}
+
+test('rounds do not overlap, and one that is under way ends with the server', async (t) => {
+  const notify = notifications(t, { firstAlarmsMs: 10, alarmsEveryMs: 20 });
+  let [rounds, asked] = [0, 0];
   const datastores = {
     list: () => {
       rounds++;
@@ -200,19 +205,10 @@ test('rounds do not overlap, and one that is under way ends with the server', as
 });
 
 test('a backup that warned is looked at at once, after the first look, and once more when one is under way', async (t) => {
-  const state = StateDatabase.open(join(temporaryDirectory(t), 'state.db'));
-  t.after(() => state.close());
+  const notify = notifications(t, { firstAlarmsMs: 300 });
   let rounds = 0;
   let release = (): void => {};
   const gate = { isShut: false };
-  const notify = new ServerNotifications({
-    state,
-    audit: { append: () => undefined },
-    node: 'backup1',
-    clock: Date.now,
-    log: createLog('silent'),
-    times: { firstAlarmsMs: 300, alarmsEveryMs: NEVER, digestEveryMs: NEVER, followEveryMs: NEVER },
-  });
   const datastores = {
     list: () => {
       rounds++;
