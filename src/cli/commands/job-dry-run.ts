@@ -1,7 +1,7 @@
 // holdfast job run JOB --dry-run: what a prune job would remove now, read from the directory of its datastore. The server has no part in it.
 import type { JobView } from '../../daemon/jobs/server-jobs.ts';
 import { localZone } from '../../datastore/prune/calendar.ts';
-import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
+import { givenCounts, isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import type { PlannedSnapshot } from '../../datastore/prune/plan.ts';
 import { prunePlan } from '../../datastore/prune/plan-query.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
@@ -44,8 +44,7 @@ async function planJob(
   signal: AbortSignal,
 ): Promise<{ rows: Row[]; zone: string; warnings: ReadonlySet<string> }> {
   const { pruneScope } = await import('../../daemon/jobs/prune-kind.ts');
-  const { keepCounts } = await import('../../daemon/jobs/store-options.ts');
-  const counts = keepCounts(options);
+  const counts = givenCounts(options);
   return await withReadDatastore(root, async (store) => {
     const { places, absent } = await pruneScope(store.groups, options);
     const warnings = new Set(absent.map((group) => `there is no group ${group}: nothing of it is pruned`));

@@ -1,7 +1,7 @@
 // Prune jobs: of a namespace and those below it, all groups, some, or all but some that have rules of their own.
 import { type Static, Type } from 'typebox';
 import { pruneGroup } from '../../api/stores/store-work.ts';
-import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
+import { givenCounts, isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import type { GroupReader } from '../../datastore/snapshots/group-reader.ts';
 import type { JobKind, JobOptions } from '../../jobs/schedule/job.ts';
 import { type GroupName, type Namespace, parseGroup } from '../../schema/names.ts';
@@ -10,7 +10,6 @@ import {
   checker,
   Depth,
   KEEP_FIELDS,
-  keepCounts,
   Ns,
   namespacesOf,
   type StoreKindParts,
@@ -51,7 +50,7 @@ export function pruneKind({ get }: StoreKindParts): JobKind {
     workerId,
     run: async ({ job }, work) => {
       const open = await get(String(job.options.store));
-      const counts = keepCounts(job.options);
+      const counts = givenCounts(job.options);
       if (isWithoutRules(counts)) work.warn('no keep rule is set: everything stays');
       const { places, absent } = await pruneScope(open.store.groups, job.options);
       for (const group of absent) work.warn(`there is no group ${group}: nothing of it is pruned`);

@@ -2,7 +2,6 @@
 import { type TObject, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import type { OpenDatastore } from '../../api/services.ts';
-import { KEEP_RULES, type KeepCounts } from '../../datastore/prune/keep-rules.ts';
 import type { GroupReader } from '../../datastore/snapshots/group-reader.ts';
 import type { Job, JobOptions } from '../../jobs/schedule/job.ts';
 import { MAX_NAMESPACE_DEPTH, type Namespace, namespaceDepth, parseNamespace } from '../../schema/names.ts';
@@ -50,12 +49,6 @@ export function checker<Schema extends TObject>(schema: Schema): (options: unkno
       data: { option: name },
     });
   };
-}
-
-/** The keep rules among the options of a job. */
-export function keepCounts(options: KeepCounts): KeepCounts {
-  const given = KEEP_RULES.filter((rule) => options[rule] !== undefined).map((rule) => [rule, options[rule]]);
-  return Object.fromEntries(given);
 }
 
 export function storeClaim({ store }: JobOptions): readonly string[] {

@@ -5,7 +5,7 @@ import { guestByGuest } from '../../api/guest/guest-by-guest.ts';
 import { type Choosable, coverage } from '../../api/guest/routes/cluster/covered-guests.ts';
 import { WithoutEffect } from '../../api/guest/routes/cluster/without-effect.ts';
 import { pruneGroup } from '../../api/stores/store-work.ts';
-import { isWithoutRules } from '../../datastore/prune/keep-rules.ts';
+import { givenCounts, isWithoutRules } from '../../datastore/prune/keep-rules.ts';
 import { parseTags } from '../../guests/config/tags.ts';
 import type { JobKind } from '../../jobs/schedule/job.ts';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
@@ -14,7 +14,7 @@ import { VM_BACKUP_FIELDS, type VmBackupOrder } from '../../transport/control/or
 import { HoldfastError } from '../../util/errors.ts';
 import { awaitNode, type IsOnline } from './await-node.ts';
 import { NodeName } from './backup-kind.ts';
-import { checker, KEEP_FIELDS, keepCounts, type StoreKindParts, storeClaim } from './store-options.ts';
+import { checker, KEEP_FIELDS, type StoreKindParts, storeClaim } from './store-options.ts';
 
 const MAX_GUESTS = 1000;
 const MAX_TAGS = 64;
@@ -60,7 +60,7 @@ export function vzdumpKind({ get, isOnline, guestsOf, orderWithin }: VzdumpKindP
     run: async ({ job }, work) => {
       const options = job.options as Options;
       const { node, vmid, all, store, ns = '', mode = 'snapshot' } = options;
-      const counts = keepCounts(options);
+      const counts = givenCounts(options);
       await awaitNode(node, isOnline, work);
       const found = all === true ? await guestsOf(node) : (vmid ?? []).map((each) => ({ vmid: each }));
       const chosen = found.filter(coverage(options)).map((guest) => guest.vmid);

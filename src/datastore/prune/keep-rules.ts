@@ -19,6 +19,12 @@ export function isKeepRule(name: string): name is KeepRule {
 /** How many periods each rule keeps; a rule that is absent, or 0, keeps none. */
 export type KeepCounts = Readonly<Partial<Record<KeepRule, number>>>;
 
+/** The rules that are given, out of options that may have others beside them. */
+export function givenCounts(options: KeepCounts): KeepCounts {
+  const given = KEEP_RULES.filter((rule) => options[rule] !== undefined).map((rule) => [rule, options[rule]]);
+  return Object.fromEntries(given);
+}
+
 /** Rules were given, and all of them are 0. No rule at all is something else: it keeps everything. */
 export function keepsNothing(counts: KeepCounts): boolean {
   const given = KEEP_RULES.map((rule) => counts[rule]).filter((count) => count !== undefined);

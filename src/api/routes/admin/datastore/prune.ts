@@ -1,7 +1,7 @@
 // POST /admin/datastore/{store}/prune and /prune-datastore: what the keep rules do not keep goes.
 
 import { type Static, Type } from 'typebox';
-import { isWithoutRules, KEEP_RULES, type KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
+import { givenCounts, isWithoutRules } from '../../../../datastore/prune/keep-rules.ts';
 import type { GroupPlan } from '../../../../datastore/prune/plan.ts';
 import { type GroupName, type Namespace, namespaceDepth } from '../../../../schema/names.ts';
 import { type Call, callerOf, defineMethod } from '../../../method.ts';
@@ -38,7 +38,7 @@ export const PRUNE_METHODS = [
     returns: Type.Union([Type.Array(Row), Type.String()]),
     handler: async (call, { 'dry-run': isDry, 'use-task': useTask, ...asked }) => {
       const { open, ns, group } = await findGroup(call, asked);
-      const counts = countsOf(asked);
+      const counts = givenCounts(asked);
       if (isDry) return rowsOf(ns, await planOf(open.store, ns, group.name, counts, call));
       let plan: GroupPlan | undefined;
       const id = `${asked.store}:${ns}:${group.name}`;
@@ -65,7 +65,7 @@ export const PRUNE_METHODS = [
     returns: Type.String(),
     handler: async (call, { 'max-depth': maxDepth, 'dry-run': isDry, ...asked }) => {
       const { open, ns } = await findNamespace(call, asked);
-      const counts = countsOf(asked);
+      const counts = givenCounts(asked);
       const id = `${asked.store}:${ns}`;
       const { upid } = startTask(call, { type: 'prune', id }, async (work) => {
         if (isWithoutRules(counts)) work.log('no keep rule was given: everything stays');
@@ -103,9 +103,4 @@ function rowsOf(ns: Namespace, { group, snapshots }: GroupPlan): Static<typeof R
     protected: rule === 'protected',
     ...(ns === '' ? {} : { ns }),
   }));
-}
-
-function countsOf(asked: KeepCounts): KeepCounts {
-  const given = KEEP_RULES.filter((rule) => asked[rule] !== undefined).map((rule) => [rule, asked[rule]]);
-  return Object.fromEntries(given) as KeepCounts;
 }
