@@ -72,8 +72,9 @@ test('a server killed in the middle of a backup job: the run is interrupted, and
   const [left] = await runsOf(rig.stateDirectory, () => true);
   assert.equal(left?.state, 'running', 'nobody could note its end');
 
-  // Right before a minute: the scheduler looks as soon as the agent is back, or sooner.
-  setProgramClock(MONDAY + 2 * DAY + 12 * HOUR - 4 * SECOND);
+  // Right after a minute: the next is far.
+  const again = MONDAY + 2 * DAY + 12 * HOUR + SECOND;
+  setProgramClock(again);
   await rig.server.start();
   const runs = await runsOf(rig.stateDirectory, ([run]) => run !== undefined && run.number > 1 && run.endMs !== null);
   assert.deepEqual(
@@ -84,6 +85,7 @@ test('a server killed in the middle of a backup job: the run is interrupted, and
     ],
     JSON.stringify(runs),
   );
+  assert.ok((runs[0]?.queuedMs ?? Infinity) < again + 40 * SECOND, `it looks at once: ${JSON.stringify(runs)}`);
   assert.match(runs[1]?.message ?? '', /cut off when the server stopped; it is made again/);
   const manifests = readdirSync(rig.storePath, { recursive: true, encoding: 'utf8' });
   const snapshots = manifests.filter((name) => /host\/web\/.*manifest\.json$/.test(name));

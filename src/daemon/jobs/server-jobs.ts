@@ -45,7 +45,7 @@ export interface ServerJobs {
   readonly desk: JobDesk;
   /** For kinds from elsewhere; before the start. */
   readonly kinds: JobKinds;
-  /** Makes up for what a server before this one left, and begins to look every minute. */
+  /** Makes up at once for what a server before this one left and what was missed, and looks every minute from then on. */
   start(): void;
   /** Starts no more runs; those that run end with their tasks. */
   stop(): void;
@@ -67,19 +67,21 @@ export function serverJobs(parts: ServerJobsParts): ServerJobs {
   });
   let stopTicking = (): void => undefined;
   let following: NodeJS.Timeout | undefined;
+  const guarded = (look: () => void): void => {
+    try {
+      look();
+    } catch (error) {
+      onBug(error);
+    }
+  };
   return {
     desk,
     kinds,
     start: () => {
       scheduler.start();
-      stopTicking = everyMinute(() => scheduler.tick(), onBug);
-      following = setInterval(() => {
-        try {
-          scheduler.follow();
-        } catch (error) {
-          onBug(error);
-        }
-      }, FOLLOW_EVERY_MS);
+      guarded(() => scheduler.tick());
+      stopTicking = everyMinute(() => guarded(() => scheduler.tick()), onBug);
+      following = setInterval(() => guarded(() => scheduler.follow()), FOLLOW_EVERY_MS);
     },
     stop: () => {
       stopTicking();

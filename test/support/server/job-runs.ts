@@ -9,7 +9,7 @@ import { StateDatabase } from '../../../src/state/state-database.ts';
 export async function runsOf(
   stateDirectory: string,
   isGood: (runs: readonly JobRun[]) => boolean,
-  withinMs = 60_000,
+  withinMs = 180_000,
 ): Promise<readonly JobRun[]> {
   const state = StateDatabase.open(join(stateDirectory, 'state.db'));
   try {
