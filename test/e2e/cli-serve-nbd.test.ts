@@ -70,7 +70,7 @@ async function backup(place: Place, group: string, disk: string, time: string): 
 
 /** Reads a range through our own client; the number of its error when it fails. */
 async function readRange(socket: string, exportName: string, offset: number, length: number): Promise<Buffer | number> {
-  const client = await NbdClient.connect({ socketPath: socket, exportName, requestBytes: 32 * MiB });
+  const client = await NbdClient.connect({ socketPath: socket, exportName, pace: { bytes: 32 * MiB, depth: 1 } });
   const target = Buffer.alloc(length);
   try {
     await client.read(offset, target);

@@ -3,6 +3,7 @@
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { Channel, type NbdAddress } from './channel.ts';
 import { type ExportInfo, type Intake, negotiate } from './handshake.ts';
+import type { Pace } from './pace.ts';
 import { COMMAND, COMMAND_FLAG, encodeRequest, TRANSMISSION } from './protocol.ts';
 import { receiveReplies } from './replies.ts';
 import { Coverage, Job, type ReadRequest, type Request, type StatusRequest } from './requests.ts';
@@ -17,10 +18,8 @@ export type NbdConnectOptions = NbdAddress & {
   signal?: AbortSignal | undefined;
   /** Longest time without progress while something is awaited; default 60 s. */
   timeoutMs?: number;
-  /** Bytes of one request, which crosses no multiple of them; default 256 KiB, with `depth` 4 as fast as 1 MiB. */
-  requestBytes?: number | undefined;
-  /** Requests on the way at once; default 4. */
-  depth?: number | (() => number) | undefined;
+  /** How it reads; default 4 requests of 256 KiB at once, as fast as 1 MiB each. */
+  pace?: Pace | (() => Pace) | undefined;
 };
 
 export interface Extent {
@@ -29,6 +28,7 @@ export interface Extent {
   flags: number;
 }
 
+const USUAL_PACE: Pace = { bytes: 256 * 1024, depth: 4 };
 /** Of a question for block status: its length field has 32 bits, and QEMU answers for less in any case. */
 export const STATUS_STEP_BYTES = 1 << 30;
 
@@ -42,8 +42,7 @@ export class NbdClient {
   /** Set once the handshake is done, before anybody has the client in hand. */
   #info!: ExportInfo;
   readonly #options: NbdConnectOptions;
-  readonly #depth: () => number;
-  #pieceBytes: number;
+  readonly #pace: () => Pace;
   #pending = new Map<number, Request>();
   #waiting: Request[] = [];
   #nextCookie = 1;
@@ -61,9 +60,8 @@ export class NbdClient {
 
   private constructor(options: NbdConnectOptions) {
     this.#options = options;
-    const { depth = 4 } = options;
-    this.#depth = typeof depth === 'number' ? () => depth : depth;
-    this.#pieceBytes = options.requestBytes ?? 256 * 1024;
+    const { pace = USUAL_PACE } = options;
+    this.#pace = typeof pace === 'function' ? pace : () => pace;
     this.label = describeAddress(options);
   }
 
@@ -87,8 +85,9 @@ export class NbdClient {
     if (offset % block !== 0 || target.length % block !== 0) return this.#readUnaligned(offset, target, block);
     if (target.length === 0) return;
     const pieces: Omit<ReadRequest, 'job'>[] = [];
+    const pieceBytes = this.#pieceBytes();
     for (let at = 0; at < target.length; at += pieces.at(-1)!.length) {
-      const room = this.#pieceBytes - ((offset + at) % this.#pieceBytes);
+      const room = pieceBytes - ((offset + at) % pieceBytes);
       const piece = target.subarray(at, at + room);
       pieces.push({ kind: 'read', offset: offset + at, length: piece.length, target: piece, covered: new Coverage() });
     }
@@ -177,9 +176,6 @@ export class NbdClient {
     const { exportName, metaContexts = [] } = this.#options;
     const send = (bytes: Uint8Array) => this.#channel.send(bytes);
     this.#info = yield* negotiate({ exportName, metaContexts, label: this.label, send });
-    const { minimum, maximum } = this.#info.blockSizes;
-    const pieceBytes = Math.min(this.#pieceBytes, maximum);
-    this.#pieceBytes = Math.max(pieceBytes - (pieceBytes % minimum), minimum);
     this.#ready.pieceDone();
     yield* receiveReplies({
       label: this.label,
@@ -187,6 +183,13 @@ export class NbdClient {
       pending: this.#pending,
       settled: (cookie, error) => this.#settled(cookie, error),
     });
+  }
+
+  /** As wished, as far as the server takes it. */
+  #pieceBytes(): number {
+    const { minimum, maximum } = this.#info.blockSizes;
+    const wished = Math.min(this.#pace().bytes, maximum);
+    return Math.max(wished - (wished % minimum), minimum);
   }
 
   #enqueue(request: Request): void {
@@ -197,7 +200,7 @@ export class NbdClient {
   /** Keeps at most `depth` requests on the way. */
   #pump(): void {
     const messages: Uint8Array[] = [];
-    const depth = this.#depth();
+    const { depth } = this.#pace();
     while (this.#pending.size < depth && this.#waiting.length > 0) {
       const request = this.#waiting.shift()!;
       if (request.job.error) {
@@ -223,7 +226,7 @@ export class NbdClient {
     this.#pending.delete(cookie);
     request.job.pieceDone(error);
     // By half a pipeline: one message for several requests, and one wake-up of the server.
-    if (this.#pending.size <= this.#depth() >> 1) this.#pump();
+    if (this.#pending.size <= this.#pace().depth >> 1) this.#pump();
   }
 
   async #status(contextId: number, offset: number, length: number): Promise<Uint32Array> {

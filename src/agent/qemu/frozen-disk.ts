@@ -1,6 +1,7 @@
 // One disk of a running guest as it was at the instant, as a source for the backup. QEMU before 8.0 gets a question about its snapshot wrong when what it
-// concerns begins with clusters that the guest has overwritten and goes on with others: it answers for the disk as it is now. So no request crosses the border
-// of a cluster, and zeros are believed only where the fleece has nothing.
+// concerns begins with clusters that the guest has overwritten and goes on with others: it answers for the disk as it is now. So no request to such a QEMU crosses
+// the border of a cluster, and zeros are believed only where the fleece has nothing.
+import type { SharedPace } from '../nbd/pace.ts';
 import { connectForZeros, openNbdSource, zerosWithin } from '../sources/nbd-source.ts';
 import { without } from '../sources/ranges.ts';
 import type { DiskSource } from '../sources/source.ts';
@@ -11,21 +12,17 @@ export interface NbdExport {
   readonly exportName: string;
 }
 
-/** QEMU copies whole clusters of so many bytes before a write. */
-const CLUSTER_BYTES = 64 * 1024;
-
 export interface FrozenDiskParts {
   /** The snapshot that QEMU shows. */
   readonly view: NbdExport;
   /** Where it keeps what the guest overwrites. */
   readonly fleece: NbdExport;
-  /** Reads on the way at once, as in `NbdRequests`. */
-  readonly depth: SharedArrayBuffer;
+  readonly pace: SharedPace;
 }
 
 /** @throws as `openDiskSource`. */
 export async function openFrozenDisk(
-  { view, fleece, depth }: FrozenDiskParts,
+  { view, fleece, pace }: FrozenDiskParts,
   signal: AbortSignal,
 ): Promise<DiskSource> {
   const kept = await connectForZeros(fleece, fleece.exportName, signal);
@@ -33,7 +30,7 @@ export async function openFrozenDisk(
     return await openNbdSource(view, view.exportName, {
       label: view.exportName,
       signal,
-      requests: { requestBytes: CLUSTER_BYTES, depth },
+      pace,
       // Asked after the snapshot was: what the guest has overwritten by then is there.
       believed: async (zeros, range) => without(zeros, without([range], await zerosWithin(kept, range))),
       alsoClose: async () => await kept.close(),

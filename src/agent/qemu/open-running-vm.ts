@@ -22,6 +22,8 @@ import type { VmDisk } from './vm-disk.ts';
 
 const MONITOR_TIMEOUT_MS = 10_000;
 const EINVAL = 22;
+/** The major version of QEMU from which on a read of a snapshot is right across the borders of clusters: frozen-disk.ts. */
+const SPANS_CLUSTERS = 8;
 
 export interface OpenVmOptions {
   readonly node: GuestNode;
@@ -104,13 +106,16 @@ async function freezeDisks(
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const started = fleece;
-    const pace = ReadingPace.start(monitor);
+    const pace = ReadingPace.start(monitor, {
+      // With a limit small ones too, so that none waits for its answer long.
+      byCluster: monitor.version.major < SPANS_CLUSTERS || options.bytesPerSecond !== undefined,
+    });
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => {
           const view = { socketPath: run.exports, exportName: key };
-          const parts = { view, fleece: started.export(key), depth: pace.depth };
+          const parts = { view, fleece: started.export(key), pace: pace.pace };
           return [key, async (signal) => await openFrozenDisk(parts, signal)];
         }),
       ),

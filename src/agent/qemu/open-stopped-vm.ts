@@ -19,7 +19,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { addReadLimit, limitedRequests, limitReads, passWaitingReads } from './read-limit.ts';
+import { addReadLimit, limitedPace, limitReads, passWaitingReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -96,14 +96,13 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
         await gone;
       }
     };
-    const requests = bytesPerSecond === undefined ? undefined : limitedRequests();
+    const pace = bytesPerSecond === undefined ? undefined : limitedPace();
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => [
           key,
-          async (signal) =>
-            await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, requests }),
+          async (signal) => await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, pace }),
         ]),
       ),
       changed,

@@ -1,7 +1,7 @@
 // How fast a backup reads (`--bwlimit`), the same in a running QEMU and in a storage daemon of ours: one throttle group for all disks, and a throttle node of it above
 // what is exported of each.
 import { ignoreRefusal, type QmpCommands } from '../../guests/qmp/qmp-types.ts';
-import type { NbdRequests } from '../sources/source.ts';
+import { type SharedPace, sharePace } from '../nbd/pace.ts';
 import { backupNames } from './vm-disk.ts';
 
 const GROUP = 'hf-limit';
@@ -49,8 +49,6 @@ export async function removeReadLimit(monitor: QmpCommands): Promise<void> {
 }
 
 /** Small ones: all threads share the limit, and none is to wait for an answer so long that it takes the server for dead. */
-export function limitedRequests(): NbdRequests {
-  const depth = new SharedArrayBuffer(4);
-  new Int32Array(depth)[0] = 4;
-  return { requestBytes: 64 * 1024, depth };
+export function limitedPace(): SharedPace {
+  return sharePace({ bytes: 64 * 1024, depth: 4 });
 }

@@ -1,8 +1,9 @@
 // A disk that an NBD server exports. The control connection stays open for block status; workers make their own ones.
 import { HoldfastError } from '../../util/errors.ts';
 import { type NbdAddress, NbdClient, type NbdConnectOptions, STATUS_STEP_BYTES } from '../nbd/client.ts';
+import { readPace, type SharedPace } from '../nbd/pace.ts';
 import { STATE_ZERO } from '../nbd/protocol.ts';
-import type { DiskReader, DiskSource, NbdRequests, Range, SourceLocator } from './source.ts';
+import type { DiskReader, DiskSource, Range, SourceLocator } from './source.ts';
 
 const ALLOCATION = 'base:allocation';
 
@@ -15,12 +16,8 @@ export interface NbdTcpLocator extends NbdLocator {
   readonly port: number;
 }
 
-export function nbdLocator(
-  address: NbdAddress,
-  exportName: string,
-  requests?: NbdRequests,
-): NbdLocator | NbdTcpLocator {
-  const more = requests === undefined ? {} : { requests };
+export function nbdLocator(address: NbdAddress, exportName: string, pace?: SharedPace): NbdLocator | NbdTcpLocator {
+  const more = pace === undefined ? {} : { pace };
   return 'socketPath' in address
     ? { type: 'nbd', socketPath: address.socketPath, exportName, ...more }
     : { type: 'nbd', socketPath: '', host: address.host, port: address.port, exportName, ...more };
@@ -34,7 +31,7 @@ export interface NbdSourceOptions {
   label: string;
   signal?: AbortSignal | undefined;
   timeoutMs?: number;
-  requests?: NbdRequests | undefined;
+  pace?: SharedPace | undefined;
   /** What is to be believed of the zeros that the server has just told of a range; all of it when it is missing. */
   believed?: (zeros: Range[], range: Range) => Promise<Range[]>;
   /** What ends with the source. */
@@ -46,10 +43,10 @@ export async function openNbdSource(
   exportName: string,
   options: NbdSourceOptions,
 ): Promise<DiskSource> {
-  const { label, signal, timeoutMs = 60_000, requests } = options;
+  const { label, signal, timeoutMs = 60_000, pace } = options;
   const { believed = async (zeros) => zeros, alsoClose = async () => {} } = options;
   const connect: NbdConnectOptions = { ...address, exportName, signal, timeoutMs, metaContexts: [ALLOCATION] };
-  const locator = nbdLocator(address, exportName, requests);
+  const locator = nbdLocator(address, exportName, pace);
   return new NbdSource(label, connect, locator, await NbdClient.connect(connect), { believed, alsoClose });
 }
 
@@ -159,12 +156,7 @@ class NbdReader implements DiskReader {
 
 /** A connection of its own. `target`s must stay in place until `readInto` settles; several may be under way. */
 export async function openNbdReader(locator: NbdLocator): Promise<DiskReader> {
-  const { exportName, requests } = locator;
-  const paced = requests === undefined ? {} : { requestBytes: requests.requestBytes, depth: paceOf(requests.depth) };
+  const { exportName, pace } = locator;
+  const paced = pace === undefined ? {} : { pace: readPace(pace) };
   return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, ...paced }));
-}
-
-function paceOf(shared: SharedArrayBuffer): () => number {
-  const depth = new Int32Array(shared);
-  return () => Atomics.load(depth, 0);
 }

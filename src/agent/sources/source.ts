@@ -1,5 +1,6 @@
 // What the backup needs of a disk, whatever it is: a size, the ranges known to be zero, and reads that land in place.
 // `DiskSource` lives in the orchestrating thread; each worker opens its own `DiskReader` from the source's locator.
+import type { SharedPace } from '../nbd/pace.ts';
 
 /** A byte range of a disk; both in bytes. */
 export interface Range {
@@ -15,14 +16,8 @@ export type SourceLocator =
       readonly socketPath: string;
       readonly exportName: string;
       /** How it is read, where it is not to be as by default. */
-      readonly requests?: NbdRequests | undefined;
+      readonly pace?: SharedPace | undefined;
     };
-
-/** Bytes of a request, which crosses no multiple of them, and how many are on the way at once: an Int32 that may change. */
-export interface NbdRequests {
-  readonly requestBytes: number;
-  readonly depth: SharedArrayBuffer;
-}
 
 export interface DiskSource {
   /** Bytes of the disk; fixed while it is open. */

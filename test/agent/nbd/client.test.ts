@@ -53,7 +53,7 @@ test('32 MiB land in WebAssembly memory, and nowhere else', { skip: without('qem
   assert.ok(memory.subarray(0, MiB).every((byte) => byte === 0xa5));
   assert.ok(memory.subarray(33 * MiB).every((byte) => byte === 0xa5));
   // One request of the largest size that QEMU takes.
-  const wide = await NbdClient.connect({ socketPath, exportName: 'X', requestBytes: 64 * MiB });
+  const wide = await NbdClient.connect({ socketPath, exportName: 'X', pace: { bytes: 64 * MiB, depth: 1 } });
   await wide.read(0, memory.subarray(0, 33 * MiB));
   assert.ok(bytes.equals(memory.subarray(0, 33 * MiB)));
   await Promise.all([client.close(), wide.close()]);
@@ -61,7 +61,7 @@ test('32 MiB land in WebAssembly memory, and nowhere else', { skip: without('qem
 
 test('many reads at once on one connection do not mix', { skip: without('nbdkit') }, async (t) => {
   const { socketPath } = await nbdkit(t, '--filter=delay', 'pattern', 'size=64M', 'rdelay=1ms');
-  const client = await NbdClient.connect({ socketPath, exportName: '', requestBytes: 65_536, depth: 16 });
+  const client = await NbdClient.connect({ socketPath, exportName: '', pace: { bytes: 65_536, depth: 16 } });
   const targets = Array.from({ length: 40 }, () => Buffer.alloc(300_000));
   await Promise.all(targets.map((target, index) => client.read(index * 1_000_000, target)));
   for (const [index, target] of targets.entries()) {

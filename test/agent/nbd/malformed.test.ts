@@ -1,7 +1,7 @@
 // The client against servers that break the protocol: every breach is an error, none a hang, none a wrong byte.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NbdClient } from '../../../src/agent/nbd/client.ts';
+import { NbdClient, type NbdConnectOptions } from '../../../src/agent/nbd/client.ts';
 import { CHUNK_FLAG_DONE as DONE } from '../../../src/agent/nbd/protocol.ts';
 import * as fake from './fake-server.ts';
 import { pattern } from './servers.ts';
@@ -9,7 +9,7 @@ import { pattern } from './servers.ts';
 const SIZE = 1 << 20;
 const bytes = pattern(SIZE, 9);
 
-function connect(socketPath: string, more: object = {}): Promise<NbdClient> {
+function connect(socketPath: string, more: Partial<NbdConnectOptions> = {}): Promise<NbdClient> {
   return NbdClient.connect({ socketPath, exportName: 'X', timeoutMs: 2000, ...more });
 }
 
@@ -161,7 +161,7 @@ test('an error in one piece leaves the others in peace until they are done', asy
       return undefined;
     },
   });
-  const client = await connect(socketPath, { requestBytes: 4096, depth: 2 });
+  const client = await connect(socketPath, { pace: { bytes: 4096, depth: 2 } });
   const target = Buffer.alloc(3 * 4096);
   const started = performance.now();
   await assert.rejects(client.read(0, target), { code: 'source-failed', message: /EIO: bad sector/ });

@@ -425,7 +425,7 @@ test('our own client reads it: bytes, holes, several reads at once', async (t) =
     socketPath: path,
     exportName: 'good',
     metaContexts: [nbd.BASE_ALLOCATION],
-    requestBytes: 1000,
+    pace: { bytes: 1000, depth: 4 },
   });
   const targets = Array.from({ length: 8 }, () => new Uint8Array(CONTENT.length));
   await Promise.all(targets.map((target) => client.read(0, target)));
