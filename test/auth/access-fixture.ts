@@ -1,6 +1,4 @@
 // Access control over a real state database in a directory of its own, with a clock that stands still and cheap passwords.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Secret, TOTP } from 'otpauth';
@@ -11,6 +9,9 @@ import { parseUserId, ROOT_USER, type UserId } from '../../src/schema/auth-id.ts
 import { authTables } from '../../src/state/auth-tables.ts';
 import { StateDatabase } from '../../src/state/state-database.ts';
 import { type ErrorCode, HoldfastError } from '../../src/util/errors.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+export { temporaryDirectory } from '../support/temporary-directory.ts';
 
 export const NOON_MS = Date.UTC(2026, 10, 20, 12);
 export const ADDRESS = '192.0.2.7';
@@ -52,12 +53,6 @@ export interface Fixture extends AccessServices {
   readonly state: StateDatabase;
   readonly stores: AccessStores;
   readonly rootPassword: string;
-}
-
-export function temporaryDirectory(t: TestContext): string {
-  const directory = mkdtempSync(join(tmpdir(), 'holdfast-access-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
 }
 
 export async function openFixture(t: TestContext): Promise<Fixture> {

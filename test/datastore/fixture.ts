@@ -1,7 +1,6 @@
 // An empty datastore in a temporary directory, and the few things from which its files are made: objects, records, packs.
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Kind, type ObjectId } from '../../src/chunker/object.ts';
@@ -16,6 +15,9 @@ import { PackTable } from '../../src/datastore/packs/pack-table.ts';
 import { PackWriter } from '../../src/datastore/packs/pack-writer.ts';
 import type { WriteBuffer } from '../../src/datastore/packs/write-buffers.ts';
 import { Arena } from '../../src/util/arena.ts';
+import { temporaryDirectory } from '../support/temporary-directory.ts';
+
+export { temporaryDirectory } from '../support/temporary-directory.ts';
 
 const hasher = new IdHasher();
 const compressor = new Compressor(1);
@@ -42,12 +44,6 @@ export const randomRecord = (payloadBytes: number): MadeRecord => makeRecord(ran
 export function makeBuffer(fullBytes = 65536, marginBytes = 16384): WriteBuffer {
   const area = new Arena(65536 + fullBytes + marginBytes + 8192).allocate(fullBytes + marginBytes);
   return { ...area, fullBytes };
-}
-
-export function temporaryDirectory(t: TestContext, parent = tmpdir()): string {
-  const path = mkdtempSync(join(parent, 'holdfast-test-'));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
-  return path;
 }
 
 /** Bytes and place of a record that was appended. */
