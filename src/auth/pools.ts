@@ -172,7 +172,7 @@ export class Pools {
 
   #there(poolid: PoolId): Pool {
     const pool = this.#parts.store.find(poolid);
-    if (pool === undefined) throw new HoldfastError('not-found', `pool '${poolid}' does not exist`);
+    if (pool === undefined) throw noSuchPool(poolid);
     return pool;
   }
 
@@ -202,6 +202,10 @@ export class Pools {
     const { authId: by, address } = actor;
     this.#parts.audit.append({ action, by, address, object: poolPath(poolid), detail });
   }
+}
+
+export function noSuchPool(pool: string): HoldfastError {
+  return new HoldfastError('not-found', `pool '${pool}' does not exist`);
 }
 
 function requireIn(pool: Pool, { vms, storages }: PoolMembers): void {

@@ -5,7 +5,7 @@ import { ROOT_USER } from '../../schema/auth-id.ts';
 import { ApiError } from '../dialect/failure.ts';
 import { callerOf, type PrivilegeRule } from '../method.ts';
 import { CONFIG_KEYS, type KeyRight } from './config-keys.ts';
-import { type GuestCall, requirePrivilege } from './method.ts';
+import { type GuestCall, may, requirePrivilege } from './method.ts';
 import type { VmSettings } from './services.ts';
 
 /** `STORAGE:SIZE` asks for a new volume, `STORAGE:cloudinit` too. */
@@ -23,13 +23,21 @@ export function requireConfigRights(
     set,
     remove,
     before,
-  }: { readonly set: VmSettings; readonly remove: readonly string[]; readonly before: VmSettings },
+    pool,
+  }: {
+    readonly set: VmSettings;
+    readonly remove: readonly string[];
+    readonly before: VmSettings;
+    /** Of a guest that is made for it: rights on the pool are as good as those on the guest. */
+    readonly pool?: string | undefined;
+  },
 ): void {
   const changes = [...Object.entries(set), ...remove.map((key) => [key, undefined] as const)];
   for (const [key, value] of changes) {
     for (const need of needsOf(vmid, key, value, before[key])) {
       if (need === 'root') requireRoot(call, key);
-      else requirePrivilege(call, need.path, ...need.anyOf);
+      else if (pool === undefined || need.path !== `/vms/${vmid}` || !may(call, `/pool/${pool}`, ...need.anyOf))
+        requirePrivilege(call, need.path, ...need.anyOf);
     }
   }
 }
