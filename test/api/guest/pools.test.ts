@@ -207,6 +207,12 @@ test('who may make guests in a pool makes one there, which is a member when it w
   rig.fixture.access.changeAcl(ACTOR, { path: '/pool/web', role: 'PVEDatastoreUser', authId: parseAuthId('user@pve') });
   assert.equal((await make({ vmid: 201, pool: 'web', scsi0: 'local:1' })).status, 403);
   assert.equal((await make({ vmid: 201, pool: 'web', args: '-S' })).status, 403);
+  const left = { vmid: 201, scsi0: 'disks:vm-201-disk-0,size=1G' };
+  assert.equal(
+    (await make({ ...left, pool: 'web' })).reason,
+    'Permission check failed (/storage/disks, Datastore.Allocate)',
+    'what another guest of that number left',
+  );
   await rig.grant('config@pve', { '/vms/201': 'PVEVMAdmin' });
   const create = async (as: string, parameters: Parameters) =>
     await rig.call(as, 'POST', '/nodes/pve1/qemu', { vmid: 201, ...parameters });
