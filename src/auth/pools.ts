@@ -12,7 +12,8 @@ import type { Pool, PoolMembers, PoolStore } from './pool-store.ts';
 import type { Privilege } from './privileges.ts';
 
 const MAX_POOLS = 1000;
-const MAX_MEMBERS = 50_000;
+/** Read whole after each change, in some 20 ms when there are so many. */
+const MAX_MEMBERS = 10_000;
 const MAX_COMMENT = 1024;
 /** Named in a refusal. */
 const MAX_NAMED_JOBS = 10;
@@ -155,6 +156,7 @@ export class Pools {
   /** Of a guest that was destroyed: another one of that number does not inherit its pool. */
   forget(actor: Actor, vmid: number): void {
     const { store, transactions } = this.#parts;
+    if (store.poolOf(vmid) === undefined) return;
     transactions.atomically(() => {
       const poolid = store.poolOf(vmid);
       if (poolid === undefined) return;

@@ -213,3 +213,17 @@ test('there are a thousand pools at most', async (t) => {
   });
   assert.throws(() => pools.create(ROOT, 'more'), withCode('too-many', /1000 pools already/));
 });
+
+test('there are ten thousand members at most, by whatever way they come', async (t) => {
+  const { pools, state, stores } = await openFixture(t);
+  pools.create(ROOT, 'web');
+  state.atomically(() => {
+    for (let index = 0; index < 9_999; index++) stores.pools.putGuest('web' as never, 1_000 + index);
+  });
+  assert.throws(() => pools.change(ROOT, 'web', { vms: [100, 101] }), withCode('too-many', /10000 members/));
+  pools.change(ROOT, 'web', { vms: [100] });
+  assert.throws(() => pools.change(ROOT, 'web', { storages: ['tank'] }), withCode('too-many'));
+  assert.throws(() => pools.place(ROOT, 101, 'web'), withCode('too-many'));
+  pools.change(ROOT, 'web', { comment: 'full', vms: [100], delete: true });
+  pools.place(ROOT, 101, 'web');
+});

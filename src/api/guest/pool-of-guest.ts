@@ -37,14 +37,25 @@ export function requireReplacing(call: GuestCall, vmid: number, pool: string | u
 /** Puts a guest that was just made into its pool; one of that number that was before it leaves it none. A pool that went meanwhile is a warning. */
 export function joinPool(call: GuestCall, vmid: number, pool: string | undefined, work: GuestWork): void {
   const { pools } = call.services;
-  if (pool === undefined) {
-    pools.forget(actorOf(call), vmid);
-    return;
-  }
+  warning(`VM ${vmid} was made, and what pool it is in was not written down`, work, () => {
+    if (pool === undefined) pools.forget(actorOf(call), vmid);
+    else pools.place(actorOf(call), vmid, pool);
+  });
+}
+
+/** Takes a guest that was destroyed out of its pool. */
+export function leavePool(call: GuestCall, vmid: number, work: GuestWork): void {
+  warning(`VM ${vmid} is gone, and still a member of its pool`, work, () => {
+    call.services.pools.forget(actorOf(call), vmid);
+  });
+}
+
+/** What was done to the guest is done, whatever becomes of its pool. */
+function warning(what: string, work: GuestWork, change: () => void): void {
   try {
-    pools.place(actorOf(call), vmid, pool);
+    change();
   } catch (error) {
     if (!(error instanceof HoldfastError)) throw error;
-    work.warn(`VM ${vmid} was made, and is in no pool: ${error.message}`);
+    work.warn(`${what}: ${error.message}`);
   }
 }

@@ -1,7 +1,6 @@
 // /nodes/{node}/qemu: the virtual machines of this node, and new ones.
 import { type Static, Type } from 'typebox';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
-import { actorOf } from '../../../routes/actor.ts';
 import { CONFIG_PARAMETERS, settingsOf } from '../../config-keys.ts';
 import { requireConfigRights } from '../../config-rights.ts';
 import {
@@ -14,7 +13,7 @@ import {
   requireNode,
   requirePrivilege,
 } from '../../method.ts';
-import { joinPool, requirePool, requireReplacing } from '../../pool-of-guest.ts';
+import { joinPool, leavePool, requirePool, requireReplacing } from '../../pool-of-guest.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import { given, Node, OfGuest, PoolName, SkipLock, StorageName, Upid, type Vmid } from '../parameters.ts';
 import { restoreArchive } from './restore-archive.ts';
@@ -132,7 +131,7 @@ export const VM_METHODS = [
       if (status === 'running') throw new ApiError(500, 'guest-running', `VM ${vmid} is running - destroy failed`);
       return startGuestTask(call, 'qmdestroy', vmid, async (work) => {
         await guests.destroy(vmid, { purge, destroyUnreferencedDisks, skipLock: skiplock }, work);
-        call.services.pools.forget(actorOf(call), vmid);
+        leavePool(call, vmid, work);
       });
     },
   }),
