@@ -73,9 +73,8 @@ export const CLUSTER_METHODS = [
         isWanted('vm') ? guestRows(call) : [],
         isWanted('node') ? nodeRow(call) : [],
         isWanted('storage') ? storageRows(call) : [],
-        isWanted('pool') ? poolRows(call) : [],
       ]);
-      return rows.flat();
+      return [...rows.flat(), ...(isWanted('pool') ? poolRows(call) : [])];
     },
   }),
   defineGuestMethod({
