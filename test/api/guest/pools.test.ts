@@ -383,3 +383,41 @@ test('a job of a pool reads back, covers the guests that are in it, and keeps th
   assert.equal((await rig.call('keeper@pve', 'PUT', `${path}/night`, { comment: 'x' })).status, 200, 'what stays');
   assert.deepEqual(rig.bugs, []);
 });
+
+const HOSTILE = ['', ' ', '-1', '1e999', '0100', '__proto__', 'constructor', '..', 'a/../b', "'; DROP TABLE pools; --"];
+HOSTILE.push('a\nb', ',', ',,,', '100,,101', '100;101 102', 'é', '%2e%2e', '\0', 'x'.repeat(5000), '9'.repeat(400));
+
+test('whatever stands in a field, a pool is changed as it reads afterwards, or refused in words', async (t) => {
+  const rig = await open(t);
+  await rig.data('POST', '/pools', { poolid: 'web' });
+  await rig.grant('user@pve', { '/pool/web': 'PVEPoolAdmin' });
+  const authId = parseAuthId('user@pve');
+  const seen = new Map<number, number>();
+  const methods = ['GET', 'POST', 'PUT', 'DELETE'] as const;
+  for (const as of [ROOT, 'user@pve'])
+    for (const name of ['poolid', 'comment', 'vms', 'storage', 'delete', 'allow-move', 'type', 'nonsense'])
+      for (const value of HOSTILE)
+        for (const method of methods) {
+          const { status, json } = await rig.call(as, method, '/pools', { poolid: 'web', [name]: value });
+          const place = `${as} ${method} ${name}=${JSON.stringify(value.slice(0, 40))}: ${status} ${JSON.stringify(json)}`;
+          assert.deepEqual(rig.bugs, [], place);
+          seen.set(status, (seen.get(status) ?? 0) + 1);
+          if (status !== 200) assert.ok((json.message ?? '').length > 3, place);
+          if (as !== ROOT) assert.deepEqual(membersOf(rig, 'web'), [], place);
+          const found = rig.fixture.pools.list(ACTOR);
+          const members = found.flatMap(({ vms, storages }) => [...vms, ...storages]);
+          assert.ok(
+            members.every((each) => [100, 101, 102, 'local', 'disks', 'tank'].includes(each)),
+            place,
+          );
+          assert.ok(
+            found.every(({ poolid }) => /^[A-Za-z0-9._/-]+$/.test(poolid)),
+            place,
+          );
+          if (found.length === 1 && found[0]?.poolid === 'web' && members.length === 0) continue;
+          for (const { poolid } of found) rig.fixture.pools.delete(ACTOR, poolid, () => false);
+          rig.fixture.pools.create(ACTOR, 'web');
+          rig.fixture.access.changeAcl(ACTOR, { path: '/pool/web', role: 'PVEPoolAdmin', authId });
+        }
+  assert.ok((seen.get(400) ?? 0) > 200 && (seen.get(200) ?? 0) > 20, JSON.stringify([...seen]));
+});
