@@ -118,7 +118,7 @@ export class Pools {
 
   /**
    * Removes an empty pool, and the rights that stood on it. `isThere` says whether a member still is: what is gone keeps no pool.
-   * @throws `permission-denied`, `not-found`, `bad-name`; `not-allowed` for one with members, with pools in it, or that jobs name.
+   * @throws `permission-denied`, `not-found`, `bad-name`; `protected` for one with members, with pools in it, or that jobs name.
    */
   delete(actor: Actor, id: string, isThere: (member: number | string) => boolean = () => true): void {
     const { store, acl, transactions } = this.#parts;
@@ -218,14 +218,14 @@ function requireIn(pool: Pool, { vms, storages }: PoolMembers): void {
 }
 
 function notEmpty(poolid: PoolId, what: string): HoldfastError {
-  return new HoldfastError('not-allowed', `pool '${poolid}' is not empty (contains ${what}): take that out first`);
+  return new HoldfastError('protected', `pool '${poolid}' is not empty (contains ${what}): take that out first`);
 }
 
 function isNamed(poolid: PoolId, jobs: readonly string[]): HoldfastError {
   const more = jobs.length > MAX_NAMED_JOBS ? ` and ${jobs.length - MAX_NAMED_JOBS} more` : '';
   const named = jobs.slice(0, MAX_NAMED_JOBS).join(', ');
   return new HoldfastError(
-    'not-allowed',
+    'protected',
     `pool '${poolid}' is backed up by jobs: ${named}${more}; change or remove them first`,
     { data: { jobs } },
   );

@@ -32,11 +32,11 @@ test('a pool is made, gets members, loses them and goes; the audit log has each 
   assert.deepEqual(shown(fixture)[0], ['web', '', [200], ['local']]);
   assert.throws(
     () => pools.delete(ROOT, 'web'),
-    withCode('not-allowed', /'web' is not empty \(contains pool 'web\/test'/),
+    withCode('protected', /'web' is not empty \(contains pool 'web\/test'/),
   );
-  assert.throws(() => pools.delete(ROOT, 'web/test'), withCode('not-allowed', /is not empty \(contains VM 101\)/));
+  assert.throws(() => pools.delete(ROOT, 'web/test'), withCode('protected', /is not empty \(contains VM 101\)/));
   pools.change(ROOT, 'web/test', { vms: [101], delete: true });
-  assert.throws(() => pools.delete(ROOT, 'web/test'), withCode('not-allowed', /\(contains storage 'tank'\)/));
+  assert.throws(() => pools.delete(ROOT, 'web/test'), withCode('protected', /\(contains storage 'tank'\)/));
   pools.change(ROOT, 'web/test', { storages: ['tank'], delete: true });
   pools.delete(ROOT, 'web/test');
   pools.delete(ROOT, 'web', (member) => member !== 200 && member !== 'local');
@@ -180,7 +180,7 @@ test('rights on a pool go with it; a pool that jobs name stays, with their names
   assert.throws(
     () => pools.delete(ROOT, 'web'),
     withCode(
-      'not-allowed',
+      'protected',
       /^pool 'web' is backed up by jobs: vzdump\/night, vzdump\/noon; change or remove them first$/,
     ),
   );

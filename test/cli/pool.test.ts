@@ -53,8 +53,8 @@ test('a pool is made and changed beside a running server, which counts it at its
   );
   assert.deepEqual(made.options, { node: 'localhost', store: 'main', pool: 'web/test', exclude: [102] });
   await pool('set', 'web/test', '--vms', '101', '--delete');
-  assert.match(await place.fails('not-allowed', 'pool', 'remove', 'web/test', ...at), /vzdump\/night/);
-  assert.match(await place.fails('not-allowed', 'pool', 'remove', 'web', ...at), /contains pool 'web\/test'/);
+  assert.match(await place.fails('protected', 'pool', 'remove', 'web/test', ...at), /vzdump\/night/);
+  assert.match(await place.fails('protected', 'pool', 'remove', 'web', ...at), /contains pool 'web\/test'/);
   await place.run('job', 'remove', 'vzdump/night', ...at);
   await place.run('pool', 'remove', 'web/test', ...at);
   await pool('set', 'web', '--vms', '102', '--storage', 'local', '--delete');

@@ -68,7 +68,7 @@ test('a job backs up whoever is in its pool when it runs; the pool stays while j
   assert.equal(await run(), 'ok: OK');
   assert.deepEqual(backedUp, [102]);
   pools.change(ROOT, 'web', { vms: [101, 102, 555], delete: true });
-  assert.throws(() => pools.delete(ROOT, 'web'), withCode('not-allowed', /backed up by jobs: vzdump\/night;/));
+  assert.throws(() => pools.delete(ROOT, 'web'), withCode('protected', /backed up by jobs: vzdump\/night;/));
   // As a state that was put back by hand may be.
   stores.pools.delete('web' as never);
   assert.equal(await run(), "error: pool 'web' does not exist");
