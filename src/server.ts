@@ -12,6 +12,7 @@ import { createApi } from './api/server.ts';
 import type { ApiServices, CommonServices } from './api/services.ts';
 import { SnapshotViews } from './api/snapshots/snapshot-views.ts';
 import { accessServices } from './auth/access-services.ts';
+import type { Pools } from './auth/pools.ts';
 import { openApiListener } from './daemon/api-listener.ts';
 import { Certificates } from './daemon/certificates.ts';
 import { Clients } from './daemon/clients.ts';
@@ -226,7 +227,7 @@ async function start(
     isOnline: (node) => nodes.get(node).status === 'online',
     order: (node, order, authId) => nodes.order(node, order, authId as AuthId),
     orderWithin: async (node, order, work) => await nodes.orderWithin(node, order, work),
-    guestsOf: async (node) => await guestsOf(node, guests),
+    guestsOf: async (node) => await guestsOf(node, guests, access.pools),
     endOf: (upid) => tasks.ended(upid),
     abort: (upid, reason) => tasks.abort(upid, reason),
     limits: config.jobLimits,
@@ -283,6 +284,7 @@ async function start(
                 ...withBackups(guests, { datastores, tasks, nodes }),
                 consoles,
                 jobs: jobs.desk,
+                pools: access.pools,
                 ...GUEST_INFO,
               },
               { onBug },
@@ -369,8 +371,16 @@ async function start(
 }
 
 /** Of the one node whose guests are known here. */
-async function guestsOf(node: string, own: ServedGuests | undefined): Promise<readonly Choosable[]> {
-  if (node === LOCAL_NODE && own !== undefined) return await own.guests.list();
+async function guestsOf(
+  node: string,
+  own: ServedGuests | undefined,
+  pools: Pick<Pools, 'poolsOfGuests'>,
+): Promise<readonly Choosable[]> {
+  if (node === LOCAL_NODE && own !== undefined) {
+    const there = await own.guests.list();
+    const poolOf = pools.poolsOfGuests();
+    return there.map(({ vmid, tags }) => ({ vmid, tags, pool: poolOf.get(vmid) }));
+  }
   throw new HoldfastError(
     'not-found',
     `which guests node ${node} has is not known here: name them; only those of node ${LOCAL_NODE} are, with --node-dir`,

@@ -36,12 +36,13 @@ export function checkAccess(
 
 /** Undefined for whoever may not. */
 function letIn(
-  { path, anyOf, orOwner, orUser }: PrivilegeRule,
+  { path, orPath, anyOf, orOwner, orUser }: PrivilegeRule,
   { authId }: Identity,
   permissions: PermissionCalls,
 ): 'anybody' | 'owner' | undefined {
   if (orUser !== undefined && orUser === authId) return 'anybody';
-  if (anyOf.some((privilege) => permissions.has(authId, path, privilege))) return 'anybody';
+  const places = orPath === undefined ? [path] : [path, orPath];
+  if (places.some((place) => anyOf.some((privilege) => permissions.has(authId, place, privilege)))) return 'anybody';
   return orOwner !== undefined && permissions.has(authId, path, orOwner) ? 'owner' : undefined;
 }
 

@@ -19,6 +19,8 @@ export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 export interface PrivilegeRule {
   readonly path: string;
   readonly anyOf: readonly Privilege[];
+  /** There they are as good. */
+  readonly orPath?: string;
   /** Enough for what the caller owns: the handler is told by `Call.onlyOwn`, and looks. */
   readonly orOwner?: Privilege;
   /** This user may too, as itself and not through a token. */

@@ -10,6 +10,8 @@ import { LoginThrottle } from './login-throttle.ts';
 import { PasswordConfirmation } from './password-confirmation.ts';
 import { Argon2Passwords, type PasswordHashing } from './passwords.ts';
 import { Permissions, type RightsSource } from './permissions.ts';
+import type { PoolStore } from './pool-store.ts';
+import { Pools } from './pools.ts';
 import { QuietFailures } from './quiet-failures.ts';
 import type { SecondFactorStore } from './second-factor-store.ts';
 import { SecondFactors } from './second-factors.ts';
@@ -23,6 +25,7 @@ export interface AccessStores {
   readonly users: UserStore;
   readonly tokens: TokenStore;
   readonly acl: AclStore;
+  readonly pools: PoolStore;
   readonly secondFactors: SecondFactorStore;
   readonly secrets: SecretStore;
   readonly audit: AuditLog;
@@ -34,6 +37,7 @@ export interface AccessServices {
   readonly access: Access;
   readonly authenticator: Authenticator;
   readonly permissions: Permissions;
+  readonly pools: Pools;
   /** For other secrets than passwords. */
   readonly throttle: LoginThrottle;
   readonly failures: QuietFailures;
@@ -77,6 +81,7 @@ export function accessServices(
     }),
     authenticator: new Authenticator({ users, tokens, tickets, signIn, failures }),
     permissions,
+    pools: new Pools({ store: stores.pools, acl, transactions, permissions, audit }),
     throttle,
     failures,
     createRoot: () => createRoot({ users, transactions, passwords, audit }),

@@ -1,8 +1,10 @@
 // The paths that rights stand on: `/`, Proxmox Backup Server's (`/datastore/STORE/NS…`, `/access/users` and so on), Proxmox VE's (`/vms/VMID`,
 // `/storage/STORAGE`, `/nodes/NODE`, `/pool/POOL` and so on), and `/system/nodes/NODE` and `/system/jobs` of ours. A path that means nothing is refused, for a right on it would protect nothing and look as if it did.
+import { POOL_ID } from '../schema/pool-id.ts';
 import { HoldfastError } from '../util/errors.ts';
 
 const SAFE = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
+const POOL = new RegExp(POOL_ID);
 const GUEST = /^[1-9]\d{2,8}$/;
 const MAX_NAMESPACE_DEPTH = 7;
 /** `/datastore/`, a store and a namespace at their longest. */
@@ -15,6 +17,8 @@ interface Branch {
   readonly namespaceBelow?: boolean;
   /** A VMID and nothing else. */
   readonly guest?: true;
+  /** The name of a pool, with all its parts. */
+  readonly pool?: true;
 }
 
 const END: Branch = {};
@@ -47,7 +51,7 @@ const GRAMMAR: Branch = {
     },
     mapping: { any: NAMED },
     nodes: NAMED,
-    pool: { any: { any: NAMED } },
+    pool: { pool: true },
     sdn: { any: { any: { any: NAMED } } },
     storage: NAMED,
     vms: { guest: true },
@@ -70,6 +74,7 @@ function isAclPath(text: string): boolean {
   let branch = GRAMMAR;
   const parts = text.slice(1).split('/');
   for (const [index, part] of parts.entries()) {
+    if (branch.pool) return POOL.test(parts.slice(index).join('/'));
     if (!SAFE.test(part)) return false;
     if (branch.guest) return GUEST.test(part) && index === parts.length - 1;
     if (branch.namespaceBelow)

@@ -1,4 +1,5 @@
-// The rights of one user or one token, read off its ACL entries: on the way down to a path the deepest place that says anything counts, alone.
+// The rights of one user or one token, read off its ACL entries: on the way down to a path the deepest place that says anything counts, alone;
+// to what is in a pool, what counts at the pool is added.
 import { isAtOrBelow, pathsDownTo } from './acl-path.ts';
 import { type Privilege, privilegesOf, type RoleName } from './privileges.ts';
 
@@ -20,6 +21,8 @@ interface Place {
 }
 
 export const NO_RIGHTS: Rights = new Map();
+/** What a NoAccess that counts leaves. Unlike where nothing is said, no pool adds to it. */
+const NO_ACCESS: Rights = new Map();
 
 export class AclRights {
   readonly #places = new Map<string, Place>();
@@ -33,8 +36,23 @@ export class AclRights {
     }
   }
 
-  /** What holds at a path. */
-  at(path: string): Rights {
+  /**
+   * What holds at a path; `pools` are the paths of the pools that hold what stands at exactly this one. What a pool gives is added, and never
+   * holds below; where a pool says NoAccess nothing is left.
+   */
+  at(path: string, pools: readonly string[] = []): Rights {
+    const own = this.#standing(path);
+    if (own === NO_ACCESS || pools.length === 0) return own;
+    const ofPools = pools.map((pool) => this.#standing(pool));
+    if (ofPools.includes(NO_ACCESS)) return NO_ACCESS;
+    const rights = new Map(own);
+    for (const each of ofPools)
+      for (const privilege of each.keys()) if (!rights.has(privilege)) rights.set(privilege, false);
+    return rights;
+  }
+
+  /** By the entries alone. */
+  #standing(path: string): Rights {
     const way = pathsDownTo(path);
     const here = this.#places.get(way[way.length - 1]);
     if (here !== undefined) return here.here;
@@ -53,8 +71,8 @@ export class AclRights {
 
 /** Entries of one path together; `NoAccess` among them leaves nothing. */
 function rightsOf(entries: readonly AclEntry[]): Rights {
+  if (entries.some(({ role }) => role === 'NoAccess')) return NO_ACCESS;
   const rights = new Map<Privilege, boolean>();
-  if (entries.some(({ role }) => role === 'NoAccess')) return rights;
   for (const { role, propagate } of entries) {
     for (const privilege of privilegesOf(role)) rights.set(privilege, propagate || rights.get(privilege) === true);
   }

@@ -13,6 +13,7 @@ import { addJobCommands } from './commands/job.ts';
 import { addKeyCommands } from './commands/key.ts';
 import { addNodeCommands } from './commands/node.ts';
 import { addNotifyCommands } from './commands/notify.ts';
+import { addPoolCommands } from './commands/pool.ts';
 import { addPruneCommand } from './commands/prune.ts';
 import { addRestoreCommand } from './commands/restore.ts';
 import { addServeNbdCommand } from './commands/serve-nbd.ts';
@@ -61,6 +62,7 @@ function createProgram(): Command {
   addUserCommands(program);
   addTokenCommands(program);
   addAclCommands(program);
+  addPoolCommands(program);
   addTfaCommands(program);
   addAuditCommands(program);
   addNotifyCommands(program);

@@ -4,6 +4,7 @@ import type { AclStore, StoredAclEntry, TokenStore, UserStore } from '../auth/ac
 import type { RightsSource } from '../auth/permissions.ts';
 import type { RoleName } from '../auth/privileges.ts';
 import type { AuthId } from '../schema/auth-id.ts';
+import { pooledPaths } from './pool-tables.ts';
 
 interface AclRow {
   readonly path: string;
@@ -21,6 +22,9 @@ export function aclTable(db: Database, changed: () => void): AclStore {
   );
   const remove = db.prepare<[string, string, string]>('DELETE FROM acl WHERE path = ? AND auth_id = ? AND role = ?');
   const removeOf = db.prepare<[string]>('DELETE FROM acl WHERE auth_id = ?');
+  const removeBelow = db.prepare<{ path: string; below: string }>(
+    'DELETE FROM acl WHERE path = @path OR substr(path, 1, length(@below)) = @below',
+  );
   return {
     list: () => list.all().map(entryOf),
     set({ path, authId, role, propagate }) {
@@ -35,6 +39,10 @@ export function aclTable(db: Database, changed: () => void): AclStore {
       removeOf.run(authId);
       changed();
     },
+    deleteBelow(path) {
+      removeBelow.run({ path, below: path.endsWith('/') ? path : `${path}/` });
+      changed();
+    },
   };
 }
 
@@ -46,6 +54,7 @@ export function rightsTable(
   ownChanges: () => number,
 ): RightsSource {
   const ofOthers = db.prepare<[], number>('PRAGMA data_version').pluck();
+  const pooled = pooledPaths(db);
   const aclOf = db.prepare<[string], AclRow>('SELECT path, auth_id, role, propagate FROM acl WHERE auth_id = ?');
   let seen: number | undefined;
   let generation = 0;
@@ -62,6 +71,7 @@ export function rightsTable(
     userState: (user) => users.find(user),
     tokenState: (user, tokenName) => tokens.find(user, tokenName),
     aclOf: (authId) => aclOf.all(authId).map(entryOf),
+    pooled,
   };
 }
 

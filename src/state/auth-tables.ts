@@ -4,6 +4,7 @@ import type { AccessStores } from '../auth/access-services.ts';
 import type { SecretStore } from '../auth/access-store.ts';
 import { aclTable, rightsTable } from './acl-tables.ts';
 import { type AuditRetention, auditTable } from './audit-table.ts';
+import { poolTable } from './pool-tables.ts';
 import { secondFactorTable } from './second-factor-tables.ts';
 import type { StateDatabase } from './state-database.ts';
 import { tokenTable, userTable } from './user-tables.ts';
@@ -25,12 +26,23 @@ export function authTables(
     users,
     tokens,
     acl: aclTable(db, changed),
+    pools: poolTable(db, changed),
     secondFactors: secondFactorTable(db),
     secrets: secretTable(state),
     audit: auditTable(db, clock, retention),
     rights: rightsTable(db, users, tokens, () => ownChanges),
-    transactions: state,
+    transactions: { atomically: (work) => within(state, work, changed) },
   };
+}
+
+/** What was read of rights within a change that did not come to be counts no more. */
+function within<T>(state: StateDatabase, work: () => T, changed: () => void): T {
+  try {
+    return state.atomically(work);
+  } catch (error) {
+    changed();
+    throw error;
+  }
 }
 
 function secretTable({ db }: StateDatabase): SecretStore {

@@ -18,13 +18,17 @@ export interface AskedOfJobs {
 }
 
 /** `asked` takes what the audit log would, and the runs. */
-export function fakeJobs(tasks: Pick<TaskCalls, 'start'>, asked: AskedOfJobs[]): JobDesk {
+export function fakeJobs(
+  tasks: Pick<TaskCalls, 'start'>,
+  asked: AskedOfJobs[],
+  requirePool: (pool: string) => void = () => undefined,
+): JobDesk {
   const db = new Database(':memory:');
   db.exec(migration.up);
   const atomically = <T>(work: () => T): T => (db.inTransaction ? work() : db.transaction(work).immediate());
   const store = new JobTables({ db, atomically });
   const nowhere = (): never => assert.fail('nothing runs here');
-  const guests = { isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere };
+  const guests = { requirePool, isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere };
   const kinds = new JobKinds([...storeKinds({ get: nowhere }), vzdumpKind({ get: nowhere, ...guests })]);
   const note = (action: string, { kind, id }: { kind: string; id: string }, { authId: by }: { authId: string }): void =>
     void asked.push({ action, ref: `${kind}/${id}`, by });

@@ -18,9 +18,10 @@ test('the paths of Proxmox Backup Server are taken', () => {
 test('the paths of Proxmox VE are taken', () => {
   const good = ['/vms', '/vms/100', '/vms/999999999', '/storage', '/storage/local-zfs', '/nodes', '/nodes/pve1'];
   good.push('/pool/office', '/pool/office/web/test', '/sdn/zones/localnetwork/vmbr0/12', '/mapping/pci/gpu');
-  good.push('/access/groups/admins', '/access/realm/local');
+  good.push('/access/groups/admins', '/access/realm/local', '/pool', '/pool/-a/.b/c..');
   for (const path of good) assert.equal(parseAclPath(path), path);
   const bad = ['/vms/99', '/vms/x', '/vms/100/200', '/vms/0100', '/storage/a/b', '/nodes/a/b', '/pool/a/b/c/d'];
+  bad.push('/pool/', '/pool/a/', '/pool/a//b', '/pool/..', '/pool/a/.', '/pool/../vms', '/pool/a b');
   for (const path of bad) assert.throws(() => parseAclPath(path), withCode('bad-name'), path);
 });
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { AclEntry } from '../../src/auth/acl-rights.ts';
-import { type AccountState, Permissions, type RightsSource } from '../../src/auth/permissions.ts';
+import { type AccountState, Permissions } from '../../src/auth/permissions.ts';
 import {
   BACKUP_PRIVILEGES,
   BACKUP_ROLES,
@@ -14,43 +13,9 @@ import {
   ROLES,
   type RoleName,
 } from '../../src/auth/privileges.ts';
-import { type AuthId, parseAuthId, parseUserId, ROOT_USER } from '../../src/schema/auth-id.ts';
+import { type AuthId, parseAuthId, ROOT_USER } from '../../src/schema/auth-id.ts';
 import { NOON_MS, withCode } from './access-fixture.ts';
-
-const USER = parseUserId('anna@local');
-const TOKEN = parseAuthId('anna@local!laptop');
-const ALWAYS: AccountState = { enable: true, expire: 0 };
-
-type Entries = readonly (AclEntry & { readonly authId: AuthId })[];
-
-/** Everything that permissions ask for, from a list. */
-class ListedRights implements RightsSource {
-  entries: Entries = [];
-  user: AccountState | undefined = ALWAYS;
-  token: AccountState | undefined = ALWAYS;
-  changes = 0;
-  reads = 0;
-
-  generation(): number {
-    return this.changes;
-  }
-  userState(): AccountState | undefined {
-    return this.user;
-  }
-  tokenState(): AccountState | undefined {
-    return this.token;
-  }
-  aclOf(authId: AuthId): AclEntry[] {
-    this.reads++;
-    return this.entries.filter((entry) => entry.authId === authId);
-  }
-}
-
-function permissionsOver(entries: Entries): { permissions: Permissions; source: ListedRights } {
-  const source = new ListedRights();
-  source.entries = entries;
-  return { permissions: new Permissions(source, () => NOON_MS), source };
-}
+import { type Entries, ListedRights, permissionsOver, TOKEN, USER } from './listed-rights.ts';
 
 /** What the manual says, word by word: from the root down, each place that has something to say replaces what came from above. */
 function obviousRights(entries: Entries, authId: AuthId, path: string): Map<Privilege, boolean> {

@@ -19,7 +19,7 @@ import { ApiCaller, type Method } from '../support/server/server-api.ts';
 import { type ServerRig, STORE, startRig } from '../support/server/server-rig.ts';
 
 const MIB = 1024 ** 2;
-const VMIDS = [7501, 7502, 7503, 7504, 7505];
+const VMIDS = [7501, 7502, 7503, 7504, 7505, 7506];
 const skip = reasonForTools('qemu-system-x86_64', 'qemu-img');
 
 suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, () => {
@@ -345,6 +345,60 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     assert.deepEqual([run?.state, run?.message], ['ok', 'OK']);
     assert.deepEqual([await countOf(7502), await countOf(7501)], [1, others]);
     assert.equal(await data('DELETE', '/cluster/backup/kept-one'), null);
+  });
+
+  test('whoever has a pool sees, clones and destroys its guests alone, and a job of the pool backs up those that are in it', async () => {
+    assert.equal(await data('POST', '/pools', { poolid: 'shop' }), null);
+    assert.equal(await data('PUT', '/pools', { poolid: 'shop', vms: '7502' }), null);
+    const admin = headers;
+    const shop = await signIn('shop@local', { '/pool/shop': 'PVEVMAdmin', '/storage/local': 'PVEDatastoreUser' });
+    const vmids = async () =>
+      (await data('GET', `/nodes/${node}/qemu`)).map(({ vmid }: { vmid: number }) => vmid).sort();
+    try {
+      headers = shop;
+      assert.deepEqual(await vmids(), [7502]);
+      const clone = { newid: 7506, full: 1 };
+      const refused = await caller.try('POST', `/nodes/${node}/qemu/7502/clone`, clone, headers);
+      assert.match(refused.text, /\/vms\/7506, VM\.Allocate/);
+      assert.equal(await task('POST', `/nodes/${node}/qemu/7502/clone`, { ...clone, pool: 'shop' }), 'OK');
+      assert.deepEqual(await vmids(), [7502, 7506]);
+    } finally {
+      headers = admin;
+    }
+    const job = { id: 'shop', storage: STORE, schedule: 'yearly', pool: 'shop' };
+    assert.equal(await data('POST', '/cluster/backup', job), null);
+    let last = 0;
+    const backedUp = async (): Promise<string[]> => {
+      await rig.account('root@pam').run('job', 'run', 'shop', '--state-dir', rig.stateDirectory);
+      const isOver = ([newest]: readonly JobRun[]) =>
+        newest?.id === 'shop' && newest.number > last && newest.endMs !== null;
+      const [run] = await runsOf(rig.stateDirectory, isOver);
+      last = run?.number ?? 0;
+      assert.deepEqual([run?.state, run?.message], ['ok', 'OK']);
+      const path = `/nodes/localhost/tasks/${encodeURIComponent(run?.upid as string)}/log?limit=0`;
+      const lines = (await rig.admin.call<{ t: string }[]>('GET', path)).map(({ t }) => t);
+      return lines.flatMap((line) => /Finished Backup of VM (\d+)/.exec(line)?.[1] ?? []);
+    };
+    assert.deepEqual(await backedUp(), ['7502', '7506']);
+    headers = shop;
+    try {
+      assert.equal(await task('DELETE', `/nodes/${node}/qemu/7506`), 'OK');
+    } finally {
+      headers = admin;
+    }
+    const [{ members }] = await data('GET', '/pools?poolid=shop');
+    assert.deepEqual(
+      members.map(({ id }: { id: string }) => id),
+      ['qemu/7502'],
+    );
+    assert.deepEqual(await backedUp(), ['7502']);
+    const kept = await caller.try('DELETE', '/pools?poolid=shop', undefined, headers);
+    assert.match(kept.text, /is not empty \(contains VM 7502\)/);
+    assert.equal(await data('PUT', '/pools', { poolid: 'shop', vms: '7502', delete: 1 }), null);
+    const named = await caller.try('DELETE', '/pools?poolid=shop', undefined, headers);
+    assert.match(named.text, /vzdump\/shop/);
+    assert.equal(await data('DELETE', '/cluster/backup/shop'), null);
+    assert.equal(await data('DELETE', '/pools?poolid=shop'), null);
   });
 
   test('an abort ends the backup under way, and the guest goes on', async () => {

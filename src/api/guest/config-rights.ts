@@ -5,7 +5,7 @@ import { ROOT_USER } from '../../schema/auth-id.ts';
 import { ApiError } from '../dialect/failure.ts';
 import { callerOf, type PrivilegeRule } from '../method.ts';
 import { CONFIG_KEYS, type KeyRight } from './config-keys.ts';
-import { type GuestCall, requirePrivilege } from './method.ts';
+import { type GuestCall, may, requirePrivilege } from './method.ts';
 import type { VmSettings } from './services.ts';
 
 /** `STORAGE:SIZE` asks for a new volume, `STORAGE:cloudinit` too. */
@@ -23,26 +23,42 @@ export function requireConfigRights(
     set,
     remove,
     before,
-  }: { readonly set: VmSettings; readonly remove: readonly string[]; readonly before: VmSettings },
+    pool,
+  }: {
+    readonly set: VmSettings;
+    readonly remove: readonly string[];
+    readonly before: VmSettings;
+    /** Of a guest that is made for it: rights on the pool are as good as those on the guest. */
+    readonly pool?: string | undefined;
+  },
 ): void {
   const changes = [...Object.entries(set), ...remove.map((key) => [key, undefined] as const)];
+  // What an earlier guest of the number left belongs to whoever may have that number, and not to every pool.
+  const ownsVolumes = pool === undefined || may(call, `/vms/${vmid}`, 'VM.Allocate');
   for (const [key, value] of changes) {
-    for (const need of needsOf(vmid, key, value, before[key])) {
+    for (const need of needsOf(vmid, key, value, before[key], ownsVolumes)) {
       if (need === 'root') requireRoot(call, key);
-      else requirePrivilege(call, need.path, ...need.anyOf);
+      else if (pool === undefined || need.path !== `/vms/${vmid}` || !may(call, `/pool/${pool}`, ...need.anyOf))
+        requirePrivilege(call, need.path, ...need.anyOf);
     }
   }
 }
 
 /** What a change of a key takes: all of it. `value` undefined: the key goes; `before` undefined: it comes. */
-export function needsOf(vmid: number, key: string, value: string | undefined, before?: string): readonly Need[] {
+export function needsOf(
+  vmid: number,
+  key: string,
+  value: string | undefined,
+  before?: string,
+  ownsVolumes = true,
+): readonly Need[] {
   const right: KeyRight = CONFIG_KEYS.get(key)?.right ?? 'root';
   const onGuest = (...anyOf: Privilege[]): Need => ({ path: `/vms/${vmid}`, anyOf });
   switch (right) {
     case 'root':
       return ['root'];
     case 'disk':
-      return needsOfDisk(vmid, value, before, onGuest);
+      return needsOfDisk(ownsVolumes ? vmid : undefined, value, before, onGuest);
     case 'network':
       return [onGuest('VM.Config.Network'), ...needsOfBridge(value)];
     case 'device':
@@ -56,7 +72,7 @@ export function needsOf(vmid: number, key: string, value: string | undefined, be
 
 /** A drive that comes and the one that it takes the place of may be of two kinds: a disk is put aside by a CD. */
 function needsOfDisk(
-  vmid: number,
+  owner: number | undefined,
   value: string | undefined,
   before: string | undefined,
   onGuest: (...anyOf: Privilege[]) => Need,
@@ -64,7 +80,7 @@ function needsOfDisk(
   const drives = [value, before].filter((each) => each !== undefined);
   if (drives.length === 0) return [onGuest('VM.Config.Disk', 'VM.Config.CDROM')];
   const kinds = new Set(drives.map((each) => (isCdrom(each) ? 'VM.Config.CDROM' : 'VM.Config.Disk')));
-  return [...[...kinds].map((kind) => onGuest(kind)), ...needsOfVolumes(vmid, value)];
+  return [...[...kinds].map((kind) => onGuest(kind)), ...needsOfVolumes(owner, value)];
 }
 
 function isCdrom(drive: string): boolean {
@@ -77,19 +93,20 @@ function volumeOf(drive: string): string {
   return options.get('file') ?? options.get('volume') ?? bare ?? '';
 }
 
-function needsOfVolumes(vmid: number, drive = ''): Need[] {
+function needsOfVolumes(owner: number | undefined, drive = ''): Need[] {
   const named = [volumeOf(drive), partsOf(drive).options.get('import-from') ?? ''];
-  return named.filter((each) => each !== '' && each !== 'none').flatMap((each) => needsOfVolume(vmid, each));
+  return named.filter((each) => each !== '' && each !== 'none').flatMap((each) => needsOfVolume(owner, each));
 }
 
-function needsOfVolume(vmid: number, volume: string): Need[] {
+/** `guest`: whose volumes are the caller's to name. */
+function needsOfVolume(guest: number | undefined, volume: string): Need[] {
   const [, forNew] = NEW_VOLUME.exec(volume) ?? [];
   if (forNew !== undefined) return [{ path: `/storage/${forNew}`, anyOf: ['Datastore.AllocateSpace'] }];
   const [, storage, name = ''] = OLD_VOLUME.exec(volume) ?? [];
   // A path of the host, or its own drive.
   if (storage === undefined) return ['root'];
   const owner = OWNED_VOLUME.exec(name)?.[1];
-  if (owner === String(vmid)) return [];
+  if (guest !== undefined && owner === String(guest)) return [];
   // Another guest's disk holds what its owner wrote.
   if (owner !== undefined) return [{ path: `/storage/${storage}`, anyOf: ['Datastore.Allocate'] }];
   return [{ path: `/storage/${storage}`, anyOf: ['Datastore.AllocateSpace', 'Datastore.Audit'] }];

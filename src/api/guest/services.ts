@@ -1,5 +1,6 @@
 // What the guest dialect needs of the node: its virtual machines and its storages, as interfaces that the composition root fills.
 import type { Duplex } from 'node:stream';
+import type { Pools } from '../../auth/pools.ts';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
 import type { AuthId } from '../../schema/auth-id.ts';
 import type { CommonServices, JobCalls } from '../services.ts';
@@ -11,7 +12,14 @@ export interface GuestServices extends CommonServices {
   readonly consoles: Consoles;
   readonly backups: BackupService;
   readonly jobs: Omit<JobCalls, 'run'>;
+  readonly pools: PoolCalls;
 }
+
+/** Who may do what is checked behind it; what it throws is in words that go out as they are. */
+export type PoolCalls = Pick<
+  Pools,
+  'list' | 'get' | 'require' | 'poolsOfGuests' | 'create' | 'change' | 'delete' | 'place' | 'forget'
+>;
 
 /** Of an operation that lasts: its signal, and where it says what it does. */
 export type GuestWork = Pick<TaskWork, 'signal' | 'log' | 'warn' | 'progress'>;

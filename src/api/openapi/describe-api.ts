@@ -95,7 +95,8 @@ function accessText(method: AnyMethod): string {
   if (rule === undefined) return isForWorld(method) ? 'anybody' : 'whoever is signed in';
   const owner = rule.orOwner === undefined ? [] : [`${rule.orOwner} for the owner`];
   const user = rule.orUser === undefined ? [] : [`the user ${rule.orUser}`];
-  const privileges = rule.anyOf.length === 0 ? [] : [`${rule.anyOf.join(' or ')} on ${rule.path}`];
+  const places = rule.orPath === undefined ? [rule.path] : [rule.path, rule.orPath];
+  const privileges = rule.anyOf.length === 0 ? [] : [`${rule.anyOf.join(' or ')} on ${places.join(' or ')}`];
   return [...privileges, ...owner, ...user].join(', or ');
 }
 

@@ -25,7 +25,7 @@ export function addAclCommands(program: Command): void {
     command(name, description)
       .argument(
         '<PATH>',
-        '/, /datastore/STORE, /datastore/STORE/NAMESPACE, /vms/VMID, /storage/STORAGE, /access, /system …',
+        '/, /datastore/STORE, /datastore/STORE/NAMESPACE, /vms/VMID, /storage/STORAGE, /pool/POOL, /access, /system …',
       )
       .argument('<ROLE>', 'see holdfast role list')
       .requiredOption('--auth-id <ID>', 'a user, or a token USER@REALM!TOKEN');

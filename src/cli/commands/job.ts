@@ -30,6 +30,7 @@ interface JobOptions extends StateOptions {
   readonly archive?: string[];
   readonly vm?: string[];
   readonly all?: boolean;
+  readonly pool?: string;
   readonly exclude?: string[];
   readonly tag?: string[];
   readonly maxDepth?: string;
@@ -106,7 +107,8 @@ function addFields(command: Command): Command {
     .option('--node <NODE>', 'backup, vzdump: the host whose agent backs up')
     .option('--vm <VMID...>', 'vzdump: its virtual machines that are backed up')
     .option('--all', 'vzdump: all of them, of the machine of the server')
-    .option('--exclude <VMID...>', 'vzdump: all but these')
+    .option('--pool <POOL>', 'vzdump: those that are in this pool when it runs')
+    .option('--exclude <VMID...>', 'vzdump: all, or all of the pool, but these')
     .option('--tag <TAG...>', 'vzdump: of all those that have one of these tags')
     .option('--group <TYPE/ID...>', 'backup: where the snapshots go; prune: only these groups')
     .option('--exclude-group <TYPE/ID...>', 'prune: all groups but these')
@@ -139,7 +141,7 @@ function fieldsOf(options: JobOptions): Partial<NewJob> {
 /** What was given of what only some kinds have. */
 function kindOptions(kind: string, options: JobOptions & { readonly ns?: string }): Record<string, unknown> {
   const { store, ns, node, group, archive, maxDepth, ignoreVerified, outdatedAfter, set = [] } = options;
-  const { vm, all, exclude, tag, excludeGroup } = options;
+  const { vm, all, pool, exclude, tag, excludeGroup } = options;
   const found: Record<string, unknown> = {
     ...(store !== undefined && { store }),
     ...(ns !== undefined && { ns }),
@@ -149,6 +151,7 @@ function kindOptions(kind: string, options: JobOptions & { readonly ns?: string 
     ...(archive !== undefined && { archives: archive }),
     ...(vm !== undefined && { vmid: vm.map((each) => parseGuestId(each)) }),
     ...((all === true || tag !== undefined) && { all: true }),
+    ...(pool !== undefined && { pool }),
     ...(tag !== undefined && { tags: tag }),
     ...(exclude !== undefined && { exclude: exclude.map((each) => parseGuestId(each)) }),
     ...(maxDepth !== undefined && { 'max-depth': wholeNumber('--max-depth', maxDepth, 0, 7) }),

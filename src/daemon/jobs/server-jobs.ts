@@ -1,5 +1,6 @@
 // The jobs of a server, and of a command on its machine: which kinds there are, the list, and for a server the scheduler that runs them.
 import type { AuditLog } from '../../auth/audit-log.ts';
+import { noSuchPool } from '../../auth/pools.ts';
 import { hostZone, Zone } from '../../jobs/calendar/zone.ts';
 import type { JobKey } from '../../jobs/schedule/job.ts';
 import { type JobActor, JobBook } from '../../jobs/schedule/job-book.ts';
@@ -7,7 +8,9 @@ import { JobDesk } from '../../jobs/schedule/job-desk.ts';
 import { JobKinds } from '../../jobs/schedule/job-kinds.ts';
 import { Scheduler, type SchedulerParts } from '../../jobs/schedule/scheduler.ts';
 import { comingSlots } from '../../jobs/schedule/slots.ts';
+import { parsePoolId } from '../../schema/pool-id.ts';
 import { JobTables } from '../../state/job-tables.ts';
+import { poolTable } from '../../state/pool-tables.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { type BackupKindParts, backupKind } from './backup-kind.ts';
@@ -35,7 +38,7 @@ export interface ServerJobsParts
   extends CommonParts,
     StoreKindParts,
     BackupKindParts,
-    VzdumpKindParts,
+    Omit<VzdumpKindParts, 'requirePool'>,
     Pick<SchedulerParts, 'tasks' | 'limits' | 'onRunEnd'> {
   readonly report: SchedulerParts['report'];
   readonly onBug: (error: unknown) => void;
@@ -53,7 +56,11 @@ export interface ServerJobs {
 
 export function serverJobs(parts: ServerJobsParts): ServerJobs {
   const { state, audit, clock, onBug } = parts;
-  const kinds = new JobKinds([...storeKinds(parts), backupKind(parts), vzdumpKind(parts)]);
+  const kinds = new JobKinds([
+    ...storeKinds(parts),
+    backupKind(parts),
+    vzdumpKind({ ...parts, requirePool: poolsOf(state) }),
+  ]);
   const zone = new Zone(hostZone());
   const store = new JobTables(state);
   const scheduler = new Scheduler({ ...parts, store, kinds, zone });
@@ -99,7 +106,10 @@ export function localJobs(parts: CommonParts): JobDesk {
   const kinds = new JobKinds([
     ...storeKinds({ get: nowhere }),
     backupKind({ isOnline: nowhere, order: nowhere, endOf: nowhere, abort: nowhere }),
-    vzdumpKind({ get: nowhere, isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere }),
+    vzdumpKind({
+      requirePool: poolsOf(parts.state),
+      ...{ get: nowhere, isOnline: nowhere, guestsOf: nowhere, orderWithin: nowhere },
+    }),
   ]);
   const store = new JobTables(parts.state);
   const book = bookOf(parts, store, kinds);
@@ -138,6 +148,14 @@ export function analyzeSchedule(
 ): { zone: string; slots: number[] } {
   const zone = hostZone();
   return { zone, slots: comingSlots(schedule, fromMs, count, new Zone(zone), untilMs) };
+}
+
+/** Looks whether there is a pool. What it says of none is what pools themselves say. */
+function poolsOf({ db }: StateDatabase): VzdumpKindParts['requirePool'] {
+  const pools = poolTable(db, () => undefined);
+  return (pool) => {
+    if (pools.find(parsePoolId(pool)) === undefined) throw noSuchPool(pool);
+  };
 }
 
 function bookOf({ audit, clock }: CommonParts, store: JobTables, kinds: JobKinds): JobBook {

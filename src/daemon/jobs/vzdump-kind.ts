@@ -10,6 +10,7 @@ import { parseTags } from '../../guests/config/tags.ts';
 import type { JobKind } from '../../jobs/schedule/job.ts';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
 import { parseGroup, parseNamespace } from '../../schema/names.ts';
+import { MAX_POOL_ID_LENGTH, POOL_ID } from '../../schema/pool-id.ts';
 import { VM_BACKUP_FIELDS, type VmBackupOrder } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { awaitNode, type IsOnline } from './await-node.ts';
@@ -25,6 +26,7 @@ const Options = Type.Object(
     node: NodeName,
     vmid: Type.Optional(Vmids),
     all: Type.Optional(Type.Literal(true)),
+    pool: Type.Optional(Type.String({ pattern: POOL_ID, maxLength: MAX_POOL_ID_LENGTH })),
     exclude: Type.Optional(Vmids),
     /** With `all`: those that have one of these. */
     tags: Type.Optional(Type.Array(Type.String(), { minItems: 1, maxItems: MAX_TAGS })),
@@ -38,13 +40,15 @@ type Options = Static<typeof Options>;
 
 export interface VzdumpKindParts extends StoreKindParts {
   readonly isOnline: IsOnline;
-  /** The virtual machines that a node has now. @throws `not-found` where nobody here knows. */
+  /** @throws `not-found` for a pool that is not there. */
+  readonly requirePool: (pool: string) => void;
+  /** The virtual machines that a node has now, each with its pool. @throws `not-found` where nobody here knows. */
   readonly guestsOf: (node: string) => Promise<readonly Choosable[]>;
   /** Gives an order as a part of a task. @throws `not-found`, `node-offline`, `too-many`, what the backup does. */
   readonly orderWithin: (node: string, order: VmBackupOrder, work: TaskWork) => Promise<unknown>;
 }
 
-export function vzdumpKind({ get, isOnline, guestsOf, orderWithin }: VzdumpKindParts): JobKind {
+export function vzdumpKind({ get, isOnline, requirePool, guestsOf, orderWithin }: VzdumpKindParts): JobKind {
   const check = checker(Options);
   return {
     name: 'vzdump',
@@ -53,19 +57,23 @@ export function vzdumpKind({ get, isOnline, guestsOf, orderWithin }: VzdumpKindP
     check: (wish) => {
       const options = check(wish) as Options;
       requireGuests(options);
+      if (options.pool !== undefined) requirePool(options.pool);
       return options.tags === undefined ? options : { ...options, tags: parseTags(options.tags.join(';')) };
     },
     claims: (options) => [...storeClaim(options), `node:${String(options.node)}`],
     workerId: ({ id, options }) => `${String(options.store)}:${String(options.node)}:${id}`,
     run: async ({ job }, work) => {
       const options = job.options as Options;
-      const { node, vmid, all, store, ns = '', mode = 'snapshot' } = options;
+      const { node, vmid, pool, store, ns = '', mode = 'snapshot' } = options;
       const counts = givenCounts(options);
       await awaitNode(node, isOnline, work);
-      const found = all === true ? await guestsOf(node) : (vmid ?? []).map((each) => ({ vmid: each }));
+      // Never a night that is well because its pool is gone.
+      if (pool !== undefined) requirePool(pool);
+      const found = vmid === undefined ? await guestsOf(node) : vmid.map((each) => ({ vmid: each }));
       const chosen = found.filter(coverage(options)).map((guest) => guest.vmid);
       const vmids = chosen.sort((a, b) => a - b);
-      if (vmids.length === 0) work.warn('there is no guest to back up');
+      if (vmids.length === 0)
+        work.warn(`there is no guest to back up${pool === undefined ? '' : ` in pool '${pool}'`}`);
       const backup = async (each: number): Promise<unknown> => {
         const made = await orderWithin(node, { ...orderOf(options), vmid: each }, work);
         if (!isWithoutRules(counts))
@@ -84,9 +92,12 @@ function orderOf(options: Options): Omit<VmBackupOrder, 'vmid'> {
 }
 
 /** @throws `bad-argument`. */
-function requireGuests({ vmid, all, exclude, tags }: Options): void {
-  const isNarrowed = (exclude ?? tags) !== undefined && all === undefined;
-  const why = isNarrowed ? 'exclude and tags go with all' : 'name the guests, or all of them';
-  const isWrong = (vmid === undefined) === (all === undefined) || isNarrowed;
-  if (isWrong) throw new HoldfastError('bad-argument', `vzdump job: ${why} (vmid=[100,101], or all=true)`);
+function requireGuests({ vmid, all, pool, exclude, tags }: Options): void {
+  const isOne = [vmid, all, pool].filter((each) => each !== undefined).length === 1;
+  const isNarrowed = (exclude !== undefined && vmid !== undefined) || (tags !== undefined && all === undefined);
+  const why = isNarrowed
+    ? 'exclude and tags go with all, exclude with a pool too'
+    : 'name the guests or one pool, or all';
+  if (!isOne || isNarrowed)
+    throw new HoldfastError('bad-argument', `vzdump job: ${why} (vmid=[100,101], pool=web, or all=true)`);
 }

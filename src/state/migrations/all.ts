@@ -5,6 +5,7 @@ import { datastores } from './0003-datastores.ts';
 import { nodes } from './0004-nodes.ts';
 import { jobs } from './0005-jobs.ts';
 import { notify } from './0006-notify.ts';
+import { pools } from './0007-pools.ts';
 import type { Migration } from './migration.ts';
 
-export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores, nodes, jobs, notify];
+export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores, nodes, jobs, notify, pools];

@@ -43,8 +43,8 @@ export class GuestRig {
     const clock = fixture.clock.read;
     const store = new TaskTables(fixture.state.db);
     this.tasks = new Tasks({ store, directory: join(directory, 'tasks'), node: 'pve1', clock });
-    this.jobs = fakeJobs(this.tasks, this.askedOfJobs);
-    const { access, authenticator, permissions } = fixture;
+    const { access, authenticator, permissions, pools } = fixture;
+    this.jobs = fakeJobs(this.tasks, this.askedOfJobs, (pool) => void pools.require(pool));
     this.app = createGuestApi(
       {
         access,
@@ -60,6 +60,7 @@ export class GuestRig {
         consoles: this.consoles,
         backups: this.backups,
         jobs: this.jobs,
+        pools,
       },
       {
         delays: { unauthorizedMs: 0, forbiddenMs: 0 },

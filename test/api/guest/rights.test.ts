@@ -42,11 +42,21 @@ const RULES: readonly (readonly [RegExp, readonly Caller[]])[] = [
   // A user of the machine may change its CD and its cloud-init, so it gets past the path.
   [/^(PUT|POST) .*\/qemu\/\{vmid\}\/config$/, USES_100],
   [/^(POST|PUT|DELETE) .*\/qemu/, ADMINS],
+  [/^GET \/pools\/\{poolid\}$/, AUDITORS],
+  [/^(POST|PUT|DELETE) \/pools/, ADMINS],
   [/^GET \/storage\/\{storage\}$/, ADMINS],
   [/^(POST|PUT|DELETE) .*\/storage\/\{storage\}\/content/, ADMINS],
   [/^GET .*\/storage\/\{storage\}\//, AUDITORS],
   [/./, SIGNED_IN],
 ];
+
+/** Parameters without which nobody is asked for rights. */
+const GIVEN: Readonly<Record<string, Record<string, string | number>>> = {
+  'POST /nodes/{node}/qemu': { vmid: 100, pool: 'none' },
+  'POST /pools': { poolid: 'made' },
+  'PUT /pools': { poolid: 'made' },
+  'DELETE /pools': { poolid: 'made' },
+};
 
 test('every method lets in who it should, and refuses the others before it does anything', async (t) => {
   const rig = await GuestRig.open(t);
@@ -67,6 +77,7 @@ test('every method lets in who it should, and refuses the others before it does 
     sid: 'vm:100',
     volume: 'none',
     id: 'none',
+    poolid: 'none',
   };
   for (const { method, path } of GUEST_METHODS) {
     const name = `${method} ${path}`;
@@ -78,7 +89,7 @@ test('every method lets in who it should, and refuses the others before it does 
     for (const caller of CALLERS) {
       const as = caller === 'nobody' ? undefined : caller;
       // Nothing but what stands in the path: whoever is let in meets the next check, or a guest that is not there.
-      const given = name === 'POST /nodes/{node}/qemu' ? { vmid: 100, pool: 'none' } : undefined;
+      const given = GIVEN[name];
       const { status, reason } = await rig.call(as, method, url, given);
       const isLetIn = status !== 403 && (status !== 401 || (caller === 'nobody' && path === '/access/ticket'));
       assert.equal(isLetIn, allowed.includes(caller), `${name} as ${caller}: ${status} ${reason}`);

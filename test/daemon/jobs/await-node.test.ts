@@ -36,7 +36,10 @@ test('both kinds of a node give their order when its agent has come', async () =
             { group: 'host/web1', archives: ['root.tree:/'] },
           ]
         : [
-            vzdumpKind({ isOnline, guestsOf: async () => [], orderWithin: async () => note(), get: assert.fail }),
+            vzdumpKind({
+              ...{ isOnline, guestsOf: async () => [], orderWithin: async () => note() },
+              ...{ get: assert.fail, requirePool: assert.fail },
+            }),
             { vmid: [100] },
           ];
     const options = kind.check({ node: 'web1', store: 'main', ...more });

@@ -10,14 +10,19 @@ import { commitImage, createTemporaryStore, OpenStore } from '../../support/stor
 
 const NO_STORE: StoreKindParts['get'] = () => assert.fail('the datastore is not asked');
 
+const POOLS = new Set(['web', 'empty']);
+
 function setUp(wish: object, backup: (vmid: number) => Promise<unknown> = async () => {}, get = NO_STORE) {
   const asked: unknown[] = [];
   const kind = vzdumpKind({
     get,
     isOnline: () => true,
+    requirePool: (pool) => {
+      if (!POOLS.has(pool)) throw new HoldfastError('not-found', `pool '${pool}' does not exist`);
+    },
     guestsOf: async (node) => {
       assert.equal(node, 'localhost');
-      return [{ vmid: 102, tags: 'office;web' }, { vmid: 100, tags: 'lab' }, { vmid: 101 }];
+      return [{ vmid: 102, tags: 'office;web', pool: 'web' }, { vmid: 100, tags: 'lab', pool: 'web' }, { vmid: 101 }];
     },
     orderWithin: async (node, order) => {
       asked.push([node, order]);
@@ -82,6 +87,29 @@ test('of all those that have one of the tags, when the job runs', async () => {
   assert.throws(() => setUp({ ...wrong, all: true, tags: ['a b/c'] }), /is no tag/);
 });
 
+test('of those that are in its pool when the job runs; a pool that is gone is a failure, one without guests a warning', async (t) => {
+  const base = { node: 'localhost', store: 'main' };
+  const vmids = ({ asked }: { asked: unknown[] }): number[] =>
+    asked.map((each) => (each as [string, { vmid: number }])[1].vmid);
+  const web = setUp({ ...base, pool: 'web' });
+  await web.run();
+  assert.deepEqual(vmids(web), [100, 102]);
+  assert.deepEqual(web.asked[0], ['localhost', { kind: 'vm-backup', store: 'main', vmid: 100 }]);
+  const but = setUp({ ...base, pool: 'web', exclude: [100] });
+  await but.run();
+  assert.deepEqual(vmids(but), [102]);
+  const empty = setUp({ ...base, pool: 'empty' });
+  await empty.run();
+  assert.deepEqual(empty.asked, []);
+  assert.match(empty.lines.join('\n'), /there is no guest to back up in pool 'empty'/);
+  const gone = setUp({ ...base, pool: 'web' });
+  t.after(() => POOLS.add('web'));
+  POOLS.delete('web');
+  await assert.rejects(gone.run(), { code: 'not-found', message: "pool 'web' does not exist" });
+  assert.deepEqual(gone.asked, []);
+  assert.throws(() => setUp({ ...base, pool: 'web' }), { code: 'not-found' });
+});
+
 test('the figures of all guests together are those of the job', async () => {
   const result = (n: number) => ({ snapshot: 'vm/1/x', bytesRead: n, bytesStored: 10 * n, bytesLogical: 'much' });
   const { run } = setUp({ node: 'localhost', store: 'main', vmid: [100, 101, 102] }, async (vmid) =>
@@ -144,6 +172,10 @@ test('what is no job of guests is refused', () => {
     { ...base, vmid: [100], exclude: [100] },
     { ...base, vmid: [100, 100] },
     { ...base, vmid: [7] },
+    { ...base, pool: 'web', all: true },
+    { ...base, pool: 'web', vmid: [100] },
+    { ...base, pool: 'web', tags: ['lab'] },
+    { ...base, pool: '../web' },
     { ...base, all: true, mode: 'later' },
     { ...base, all: true, kind: 'restore' },
   ])

@@ -12,6 +12,7 @@ import { NODE_METHODS } from './nodes/node.ts';
 import { TASK_METHODS } from './nodes/tasks.ts';
 import { VZDUMP_METHODS } from './nodes/vzdump.ts';
 import { NOTHING_HERE_METHODS } from './nothing-here.ts';
+import { POOL_METHODS } from './pools.ts';
 import { VM_AGENT_METHODS } from './qemu/agent.ts';
 import { VM_CONFIG_METHODS } from './qemu/config.ts';
 import { VM_CONSOLE_METHODS } from './qemu/console.ts';
@@ -45,5 +46,6 @@ export const GUEST_METHODS: readonly AnyMethod[] = [
   ...VM_CONSOLE_METHODS,
   ...STORAGE_METHODS,
   ...CONTENT_METHODS,
+  ...POOL_METHODS,
   ...NOTHING_HERE_METHODS,
 ];

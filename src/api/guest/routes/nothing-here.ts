@@ -1,8 +1,8 @@
 // What Proxmox VE has and a single node of Holdfast has not (yet): lists that are empty, so that clients which ask go on.
 import { type TSchema, Type } from 'typebox';
-import { ApiError, ParameterError } from '../../dialect/failure.ts';
+import { ApiError } from '../../dialect/failure.ts';
 import { defineGuestMethod, onRoot, requireNode } from '../method.ts';
-import { Node, PoolName } from './parameters.ts';
+import { Node } from './parameters.ts';
 
 const ANYBODY = { auth: true } as const;
 const AUDITORS = onRoot('Sys.Audit');
@@ -76,20 +76,5 @@ export const NOTHING_HERE_METHODS = [
     parameters: Type.Object({}),
     returns: Type.Object({}),
     handler: () => ({}),
-  }),
-  defineGuestMethod({
-    method: 'GET',
-    path: '/pools',
-    description: 'Pools of guests and storages: there are none.',
-    access: ANYBODY,
-    parameters: Type.Object({
-      poolid: Type.Optional(PoolName),
-      type: Type.Optional(Type.Enum(['qemu', 'lxc', 'storage'], { description: 'Only such members.' })),
-    }),
-    returns: Type.Array(Type.Object({ poolid: Type.String() })),
-    handler: (_call, { poolid }) => {
-      if (poolid !== undefined) throw new ParameterError([['poolid', `pool '${poolid}' does not exist`]]);
-      return [];
-    },
   }),
 ];

@@ -5,7 +5,7 @@ import type { JobOptions } from '../../../../jobs/schedule/job.ts';
 import { LOCAL_NODE } from '../../../../schema/names.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
 import { BACKUP_MODES, DUMP_FIELDS, fleecingOf, guestIds, keepsAll, vmidList } from '../nodes/dump-parameters.ts';
-import { given, listOf, StorageName } from '../parameters.ts';
+import { given, listOf, PoolName, StorageName } from '../parameters.ts';
 import { WITHOUT_EFFECT, type WithoutEffect } from './without-effect.ts';
 
 const REFUSED = 'Refused: not here.';
@@ -23,7 +23,8 @@ const NOT_HERE: Readonly<Record<string, string>> = {
 export const BACKUP_FIELDS = {
   vmid: vmidList('Guests, between commas.'),
   all: Type.Optional(Type.Boolean({ description: 'All guests of this machine, when the job runs.' })),
-  exclude: vmidList('With all: not these.'),
+  pool: Type.Optional(PoolName),
+  exclude: vmidList('With all or a pool: not these.'),
   storage: Type.Optional(StorageName),
   mode: Type.Optional(Type.Enum([...BACKUP_MODES], { description: 'As holdfast vm backup; snapshot without it.' })),
   lockwait: Type.Optional(Type.Integer({ minimum: 0, maximum: 100_000, description: 'Minutes.' })),
@@ -47,7 +48,7 @@ export type BackupFields = Static<TObject<typeof BACKUP_FIELDS>>;
 
 /** Options of the job with the same name and meaning. */
 const SAME = ['mode', 'lockwait', 'protected', 'bwlimit', 'ionice', 'notes-template', 'script'] as const;
-const OTHERS = ['node', 'store', 'vmid', 'all', 'exclude', 'fleecing-storage', 'without-effect', ...KEEP_RULES];
+const OTHERS = ['node', 'store', 'vmid', 'all', 'pool', 'exclude', 'fleecing-storage', 'without-effect', ...KEEP_RULES];
 const OURS: ReadonlySet<string> = new Set([...SAME, ...OTHERS]);
 
 /** @throws ParameterError for what is not here. */
@@ -63,8 +64,8 @@ export function refuseWhatIsNotHere(asked: BackupFields): void {
 /** The options of a job; those of `before` that these fields do not speak of stay. @throws ParameterError. */
 export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOptions {
   requireChoice(fields);
-  const { vmid, exclude } = fields;
-  const isAll = vmid === undefined;
+  const { vmid, pool, exclude } = fields;
+  const isAll = vmid === undefined && pool === undefined;
   const fleecing = fleecingOf(fields.fleecing);
   const keep = keepRulesOf(fields['prune-backups']);
   const withoutEffect = given({
@@ -78,8 +79,8 @@ export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOpt
     node: LOCAL_NODE,
     store: fields.storage,
     ...given(Object.fromEntries(SAME.map((name) => [name, fields[name]]))),
-    ...(isAll ? { all: true } : { vmid: guestIds('vmid', vmid) }),
-    ...(isAll && exclude !== undefined && { exclude: guestIds('exclude', exclude) }),
+    ...(isAll ? { all: true } : given({ pool, vmid: vmid === undefined ? undefined : guestIds('vmid', vmid) })),
+    ...(vmid === undefined && exclude !== undefined && { exclude: guestIds('exclude', exclude) }),
     ...given({ 'fleecing-storage': fleecing.storage }),
     ...keep.counts,
     ...(Object.keys(withoutEffect).length > 0 && { 'without-effect': withoutEffect }),
@@ -88,7 +89,7 @@ export function optionsOf(fields: BackupFields, before: JobOptions = {}): JobOpt
 
 /** What a job has been set up with. */
 export function fieldsOf(options: JobOptions): BackupFields {
-  const { store, vmid, all, exclude, 'fleecing-storage': storage, 'without-effect': idle = {} } = options;
+  const { store, vmid, all, pool, exclude, 'fleecing-storage': storage, 'without-effect': idle = {} } = options;
   const { fleecing, 'prune-backups': idleRules, ...shown } = idle as WithoutEffect;
   const rules = KEEP_RULES.filter((rule) => options[rule] !== undefined).map((rule) => `${rule}=${options[rule]}`);
   // All are kept where no rule says otherwise.
@@ -98,6 +99,7 @@ export function fieldsOf(options: JobOptions): BackupFields {
     storage: store,
     vmid: (vmid as readonly number[] | undefined)?.join(','),
     all,
+    pool,
     exclude: (exclude as readonly number[] | undefined)?.join(','),
     ...Object.fromEntries(SAME.map((name) => [name, options[name]])),
     fleecing: storage === undefined ? fleecing : `enabled=1,storage=${String(storage)}`,
@@ -107,8 +109,9 @@ export function fieldsOf(options: JobOptions): BackupFields {
 
 /** What names guests takes the place of what named them before, as with Proxmox VE. */
 export function withNewGuests(before: BackupFields, asked: BackupFields): BackupFields {
-  if (asked.vmid !== undefined) return without(before, ['all', 'exclude']);
-  return asked.all === true ? without(before, ['vmid']) : before;
+  if (asked.vmid !== undefined) return without(before, ['all', 'exclude', 'pool']);
+  if (asked.pool !== undefined) return without(before, ['all', 'vmid']);
+  return asked.all === true ? without(before, ['vmid', 'pool']) : before;
 }
 
 /** Fields but these. */
@@ -117,13 +120,15 @@ export function without(fields: BackupFields, names: readonly string[]): BackupF
 }
 
 /** @throws ParameterError. */
-function requireChoice({ vmid, all, exclude }: BackupFields): void {
+function requireChoice({ vmid, all, pool, exclude }: BackupFields): void {
   const conflict = "option conflicts with option 'vmid'";
+  if (vmid !== undefined && pool !== undefined) throw new ParameterError([['pool', conflict]]);
+  if (pool !== undefined && all === true) throw new ParameterError([['all', "option conflicts with option 'pool'"]]);
   if (vmid !== undefined && all === true) throw new ParameterError([['all', conflict]]);
   if (vmid !== undefined && exclude !== undefined) throw new ParameterError([['exclude', conflict]]);
   // As Proxmox VE has it: what is left out is left out of all.
-  if (vmid === undefined && all !== true && exclude === undefined)
-    throw new ParameterError([['vmid', 'property is missing: name guests, or give all']]);
+  if (vmid === undefined && pool === undefined && all !== true && exclude === undefined)
+    throw new ParameterError([['vmid', 'property is missing: name guests or a pool, or give all']]);
   if (vmid !== undefined && listOf(vmid).length === 0) throw new ParameterError([['vmid', 'name a guest']]);
 }
 

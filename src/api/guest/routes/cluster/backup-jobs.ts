@@ -66,6 +66,7 @@ const Row = Type.Object({
   comment: Type.Optional(Type.String()),
   vmid: Type.Optional(Type.String()),
   all: Type.Optional(Flag),
+  pool: Type.Optional(Type.String()),
   exclude: Type.Optional(Type.String()),
   lockwait: Type.Optional(Count),
   bwlimit: Type.Optional(Count),

@@ -1,44 +1,15 @@
 // /cluster: the one node as a cluster without a name, with all that it has.
-import { type Static, Type } from 'typebox';
+import { Type } from 'typebox';
 import { ParameterError } from '../../../dialect/failure.ts';
+import { actorOf } from '../../../routes/actor.ts';
 import { defineGuestMethod, type GuestCall, LIST_ANSWER_MS, may, onRoot } from '../../method.ts';
 import type { VmSummary } from '../../services.ts';
 import { usageOfNode } from '../nodes/node.ts';
-import { Count, Flag, flag, given, Vmid } from '../parameters.ts';
-import { usageOf } from '../qemu/vm-row.ts';
-import { storageSpace, visibleStorages } from '../storage/storage-row.ts';
+import { Count, Flag, given, Vmid } from '../parameters.ts';
+import { visibleStorages } from '../storage/storage-row.ts';
 import { backupJobs } from './backup-jobs.ts';
 import { coverage } from './covered-guests.ts';
-
-const Resource = Type.Object({
-  id: Type.String(),
-  type: Type.Enum(['qemu', 'node', 'storage']),
-  node: Type.String(),
-  status: Type.String(),
-  vmid: Type.Optional(Count),
-  name: Type.Optional(Type.String()),
-  template: Type.Optional(Flag),
-  tags: Type.Optional(Type.String()),
-  lock: Type.Optional(Type.String()),
-  level: Type.Optional(Type.String()),
-  storage: Type.Optional(Type.String()),
-  plugintype: Type.Optional(Type.String()),
-  content: Type.Optional(Type.String()),
-  shared: Type.Optional(Flag),
-  uptime: Type.Optional(Count),
-  cpu: Type.Optional(Type.Number()),
-  maxcpu: Type.Optional(Count),
-  mem: Type.Optional(Count),
-  maxmem: Type.Optional(Count),
-  disk: Type.Optional(Count),
-  maxdisk: Type.Optional(Count),
-  diskread: Type.Optional(Count),
-  diskwrite: Type.Optional(Count),
-  netin: Type.Optional(Count),
-  netout: Type.Optional(Count),
-  'cgroup-mode': Type.Optional(Count),
-});
-type Resource = Static<typeof Resource>;
+import { guestRow, Resource, storageRow } from './resource-rows.ts';
 
 export const CLUSTER_METHODS = [
   defineGuestMethod({
@@ -89,10 +60,10 @@ export const CLUSTER_METHODS = [
   defineGuestMethod({
     method: 'GET',
     path: '/cluster/resources',
-    description: 'Guests, storages and the node, as far as the caller may look at them.',
+    description: 'Guests, storages, pools and the node, as far as the caller may look at them.',
     access: { auth: true },
     parameters: Type.Object({
-      type: Type.Optional(Type.Enum(['vm', 'storage', 'node', 'sdn'], { description: 'Only such rows.' })),
+      type: Type.Optional(Type.Enum(['vm', 'storage', 'node', 'sdn', 'pool'], { description: 'Only such rows.' })),
     }),
     returns: Type.Array(Resource),
     handler: async (call, { type }) => {
@@ -103,7 +74,7 @@ export const CLUSTER_METHODS = [
         isWanted('node') ? nodeRow(call) : [],
         isWanted('storage') ? storageRows(call) : [],
       ]);
-      return rows.flat();
+      return [...rows.flat(), ...(isWanted('pool') ? poolRows(call) : [])];
     },
   }),
   defineGuestMethod({
@@ -116,7 +87,10 @@ export const CLUSTER_METHODS = [
     handler: async (call) => {
       const running = backupJobs(call).filter(({ enabled, schedule }) => enabled && schedule !== null);
       const covering = running.map(({ options }) => coverage(options));
-      const left = (await visibleGuests(call)).filter((guest) => !covering.some((isCovered) => isCovered(guest)));
+      const pools = call.services.pools.poolsOfGuests();
+      const isLeft = (guest: VmSummary): boolean =>
+        !covering.some((isCovered) => isCovered({ ...guest, pool: pools.get(guest.vmid) }));
+      const left = (await visibleGuests(call)).filter(isLeft);
       return left.map(({ vmid, name }) => ({ vmid, type: 'qemu' as const, ...given({ name }) }));
     },
   }),
@@ -127,23 +101,18 @@ async function visibleGuests(call: GuestCall): Promise<readonly VmSummary[]> {
   return all.filter(({ vmid }) => may(call, `/vms/${vmid}`, 'VM.Audit')).sort((one, other) => one.vmid - other.vmid);
 }
 
-/** `template` is always there, other than in the list of a node: clients of each want it so. */
-async function guestRows(call: GuestCall): Promise<Resource[]> {
-  const node = call.services.node.name;
-  return (await visibleGuests(call)).map((vm) => ({
-    id: `qemu/${vm.vmid}`,
-    type: 'qemu' as const,
-    vmid: vm.vmid,
-    node,
-    status: vm.status,
-    name: vm.name ?? `VM ${vm.vmid}`,
-    template: flag(vm.isTemplate),
-    maxcpu: vm.cpus,
-    maxmem: vm.memoryBytes,
-    maxdisk: vm.diskBytes,
-    ...given({ tags: vm.tags, lock: vm.lock }),
-    ...usageOf(vm),
+/** Those of pools too that hold nothing. */
+function poolRows(call: GuestCall): Resource[] {
+  return call.services.pools.list(actorOf(call)).map(({ poolid }) => ({
+    id: `/pool/${poolid}`,
+    type: 'pool' as const,
+    pool: poolid,
   }));
+}
+
+async function guestRows(call: GuestCall): Promise<Resource[]> {
+  const pools = call.services.pools.poolsOfGuests();
+  return (await visibleGuests(call)).map((vm) => guestRow(call, vm, pools.get(vm.vmid)));
 }
 
 async function nodeRow(call: GuestCall): Promise<Resource> {
@@ -153,23 +122,6 @@ async function nodeRow(call: GuestCall): Promise<Resource> {
 }
 
 async function storageRows(call: GuestCall): Promise<Resource[]> {
-  const node = call.services.node.name;
   const enabled = (await visibleStorages(call)).filter(({ isEnabled }) => isEnabled);
-  return await Promise.all(
-    enabled.map(async ({ storage, type, content, isShared }) => {
-      const { isActive, usedBytes, totalBytes } = await storageSpace(call, storage);
-      return {
-        id: `storage/${node}/${storage}`,
-        type: 'storage' as const,
-        storage,
-        node,
-        plugintype: type,
-        content: content.join(','),
-        shared: flag(isShared),
-        status: isActive ? 'available' : 'unknown',
-        disk: usedBytes,
-        maxdisk: totalBytes,
-      };
-    }),
-  );
+  return await Promise.all(enabled.map(async (storage) => await storageRow(call, storage)));
 }

@@ -11,25 +11,37 @@ const IS_DISK = new RegExp(DISK_KEY);
 export interface Choosable {
   readonly vmid: number;
   readonly tags?: string | undefined;
+  /** The one that it is in. */
+  readonly pool?: string | undefined;
 }
 
-/** Which guests a job backs up: those that it names, or of all those that it does not exclude and that have one of its tags, if it has any. */
-export function coverage({ vmid, all, exclude = [], tags }: JobOptions): (guest: Choosable) => boolean {
-  const named = new Set((all === true ? exclude : vmid) as readonly number[]);
-  const tagged = all === true && tags !== undefined ? new Set(tags as readonly string[]) : undefined;
+/**
+ * Which guests a job backs up: those that it names, or of all or of its pool those that it does not exclude. Of all only those that have one of
+ * its tags, if it has any.
+ */
+export function coverage({ vmid, all, pool, exclude = [], tags }: JobOptions): (guest: Choosable) => boolean {
+  if (vmid !== undefined) {
+    const named = new Set(vmid as readonly number[]);
+    return (guest) => named.has(guest.vmid);
+  }
+  const excluded = new Set(exclude as readonly number[]);
+  if (pool !== undefined) return (guest) => guest.pool === pool && !excluded.has(guest.vmid);
+  const tagged = tags === undefined ? undefined : new Set(tags as readonly string[]);
   return (guest) =>
-    named.has(guest.vmid) !== (all === true) &&
+    all === true &&
+    !excluded.has(guest.vmid) &&
     (tagged === undefined || (guest.tags ?? '').split(';').some((tag) => tagged.has(tag)));
 }
 
 /** Of a job: its guests by number, as far as the caller may look at them, with their disks. Guests that are named and not there are `unknown`. */
 export async function includedVolumes(call: GuestCall, options: JobOptions) {
-  const { guests } = call.services;
+  const { guests, pools } = call.services;
+  const poolOf = pools.poolsOfGuests();
   const there = new Map((await guests.list(LIST_ANSWER_MS)).map((each) => [each.vmid, each]));
   const named = (options.vmid as readonly number[] | undefined) ?? [...there.keys()];
   const isCovered = coverage(options);
   const isWanted = (vmid: number): boolean =>
-    isCovered(there.get(vmid) ?? { vmid }) && may(call, `/vms/${vmid}`, 'VM.Audit');
+    isCovered({ ...(there.get(vmid) ?? { vmid }), pool: poolOf.get(vmid) }) && may(call, `/vms/${vmid}`, 'VM.Audit');
   const wanted = named.filter(isWanted);
   const rows = [];
   for (const id of wanted.sort((one, other) => one - other)) {

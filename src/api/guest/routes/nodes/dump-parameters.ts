@@ -6,8 +6,8 @@ import { HoldfastError } from '../../../../util/errors.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
 import { callerOf } from '../../../method.ts';
 import { type GuestCall, requirePrivilege } from '../../method.ts';
+import { requirePool } from '../../pool-of-guest.ts';
 import { listOf, STORAGE_NAME } from '../parameters.ts';
-import { requireNoPool } from '../qemu/list.ts';
 import { findStorage } from '../storage/storage-row.ts';
 
 const MAX_GUESTS = 10_000;
@@ -28,7 +28,6 @@ export const DUMP_FIELDS = {
   ),
   fleecing: Type.Optional(Type.String({ maxLength: 256, description: 'enabled=1,storage=STORAGE.' })),
   script: ForRoot('A hook script of this machine; for root@pam, and where agent.json allows it.'),
-  pool: Type.Optional(Type.String({ maxLength: 128, description: 'There are no pools.' })),
   dumpdir: ForRoot('There are no directories for backups: only a storage is taken.'),
 };
 
@@ -42,10 +41,16 @@ export interface AskedOfDump {
 
 /** @throws ParameterError for what is not here or for root alone, ApiError 403. */
 export function requireMayAsk(call: GuestCall, asked: AskedOfDump): void {
-  requireNoPool(asked.pool);
+  if (asked.pool !== undefined) requireSeenPool(call, asked.pool);
   if (asked.dumpdir !== undefined) throw new ParameterError([['dumpdir', NO_DIRECTORIES]]);
   if (asked.script !== undefined) requireRootForScript(call);
   if (asked.bwlimit !== undefined || asked.ionice !== undefined) requirePrivilege(call, '/', 'Sys.Modify');
+}
+
+/** One that is there, and that the caller may look at. @throws ApiError 403; ParameterError. */
+function requireSeenPool(call: GuestCall, pool: string): void {
+  requirePrivilege(call, `/pool/${pool}`, 'Pool.Audit');
+  requirePool(call, pool);
 }
 
 /** To set one, and to take one away. @throws ParameterError. */

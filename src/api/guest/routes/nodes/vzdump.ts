@@ -5,7 +5,7 @@ import { callerOf } from '../../../method.ts';
 import { defineGuestMethod, type GuestCall, LIST_ANSWER_MS, may, requireNode, requirePrivilege } from '../../method.ts';
 import type { GuestBackup } from '../../services.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
-import { Flag, given, Node, StorageName } from '../parameters.ts';
+import { Flag, given, Node, PoolName, StorageName } from '../parameters.ts';
 import { findVolume } from '../storage/content.ts';
 import { type DumpWish, dumpGuests } from './dump-guests.ts';
 import {
@@ -36,7 +36,8 @@ export const VZDUMP_METHODS = [
       node: Node,
       vmid: vmidList('Guests, between commas.'),
       all: Type.Boolean({ default: false, description: 'All guests that the caller may back up.' }),
-      exclude: vmidList('With all: not these.'),
+      pool: Type.Optional(PoolName),
+      exclude: vmidList('With all or a pool: not these.'),
       storage: Type.Optional(StorageName),
       mode: Type.Enum([...BACKUP_MODES], { default: 'snapshot', description: 'As holdfast vm backup.' }),
       ...DUMP_FIELDS,
@@ -65,9 +66,9 @@ export const VZDUMP_METHODS = [
       'exclude-path': Type.Optional(Type.Array(Type.String({ maxLength: 4096 }), { maxItems: 256 })),
     }),
     returns: Type.String({ description: 'UPID of the task, or OK.' }),
-    handler: async (call, { node, vmid, all, exclude, storage, mode, ...more }) => {
+    handler: async (call, { node, vmid, all, pool, exclude, storage, mode, ...more }) => {
       requireNode(call, node);
-      requireMayAsk(call, more);
+      requireMayAsk(call, { ...more, ...given({ pool }) });
       const wish: Omit<GuestBackup, 'vmid'> = {
         storage: await requireDatastore(call, storage),
         mode,
@@ -81,7 +82,7 @@ export const VZDUMP_METHODS = [
           script: more.script,
         }),
       };
-      const vmids = await wantedGuests(call, { vmid, all, exclude });
+      const vmids = await wantedGuests(call, { vmid, all, pool, exclude });
       if (vmids.length === 0) return 'OK';
       call.services.backups.requireReady();
       const notes = notActedOn(more);
@@ -137,26 +138,41 @@ export const VZDUMP_METHODS = [
   }),
 ];
 
-/** Those that are named, or all that the caller may back up. @throws ApiError 403, ParameterError. */
+/** Those that are named or that are in the pool, or all that the caller may back up. @throws ApiError 403, ParameterError. */
 async function wantedGuests(
   call: GuestCall,
   {
     vmid,
     all,
+    pool,
     exclude,
-  }: { readonly vmid: string | undefined; readonly all: boolean; readonly exclude: string | undefined },
+  }: {
+    readonly vmid: string | undefined;
+    readonly all: boolean;
+    readonly pool: string | undefined;
+    readonly exclude: string | undefined;
+  },
 ): Promise<readonly number[]> {
-  if (all === (vmid !== undefined))
-    throw new ParameterError([['vmid', all ? 'give either vmid or all' : 'name guests, or give all']]);
+  if (pool !== undefined && vmid !== undefined)
+    throw new ParameterError([['pool', "option conflicts with option 'vmid'"]]);
+  if (pool !== undefined && all) throw new ParameterError([['all', "option conflicts with option 'pool'"]]);
+  if (pool === undefined && all === (vmid !== undefined))
+    throw new ParameterError([['vmid', all ? 'give either vmid or all' : 'name guests or a pool, or give all']]);
   const left = new Set(guestIds('exclude', exclude));
-  if (!all) {
-    if (left.size > 0) throw new ParameterError([['exclude', 'only with all']]);
+  if (vmid !== undefined) {
+    if (left.size > 0) throw new ParameterError([['exclude', 'only with all, or a pool']]);
     const named = guestIds('vmid', vmid);
     for (const id of named) requirePrivilege(call, `/vms/${id}`, 'VM.Backup');
     return named;
   }
-  const there = (await call.services.guests.list(LIST_ANSWER_MS)).map((each) => each.vmid);
-  return there.filter((id) => !left.has(id) && may(call, `/vms/${id}`, 'VM.Backup')).sort((one, other) => one - other);
+  const listed = (await call.services.guests.list(LIST_ANSWER_MS)).map((each) => each.vmid);
+  const there = listed.filter((id) => !left.has(id)).sort((one, other) => one - other);
+  if (pool === undefined) return there.filter((id) => may(call, `/vms/${id}`, 'VM.Backup'));
+  const { vms } = call.services.pools.require(pool);
+  const members = there.filter((id) => vms.includes(id));
+  // Who asks for a pool means all of it.
+  for (const id of members) requirePrivilege(call, `/vms/${id}`, 'VM.Backup');
+  return members;
 }
 
 /** What was asked for and is left to others: said, so that nobody relies on it. */

@@ -3,6 +3,7 @@ import { Type } from 'typebox';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { requireCloneRights } from '../../config-rights.ts';
 import { defineGuestMethod, onGuest, requireGuest, requirePrivilege } from '../../method.ts';
+import { joinPool, requireMaking, requirePool } from '../../pool-of-guest.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import {
   Description,
@@ -25,7 +26,7 @@ import {
   Upid,
   Vmid,
 } from '../parameters.ts';
-import { requireFree, requireNoPool } from './list.ts';
+import { requireFree } from './list.ts';
 import { requireRootFor } from './skip-lock.ts';
 
 const PATH = '/nodes/{node}/qemu/{vmid}';
@@ -55,9 +56,9 @@ export const VM_DISK_METHODS = [
     }),
     returns: Upid,
     handler: async (call, { node, vmid, newid, full, snapname, pool, target, bwlimit: _, ...options }) => {
-      requirePrivilege(call, `/vms/${newid}`, 'VM.Allocate');
+      requireMaking(call, newid, pool);
       await requireGuest(call, node, vmid);
-      requireNoPool(pool);
+      requirePool(call, pool);
       if (target !== undefined && target !== node && target !== call.services.node.name)
         throw new ParameterError([['target', `there is no node '${target}'`]]);
       if (options.storage !== undefined)
@@ -72,6 +73,7 @@ export const VM_DISK_METHODS = [
         throw new ApiError(500, 'bad-argument', `linked clone of VM ${vmid} is not possible: it is no template`);
       return startGuestTask(call, 'qmclone', vmid, async (work) => {
         await guests.clone(vmid, newid, { ...given({ ...options, snapshot: snapname }), isFull }, work);
+        joinPool(call, newid, pool, work);
       });
     },
   }),

@@ -13,6 +13,7 @@ import {
   requireNode,
   requirePrivilege,
 } from '../../method.ts';
+import { joinPool, leavePool, requirePool, requireReplacing } from '../../pool-of-guest.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import { given, Node, OfGuest, PoolName, SkipLock, StorageName, Upid, type Vmid } from '../parameters.ts';
 import { restoreArchive } from './restore-archive.ts';
@@ -42,8 +43,12 @@ export const VM_METHODS = [
     method: 'POST',
     path: PATH,
     description:
-      'Makes a virtual machine, with VM.Allocate on it and what its settings take; with `archive` out of a backup.',
-    access: ({ vmid }) => ({ path: `/vms/${vmid}`, anyOf: ['VM.Allocate'] }),
+      'Makes a virtual machine, with VM.Allocate on it or on its pool and what its settings take; with `archive` out of a backup.',
+    access: ({ vmid, pool }) => ({
+      path: `/vms/${vmid}`,
+      anyOf: ['VM.Allocate'],
+      ...(pool !== undefined && { orPath: `/pool/${pool}` }),
+    }),
     parameters: Type.Object({
       ...OfGuest,
       ...CONFIG_PARAMETERS,
@@ -78,23 +83,30 @@ export const VM_METHODS = [
     handler: async (call, { node, vmid, storage, start, pool, 'ha-managed': isManaged, ...restoring }) => {
       const { archive, force, unique, 'live-restore': isLive, bwlimit, ...rest } = restoring;
       requireNode(call, node);
-      requireNoPool(pool);
+      requirePool(call, pool);
       if (isManaged) throw new ParameterError([['ha-managed', 'there is no high availability on this node']]);
       const settings = settingsOf(rest);
       if (archive !== undefined) {
         const [key] = Object.keys(settings);
         if (key !== undefined) throw new ParameterError([[key, 'not together with archive: set it after the restore']]);
+        const isThere = await call.services.guests.exists(vmid);
         if (!force) await requireFree(call, vmid);
-        return await restoreArchive(call, vmid, { archive, storage, force, unique, start, isLive, bwlimit });
+        if (isThere) requireReplacing(call, vmid, pool);
+        // One that comes meanwhile is somebody else's: it is not replaced.
+        const wish = { archive, storage, force: force && isThere, unique, start, isLive, bwlimit };
+        return await restoreArchive(call, vmid, wish, (work) => {
+          if (!isThere || pool !== undefined) joinPool(call, vmid, pool, work);
+        });
       }
       if (unique || isLive || bwlimit !== undefined)
         throw new ParameterError([[unique ? 'unique' : isLive ? 'live-restore' : 'bwlimit', 'only with archive']]);
-      requireConfigRights(call, vmid, { set: settings, remove: [], before: {} });
+      requireConfigRights(call, vmid, { set: settings, remove: [], before: {}, pool });
       if (storage !== undefined) requirePrivilege(call, `/storage/${storage}`, 'Datastore.AllocateSpace');
       const { guests } = call.services;
       await requireFree(call, vmid);
       return startGuestTask(call, 'qmcreate', vmid, async (work) => {
         await guests.create(vmid, { settings: withoutEmpty(settings), ...given({ storage }) }, work);
+        joinPool(call, vmid, pool, work);
         if (start) await guests.start(vmid, {}, work);
       });
     },
@@ -119,6 +131,7 @@ export const VM_METHODS = [
       if (status === 'running') throw new ApiError(500, 'guest-running', `VM ${vmid} is running - destroy failed`);
       return startGuestTask(call, 'qmdestroy', vmid, async (work) => {
         await guests.destroy(vmid, { purge, destroyUnreferencedDisks, skipLock: skiplock }, work);
+        leavePool(call, vmid, work);
       });
     },
   }),
@@ -129,11 +142,6 @@ export async function requireFree(call: GuestCall, vmid: Static<typeof Vmid>): P
   if (!(await call.services.guests.exists(vmid))) return;
   const { name } = call.services.node;
   throw new ApiError(500, 'exists', `unable to create VM ${vmid} - VM ${vmid} already exists on node '${name}'`);
-}
-
-/** @throws ParameterError: there are none. */
-export function requireNoPool(pool: string | undefined): void {
-  if (pool !== undefined) throw new ParameterError([['pool', `pool '${pool}' does not exist`]]);
 }
 
 function withoutEmpty(settings: Readonly<Record<string, string>>): Record<string, string> {

@@ -6,6 +6,7 @@ import { callerOf } from '../../../method.ts';
 import { CONFIG_KEYS } from '../../config-keys.ts';
 import { needsOf } from '../../config-rights.ts';
 import { type GuestCall, requirePrivilege } from '../../method.ts';
+import type { GuestWork } from '../../services.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import { given } from '../parameters.ts';
 import { findVolume } from '../storage/content.ts';
@@ -20,8 +21,13 @@ export interface RestoreWish {
   readonly bwlimit: number | undefined;
 }
 
-/** The task's UPID. @throws ApiError 403, 500; ParameterError. */
-export async function restoreArchive(call: GuestCall, vmid: number, wish: RestoreWish): Promise<string> {
+/** The task's UPID; `then` runs in it when the guest is there. @throws ApiError 403, 500; ParameterError. */
+export async function restoreArchive(
+  call: GuestCall,
+  vmid: number,
+  wish: RestoreWish,
+  then: (work: GuestWork) => void,
+): Promise<string> {
   const { archive, storage, bwlimit, ...how } = wish;
   if (bwlimit !== undefined && !how.isLive)
     throw new ParameterError([['bwlimit', 'only a live restore has a limit here']]);
@@ -35,7 +41,10 @@ export async function restoreArchive(call: GuestCall, vmid: number, wish: Restor
   const { backups } = call.services;
   backups.requireReady();
   const request = { volid, vmid, ...how, ...given({ storage, bwlimit }) };
-  return startGuestTask(call, 'qmrestore', vmid, (work) => backups.restore(request, work));
+  return startGuestTask(call, 'qmrestore', vmid, async (work) => {
+    await backups.restore(request, work);
+    then(work);
+  });
 }
 
 /** Without a storage the backup says where its disks go, so it takes the right to any. */
