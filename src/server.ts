@@ -121,6 +121,7 @@ async function start(
   closing.push(() => notify.close());
   const metrics = new Metrics({
     groups: () => notify.figures(),
+    jobs: () => notify.jobFigures(),
     datastores: () => datastores.figures(),
     runningTasks: () => tasks.runningCount,
     connectedAgents: () => nodes.onlineCount,
@@ -312,7 +313,7 @@ async function start(
   await keepHouse();
 
   await stateBackup.start();
-  notify.start(datastores, tasks, views);
+  notify.start(datastores, tasks, jobs.desk, views);
 
   // Last, because its password is told once: nothing may fail after it.
   const rootPassword = await access.createRoot();

@@ -112,7 +112,7 @@ export class JobBook {
       const job = this.checked({ ...before, ...defined(wanted), kind: before.kind, id: before.id });
       const isNewPlan = job.schedule !== before.schedule || (job.enabled && !before.enabled);
       const settled = isNewPlan ? { settledMs: clock(), owed: null } : state;
-      store.update(job, job.enabled ? settled : { ...settled, owed: null });
+      store.update(job, job.enabled ? settled : { ...settled, owed: null }, isNewPlan);
       note('job-update', job, actor);
       return job;
     });

@@ -2,7 +2,7 @@
 import { HoldfastError } from '../../util/errors.ts';
 import type { Task, TaskBody, TaskEnd, TaskRequest } from '../tasks/task.ts';
 import { ActiveRun, type RunWish, rowOf } from './active-run.ts';
-import { type Job, type JobKey, type JobRun, type OwedRun, refOf, runStateOf } from './job.ts';
+import { isGood, type Job, type JobKey, type JobRun, type OwedRun, refOf, runStateOf } from './job.ts';
 import type { JobKinds } from './job-kinds.ts';
 import type { JobStore, RunEnding } from './job-store.ts';
 import { type QueueLimits, RunQueue, USUAL_LIMITS } from './run-queue.ts';
@@ -192,7 +192,8 @@ export class Runs {
     this.#queue.remove(run);
     this.#noteEnd(() => {
       const owed = owedAfter(run, ending, isAborted, nowMs);
-      const note = (): void => store.changeRun(run.number, { ...ending, endMs: nowMs, upid: run.upid });
+      const isDone = ending.state !== undefined && isGood(ending.state);
+      const note = (): void => store.changeRun(run.number, { ...ending, endMs: nowMs, upid: run.upid }, isDone);
       if (owed === undefined) note();
       else
         store.atomically(() => {

@@ -61,7 +61,10 @@ export class Scheduler {
   /** Ends what a server before this one left, which is made up for once, reads the jobs, and runs what commands asked for meanwhile. Before the first tick. */
   start(): void {
     const { store, clock } = this.#parts;
-    const cut = store.atomically(() => store.unended().map((run) => this.#interrupted(run, clock())));
+    const cut = store.atomically(() => {
+      store.clockWasSetBack(clock());
+      return store.unended().map((run) => this.#interrupted(run, clock()));
+    });
     this.#load();
     for (const run of cut) this.#runs.tell(run, this.#planned.get(refOf(run))?.job);
     this.#lastTickMs = clock();
@@ -162,6 +165,7 @@ export class Scheduler {
   #clockWasSetBack(nowMs: number): void {
     this.#parts.report('the clock was set back', { by: this.#lastTickMs - nowMs });
     this.#parts.store.atomically(() => {
+      this.#parts.store.clockWasSetBack(nowMs);
       for (const [ref, { job, state }] of this.#planned) this.#planned.set(ref, this.#planOf(job, state));
     });
   }
