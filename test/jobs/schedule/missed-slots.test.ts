@@ -95,17 +95,18 @@ test('a server that was off: the run that makes up for all is there, and its end
 });
 
 test('a clock that was ahead makes no job good for the time until then', async (t) => {
-  const { jobs, add, missed, good } = fixture(t, '2027-03-02T12:00Z');
+  const { jobs, add, missed, good, one } = fixture(t, '2027-03-02T12:00Z');
+  const year = (): number => new Date(one().missedMs ?? 0).getUTCFullYear();
   add('02:00');
   await night(jobs, '2027-03-03T03:00Z', true);
   jobs.at('2026-03-03T12:00Z');
   await jobs.tick();
-  assert.deepEqual([missed(), good()], ['03-05T02:00', '03-03T12:00']);
+  assert.deepEqual([missed(), good(), year()], ['03-05T02:00', '03-03T12:00', 2026]);
   jobs.at('2027-03-03T12:00Z');
   jobs.scheduler.changed(jobs.book.update(ACTOR, KEY, { schedule: '04:00' }));
   jobs.at('2026-03-03T13:00Z');
   await jobs.killAndStart();
-  assert.equal(missed(), '03-05T04:00');
+  assert.deepEqual([missed(), year()], ['03-05T04:00', 2026]);
 });
 
 test('a database of before knows the last good runs that its history has, and jobs are due from what was settled', (t) => {

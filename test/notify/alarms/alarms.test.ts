@@ -204,6 +204,12 @@ test('the alarm of a job has fields for matchers, also at its end when the job i
     'job-id': 'second',
     state: 'raised',
   });
+  const third = { ...SYNC, id: 'third' };
+  assert.match(
+    one.check({ ...facts(), jobs: [...both.jobs, third, { ...third, id: 'fourth' }] }).join(),
+    /sync\/third .*,error main: job sync\/fourth/,
+  );
+  one.check(both);
   const moved = { ...SYNC, datastore: 'other' };
   assert.deepEqual(one.check({ ...facts(), jobs: [moved, other] }), [], 'it is the same job still');
   assert.deepEqual(
