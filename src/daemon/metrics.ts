@@ -183,7 +183,7 @@ export class Metrics {
       ['duration_seconds', 'How long making that snapshot took', ({ durationSeconds }) => durationSeconds],
       [
         'anomaly',
-        'Whether a snapshot added far more than usual, and nobody has looked yet (1), or not (0)',
+        'Whether a snapshot is unusual, as after an attack, and nobody has looked yet (1), or not (0)',
         ({ anomaly }) => Number(anomaly !== undefined),
       ],
     ];

@@ -81,7 +81,7 @@ tests:
         exp_alerts:
           - exp_labels: { severity: critical, datastore: main, group: vm/100 }
             exp_annotations:
-              summary: A backup of vm/100 in main  added far more than usual, as after an attack.
+              summary: A backup of vm/100 in main  is unusual, as after an attack.
       - eval_time: 47h
         alertname: HoldfastGroupWithoutBackup
         exp_alerts: []

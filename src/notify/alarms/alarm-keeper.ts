@@ -47,8 +47,7 @@ const INTRODUCTION: Readonly<Record<AlarmType, string>> = {
   'disk-forecast': MISSING,
   verify: MISSING,
   'job-behind': MISSING,
-  anomaly:
-    'A backup added far more than usual, as after an attack. Look at the guest before older snapshots are needed:',
+  anomaly: 'A backup is unusual, as after an attack. Look at the guest before older snapshots are needed:',
 };
 
 export class AlarmKeeper {
