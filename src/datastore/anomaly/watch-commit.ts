@@ -61,7 +61,7 @@ export function watched(state: GroupState, { time, space, added }: NewSnapshot, 
  */
 export function settled({ anomaly, ...state }: HeldState, wasAttack: boolean): GroupState {
   const { cause, added } = anomaly;
-  if (wasAttack || cause === 'repair') return state;
+  if (wasAttack) return state;
   if (cause === 'key') return anomaly.space === undefined ? state : learned(state, anomaly.space, [added]);
   return state.added === undefined ? state : learned(state, state.added.space, [added, added]);
 }

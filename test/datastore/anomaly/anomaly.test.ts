@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { deriveDataKey } from '../../../src/chunker/data-key.ts';
 import { listAnomalies } from '../../../src/datastore/anomaly/anomalies-query.ts';
 import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
 import { describeAnomaly } from '../../../src/datastore/anomaly/describe-anomaly.ts';
@@ -16,9 +17,11 @@ import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import type { AddedBytes, Anomaly } from '../../../src/schema/state-files.ts';
 import {
   clientPart,
+  commitImage,
   createTemporaryStore,
   NO_SIGNAL,
   OpenStore,
+  OWNER,
   putData,
   putImage,
   putPage,
@@ -304,6 +307,22 @@ test('a key that a group has not had is an anomaly of its own: all is new with i
   );
   const few = { ...MARKS, added: memoryOf(1, 4) };
   assert.equal(watched(few, { time: 10, space: 2, added: small }, 10).anomaly, undefined, 'it is being set up');
+});
+
+test('a small backup with another key holds the group; accepted, both keys are its own', async () => {
+  const key = deriveDataKey(Buffer.alloc(32, 1));
+  await usualNights();
+  const before = await times();
+  const { warnings } = await commitImage(open, ['one'], 'vm/101', OWNER, key);
+  assert.match(warnings.join(), /^vm\/101 was backed up with a key that it has not had before at .*: it is not pruned/);
+  assert.deepEqual(await protectedTimes(), before.slice(-3));
+  assert.equal((await plan(1)).groups[0]?.snapshots.filter(({ keep }) => !keep).length, 0);
+  await clear(false);
+  for (const again of [() => commitImage(open, ['two'], 'vm/101', OWNER, key), () => night(1)])
+    assert.deepEqual((await again()).warnings, []);
+  const { added, addedBefore } = (await stateOf()) ?? {};
+  assert.deepEqual([added?.space, added?.snapshots.length, addedBefore?.[0]?.snapshots.length], [0, 14, 2]);
+  assert.equal((await night(ATTACK_MIB)).warnings.length, 1, 'what was usual is known still');
 });
 
 test('a key that was accepted is one of the group, what is usual with each is known still; after an attack it is not', () => {
