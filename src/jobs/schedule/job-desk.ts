@@ -106,6 +106,14 @@ export class JobDesk {
     this.#parts.changed(key);
   }
 
+  /** Within a transaction of the caller; what it returns is to be called when that is written. @throws `not-found`. */
+  removeWithin(actor: JobActor, keys: readonly JobKey[]): () => void {
+    for (const key of keys) this.#parts.book.remove(actor, key);
+    return () => {
+      for (const key of keys) this.#parts.changed(key);
+    };
+  }
+
   /** @throws `not-found`, `exists` when it runs or waits already. */
   run(key: JobKey, authId: string): string | undefined {
     return this.#parts.run(key, authId);

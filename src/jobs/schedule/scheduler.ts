@@ -132,7 +132,11 @@ export class Scheduler {
     this.#version = store.version();
     const records = store.list();
     const known = new Set(records.map(({ job }) => refOf(job)));
-    for (const ref of this.#planned.keys()) if (!known.has(ref)) this.#planned.delete(ref);
+    const gone = [...this.#planned].filter(([ref]) => !known.has(ref));
+    for (const [ref, { job }] of gone) {
+      this.#planned.delete(ref);
+      this.#runs.jobRemoved(job);
+    }
     store.atomically(() => {
       for (const { job, state } of records) {
         const before = this.#planned.get(refOf(job));
@@ -144,8 +148,10 @@ export class Scheduler {
 
   #plan(key: JobKey): void {
     const record = this.#parts.store.get(key);
-    if (record === undefined) this.#planned.delete(refOf(key));
-    else this.#planned.set(refOf(key), this.#planOf(record.job, record.state));
+    if (record === undefined) {
+      this.#planned.delete(refOf(key));
+      this.#runs.jobRemoved(key);
+    } else this.#planned.set(refOf(key), this.#planOf(record.job, record.state));
   }
 
   #planOf(job: Job, stored: JobState): Planned {
