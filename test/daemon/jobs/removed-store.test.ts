@@ -87,10 +87,16 @@ test('a run by hand that waits ends with its task when its job is removed, by th
   desk.remove(ROOT, { kind: 'backup', id: 'works' });
   await jobs.settle();
   assert.equal(jobs.history({ id: 'works' })[0], 'backup/works hand running', 'what works goes on');
+  desk.run({ kind: 'backup', id: 'later' }, 'root@pam');
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['works'], 'and has its place still');
   jobs.works[0]?.end();
-  await jobs.idle();
+  await jobs.ended(3);
   assert.equal(jobs.history({ id: 'works' })[0], 'backup/works hand ok');
-  assert.deepEqual(jobs.ids(), ['works']);
+  await jobs.settle();
+  assert.deepEqual(jobs.ids(), ['works', 'later']);
+  jobs.works[1]?.end();
+  await jobs.idle();
 });
 
 test('a job that another process removed has no turn, though nobody has looked yet', async (t) => {
