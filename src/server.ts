@@ -388,7 +388,7 @@ function withBackups(
     isOnline: () => nodes.list().some(({ name, status }) => name === LOCAL_NODE && status === 'online'),
     run: async (...[order, work]: [Order, OrderTask]) => await nodes.orderWithin(LOCAL_NODE, order, work),
   };
-  return { guests, storages: all, backups: new GuestBackups(agent, all) };
+  return { guests, storages: all, backups: new GuestBackups(agent, all, (name) => datastores.get(name)) };
 }
 
 /** `/var/lib/holdfast-main` beside `/var/lib/holdfast`; one that is there already is taken. */
