@@ -293,9 +293,9 @@ test('a job of which nothing good came for two nights raises its alarm, and is a
   await until('the alarm', () => made.said(BEHIND) === 1);
   const { port } = server.address;
   const figures = await new Promise<string>((resolve, reject) => {
-    get({ host: '127.0.0.1', port, path: '/metrics', rejectUnauthorized: false, agent: false }, (answer) =>
-      text(answer).then(resolve, reject),
-    ).on('error', reject);
+    get({ host: '127.0.0.1', port, path: '/metrics', rejectUnauthorized: false, agent: false }, (answer) => {
+      text(answer).then(resolve, reject);
+    }).on('error', reject);
   });
   assert.match(figures, /^holdfast_job_behind\{kind="sync",id="offsite"\} 1$/m);
   await setTimeout(700);
