@@ -122,6 +122,7 @@ async function start(
   closing.push(() => notify.close());
   const metrics = new Metrics({
     groups: () => notify.figures(),
+    jobs: () => notify.jobFigures(),
     datastores: () => datastores.figures(),
     runningTasks: () => tasks.runningCount,
     connectedAgents: () => nodes.onlineCount,
@@ -314,7 +315,7 @@ async function start(
   await keepHouse();
 
   await stateBackup.start();
-  notify.start(datastores, tasks, views);
+  notify.start(datastores, tasks, jobs.desk, views);
 
   // Last, because its password is told once: nothing may fail after it.
   const rootPassword = await access.createRoot();
@@ -397,7 +398,7 @@ function withBackups(
     isOnline: () => nodes.list().some(({ name, status }) => name === LOCAL_NODE && status === 'online'),
     run: async (...[order, work]: [Order, OrderTask]) => await nodes.orderWithin(LOCAL_NODE, order, work),
   };
-  return { guests, storages: all, backups: new GuestBackups(agent, all) };
+  return { guests, storages: all, backups: new GuestBackups(agent, all, (name) => datastores.get(name)) };
 }
 
 /** `/var/lib/holdfast-main` beside `/var/lib/holdfast`; one that is there already is taken. */

@@ -41,8 +41,8 @@ export interface DatastoreListParts {
   readonly transactions: Transactions;
   /** No datastore may lie in it, nor around it. */
   readonly stateDirectory: string;
-  /** Removes the jobs that are of a datastore alone. */
-  readonly removeJobs: (actor: Actor, name: string) => void;
+  /** Removes the jobs that are of a datastore alone, in the transaction; what it returns is called when that is written. */
+  readonly removeJobs: (actor: Actor, name: string) => () => void;
 }
 
 export class DatastoreList {
@@ -111,12 +111,15 @@ export class DatastoreList {
 
   /** Forgets where it is, and the jobs that are of it alone unless `keepJobs`; its files stay. @throws `not-found`. */
   remove(actor: Actor, name: string, { keepJobs = false }: { readonly keepJobs?: boolean } = {}): void {
-    this.#parts.transactions.atomically(() => {
+    const jobsRemoved = this.#parts.transactions.atomically(() => {
       const { path } = this.entry(name);
       this.#parts.table.remove(name);
-      if (!keepJobs) this.#parts.removeJobs(actor, name);
+      const removed = keepJobs ? undefined : this.#parts.removeJobs(actor, name);
       this.#note(actor, 'datastore-remove', name, { path });
+      return removed;
     });
+    // The scheduler's memory follows what is written, and nothing that was taken back.
+    jobsRemoved?.();
   }
 
   #requireFree({ name, path }: DatastoreEntry): void {

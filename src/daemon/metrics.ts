@@ -7,6 +7,7 @@ const EVENT_LOOP_RESOLUTION_MS = 10;
 const REQUEST_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600];
 /** Each is six figures: more make a page that nobody's Prometheus wants. */
 const MAX_GROUPS = 1000;
+const MAX_JOBS = 1000;
 const SHARES = [0.5, 0.99, 1] as const;
 
 export interface DatastoreFigures {
@@ -29,6 +30,15 @@ export interface GroupMetrics {
   readonly anomaly: string | undefined;
 }
 
+/** Of a job; times in Unix seconds. */
+export interface JobMetrics {
+  readonly kind: string;
+  readonly id: string;
+  readonly lastGood: number | undefined;
+  /** Undefined of one that the clock does not start. */
+  readonly isBehind: boolean | undefined;
+}
+
 /** What is asked each time that figures are read. */
 export interface MetricSources {
   datastores(): Promise<readonly DatastoreFigures[]>;
@@ -37,6 +47,7 @@ export interface MetricSources {
   /** Of clients. */
   openSessions(): number;
   groups(): Promise<readonly GroupMetrics[]>;
+  jobs(): readonly JobMetrics[];
   stateBackup(): { readonly lastSeconds: number; readonly hasFailed: boolean };
 }
 
@@ -84,6 +95,7 @@ export class Metrics {
     );
     this.#datastoreGauges(sources);
     this.#groupGauges(sources);
+    this.#jobGauges(sources);
     this.#processGauges();
   }
 
@@ -171,7 +183,7 @@ export class Metrics {
       ['duration_seconds', 'How long making that snapshot took', ({ durationSeconds }) => durationSeconds],
       [
         'anomaly',
-        'Whether a snapshot added far more than usual, and nobody has looked yet (1), or not (0)',
+        'Whether a snapshot is unusual, as after an attack, and nobody has looked yet (1), or not (0)',
         ({ anomaly }) => Number(anomaly !== undefined),
       ],
     ];
@@ -198,6 +210,51 @@ export class Metrics {
           for (const { datastore, ns, group, ...row } of rows.slice(0, MAX_GROUPS)) {
             const value = figure({ datastore, ns, group, ...row });
             if (value !== undefined) this.set({ datastore, namespace: ns, group }, value);
+          }
+        },
+      });
+  }
+
+  #jobGauges(sources: MetricSources): void {
+    const figures: readonly [string, string, (each: JobMetrics) => number | undefined][] = [
+      [
+        'last_success_timestamp_seconds',
+        'When the last run of the job began that ended well; nothing without one',
+        ({ lastGood }) => lastGood,
+      ],
+      [
+        'behind',
+        'Whether two times of the job in a row passed without a good run, longer ago than its alarm allows (1), or not (0)',
+        ({ isBehind }) => (isBehind === undefined ? undefined : Number(isBehind)),
+      ],
+    ];
+    let jobs: readonly JobMetrics[] = [];
+    new Gauge({
+      name: 'holdfast_jobs',
+      help: 'Jobs; of the first 1000 there are figures',
+      registers: [this.#registry],
+      collect() {
+        try {
+          jobs = sources.jobs();
+        } catch {
+          // The other figures are there still.
+          jobs = [];
+        }
+        this.set(jobs.length);
+      },
+    });
+    for (const [name, help, figure] of figures)
+      new Gauge({
+        name: `holdfast_job_${name}`,
+        help,
+        // Not "job": Prometheus has a label of that name on everything.
+        labelNames: ['kind', 'id'],
+        registers: [this.#registry],
+        collect() {
+          this.reset();
+          for (const each of jobs.slice(0, MAX_JOBS)) {
+            const value = figure(each);
+            if (value !== undefined) this.set({ kind: each.kind, id: each.id }, value);
           }
         },
       });

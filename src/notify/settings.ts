@@ -3,7 +3,12 @@ import { HoldfastError } from '../util/errors.ts';
 import { type AlarmRules, USUAL_RULES } from './alarms/alarm-rules.ts';
 import type { ConfigStore } from './config-store.ts';
 
-const NAMES = { backupHours: 'backup-hours', fullDays: 'full-days', verifyDays: 'verify-days' } as const;
+const NAMES = {
+  backupHours: 'backup-hours',
+  fullDays: 'full-days',
+  verifyDays: 'verify-days',
+  jobHours: 'job-hours',
+} as const;
 const MOST = 10_000;
 
 export class NotifySettings {
@@ -15,7 +20,12 @@ export class NotifySettings {
 
   rules(): AlarmRules {
     const value = (name: keyof AlarmRules): number => Number(this.#store.setting(NAMES[name]) ?? USUAL_RULES[name]);
-    return { backupHours: value('backupHours'), fullDays: value('fullDays'), verifyDays: value('verifyDays') };
+    return {
+      backupHours: value('backupHours'),
+      fullDays: value('fullDays'),
+      verifyDays: value('verifyDays'),
+      jobHours: value('jobHours'),
+    };
   }
 
   /** What is not named stays; 0 switches a rule off. @throws `bad-argument`. */

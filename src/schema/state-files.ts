@@ -33,7 +33,7 @@ export const AddedBytes = Type.Object({
 });
 export type AddedBytes = Static<typeof AddedBytes>;
 
-/** A snapshot that added far more than usual. Until somebody has looked at it, the group is not pruned. */
+/** A snapshot that is unusual. Until somebody has looked at it, the group is not pruned. */
 export const Anomaly = Type.Object({
   /** Label of the snapshot, Unix seconds. */
   time: Type.Integer({ minimum: 0 }),
@@ -44,10 +44,21 @@ export const Anomaly = Type.Object({
     ratio: Type.Number({ minimum: 0 }),
   }),
   score: Type.Number({ minimum: 0 }),
+  /** Absent when it added far more than usual. `repair`: nobody knows whether the group was held, so it is. */
+  cause: Type.Optional(Type.Union([Type.Literal('key'), Type.Literal('repair')])),
+  /** Of the snapshot, which none before it had; with the cause `key`. */
+  space: Type.Optional(Type.Integer({ minimum: 0 })),
   /** Labels of the snapshots before it that it has protected. */
   protected: Type.Array(Type.Integer({ minimum: 0 })),
 });
 export type Anomaly = Static<typeof Anomaly>;
+
+/** What the last snapshots of one space added, the newest last: what is usual. */
+export const AddedOfSpace = Type.Object({
+  space: Type.Integer({ minimum: 0 }),
+  snapshots: Type.Array(AddedBytes),
+});
+export type AddedOfSpace = Static<typeof AddedOfSpace>;
 
 export const GroupState = Type.Object({
   format: Type.Literal(1),
@@ -56,8 +67,10 @@ export const GroupState = Type.Object({
   lastSequence: Type.Integer({ minimum: 0 }),
   lastTime: Type.Integer({ minimum: 0 }),
   notes: Type.Optional(Type.String({ maxLength: 65536 })),
-  /** What the last snapshots of one space added, the newest last: what is usual. */
-  added: Type.Optional(Type.Object({ space: Type.Integer({ minimum: 0 }), snapshots: Type.Array(AddedBytes) })),
+  /** Of the space that was used last, */
+  added: Type.Optional(AddedOfSpace),
+  /** and of those before it, the one used last first. */
+  addedBefore: Type.Optional(Type.Array(AddedOfSpace)),
   anomaly: Type.Optional(Anomaly),
 });
 export type GroupState = Static<typeof GroupState>;

@@ -1,4 +1,4 @@
-// The tables of jobs (migration 5). All their queries are here. What is settled is synced: a power cut must not make a night run twice.
+// The tables of jobs (migrations 5 and 8). All their queries are here. What is settled is synced: a power cut must not make a night run twice.
 import type { Database, Statement } from 'better-sqlite3';
 import { type Static, Type } from 'typebox';
 import type { Job, JobKey, JobRecord, JobRun, JobState } from '../jobs/schedule/job.ts';
@@ -28,6 +28,8 @@ interface StoredJob {
   readonly timeout_ms: number;
   readonly settled_ms: number;
   readonly owed: string | null;
+  readonly since_ms: number;
+  readonly good_ms: number | null;
 }
 
 const RUN = `number, kind, id, reason, state, slot_ms AS slotMs, attempt, auth_id AS authId, queued_ms AS queuedMs,
@@ -47,6 +49,7 @@ export class JobTables implements JobStore {
   readonly #setState: Statement;
   readonly #addRun: Statement;
   readonly #changeRun: Statement;
+  readonly #noteGood: Statement;
   readonly #run: Statement;
   readonly #version: Statement;
   readonly #full: Statement;
@@ -54,7 +57,7 @@ export class JobTables implements JobStore {
   readonly #pruneJob: Statement;
   readonly #pruneAll: Statement;
 
-  /** `state.db` has migration 5. */
+  /** `state.db` has migrations 5 and 8. */
   constructor(state: { readonly db: Database; atomically<T>(work: () => T): T }) {
     const { db } = state;
     this.#db = db;
@@ -72,6 +75,7 @@ export class JobTables implements JobStore {
       `UPDATE job_runs SET state = :state, start_ms = :startMs, end_ms = :endMs, upid = :upid, message = :message
        WHERE number = :number`,
     );
+    this.#noteGood = db.prepare('UPDATE jobs SET good_ms = :startMs WHERE kind = :kind AND id = :id');
     this.#version = db.prepare('PRAGMA data_version').pluck();
     this.#full = db.prepare('SELECT kind, id FROM job_runs GROUP BY kind, id HAVING count(*) > :keepPerJob');
     this.#oldest = db.prepare('SELECT number FROM job_runs ORDER BY number DESC LIMIT 1 OFFSET ?');
@@ -102,19 +106,20 @@ export class JobTables implements JobStore {
     this.#db
       .prepare(
         `INSERT INTO jobs VALUES (:kind, :id, :schedule, :enabled, :comment, :options, :retries, :retryDelayMs, :timeoutMs,
-         :settledMs, :owed)`,
+         :settledMs, :owed, :settledMs, NULL)`,
       )
       .run(rowOf(job, state));
   }
 
-  update(job: Job, state: JobState): void {
+  update(job: Job, state: JobState, isNewPlan: boolean): void {
     this.#db
       .prepare(
         `UPDATE jobs SET schedule = :schedule, enabled = :enabled, comment = :comment, options = :options, retries = :retries,
-         retry_delay_ms = :retryDelayMs, timeout_ms = :timeoutMs, settled_ms = :settledMs, owed = :owed
+         retry_delay_ms = :retryDelayMs, timeout_ms = :timeoutMs, settled_ms = :settledMs, owed = :owed,
+         since_ms = CASE WHEN :isNewPlan THEN :settledMs ELSE since_ms END
          WHERE kind = :kind AND id = :id`,
       )
-      .run(rowOf(job, state));
+      .run({ ...rowOf(job, state), isNewPlan: Number(isNewPlan) });
   }
 
   setState({ kind, id }: JobKey, { settledMs, owed }: JobState): void {
@@ -130,14 +135,21 @@ export class JobTables implements JobStore {
     return Number(this.#addRun.run({ ...run }).lastInsertRowid);
   }
 
-  changeRun(number: number, ending: RunEnding): void {
+  changeRun(number: number, ending: RunEnding, isGood = false): void {
     const before = this.run(number);
     if (before === undefined) return;
-    const { state, startMs, endMs, upid, message } = { ...before, ...ending };
-    const write = (): void => void this.#changeRun.run({ number, state, startMs, endMs, upid, message });
+    const { kind, id, state, startMs, endMs, upid, message } = { ...before, ...ending };
+    const write = this.#db.transaction((): void => {
+      this.#changeRun.run({ number, state, startMs, endMs, upid, message });
+      if (isGood && startMs !== null) this.#noteGood.run({ kind, id, startMs });
+    });
     // A run whose begin or end is lost in a power cut counts as interrupted: no disk is waited for.
     if (this.#db.inTransaction) write();
     else unsynced(this.#db, write);
+  }
+
+  clockWasSetBack(nowMs: number): void {
+    this.#db.prepare('UPDATE jobs SET since_ms = min(since_ms, :nowMs), good_ms = min(good_ms, :nowMs)').run({ nowMs });
   }
 
   run(number: number): JobRun | undefined {
@@ -225,5 +237,7 @@ function recordOf(row: StoredJob): JobRecord {
   return {
     job: { kind, id, schedule, enabled: row.enabled === 1, comment, options, retries, ...times },
     state: { settledMs: row.settled_ms, owed },
+    sinceMs: row.since_ms,
+    goodMs: row.good_ms,
   };
 }

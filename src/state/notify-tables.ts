@@ -78,18 +78,22 @@ export class NotifyTables implements ConfigStore {
 export class AlarmTable implements AlarmStore {
   readonly #db: Database;
 
-  /** `db` has migration 6. */
+  /** `db` has migrations 6 and 8. */
   constructor(db: Database) {
     this.#db = db;
   }
 
   raised(): RaisedAlarm[] {
-    const rows = this.#db.prepare('SELECT key, raised_ms AS raisedMs, subject FROM notify_alarms ORDER BY key').all();
-    return rows as RaisedAlarm[];
+    const rows = this.#db
+      .prepare('SELECT key, raised_ms AS raisedMs, subject, fields FROM notify_alarms ORDER BY key')
+      .all() as (Omit<RaisedAlarm, 'fields'> & { readonly fields: string })[];
+    return rows.map(({ fields, ...row }) => ({ ...row, fields: JSON.parse(fields) as RaisedAlarm['fields'] }));
   }
 
-  put(alarm: RaisedAlarm): void {
-    this.#db.prepare('INSERT OR REPLACE INTO notify_alarms VALUES (:key, :raisedMs, :subject)').run(alarm);
+  put({ fields, ...alarm }: RaisedAlarm): void {
+    this.#db
+      .prepare('INSERT OR REPLACE INTO notify_alarms VALUES (:key, :raisedMs, :subject, :fields)')
+      .run({ ...alarm, fields: JSON.stringify(fields) });
   }
 
   remove(key: string): void {

@@ -9,7 +9,7 @@ import { JobBook } from '../../src/jobs/schedule/job-book.ts';
 import { JobDesk } from '../../src/jobs/schedule/job-desk.ts';
 import { JobKinds } from '../../src/jobs/schedule/job-kinds.ts';
 import { JobTables } from '../../src/state/job-tables.ts';
-import { jobs as migration } from '../../src/state/migrations/0005-jobs.ts';
+import { MIGRATIONS } from '../../src/state/migrations/all.ts';
 
 export interface AskedOfJobs {
   readonly action: string;
@@ -24,7 +24,7 @@ export function fakeJobs(
   requirePool: (pool: string) => void = () => undefined,
 ): JobDesk {
   const db = new Database(':memory:');
-  db.exec(migration.up);
+  for (const { up } of MIGRATIONS) db.exec(up);
   const atomically = <T>(work: () => T): T => (db.inTransaction ? work() : db.transaction(work).immediate());
   const store = new JobTables({ db, atomically });
   const nowhere = (): never => assert.fail('nothing runs here');

@@ -3,7 +3,7 @@ import Database from 'better-sqlite3';
 import type { NotificationCalls } from '../../src/api/services.ts';
 import { NotifyConfig } from '../../src/notify/notify-config.ts';
 import type { Delivery } from '../../src/notify/queue-store.ts';
-import { notify } from '../../src/state/migrations/0006-notify.ts';
+import { MIGRATIONS } from '../../src/state/migrations/all.ts';
 import { NotifyQueueTable } from '../../src/state/notify-queue-table.ts';
 import { NotifyTables } from '../../src/state/notify-tables.ts';
 import { HoldfastError } from '../../src/util/errors.ts';
@@ -18,7 +18,7 @@ export class FakeNotifications implements NotificationCalls {
   constructor() {
     const db = new Database(':memory:');
     db.pragma('foreign_keys = ON');
-    db.exec(notify.up);
+    for (const { up } of MIGRATIONS) db.exec(up);
     this.store = new NotifyTables(db);
     this.queue = new NotifyQueueTable(db);
     this.config = new NotifyConfig({

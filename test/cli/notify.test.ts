@@ -148,8 +148,18 @@ test('a task of a server is told by mail; what is not taken waits and is shown; 
   await place.run('notify', 'target', 'remove', 'mail', ...at);
   const nobody = await place.fails('not-found', 'notify', 'digest', ...at);
   assert.match(JSON.stringify(nobody), /no target gets the digest/);
-  const settings = await place.json('notify', 'alarms', '--backup-hours', '26', '--digest-at', '07:00', ...at);
-  assert.deepEqual(settings, { backupHours: 26, fullDays: 14, verifyDays: 60, digestAt: '07:00' });
+  const settings = await place.json(
+    'notify',
+    'alarms',
+    '--backup-hours',
+    '26',
+    '--job-hours',
+    '8',
+    '--digest-at',
+    '07:00',
+    ...at,
+  );
+  assert.deepEqual(settings, { backupHours: 26, fullDays: 14, verifyDays: 60, jobHours: 8, digestAt: '07:00' });
   await place.fails('bad-argument', 'notify', 'alarms', '--digest-at', 'noon', ...at);
   server.child.kill('SIGTERM');
   await server.ended;

@@ -21,6 +21,7 @@ test('each listener answers with its own API and counts its routes; a taken addr
   const metrics = new Metrics({
     datastores: async () => [],
     groups: async () => [],
+    jobs: () => [],
     runningTasks: () => 0,
     connectedAgents: () => 0,
     openSessions: () => 0,

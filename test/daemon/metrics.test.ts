@@ -4,7 +4,7 @@ import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import type { Phase } from '../../src/daemon/health.ts';
-import { type DatastoreFigures, type GroupMetrics, Metrics } from '../../src/daemon/metrics.ts';
+import { type DatastoreFigures, type GroupMetrics, type JobMetrics, Metrics } from '../../src/daemon/metrics.ts';
 import { withProbes } from '../../src/daemon/probes.ts';
 
 function started(t: TestContext) {
@@ -13,6 +13,7 @@ function started(t: TestContext) {
     stateWorks: true,
     datastores: [] as DatastoreFigures[],
     groups: [] as GroupMetrics[],
+    jobs: (): JobMetrics[] => [],
     tasks: 0,
     sessions: 0,
     stateBackup: { lastSeconds: 0, hasFailed: false },
@@ -21,6 +22,7 @@ function started(t: TestContext) {
   const metrics = new Metrics({
     datastores: async () => made.datastores,
     groups: async () => made.groups,
+    jobs: () => made.jobs(),
     runningTasks: () => made.tasks,
     connectedAgents: () => 2,
     openSessions: () => made.sessions,
@@ -171,4 +173,29 @@ test('groups have figures, the first 1000 of them, and those that are gone have 
   assert.match(later, /holdfast_group_new_bytes\{[^}]*vm\/7"\} 9$/m);
   assert.match(later, /holdfast_group_anomaly\{[^}]*vm\/7"\} 1$/m);
   assert.doesNotMatch(later, /vm\/0"/);
+});
+
+test('jobs have figures: those that never ran well no time, those without a schedule are never behind', async (t) => {
+  const { made, ask } = started(t);
+  const job = (id: string, more: Partial<JobMetrics> = {}): JobMetrics => ({
+    ...{ kind: 'sync', id, lastGood: 1_700_000_000, isBehind: false },
+    ...more,
+  });
+  made.jobs = () => [job('a'), job('b', { lastGood: undefined, isBehind: true }), job('c', { isBehind: undefined })];
+  const { text } = await ask('/metrics');
+  assert.deepEqual(text.match(/^holdfast_job.* \S+$/gm), [
+    'holdfast_jobs 3',
+    'holdfast_job_last_success_timestamp_seconds{kind="sync",id="a"} 1700000000',
+    'holdfast_job_last_success_timestamp_seconds{kind="sync",id="c"} 1700000000',
+    'holdfast_job_behind{kind="sync",id="a"} 0',
+    'holdfast_job_behind{kind="sync",id="b"} 1',
+  ]);
+  made.jobs = () => Array.from({ length: 1005 }, (_, n) => job(`j${n}`));
+  assert.equal((await ask('/metrics')).text.match(/^holdfast_job_behind\{/gm)?.length, 1000);
+  made.jobs = () => {
+    throw new Error('the state cannot be read');
+  };
+  const broken = (await ask('/metrics')).text;
+  assert.match(broken, /^holdfast_jobs 0$/m);
+  assert.match(broken, /^process_resident_memory_bytes/m);
 });

@@ -401,6 +401,17 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     assert.equal(await data('DELETE', '/pools?poolid=shop'), null);
   });
 
+  test('a backup at once prunes by its rules what is of its guest, and no other', async () => {
+    const content = `/nodes/${node}/storage/${STORE}/content?vmid=`;
+    const countOf = async (vmid: number): Promise<number> => (await data('GET', `${content}${vmid}`)).length;
+    const dump = { vmid: '7502', storage: STORE };
+    assert.equal(await task('POST', `/nodes/${node}/vzdump`, dump), 'OK');
+    const [before, others] = [await countOf(7502), await countOf(7501)];
+    assert.ok(before >= 2, 'there is something to prune');
+    assert.equal(await task('POST', `/nodes/${node}/vzdump`, { ...dump, 'prune-backups': 'keep-last=1' }), 'OK');
+    assert.deepEqual([await countOf(7502), await countOf(7501)], [1, others]);
+  });
+
   test('an abort ends the backup under way, and the guest goes on', async () => {
     // One without a backup: all of its disk is read.
     const settings = { vmid: 7505, memory: 64, kvm: 0, virtio0: 'local:0.0625,format=raw', vga: 'none', balloon: 0 };

@@ -16,6 +16,7 @@ test('every figure that a rule asks for is one that a server gives', async () =>
   const metrics = new Metrics({
     datastores: async () => [],
     groups: async () => [],
+    jobs: () => [],
     runningTasks: () => 0,
     connectedAgents: () => 0,
     openSessions: () => 0,
@@ -34,11 +35,11 @@ test('every figure that a rule asks for is one that a server gives', async () =>
 test('promtool takes the rules', options, () => {
   const { status, stdout, stderr } = spawnSync('promtool', ['check', 'rules', RULES], { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
-  assert.match(stdout, /8 rules found/);
+  assert.match(stdout, /9 rules found/);
 });
 
 test(
-  'a group without a backup, an anomaly and a failed task raise their alerts, and nothing else does',
+  'a group without a backup, an anomaly, a job that is behind and a failed task raise their alerts, and nothing else does',
   options,
   (t) => {
     const directory = mkdtempSync(join(tmpdir(), 'hft-rules-'));
@@ -60,7 +61,18 @@ tests:
         values: '1+0x800'
       - series: 'holdfast_group_anomaly{${group}}'
         values: '0+0x100 1+0x700'
+      - series: 'holdfast_job_behind{kind="sync",id="offsite"}'
+        values: '0+0x100 1+0x700'
     alert_rule_test:
+      - eval_time: 8h30m
+        alertname: HoldfastJobBehind
+        exp_alerts: []
+      - eval_time: 9h
+        alertname: HoldfastJobBehind
+        exp_alerts:
+          - exp_labels: { severity: critical, kind: sync, id: offsite }
+            exp_annotations:
+              summary: Job sync/offsite of  has missed two of its times in a row.
       - eval_time: 8h
         alertname: HoldfastAnomaly
         exp_alerts: []
@@ -69,7 +81,7 @@ tests:
         exp_alerts:
           - exp_labels: { severity: critical, datastore: main, group: vm/100 }
             exp_annotations:
-              summary: A backup of vm/100 in main  added far more than usual, as after an attack.
+              summary: A backup of vm/100 in main  is unusual, as after an attack.
       - eval_time: 47h
         alertname: HoldfastGroupWithoutBackup
         exp_alerts: []

@@ -88,7 +88,7 @@ test('notifications that wait are not in a copy, and change nothing of it; targe
   const { state, path, copy } = fixture(t);
   const targets = new NotifyTables(state.db);
   targets.putTarget(HOOK, { token: 'THE-TOKEN' });
-  new AlarmTable(state.db).put({ key: 'absence:main:vm/100', raisedMs: 1, subject: 'x' });
+  new AlarmTable(state.db).put({ key: 'absence:main:vm/100', raisedMs: 1, subject: 'x', fields: {} });
   const first = await copy();
   const queue = new NotifyQueueTable(state.db);
   queue.add(event({ subject: 'WHAT-WAITS-STILL' }), 'id', ['hook'], 1);

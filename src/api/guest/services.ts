@@ -1,6 +1,7 @@
 // What the guest dialect needs of the node: its virtual machines and its storages, as interfaces that the composition root fills.
 import type { Duplex } from 'node:stream';
 import type { Pools } from '../../auth/pools.ts';
+import type { KeepCounts } from '../../datastore/prune/keep-rules.ts';
 import type { TaskWork } from '../../jobs/tasks/task.ts';
 import type { AuthId } from '../../schema/auth-id.ts';
 import type { CommonServices, JobCalls } from '../services.ts';
@@ -286,6 +287,8 @@ export interface BackupService {
   requireReady(): void;
   /** Answers with what the agent says. @throws what `holdfast vm backup` does, `node-offline`, `not-allowed`. */
   backup(wish: GuestBackup, work: OrderWork): Promise<unknown>;
+  /** Removes what the rules do not keep of a guest's backups. @throws `not-found`, and what a prune does. */
+  prune(storage: string, vmid: number, counts: KeepCounts, work: TaskWork): Promise<void>;
   /** @throws what `holdfast vm restore` does, `node-offline`, `not-allowed`. */
   restore(wish: GuestRestore, work: OrderWork): Promise<void>;
   /** The configuration that a backup holds; undefined for one that is encrypted. @throws `not-found`, `too-large`. */

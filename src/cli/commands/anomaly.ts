@@ -1,4 +1,4 @@
-// holdfast anomaly list | clear: groups that are not pruned because a snapshot added far more than usual, and that somebody has looked.
+// holdfast anomaly list | clear: groups that are not pruned because a snapshot is unusual, and that somebody has looked.
 import type { Command } from 'commander';
 import { type AnomalyRow, listAnomalies } from '../../datastore/anomaly/anomalies-query.ts';
 import { clearAnomaly } from '../../datastore/anomaly/clear-anomaly.ts';

@@ -112,6 +112,7 @@ export function addNotifyCommands(program: Command): void {
     .option('--backup-hours <N>', 'a guest has had no good backup for so long; 0 for never')
     .option('--full-days <N>', 'a datastore will be full in so many days; 0 for never')
     .option('--verify-days <N>', 'snapshots were not verified for so long; 0 for never')
+    .option('--job-hours <N>', 'a job has not run well so long after its second time in a row; 0 for never')
     .option('--digest-at <HH:MM>', 'when the digest of the night is sent, local time, or off')
     .action(async (_, each: Command) => await settings(each.optsWithGlobals()));
 }
@@ -344,10 +345,12 @@ interface SettingOptions extends StateOptions {
   readonly backupHours?: string;
   readonly fullDays?: string;
   readonly verifyDays?: string;
+  readonly jobHours?: string;
   readonly digestAt?: string;
 }
 
-async function settings({ backupHours, fullDays, verifyDays, digestAt, ...options }: SettingOptions): Promise<void> {
+async function settings(given: SettingOptions): Promise<void> {
+  const { backupHours, fullDays, verifyDays, jobHours, digestAt, ...options } = given;
   if (options.repository !== undefined)
     throw new HoldfastError('bad-argument', 'alarms are set on the machine of the server: give --state-dir DIR there');
   const most = 10_000;
@@ -358,6 +361,7 @@ async function settings({ backupHours, fullDays, verifyDays, digestAt, ...option
       ...(backupHours !== undefined && { backupHours: wholeNumber('--backup-hours', backupHours, 0, most) }),
       ...(fullDays !== undefined && { fullDays: wholeNumber('--full-days', fullDays, 0, most) }),
       ...(verifyDays !== undefined && { verifyDays: wholeNumber('--verify-days', verifyDays, 0, most) }),
+      ...(jobHours !== undefined && { jobHours: wholeNumber('--job-hours', jobHours, 0, most) }),
     });
     if (digestAt !== undefined) kept.setDigestAt(digestAt);
     return { ...kept.rules(), digestAt: kept.digestAt() ?? 'off' };
@@ -367,6 +371,7 @@ async function settings({ backupHours, fullDays, verifyDays, digestAt, ...option
       ['backup-hours', String(each.backupHours)],
       ['full-days', String(each.fullDays)],
       ['verify-days', String(each.verifyDays)],
+      ['job-hours', String(each.jobHours)],
       ['digest-at', each.digestAt],
     ]),
   );

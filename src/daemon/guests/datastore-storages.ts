@@ -12,7 +12,8 @@ import { parseGuestId } from '../../schema/guest-names.ts';
 import { formatTime, type Namespace, parseGroup, parseTime } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 
-const ROOT_NAMESPACE = '' as Namespace;
+/** Where a storage's backups are. */
+export const ROOT_NAMESPACE = '' as Namespace;
 const VOLUME = /^([A-Za-z0-9_][A-Za-z0-9._-]*):backup\/(vm\/[A-Za-z0-9_][A-Za-z0-9._-]*)\/([0-9TZ:.+-]{1,40})$/;
 const CONFIG_BLOB = 'qemu-server.conf';
 const MAX_CONFIG_BYTES = 1024 * 1024;

@@ -1,10 +1,14 @@
 // Backups and restores of guests for the guest dialect: orders to the agent of this machine, each a part of the task that asks for it.
 import type { BackupService, GuestBackup, GuestRestore, OrderWork } from '../../api/guest/services.ts';
+import { pruneGroup } from '../../api/stores/store-work.ts';
+import type { KeepCounts } from '../../datastore/prune/keep-rules.ts';
+import type { TaskWork } from '../../jobs/tasks/task.ts';
 import type { AuthId } from '../../schema/auth-id.ts';
-import { formatTime } from '../../schema/names.ts';
+import { formatTime, parseGroup } from '../../schema/names.ts';
 import type { Order } from '../../transport/control/orders.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { type DatastoreStorages, parseBackupVolume } from './datastore-storages.ts';
+import type { StoreKindParts } from '../jobs/store-options.ts';
+import { type DatastoreStorages, parseBackupVolume, ROOT_NAMESPACE } from './datastore-storages.ts';
 
 /** Of the agent of this machine. */
 interface Orders {
@@ -15,10 +19,12 @@ interface Orders {
 export class GuestBackups implements BackupService {
   readonly #orders: Orders;
   readonly #storages: DatastoreStorages;
+  readonly #get: StoreKindParts['get'];
 
-  constructor(orders: Orders, storages: DatastoreStorages) {
+  constructor(orders: Orders, storages: DatastoreStorages, get: StoreKindParts['get']) {
     this.#orders = orders;
     this.#storages = storages;
+    this.#get = get;
   }
 
   requireReady(): void {
@@ -47,6 +53,10 @@ export class GuestBackups implements BackupService {
       },
       work,
     );
+  }
+
+  async prune(storage: string, vmid: number, counts: KeepCounts, work: TaskWork): Promise<void> {
+    await pruneGroup(await this.#get(storage), ROOT_NAMESPACE, parseGroup(`vm/${vmid}`), counts, work);
   }
 
   async restore({ volid, vmid, ...wish }: GuestRestore, work: OrderWork): Promise<void> {

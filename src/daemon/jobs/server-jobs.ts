@@ -133,10 +133,17 @@ export function localJobs(parts: CommonParts): JobDesk {
   });
 }
 
-/** Removes the jobs that are of a datastore alone. Those that back up to it stay, and fail: somebody relies on them, and is told. */
-export function removeStoreJobs(desk: Pick<JobDesk, 'list' | 'remove'>, actor: JobActor, store: string): void {
-  for (const kind of OF_A_STORE)
-    for (const { id, options } of desk.list(kind)) if (options.store === store) desk.remove(actor, { kind, id });
+/**
+ * Removes the jobs that are of a datastore alone, within a transaction; what it returns is to be called when that is written. Those that back up to
+ * it stay, and fail: somebody relies on them, and is told.
+ */
+export function removeStoreJobs(
+  desk: Pick<JobDesk, 'list' | 'removeWithin'>,
+  actor: JobActor,
+  store: string,
+): () => void {
+  const keys = OF_A_STORE.flatMap((kind) => desk.list(kind).filter(({ options }) => options.store === store));
+  return desk.removeWithin(actor, keys);
 }
 
 /** Coming slots of a schedule after one time, and up to another one, in the time zone of this machine; Unix milliseconds. @throws `bad-argument`. */

@@ -3,10 +3,12 @@
 import type { Datastores } from '../../api/services.ts';
 import type { SnapshotViews } from '../../api/snapshots/snapshot-views.ts';
 import type { AuditLog } from '../../auth/audit-log.ts';
-import type { Job, JobRun } from '../../jobs/schedule/job.ts';
+import { isGood, type Job, type JobRun } from '../../jobs/schedule/job.ts';
+import type { JobDesk } from '../../jobs/schedule/job-desk.ts';
 import type { TaskRow } from '../../jobs/tasks/task-store.ts';
 import type { Tasks } from '../../jobs/tasks/tasks.ts';
 import { AlarmKeeper, type AlarmView, alarmView } from '../../notify/alarms/alarm-keeper.ts';
+import { behindKey, isBehind, type JobFact } from '../../notify/alarms/alarm-rules.ts';
 import { CheckRequests } from '../../notify/alarms/check-requests.ts';
 import type { NotifyEvent } from '../../notify/event.ts';
 import { Notifications } from '../../notify/notifications.ts';
@@ -17,6 +19,7 @@ import { AlarmTable, NotifyTables } from '../../state/notify-tables.ts';
 import type { StateDatabase } from '../../state/state-database.ts';
 import type { Log } from '../log.ts';
 import { digestNow, sendDueDigest } from './daily-digest.ts';
+import { jobFact } from './job-facts.ts';
 import { KnownFacts } from './known-facts.ts';
 import { runEvent } from './run-events.ts';
 import { type GroupFigures, type StoreFacts, StoreFactsSource } from './store-facts.ts';
@@ -41,6 +44,12 @@ export interface RoundTimes {
   readonly digestEveryMs: number;
   /** How soon a command on the machine is heard. */
   readonly followEveryMs: number;
+}
+
+/** Of a job. */
+export interface JobFigures extends Pick<JobFact, 'kind' | 'id' | 'lastGood'> {
+  /** Undefined of one that the clock does not start. */
+  readonly isBehind: boolean | undefined;
 }
 
 /** What a look at the alarms has found. */
@@ -70,6 +79,7 @@ export class ServerNotifications {
   #facts: KnownFacts<StoreFacts> | undefined;
   #hasLooked = false;
   #tasks: Pick<Tasks, 'list'> | undefined;
+  #jobs: Pick<JobDesk, 'punctuality'> | undefined;
 
   constructor(parts: ServerNotificationsParts) {
     this.#parts = parts;
@@ -108,17 +118,23 @@ export class ServerNotifications {
 
   /** Of a job's run that has ended. */
   runEnded(run: JobRun, job: Job | undefined): void {
-    this.#tell(() => runEvent(run, job, this.#parts.node));
+    this.#tell(() => {
+      // The end of its alarm is told at once.
+      if (this.#hasLooked && isGood(run.state) && this.alarms.isRaised(behindKey(run))) this.#look();
+      return runEvent(run, job, this.#parts.node);
+    });
   }
 
   /** `views` are those of the API. */
   start(
     datastores: Pick<Datastores, 'list' | 'get'>,
     tasks: Pick<Tasks, 'list'>,
+    jobs: Pick<JobDesk, 'punctuality'>,
     views: SnapshotViews | undefined = undefined,
   ): void {
     const { node, clock, log, times = ROUND_TIMES } = this.#parts;
     this.#tasks = tasks;
+    this.#jobs = jobs;
     const source = new StoreFactsSource(datastores, {
       warn: (message, datastore) => log.warn({ datastore }, message),
       views,
@@ -145,7 +161,6 @@ export class ServerNotifications {
   }
 
   #look(): void {
-    this.#hasLooked = true;
     this.checkAlarms().catch((error: unknown) => {
       if (!this.#stop.signal.aborted) this.#parts.log.warn({ err: error }, 'alarms could not be checked');
     });
@@ -153,9 +168,11 @@ export class ServerNotifications {
 
   /** Looks now what has not happened, tells what is new, and says what is raised. @throws what reading datastores or the state throws. */
   async checkAlarms(): Promise<CheckedAlarms> {
+    this.#hasLooked = true;
     const facts = await this.#facts?.anew();
     this.#stop.signal.throwIfAborted();
-    if (facts !== undefined) this.alarms.check(facts, facts.unknown, this.settings.rules());
+    if (facts !== undefined)
+      this.alarms.check({ ...facts, jobs: this.#jobFacts() }, facts.unknown, this.settings.rules());
     return { alarms: this.alarms.raised().map(alarmView), unknown: [...(facts?.unknown ?? [])].sort() };
   }
 
@@ -193,6 +210,22 @@ export class ServerNotifications {
   /** Of all groups, as they were some minutes ago at most, unless a disk is slow. */
   async figures(): Promise<readonly GroupFigures[]> {
     return (await this.#facts?.recent())?.groups ?? [];
+  }
+
+  /** Of all jobs that run by a schedule, or ran once. */
+  jobFigures(): readonly JobFigures[] {
+    const { jobHours } = this.settings.rules();
+    const raised = new Set(this.alarms.raised().map(({ key }) => key));
+    const now = Math.floor(this.#parts.clock() / 1000);
+    return this.#jobFacts().map((fact) => {
+      const { kind, id, lastGood, missed } = fact;
+      const isLate = isBehind(fact, jobHours, now, raised.has(behindKey(fact)));
+      return { kind, id, lastGood, isBehind: missed === undefined ? undefined : isLate };
+    });
+  }
+
+  #jobFacts(): readonly JobFact[] {
+    return (this.#jobs?.punctuality() ?? []).map(jobFact);
   }
 
   /** Nothing that fails here keeps what is told of from its end. */

@@ -34,12 +34,24 @@ export function judge(added: Added, before: readonly AddedBytes[], factor: numbe
   const increments = before.filter(({ isFull }) => isFull !== true);
   // A full one is all new, and there is nothing before it that could be kept.
   if (factor === 0 || added.isFull === true || increments.length < LEAST_SNAPSHOTS) return undefined;
+  const jump = measured(added, increments, before);
+  return addedBytes(added) <= jump.usual.bytesNew || jump.score < factor ? undefined : jump;
+}
+
+/**
+ * For a snapshot of a space that its group has not had, `before` those of one that it has: with another key all is new, which tells nothing, and so
+ * it is the key itself that is unusual. Undefined as long as there is too little to say what is usual.
+ */
+export function judgeKey(added: Added, before: readonly AddedBytes[], factor: number): Jump | undefined {
+  const increments = before.filter(({ isFull }) => isFull !== true);
+  return factor === 0 || increments.length < LEAST_SNAPSHOTS ? undefined : measured(added, increments, before);
+}
+
+function measured(added: Added, increments: readonly AddedBytes[], before: readonly AddedBytes[]): Jump {
   const usual = { bytesNew: usualBytes(increments, added.bytesLogical), ratio: usualRatio(before) };
   const bytes = addedBytes(added);
-  if (bytes <= usual.bytesNew) return undefined;
-  const ratio = Math.min(1, added.bytesStored / bytes);
-  const score = (bytes / usual.bytesNew) * Math.max(1, ratio / usual.ratio);
-  return score < factor ? undefined : { usual, score };
+  const ratio = Math.min(1, added.bytesStored / Math.max(1, bytes));
+  return { usual, score: (bytes / usual.bytesNew) * Math.max(1, ratio / usual.ratio) };
 }
 
 /** What a retry continued from is on disk, and counted nowhere else. */

@@ -11,7 +11,8 @@ import { isHeld } from './watch-commit.ts';
  * kept what is protected already. @throws `protected`.
  */
 export function refuseHeld(name: SnapshotName, state: GroupState | undefined): void {
-  if (!isHeld(state) || name.time >= state.anomaly.time) return;
+  // After a repair nobody knows which of them the watch had protected.
+  if (!isHeld(state) || (state.anomaly.cause !== 'repair' && name.time >= state.anomaly.time)) return;
   const { ns, group } = name;
   throw new HoldfastError(
     'protected',

@@ -1,16 +1,16 @@
 // What a commit remembers of what its snapshot added, and how it holds a group whose snapshot looks unusual. The hold is durable before the
 // snapshot is there: from the moment at which a prune could choose the new snapshot over the old ones, it keeps them all.
 import { formatTime, type GroupName, type Namespace } from '../../schema/names.ts';
-import type { Anomaly, GroupState } from '../../schema/state-files.ts';
+import type { AddedBytes, AddedOfSpace, Anomaly, GroupState } from '../../schema/state-files.ts';
 import type { Layout } from '../layout.ts';
 import { readLimits } from '../limits/limits-file.ts';
 import { changeServerPart } from '../snapshots/change-server-part.ts';
 import type { GroupStore } from '../snapshots/group-store.ts';
-import { readableManifest } from '../snapshots/readable-manifest.ts';
-import { type Added, DEFAULT_FACTOR, judge, REMEMBERED_SNAPSHOTS } from './judge.ts';
+import { type Added, DEFAULT_FACTOR, judge, judgeKey, REMEMBERED_SNAPSHOTS } from './judge.ts';
+import { worthProtecting } from './worth-protecting.ts';
 
-/** Of the newest snapshots before an anomaly so many are protected. */
-const PROTECTED_SNAPSHOTS = 3;
+/** Keys of a group, and none, of which it is known what is usual. */
+const REMEMBERED_SPACES = 4;
 
 /** From how many times the usual a snapshot is an anomaly. A file of limits that cannot be read keeps no backup from its end here. */
 export async function anomalyFactor(layout: Layout): Promise<number> {
@@ -39,26 +39,52 @@ export function isHeld(state: GroupState | undefined): state is HeldState {
  */
 export function watched(state: GroupState, { time, space, added }: NewSnapshot, factor: number): GroupState {
   if (isHeld(state)) return state;
-  const before = state.added?.space === space ? state.added.snapshots : [];
   const { bytesNew, bytesStored, isFull } = added;
   const remembered = { bytesNew, bytesStored, ...(isFull === true && { isFull }) };
-  const jump = judge(added, before, factor);
-  if (jump !== undefined) return { ...state, anomaly: { time, added: remembered, ...jump, protected: [] } };
-  return { ...state, added: { space, snapshots: [...before, remembered].slice(-REMEMBERED_SNAPSHOTS) } };
+  const spaces = memories(state);
+  const own = spaces.find((each) => each.space === space);
+  if (own !== undefined) {
+    const jump = judge(added, own.snapshots, factor);
+    if (jump !== undefined) return { ...state, anomaly: { time, added: remembered, ...jump, protected: [] } };
+  }
+  for (const { snapshots } of own === undefined ? spaces : []) {
+    const jump = judgeKey(added, snapshots, factor);
+    if (jump === undefined) continue;
+    return { ...state, anomaly: { time, added: remembered, ...jump, cause: 'key', space, protected: [] } };
+  }
+  return learned(state, space, [remembered]);
 }
 
-/** The state without its anomaly. What is accepted counts twice: the second largest is what is usual. What was an attack does not count. */
+/**
+ * The state without its anomaly. What is accepted counts twice: the second largest is what is usual. A key that is accepted is one of the group from
+ * then on. What was an attack does not count.
+ */
 export function settled({ anomaly, ...state }: HeldState, wasAttack: boolean): GroupState {
-  if (wasAttack || state.added === undefined) return state;
-  const { space, snapshots } = state.added;
+  const { cause, added } = anomaly;
+  if (wasAttack) return state;
+  if (cause === 'key') return anomaly.space === undefined ? state : learned(state, anomaly.space, [added]);
+  return state.added === undefined ? state : learned(state, state.added.space, [added, added]);
+}
+
+/** The space that was used last comes first. */
+function memories({ added, addedBefore = [] }: GroupState): readonly AddedOfSpace[] {
+  return added === undefined ? addedBefore : [added, ...addedBefore];
+}
+
+function learned(state: GroupState, space: number, more: readonly AddedBytes[]): GroupState {
+  const spaces = memories(state);
+  const before = spaces.find((each) => each.space === space)?.snapshots ?? [];
+  const others = spaces.filter((each) => each.space !== space).slice(0, REMEMBERED_SPACES - 1);
+  const { addedBefore: _, ...rest } = state;
   return {
-    ...state,
-    added: { space, snapshots: [...snapshots, anomaly.added, anomaly.added].slice(-REMEMBERED_SNAPSHOTS) },
+    ...rest,
+    added: { space, snapshots: [...before, ...more].slice(-REMEMBERED_SNAPSHOTS) },
+    ...(others.length > 0 && { addedBefore: others }),
   };
 }
 
 /**
- * Writes the state of a group that is to be held, and protects the last snapshots before the anomaly. In the turn of the roots, so that none of
+ * Writes the state of a group that is to be held, and protects those before the anomaly that are worth it. In the turn of the roots, so that none of
  * them is forgotten meanwhile. Returns what could not be protected: a backup is worth more than that.
  */
 export async function holdGroup(
@@ -67,15 +93,8 @@ export async function holdGroup(
   group: GroupName,
   state: HeldState,
 ): Promise<string[]> {
-  const toProtect: number[] = [];
-  let kept = 0;
-  for (const time of (await groups.times(ns, group)).reverse()) {
-    if (kept === PROTECTED_SNAPSHOTS) break;
-    const manifest = await readableManifest(groups, { ns, group, time });
-    if (manifest === undefined) continue;
-    kept++;
-    if (!manifest.server.protected) toProtect.push(time);
-  }
+  const chosen = await worthProtecting(groups, ns, group, state.anomaly.time, Math.floor(Date.now() / 1000));
+  const toProtect = chosen.filter(({ isProtected }) => !isProtected).map(({ time }) => time);
   // Named first: whoever settles the anomaly takes back what was done of it, also when this ends halfway.
   await groups.writeState(ns, group, { ...state, anomaly: { ...state.anomaly, protected: toProtect } });
   const failed: string[] = [];

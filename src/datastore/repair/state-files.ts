@@ -6,7 +6,14 @@ import { join } from 'node:path';
 import type { TSchema } from 'typebox';
 import type { Manifest } from '../../schema/manifest.ts';
 import type { GroupName, Namespace } from '../../schema/names.ts';
-import { GroupState, HolderRecord, Quarantine, SessionRecord, StoreClockState } from '../../schema/state-files.ts';
+import {
+  type Anomaly,
+  GroupState,
+  HolderRecord,
+  Quarantine,
+  SessionRecord,
+  StoreClockState,
+} from '../../schema/state-files.ts';
 import { readIfPresent, syncDirectory, writeFileAtomic } from '../../util/atomic-file.ts';
 import { DurableDirectories } from '../../util/durable-directories.ts';
 import { JsonShapeError, parseJson } from '../../util/json-file.ts';
@@ -89,10 +96,19 @@ async function repairGroups(layout: Layout, mend: Mend): Promise<Manifest[]> {
         lastSequence: Math.max(...manifests.map(({ server }) => server.sequence)),
         lastTime: Math.max(...times),
       };
-      await mend(path, `written anew from ${manifests.length} manifests`, () => writeJson(path, state));
+      const isHeld = manifests.some(({ server }) => server.protected);
+      const held = isHeld ? { ...state, anomaly: unknownHold(state.lastTime) } : state;
+      const action = `written anew from ${manifests.length} manifests${isHeld ? '; held until somebody has looked (holdfast anomaly list): it has protected snapshots' : ''}`;
+      await mend(path, action, () => writeJson(path, held));
     }
   }
   return all;
+}
+
+/** Who protected a snapshot nobody knows any more: it may have been the watch, and then pruning must not go on by itself. */
+function unknownHold(lastTime: number): Anomaly {
+  const nothing = { bytesNew: 0, bytesStored: 0 };
+  return { time: lastTime, added: nothing, usual: { bytesNew: 0, ratio: 0 }, score: 0, cause: 'repair', protected: [] };
 }
 
 async function readableManifests(groups: GroupStore, ns: Namespace, group: GroupName): Promise<Manifest[]> {

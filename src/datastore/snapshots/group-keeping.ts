@@ -55,12 +55,12 @@ export class GroupKeeping {
    */
   async releaseGroup(ns: Namespace, group: GroupName): Promise<void> {
     await this.#inTurn('removing groups', async () => {
-      const { notes: _notes, added: _added, anomaly: _anomaly, ...state } = await this.#stateOf(ns, group);
+      const { format, lastSequence, lastTime } = await this.#stateOf(ns, group);
       this.#requireIdle(ns, group);
       if ((await this.#context.groups.times(ns, group)).length > 0)
         throw new HoldfastError('exists', `group ${group} has snapshots; forget them first`);
       await this.#context.groups.removeRemains(ns, group);
-      await this.#context.groups.writeState(ns, group, { ...state, owner: '' });
+      await this.#context.groups.writeState(ns, group, { format, owner: '', lastSequence, lastTime });
     });
   }
 

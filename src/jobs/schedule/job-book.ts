@@ -1,6 +1,7 @@
 // What may stand in the list of jobs, for the server and for commands on its machine. Each look is at the store itself, which several processes
 // change.
 
+import { durationText } from '../../util/duration.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { parseCalendarEvent } from '../calendar/calendar-event.ts';
 import { type Job, type JobKey, type JobRecord, LIMITS, refOf, USUAL } from './job.ts';
@@ -80,8 +81,8 @@ export class JobBook {
       comment,
       options,
       retries: within('retries', wish.retries ?? USUAL.retries, 0, LIMITS.retries),
-      retryDelayMs: within('retry-delay', wish.retryDelayMs ?? USUAL.retryDelayMs, 1000, LIMITS.maxRetryDelayMs),
-      timeoutMs: within('timeout', wish.timeoutMs ?? USUAL.timeoutMs, LIMITS.minTimeoutMs, LIMITS.maxTimeoutMs),
+      retryDelayMs: lasting('retry-delay', wish.retryDelayMs ?? USUAL.retryDelayMs, 1000, LIMITS.maxRetryDelayMs),
+      timeoutMs: lasting('timeout', wish.timeoutMs ?? USUAL.timeoutMs, LIMITS.minTimeoutMs, LIMITS.maxTimeoutMs),
     };
   }
 
@@ -112,7 +113,7 @@ export class JobBook {
       const job = this.checked({ ...before, ...defined(wanted), kind: before.kind, id: before.id });
       const isNewPlan = job.schedule !== before.schedule || (job.enabled && !before.enabled);
       const settled = isNewPlan ? { settledMs: clock(), owed: null } : state;
-      store.update(job, job.enabled ? settled : { ...settled, owed: null });
+      store.update(job, job.enabled ? settled : { ...settled, owed: null }, isNewPlan);
       note('job-update', job, actor);
       return job;
     });
@@ -140,4 +141,13 @@ function defined(change: JobChange): JobChange {
 function within(name: string, value: number, least: number, most: number): number {
   if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
   throw new HoldfastError('bad-argument', `${name} is a whole number from ${least} to ${most}, not ${value}`);
+}
+
+function lasting(name: string, valueMs: number, leastMs: number, mostMs: number): number {
+  if (Number.isSafeInteger(valueMs) && valueMs >= leastMs && valueMs <= mostMs) return valueMs;
+  const given = Number.isSafeInteger(valueMs) ? `, not ${durationText(valueMs)}` : '';
+  throw new HoldfastError(
+    'bad-argument',
+    `${name} is from ${durationText(leastMs)} to ${durationText(mostMs)}${given}`,
+  );
 }

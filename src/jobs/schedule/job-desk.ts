@@ -5,6 +5,7 @@ import type { Job, JobKey, JobOptions, JobRecord, JobRun } from './job.ts';
 import { ENDED_STATES, refOf } from './job.ts';
 import { type JobActor, type JobBook, type JobChange, type NewJob, noSuchJob } from './job-book.ts';
 import type { JobStore, RunFilter } from './job-store.ts';
+import { type JobPunctuality, missedSlot } from './missed-slots.ts';
 import { eventOf, nextSlot } from './slots.ts';
 
 /** What is not named stays, also of the options. */
@@ -105,6 +106,14 @@ export class JobDesk {
     this.#parts.changed(key);
   }
 
+  /** Within a transaction of the caller; what it returns is to be called when that is written. @throws `not-found`. */
+  removeWithin(actor: JobActor, keys: readonly JobKey[]): () => void {
+    for (const key of keys) this.#parts.book.remove(actor, key);
+    return () => {
+      for (const key of keys) this.#parts.changed(key);
+    };
+  }
+
   /** @throws `not-found`, `exists` when it runs or waits already. */
   run(key: JobKey, authId: string): string | undefined {
     return this.#parts.run(key, authId);
@@ -113,6 +122,19 @@ export class JobDesk {
   /** Newest first. */
   history(filter: RunFilter): { readonly rows: readonly JobRun[]; readonly total: number } {
     return this.#parts.store.runs(filter);
+  }
+
+  /** Of all jobs whether they keep their times. */
+  punctuality(): JobPunctuality[] {
+    const { book, store, zone } = this.#parts;
+    const last = new Map(store.lastRuns().map((run) => [refOf(run), run]));
+    const active = new Map(store.unended().map((run) => [refOf(run), run]));
+    return book.list().map((record) => {
+      const { job, goodMs } = record;
+      const ref = refOf(job);
+      const runs = { active: active.get(ref), last: last.get(ref) };
+      return { job, goodMs: goodMs ?? undefined, missedMs: missedSlot(record, zone), ...runs };
+    });
   }
 
   #viewOf(record: JobRecord, last: JobRun | undefined, active: JobRun | undefined): JobView {

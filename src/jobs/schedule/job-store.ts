@@ -27,13 +27,17 @@ export interface JobStore {
   /** Of all jobs. */
   count(): number;
   get(key: JobKey): JobRecord | undefined;
+  /** It is due from what is settled on. */
   add(job: Job, state: JobState): void;
-  /** Of a job that is not there, nothing. */
-  update(job: Job, state: JobState): void;
+  /** Of a job that is not there, nothing. With a new plan it is due from what is settled on. */
+  update(job: Job, state: JobState, isNewPlan: boolean): void;
   setState(key: JobKey, state: JobState): void;
   remove(key: JobKey): void;
   addRun(run: Omit<JobRun, 'number'>): number;
-  changeRun(number: number, ending: RunEnding): void;
+  /** One that `isGood` is the last good one of its job. */
+  changeRun(number: number, ending: RunEnding, isGood?: boolean): void;
+  /** Since when jobs are due, and their last good runs, are not in the future. */
+  clockWasSetBack(nowMs: number): void;
   run(number: number): JobRun | undefined;
   /** Newest first. */
   runs(filter: RunFilter): { rows: JobRun[]; total: number };

@@ -45,6 +45,10 @@ export interface JobState {
 export interface JobRecord {
   readonly job: Job;
   readonly state: JobState;
+  /** Slots before it are not asked for: it was made, enabled again or given another schedule then. */
+  readonly sinceMs: number;
+  /** When its last good run began. */
+  readonly goodMs: number | null;
 }
 
 /** `late`: the slot was missed, and one run makes up for all that were. `resume`: a run that was cut off is made again. */
@@ -110,6 +114,11 @@ export const LIMITS = {
 } as const;
 
 export const USUAL = { retries: 0, retryDelayMs: 5 * 60 * 1000, timeoutMs: 24 * 3600 * 1000 } as const;
+
+/** Whether a run that ended so has done its work. */
+export function isGood(state: RunState): boolean {
+  return state === 'ok' || state === 'warning';
+}
 
 /** `prune/nightly`. */
 export function refOf({ kind, id }: JobKey): string {

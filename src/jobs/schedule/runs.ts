@@ -2,7 +2,7 @@
 import { HoldfastError } from '../../util/errors.ts';
 import type { Task, TaskBody, TaskEnd, TaskRequest } from '../tasks/task.ts';
 import { ActiveRun, type RunWish, rowOf } from './active-run.ts';
-import { type Job, type JobKey, type JobRun, type OwedRun, refOf, runStateOf } from './job.ts';
+import { isGood, type Job, type JobKey, type JobRun, type OwedRun, refOf, runStateOf } from './job.ts';
 import type { JobKinds } from './job-kinds.ts';
 import type { JobStore, RunEnding } from './job-store.ts';
 import { type QueueLimits, RunQueue, USUAL_LIMITS } from './run-queue.ts';
@@ -105,6 +105,12 @@ export class Runs {
     this.#queue.pump(nowMs);
   }
 
+  /** A job was removed: a run of it that waits has no turn. What runs ends with what it began with. */
+  jobRemoved(key: JobKey): void {
+    const run = this.of(key);
+    if (run !== undefined && !run.hasBegun && !this.#isStopping) this.#skip(run, removed());
+  }
+
   /** Begins nothing any more. What waits is made up for at the next start; what runs ends with its task. */
   stop(): void {
     this.#isStopping = true;
@@ -129,17 +135,28 @@ export class Runs {
 
   #expire(run: ActiveRun): void {
     const hours = this.#times.queueWaitMs / HOUR_MS;
-    const error = new HoldfastError('timed-out', `skipped: its turn did not come within ${hours} h`);
-    run.cancel(error);
+    this.#skip(run, new HoldfastError('timed-out', `skipped: its turn did not come within ${hours} h`));
+  }
+
+  #skip(run: ActiveRun, reason: HoldfastError): void {
+    this.#queue.remove(run);
+    run.cancel(reason);
     // One by hand ends with its task.
-    if (run.upid === null) this.#end(run, { state: 'skipped', message: error.message });
+    if (run.upid === null) this.#end(run, { state: 'skipped', message: reason.message });
   }
 
   /** Its turn has come. */
   #begin(run: ActiveRun): void {
+    const { store, clock } = this.#parts;
     try {
-      if (run.upid === null) this.#startTask(run);
-      const { store, clock } = this.#parts;
+      if (run.upid === null) {
+        // Another process may have removed it, and what it was for: a datastore of that name may be another one by now.
+        if (store.get(run.plan.job) === undefined) {
+          this.#skip(run, removed());
+          return;
+        }
+        this.#startTask(run);
+      }
       store.changeRun(run.number, { state: 'running', startMs: clock(), upid: run.upid });
     } catch (error) {
       if (run.upid === null) this.#end(run, { state: 'error', message: (error as Error).message });
@@ -192,7 +209,8 @@ export class Runs {
     this.#queue.remove(run);
     this.#noteEnd(() => {
       const owed = owedAfter(run, ending, isAborted, nowMs);
-      const note = (): void => store.changeRun(run.number, { ...ending, endMs: nowMs, upid: run.upid });
+      const isDone = ending.state !== undefined && isGood(ending.state);
+      const note = (): void => store.changeRun(run.number, { ...ending, endMs: nowMs, upid: run.upid }, isDone);
       if (owed === undefined) note();
       else
         store.atomically(() => {
@@ -219,6 +237,10 @@ export class Runs {
   #forget(run: ActiveRun): void {
     if (this.#active.get(run.ref) === run) this.#active.delete(run.ref);
   }
+}
+
+function removed(): HoldfastError {
+  return new HoldfastError('not-found', 'skipped: the job was removed');
 }
 
 /** What a run that ended leaves to be made again. */

@@ -61,7 +61,10 @@ export class Scheduler {
   /** Ends what a server before this one left, which is made up for once, reads the jobs, and runs what commands asked for meanwhile. Before the first tick. */
   start(): void {
     const { store, clock } = this.#parts;
-    const cut = store.atomically(() => store.unended().map((run) => this.#interrupted(run, clock())));
+    const cut = store.atomically(() => {
+      store.clockWasSetBack(clock());
+      return store.unended().map((run) => this.#interrupted(run, clock()));
+    });
     this.#load();
     for (const run of cut) this.#runs.tell(run, this.#planned.get(refOf(run))?.job);
     this.#lastTickMs = clock();
@@ -129,7 +132,11 @@ export class Scheduler {
     this.#version = store.version();
     const records = store.list();
     const known = new Set(records.map(({ job }) => refOf(job)));
-    for (const ref of this.#planned.keys()) if (!known.has(ref)) this.#planned.delete(ref);
+    const gone = [...this.#planned].filter(([ref]) => !known.has(ref));
+    for (const [ref, { job }] of gone) {
+      this.#planned.delete(ref);
+      this.#runs.jobRemoved(job);
+    }
     store.atomically(() => {
       for (const { job, state } of records) {
         const before = this.#planned.get(refOf(job));
@@ -141,8 +148,10 @@ export class Scheduler {
 
   #plan(key: JobKey): void {
     const record = this.#parts.store.get(key);
-    if (record === undefined) this.#planned.delete(refOf(key));
-    else this.#planned.set(refOf(key), this.#planOf(record.job, record.state));
+    if (record === undefined) {
+      this.#planned.delete(refOf(key));
+      this.#runs.jobRemoved(key);
+    } else this.#planned.set(refOf(key), this.#planOf(record.job, record.state));
   }
 
   #planOf(job: Job, stored: JobState): Planned {
@@ -162,6 +171,7 @@ export class Scheduler {
   #clockWasSetBack(nowMs: number): void {
     this.#parts.report('the clock was set back', { by: this.#lastTickMs - nowMs });
     this.#parts.store.atomically(() => {
+      this.#parts.store.clockWasSetBack(nowMs);
       for (const [ref, { job, state }] of this.#planned) this.#planned.set(ref, this.#planOf(job, state));
     });
   }

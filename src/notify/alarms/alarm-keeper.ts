@@ -12,12 +12,13 @@ export interface AlarmKeeperParts {
   readonly clock: () => number;
 }
 
-/** One line of an event: several alarms of a datastore are one event. */
+/** One line of an event: several alarms of a datastore are one event; those of jobs are not, for each has fields of its own. */
 interface Said {
   readonly key: string;
   readonly type: AlarmType;
   readonly severity: Severity;
   readonly datastore: string;
+  readonly fields: Readonly<Record<string, string>>;
   readonly object: string;
   readonly text: string;
 }
@@ -25,6 +26,7 @@ interface Said {
 /** An alarm that is raised, for people. */
 export interface AlarmView {
   readonly type: AlarmType;
+  /** Empty for one that is of none. */
   readonly datastore: string;
   /** Unix seconds. */
   readonly raised: number;
@@ -36,6 +38,7 @@ const WHAT: Readonly<Record<AlarmType, string>> = {
   'disk-forecast': 'the datastore is getting full',
   verify: 'verifications are outdated',
   anomaly: 'backups look unusual',
+  'job-behind': 'jobs are behind',
 };
 
 const MISSING = 'What should have happened has not:';
@@ -43,8 +46,8 @@ const INTRODUCTION: Readonly<Record<AlarmType, string>> = {
   absence: MISSING,
   'disk-forecast': MISSING,
   verify: MISSING,
-  anomaly:
-    'A backup added far more than usual, as after an attack. Look at the guest before older snapshots are needed:',
+  'job-behind': MISSING,
+  anomaly: 'A backup is unusual, as after an attack. Look at the guest before older snapshots are needed:',
 };
 
 export class AlarmKeeper {
@@ -56,6 +59,10 @@ export class AlarmKeeper {
 
   raised(): readonly RaisedAlarm[] {
     return this.#parts.store.raised();
+  }
+
+  isRaised(key: string): boolean {
+    return this.raised().some((each) => each.key === key);
   }
 
   /** `unknown` names datastores that could not be asked: what is raised of them stays. Datastores that are in neither are gone, with their alarms. */
@@ -70,7 +77,8 @@ export class AlarmKeeper {
       const resolved = [...before.values()].filter(({ key }) => !now.has(key) && !unknown.has(placeOf(key).datastore));
       for (const said of byPlace(fresh)) this.#tell(said, nowMs, false);
       for (const said of byPlace(resolved.map(resolvedOf))) this.#tell(said, nowMs, true);
-      for (const { key, object, text } of fresh) store.put({ key, raisedMs: nowMs, subject: `${object} ${text}` });
+      for (const { key, object, text, fields } of fresh)
+        store.put({ key, raisedMs: nowMs, subject: `${object} ${text}`, fields });
       for (const { key } of resolved) store.remove(key);
     });
   }
@@ -78,28 +86,29 @@ export class AlarmKeeper {
   #tell(said: readonly Said[], nowMs: number, isOver: boolean): void {
     const [first] = said;
     if (first === undefined) return;
-    const { type, severity, datastore } = first;
+    const { type, severity, datastore, fields } = first;
+    const place = datastore === '' ? '' : `${datastore}: `;
     const subject =
       said.length === 1
-        ? `${datastore}: ${first.object === datastore ? 'the datastore' : first.object} ${first.text}`
-        : `${datastore}: ${isOver ? 'resolved' : WHAT[type]} (${said.length})`;
+        ? `${place}${first.object === datastore ? 'the datastore' : first.object} ${first.text}`
+        : `${place}${isOver ? 'resolved' : WHAT[type]} (${said.length})`;
     const table = { columns: ['what', 'state'], rows: said.map(({ object, text }) => [object, text]) };
     this.#parts.tell({
-      type: type === 'verify' ? 'absence' : type,
+      type: type === 'verify' || type === 'job-behind' ? 'absence' : type,
       severity: isOver ? 'notice' : severity,
       time: Math.floor(nowMs / 1000),
       node: this.#parts.node,
       subject,
       text: isOver ? 'An alarm is over:' : INTRODUCTION[type],
-      fields: { datastore, alarm: type, state: isOver ? 'resolved' : 'raised' },
+      fields: { ...fields, alarm: type, state: isOver ? 'resolved' : 'raised' },
       table,
     });
   }
 }
 
-export function alarmView({ key, raisedMs, subject }: RaisedAlarm): AlarmView {
+export function alarmView({ key, raisedMs, subject, fields }: RaisedAlarm): AlarmView {
   const { type, datastore } = placeOf(key);
-  return { type, datastore, raised: Math.floor(raisedMs / 1000), text: subject };
+  return { type, datastore: fields.datastore ?? datastore, raised: Math.floor(raisedMs / 1000), text: subject };
 }
 
 /** Of `TYPE:DATASTORE` or `TYPE:DATASTORE:OBJECT`; names of datastores have no colon. */
@@ -108,15 +117,19 @@ function placeOf(key: string): { type: AlarmType; datastore: string; object: str
   return { type: type as AlarmType, datastore, object: object.length === 0 ? datastore : object.join(':') };
 }
 
-function resolvedOf({ key, subject }: RaisedAlarm): Said {
-  const { type, datastore, object } = placeOf(key);
-  return { key, type, severity: 'notice', datastore, object, text: `is well again; it was: ${subject}` };
+function resolvedOf({ key, subject, fields: kept }: RaisedAlarm): Said {
+  const { type, datastore: ofKey, object } = placeOf(key);
+  const datastore = kept.datastore ?? ofKey;
+  const fields = datastore === '' ? kept : { ...kept, datastore };
+  // A job may have been disabled.
+  const text = `is ${type === 'job-behind' ? 'behind no more' : 'well again'}; it was: ${subject}`;
+  return { key, type, severity: 'notice', datastore, fields, object, text };
 }
 
 function byPlace(said: readonly Said[]): readonly (readonly Said[])[] {
   const places = new Map<string, Said[]>();
   for (const each of said) {
-    const place = `${each.type}:${each.datastore}`;
+    const place = each.type === 'job-behind' ? each.key : `${each.type}:${each.datastore}`;
     const others = places.get(place);
     if (others === undefined) places.set(place, [each]);
     else others.push(each);

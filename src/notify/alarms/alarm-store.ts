@@ -5,6 +5,8 @@ export interface RaisedAlarm {
   /** Unix milliseconds. */
   readonly raisedMs: number;
   readonly subject: string;
+  /** Those of the event that told it, besides those that its key has. */
+  readonly fields: Readonly<Record<string, string>>;
 }
 
 export interface AlarmStore {

@@ -6,6 +6,7 @@ import { nodes } from './0004-nodes.ts';
 import { jobs } from './0005-jobs.ts';
 import { notify } from './0006-notify.ts';
 import { pools } from './0007-pools.ts';
+import { jobPunctuality } from './0008-job-punctuality.ts';
 import type { Migration } from './migration.ts';
 
-export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores, nodes, jobs, notify, pools];
+export const MIGRATIONS: readonly Migration[] = [access, tasks, datastores, nodes, jobs, notify, pools, jobPunctuality];

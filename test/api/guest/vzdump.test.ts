@@ -55,19 +55,51 @@ test('a job has a section for each guest, goes on after one that fails, and then
   });
 });
 
-test('one guest gives the task its number; all leaves out what is excluded; pruning is said not to be done', async (t) => {
+test('one guest gives the task its number; all leaves out what is excluded; each guest is pruned by the rules after its backup', async (t) => {
   const rig = await open(t);
   const one = await rig.data<string>('POST', '/nodes/pve1/vzdump', { vmid: 101, storage: 'tank' });
   assert.match(one, /:vzdump:101:root@pam:$/);
   assert.equal(await rig.ended(one), 'OK');
-  const all = { all: 1, exclude: '101', storage: 'tank', 'prune-backups': 'keep-last=3' };
-  assert.equal(await rig.ended(await rig.data<string>('POST', '/nodes/pve1/vzdump', all)), 'WARNINGS: 1');
+  assert.deepEqual(rig.backups.pruned, [], 'nobody asked for it');
+  const all = { all: 1, exclude: '101', storage: 'tank', 'prune-backups': 'keep-last=3,keep-daily=0', remove: 1 };
+  assert.equal(await rig.ended(await rig.data<string>('POST', '/nodes/pve1/vzdump', all)), 'OK');
+  const counts = { 'keep-last': 3 };
+  assert.deepEqual(rig.backups.pruned, [
+    { storage: 'tank', vmid: 100, counts },
+    { storage: 'tank', vmid: 102, counts },
+  ]);
   assert.deepEqual(
     rig.backups.made.map(({ vmid }) => vmid),
     [101, 100, 102],
   );
   const none = { all: 1, exclude: '100 101 102', storage: 'tank' };
   assert.equal(await rig.data('POST', '/nodes/pve1/vzdump', none), 'OK');
+});
+
+test('what has no backup is not pruned; rules take a right on the storage, and what is no rule is refused before a task', async (t) => {
+  const rig = await open(t);
+  const dump = async (parameters: object, as = 'root@pam') =>
+    await rig.call(as, 'POST', '/nodes/pve1/vzdump', { storage: 'tank', vmid: '100,101', ...parameters });
+  rig.backups.failing.add(100);
+  const upid = await rig.data<string>('POST', '/nodes/pve1/vzdump', {
+    ...{ storage: 'tank', vmid: '100,101', 'prune-backups': 'keep-last=1' },
+  });
+  assert.equal(await rig.ended(upid), 'job errors');
+  assert.deepEqual(
+    rig.backups.pruned.map(({ vmid }) => vmid),
+    [101],
+  );
+  await rig.grant('user@pve', { '/vms': 'PVEVMUser', '/storage/tank': 'PVEDatastoreUser' });
+  const rules = { 'prune-backups': 'keep-last=1' };
+  assert.match(
+    (await dump(rules, 'user@pve')).reason,
+    /Permission check failed \(\/storage\/tank, Datastore.Allocate\)/,
+  );
+  assert.equal((await dump({ 'prune-backups': 'keep-all=1', remove: 0 }, 'user@pve')).status, 200);
+  for (const wrong of ['keep-last=0', 'keep=3', 'keep-last=x'])
+    assert.equal((await dump({ 'prune-backups': wrong })).status, 400, wrong);
+  assert.equal((await dump({ ...rules, remove: 0 })).status, 400);
+  assert.equal(rig.backups.pruned.length, 1);
 });
 
 test('an abort ends the guest under way, and begins with no other', async (t) => {

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { get } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import type { OpenDatastore } from '../../../src/api/services.ts';
@@ -192,7 +194,7 @@ test('rounds do not overlap, and one that is under way ends with the server', as
     },
   };
   const before = timers();
-  notify.start(datastores, { list: () => ({ rows: [], total: 0 }) });
+  notify.start(datastores, { list: () => ({ rows: [], total: 0 }) }, { punctuality: () => [] });
   await setTimeout(300);
   assert.deepEqual([rounds, asked], [1, 1]);
   const round = notify.checkAlarms();
@@ -224,7 +226,7 @@ test('a backup that warned is looked at at once, after the first look, and once 
       const about = { type, status, id: 'main:vm/100', user: 'root@pam', node: 'backup1', upid: 'UPID:x:' };
       return { ...about, starttime: 1, endtime: 2, data: { warnings: ['vm/100 added 9 GiB'] } } as unknown as TaskRow;
     });
-  notify.start(datastores, { list: () => ({ rows: [], total: 0 }) });
+  notify.start(datastores, { list: () => ({ rows: [], total: 0 }) }, { punctuality: () => [] });
   ended('backup', 'WARNINGS: 1');
   await setTimeout(100);
   assert.equal(rounds, 0, 'it is too early');
@@ -266,4 +268,39 @@ test('a run of a job that the end of a server cut off is told by the next one, o
   await setTimeout(500);
   assert.equal(made.said(/cut off/), 1);
   await second.stop();
+});
+
+test('a job of which nothing good came for two nights raises its alarm, and is a figure; one that is removed is behind no more', async (t) => {
+  const made = await fixture(t);
+  const state = StateDatabase.open(made.database);
+  t.after(() => state.close());
+  // Nothing here can run it, as after a return to an older version.
+  const job = {
+    kind: 'sync',
+    id: 'offsite',
+    schedule: '02:00',
+    enabled: true,
+    comment: '',
+    options: { store: 'main' },
+  };
+  const jobs = new JobTables(state);
+  jobs.add(
+    { ...job, retries: 0, retryDelayMs: 1000, timeoutMs: 1000 },
+    { settledMs: Date.now() - 72 * HOUR_MS, owed: null },
+  );
+  const server = await made.start({ firstAlarmsMs: 200, alarmsEveryMs: 300 });
+  const BEHIND = /^main: job sync\/offsite is behind: no run of it ended well yet$/;
+  await until('the alarm', () => made.said(BEHIND) === 1);
+  const { port } = server.address;
+  const figures = await new Promise<string>((resolve, reject) => {
+    get({ host: '127.0.0.1', port, path: '/metrics', rejectUnauthorized: false, agent: false }, (answer) => {
+      text(answer).then(resolve, reject);
+    }).on('error', reject);
+  });
+  assert.match(figures, /^holdfast_job_behind\{kind="sync",id="offsite"\} 1$/m);
+  await setTimeout(700);
+  assert.equal(made.said(BEHIND), 1, 'once');
+  jobs.remove(job);
+  await until('the end', () => made.said(/^main: job sync\/offsite is behind no more; it was: /) === 1);
+  await server.stop();
 });

@@ -123,6 +123,56 @@ test('the order that a job gave stands in the line of the job, unless there is m
   assert.deepEqual(lines(job('UPID:b', 'WARNINGS: 1')), ['agentbackup', 'backupjob']);
 });
 
+test('a backup that a job had made is one line, that of the job with what the session stored; what is not the same backup has its own', () => {
+  const MIB = 1024 * 1024;
+  const snapshot = 'host/web1/2026-11-22T00:30:00Z';
+  const job = (more: Partial<TaskRow> = {}): TaskRow =>
+    row({
+      ...{ type: 'backupjob', id: 'main:web1:etc', upid: 'UPID:job' },
+      ...{ data: { upid: 'UPID:order', result: { snapshot, bytesStored: 5 * MIB } }, ...more },
+    });
+  const order = row({
+    type: 'agentbackup',
+    id: 'main:web1:host/web1',
+    upid: 'UPID:order',
+    data: { result: { snapshot } },
+  });
+  const session = (more: Partial<TaskRow> = {}): TaskRow =>
+    row({
+      type: 'backup',
+      id: 'main:host/web1',
+      upid: 'UPID:session',
+      data: { snapshot, bytesStored: 7 * MIB },
+      ...more,
+    });
+  const lines = (...rows: TaskRow[]): string[] | undefined =>
+    digestNow(
+      {
+        tasks: { list: () => ({ rows, total: rows.length }) },
+        node: 'n',
+        clock: () => at('2026-11-22T02:00:00+01:00') * 1000,
+      },
+      24,
+    )
+      .table?.rows.map(([what, , , size]) => `${what} ${size}`)
+      .sort();
+  assert.deepEqual(lines(session(), order, job()), ['backupjob main:web1:etc 7.00 MiB']);
+  assert.deepEqual(lines(session(), order), ['agentbackup main:web1:host/web1 7.00 MiB'], 'an order that no job gave');
+  const own = 'backup main:host/web1 7.00 MiB';
+  const jobs = 'backupjob main:web1:etc 5.00 MiB';
+  assert.deepEqual(lines(session({ status: 'WARNINGS: 1' }), order, job()), [own, jobs]);
+  assert.deepEqual(lines(session(), order, job({ status: 'WARNINGS: 1' })), [
+    'agentbackup main:web1:host/web1 7.00 MiB',
+    jobs,
+  ]);
+  assert.deepEqual(lines(session({ id: 'other:host/web1' }), order, job()), [own.replace('main', 'other'), jobs]);
+  const ofOther = session({ data: { snapshot: snapshot.replace('web1', 'web2'), bytesStored: 7 * MIB } });
+  assert.deepEqual(lines(ofOther, order, job()), [own, jobs]);
+  const twins = [session(), session({ id: 'main:ns/host/web1', upid: 'UPID:twin' })];
+  assert.equal(lines(...twins, order, job())?.length, 3, 'nobody knows which of them it is');
+  assert.deepEqual(lines(session()), [own], 'of a client');
+});
+
 test('a digest that is wanted now is of the hours that were asked for, in the order of the night', () => {
   const hour = 3600;
   const start = at('2026-11-22T01:00:00+01:00');

@@ -4,20 +4,24 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
+import { deriveDataKey } from '../../../src/chunker/data-key.ts';
 import { listAnomalies } from '../../../src/datastore/anomaly/anomalies-query.ts';
 import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
-import { watched } from '../../../src/datastore/anomaly/watch-commit.ts';
+import { describeAnomaly } from '../../../src/datastore/anomaly/describe-anomaly.ts';
+import { type HeldState, settled, watched } from '../../../src/datastore/anomaly/watch-commit.ts';
 import { changeLimits } from '../../../src/datastore/limits/limits-file.ts';
 import { planPrune } from '../../../src/datastore/prune/plan.ts';
 import { removalsOf, removePruned } from '../../../src/datastore/prune/prune-operation.ts';
 import type { CommitResult } from '../../../src/datastore/sessions/session-commit.ts';
 import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
-import type { AddedBytes } from '../../../src/schema/state-files.ts';
+import type { AddedBytes, Anomaly } from '../../../src/schema/state-files.ts';
 import {
   clientPart,
+  commitImage,
   createTemporaryStore,
   NO_SIGNAL,
   OpenStore,
+  OWNER,
   putData,
   putImage,
   putPage,
@@ -275,13 +279,88 @@ test('what was protected before stays so when the anomaly is settled', async () 
   assert.deepEqual(await protectedTimes(), [time]);
 });
 
-test('with another key all is new, and is learned anew', () => {
-  const state = { format: 1, owner: 'root@pam', lastSequence: 9, lastTime: 9 } as const;
-  const before = { ...state, added: { space: 0, snapshots: Array.from({ length: 14 }, () => QUIET) } };
-  const added = { bytesNew: 900 * MIB, bytesStored: 900 * MIB, bytesLogical: 900 * MIB };
-  assert.ok(watched(before, { time: 10, space: 0, added }, 10).anomaly);
-  const next = watched(before, { time: 10, space: 1, added }, 10);
-  assert.deepEqual([next.anomaly, next.added?.space, next.added?.snapshots.length], [undefined, 1, 1]);
+const MARKS = { format: 1, owner: 'root@pam', lastSequence: 9, lastTime: 9 } as const;
+const LARGE = { bytesNew: 900 * MIB, bytesStored: 900 * MIB, bytesLogical: 900 * MIB };
+const memoryOf = (space: number, count = 14) => ({ space, snapshots: Array.from({ length: count }, () => QUIET) });
+
+test('a key that a group has not had is an anomaly of its own: all is new with it, so that nothing else would tell', () => {
+  const before = { ...MARKS, added: memoryOf(1) };
+  const small = { bytesNew: 1, bytesStored: 1, bytesLogical: 1, isFull: true };
+  for (const added of [{ ...LARGE, isFull: true }, small]) {
+    const { anomaly, added: remembered } = watched(before, { time: 10, space: 2, added }, 10);
+    assert.deepEqual([anomaly?.cause, anomaly?.space, anomaly?.time], ['key', 2, 10]);
+    assert.deepEqual(remembered, before.added, 'nothing is learned of it');
+  }
+  const held = watched(before, { time: 10, space: 2, added: small }, 10);
+  const words = (seesSizes: boolean) => describeAnomaly(held.anomaly as Anomaly, seesSizes);
+  assert.equal(
+    words(true),
+    'was backed up with a key that it has not had before at 1970-01-01T00:00:10Z, which added 1 B',
+  );
+  assert.equal(words(false), 'was backed up with a key that it has not had before at 1970-01-01T00:00:10Z');
+  const plain = watched(before, { time: 10, space: 0, added: small }, 10);
+  assert.match(describeAnomaly(plain.anomaly as Anomaly, false), /^was backed up without its key at /);
+  assert.equal(
+    watched(before, { time: 10, space: 2, added: small }, 0).anomaly,
+    undefined,
+    'nobody wants to hear of it',
+  );
+  const few = { ...MARKS, added: memoryOf(1, 4) };
+  assert.equal(watched(few, { time: 10, space: 2, added: small }, 10).anomaly, undefined, 'it is being set up');
+});
+
+test('a small backup with another key holds the group; accepted, both keys are its own', async () => {
+  const key = deriveDataKey(Buffer.alloc(32, 1));
+  await usualNights();
+  const before = await times();
+  const { warnings } = await commitImage(open, ['one'], 'vm/101', OWNER, key);
+  assert.match(warnings.join(), /^vm\/101 was backed up with a key that it has not had before at .*: it is not pruned/);
+  assert.deepEqual(await protectedTimes(), before.slice(-3));
+  assert.equal((await plan(1)).groups[0]?.snapshots.filter(({ keep }) => !keep).length, 0);
+  await clear(false);
+  for (const again of [() => commitImage(open, ['two'], 'vm/101', OWNER, key), () => night(1)])
+    assert.deepEqual((await again()).warnings, []);
+  const { added, addedBefore } = (await stateOf()) ?? {};
+  assert.deepEqual([added?.space, added?.snapshots.length, addedBefore?.[0]?.snapshots.length], [0, 14, 2]);
+  assert.equal((await night(ATTACK_MIB)).warnings.length, 1, 'what was usual is known still');
+});
+
+test('a key that was accepted is one of the group, what is usual with each is known still; after an attack it is not', () => {
+  const before = { ...MARKS, added: memoryOf(1) };
+  const full = { ...LARGE, isFull: true };
+  const held = watched(before, { time: 10, space: 2, added: full }, 10) as HeldState;
+  assert.deepEqual(settled(held, true), before);
+  assert.equal(watched(settled(held, true), { time: 11, space: 2, added: full }, 10).anomaly?.cause, 'key');
+  const accepted = settled(held, false);
+  const { bytesNew, bytesStored } = LARGE;
+  assert.deepEqual(accepted.added, { space: 2, snapshots: [{ bytesNew, bytesStored, isFull: true }] });
+  assert.deepEqual(accepted.addedBefore, [memoryOf(1)]);
+  const next = watched(accepted, { time: 11, space: 2, added: { ...QUIET, bytesLogical: 9 } }, 10);
+  assert.deepEqual([next.anomaly, next.added?.snapshots.length], [undefined, 2]);
+  const back = watched(next, { time: 12, space: 1, added: { ...LARGE, isFull: false } }, 10);
+  assert.deepEqual(
+    [back.anomaly?.cause, (back.anomaly?.score ?? 0) > 10],
+    [undefined, true],
+    'judged as if it had never been away',
+  );
+  const quiet = watched(next, { time: 12, space: 1, added: { ...QUIET, bytesLogical: 9 } }, 10);
+  assert.deepEqual([quiet.added?.space, quiet.added?.snapshots.length], [1, 14]);
+  assert.deepEqual(quiet.addedBefore, [next.added]);
+});
+
+test('four keys of a group are remembered, those that were used last', () => {
+  const before = { ...MARKS, added: memoryOf(1, 3), addedBefore: [memoryOf(2, 3), memoryOf(3, 3), memoryOf(4, 3)] };
+  const next = watched(before, { time: 10, space: 5, added: { ...QUIET, bytesLogical: 9 } }, 10);
+  assert.deepEqual(
+    [next.added, ...(next.addedBefore ?? [])].map((each) => each?.space),
+    [5, 1, 2, 3],
+  );
+  const known = { ...before, addedBefore: [memoryOf(2, 3), memoryOf(3)] };
+  assert.equal(
+    watched(known, { time: 10, space: 5, added: { ...QUIET, bytesLogical: 9 } }, 10).anomaly?.cause,
+    'key',
+    'one that tells is enough',
+  );
 });
 
 test('what is noted of a guest of any size can be read again', async () => {
@@ -329,5 +408,6 @@ test('while a backup runs nobody settles it; a group that is given up forgets it
   await clear(false);
   for (const time of await times()) await open.store.forget({ ns: ROOT, group, time });
   await open.store.keeping.releaseGroup(ROOT, group);
-  assert.equal((await stateOf())?.added, undefined);
+  const { added, addedBefore, anomaly } = (await stateOf()) ?? {};
+  assert.deepEqual([added, addedBefore, anomaly], [undefined, undefined, undefined]);
 });

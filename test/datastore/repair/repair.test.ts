@@ -5,11 +5,14 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { type ObjectId, PLAIN_SPACE } from '../../../src/chunker/object.ts';
 import { shortHash } from '../../../src/chunker/object-id.ts';
+import { clearAnomaly } from '../../../src/datastore/anomaly/clear-anomaly.ts';
 import { FLAG_QUARANTINED } from '../../../src/datastore/index/index-entry.ts';
 import { Layout } from '../../../src/datastore/layout.ts';
 import { PackKind } from '../../../src/datastore/packs/pack-format.ts';
+import { planPrune } from '../../../src/datastore/prune/plan.ts';
 import type { SalvagedPack } from '../../../src/datastore/repair/salvage-packs.ts';
 import { repairStateFiles } from '../../../src/datastore/repair/state-files.ts';
+import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { commitImage, createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
 
 let root: string;
@@ -213,4 +216,42 @@ test('state files that are damaged or gone are made anew, and the store opens', 
   const after = JSON.parse(readFileSync(layout.holder, 'utf8')) as { epoch: number };
   assert.ok(after.epoch > epoch, 'an epoch is never used twice');
   assert.equal((await commitImage(open, ['more'])).manifest.server.sequence, 2);
+});
+
+test('a group of which nobody knows any more whether it was held is held when it has protected snapshots', async () => {
+  await commitImage(open, CHUNKS);
+  const { manifest } = await commitImage(open, ['one']);
+  await commitImage(open, ['two']);
+  const [ns, group] = [parseNamespace(''), parseGroup('vm/101')];
+  const name = { ns, group, time: manifest.server.time };
+  await open.store.updateSnapshot(name, { protected: true }, true);
+  const path = join(layout.snapshots, 'vm/101/group.json');
+  await open.close();
+  rmSync(path);
+  const [mended] = await repairStateFiles(layout, false);
+  assert.match(
+    mended?.action ?? '',
+    /^written anew from 3 manifests; held until somebody has looked \(holdfast anomaly list\)/,
+  );
+  open = await OpenStore.open(root);
+  const request = { ns, groups: [group], counts: { 'keep-last': 1 }, clockMs: 0 };
+  const plan = await planPrune(open.store.groups, request, NO_SIGNAL);
+  assert.deepEqual(
+    plan.groups[0]?.snapshots.map(({ rule }) => rule),
+    ['anomaly', 'protected', 'keep-last'],
+  );
+  assert.match(
+    plan.warnings.join(),
+    /^vm\/101 has protected snapshots, and lost in a repair whether it was held: it is not pruned/,
+  );
+  const newest = (await open.store.groups.times(ns, group)).at(-1) as number;
+  await open.store.updateSnapshot({ ns, group, time: newest }, { protected: true }, true);
+  await assert.rejects(open.store.updateSnapshot({ ns, group, time: newest }, { protected: false }, false), {
+    code: 'protected',
+  });
+  await commitImage(open, ['three']);
+  const work = { signal: NO_SIGNAL, onProgress: () => {}, warn: () => {} };
+  await clearAnomaly.run(open.store, { ns, group, wasAttack: false }, work);
+  assert.equal((await open.store.groups.state(ns, group))?.anomaly, undefined);
+  assert.equal((await open.store.groups.manifest(name))?.server.protected, true, 'whoever protected it');
 });

@@ -2,6 +2,7 @@
 // the disk is what it was.
 import assert from 'node:assert/strict';
 import { existsSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { suite, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -174,6 +175,8 @@ class Disk {
 
   static async open(t: TestContext, build: QemuBuild, format: 'raw' | 'qcow2'): Promise<Disk> {
     const disk = new Disk(build, format, scratch(t));
+    // Not in the directory of the test: sockets stand where the host forgets them.
+    t.after(() => rm(disk.node.runPath, { recursive: true, force: true }));
     await disk.node.prepare(ID);
     await run('qemu-img', ['create', '-q', '-f', format, disk.path, String(SIZE)]);
     await disk.#start(t);

@@ -147,6 +147,6 @@ test('what goes over its network cards is counted as the guest sees it', async (
   } finally {
     await stopVm(node, id, {}, report);
     await destroyVm(node, id, {}, report);
-    await rm(path, { recursive: true, force: true });
+    for (const each of [path, node.directory.runPath]) await rm(each, { recursive: true, force: true });
   }
 });

@@ -8,7 +8,7 @@ import { Scheduler, type SchedulerParts } from '../../../src/jobs/schedule/sched
 import type { TaskWork } from '../../../src/jobs/tasks/task.ts';
 import type { Tasks } from '../../../src/jobs/tasks/tasks.ts';
 import { JobTables } from '../../../src/state/job-tables.ts';
-import { jobs as migration } from '../../../src/state/migrations/0005-jobs.ts';
+import { MIGRATIONS } from '../../../src/state/migrations/all.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { TaskFixture } from '../tasks/fixture.ts';
 
@@ -57,7 +57,7 @@ export class ScheduleFixture {
   constructor(more: Partial<SchedulerParts> = {}) {
     this.#more = more;
     const { db } = this.files;
-    db.exec(migration.up);
+    for (const { version, up } of MIGRATIONS) if (version > 2) db.exec(up);
     const atomically = <T>(work: () => T): T => (db.inTransaction ? work() : db.transaction(work).immediate());
     this.store = new JobTables({ db, atomically });
     for (const stage of ['backup', 'prune', 'gc', 'verify', 'sync', 'other'] as const)

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { AlarmKeeper } from '../../../src/notify/alarms/alarm-keeper.ts';
-import { type AlarmFacts, alarmsOf, USUAL_RULES } from '../../../src/notify/alarms/alarm-rules.ts';
+import { AlarmKeeper, alarmView } from '../../../src/notify/alarms/alarm-keeper.ts';
+import { type AlarmFacts, alarmsOf, type JobFact, USUAL_RULES } from '../../../src/notify/alarms/alarm-rules.ts';
 import type { NotifyEvent } from '../../../src/notify/event.ts';
 import { AlarmTable } from '../../../src/state/notify-tables.ts';
 import { StateDatabase } from '../../../src/state/state-database.ts';
@@ -12,23 +12,26 @@ import { NOW } from '../fixture.ts';
 
 const HOUR = 3600;
 const DAY = 86_400;
-const RULES = { backupHours: 26, fullDays: 14, verifyDays: 30 };
-const NOBODY = (): boolean => false;
+const RULES = { backupHours: 26, fullDays: 14, verifyDays: 30, jobHours: 6 };
+const NOBODY = (_key: string): boolean => false;
 
 function facts({
   lastGood = NOW,
   fullAt,
   oldestVerify,
   anomaly,
+  job,
 }: {
   lastGood?: number | null;
   fullAt?: number;
   oldestVerify?: number;
   anomaly?: string;
+  job?: JobFact;
 } = {}): AlarmFacts {
   return {
     groups: [{ datastore: 'main', ns: 'office', group: 'vm/100', lastGood: lastGood ?? undefined, anomaly }],
     datastores: [{ name: 'main', fullAt, oldestVerify }],
+    jobs: job === undefined ? [] : [job],
   };
 }
 const keys = (given: AlarmFacts, isRaised = NOBODY, rules = RULES) =>
@@ -43,7 +46,7 @@ test('a guest without a good backup for so many hours', () => {
 });
 
 test('a group that looks unusual, whatever else is set; its end is said', (t) => {
-  const off = { backupHours: 0, fullDays: 0, verifyDays: 0 };
+  const off = { backupHours: 0, fullDays: 0, verifyDays: 0, jobHours: 0 };
   assert.deepEqual(keys(facts({ anomaly: 'added 9 GiB' }), NOBODY, off), ['anomaly:main:office/vm/100']);
   const one = keeper(t);
   const raised = one.check(facts({ lastGood: NOW, anomaly: 'added 9 GiB' }));
@@ -121,7 +124,7 @@ test('an alarm is said once, over a restart too, resolved once, and then again',
 test('a datastore that cannot be asked keeps its alarms; one that is gone loses them', (t) => {
   const one = keeper(t);
   one.check(facts({ lastGood: null }));
-  const nothing = { groups: [], datastores: [] };
+  const nothing = { groups: [], datastores: [], jobs: [] };
   assert.deepEqual(one.check(nothing, ['main']), []);
   assert.deepEqual(one.check(facts({ lastGood: null })), []);
   assert.equal(one.check(nothing).length, 1);
@@ -137,7 +140,7 @@ test('alarms of a datastore are one message', (t) => {
     lastGood: undefined,
     anomaly: undefined,
   }));
-  assert.deepEqual(one.check({ groups, datastores: [] }), ['error main: backups are missing (50)']);
+  assert.deepEqual(one.check({ groups, datastores: [], jobs: [] }), ['error main: backups are missing (50)']);
   assert.equal(one.told[0]?.table?.rows.length, 50);
   assert.equal(one.alarms.raised().length, 50);
 });
@@ -153,4 +156,68 @@ test('what could not be said is not noted as said', (t) => {
 
 test('the usual rules leave a nightly backup that is late a day alone', () => {
   assert.deepEqual(keys(facts({ lastGood: NOW - 47 * HOUR }), NOBODY, USUAL_RULES), []);
+});
+
+const SYNC: JobFact = {
+  ...{ kind: 'sync', id: 'offsite', datastore: 'main', node: 'pve1', hope: undefined },
+  ...{ lastGood: NOW - 50 * HOUR, missed: NOW - 6 * HOUR - 1 },
+};
+const BEHIND = 'job-behind::job sync/offsite';
+
+test('a job is behind so many hours after its second slot without a good run; who has no slots never is', () => {
+  const of = (more: Partial<JobFact>, isRaised = NOBODY, rules = RULES) =>
+    keys(facts({ job: { ...SYNC, ...more } }), isRaised, rules);
+  assert.deepEqual(of({}), [BEHIND]);
+  assert.deepEqual(of({ missed: NOW - 6 * HOUR }), []);
+  assert.deepEqual(of({ missed: undefined }), []);
+  assert.deepEqual(of({ missed: NOW + DAY }), []);
+  assert.deepEqual(of({}, NOBODY, { ...RULES, jobHours: 0 }), []);
+});
+
+test('a run that works may make up for a job as long as its time-out says, one that waits for so many hours; an alarm that is raised stays', () => {
+  const of = (since: number, mayTake: number | undefined, isRaised = NOBODY) =>
+    keys(facts({ job: { ...SYNC, missed: NOW - 5 * DAY, hope: { since, mayTake } } }), isRaised);
+  assert.deepEqual(of(NOW - DAY, DAY), []);
+  assert.deepEqual(of(NOW - DAY - 1, DAY), [BEHIND]);
+  assert.deepEqual(of(NOW - 6 * HOUR, undefined), []);
+  assert.deepEqual(of(NOW - 6 * HOUR - 1, undefined), [BEHIND]);
+  assert.deepEqual(
+    of(NOW, DAY, (key) => key === BEHIND),
+    [BEHIND],
+  );
+});
+
+test('the alarm of a job has fields for matchers, also at its end when the job is gone, and is a message of its own', (t) => {
+  const one = keeper(t);
+  const other = { ...SYNC, id: 'second', datastore: undefined, node: undefined, lastGood: undefined };
+  const both = { ...facts(), jobs: [SYNC, other] };
+  assert.deepEqual(one.check(both), [
+    'error main: job sync/offsite is behind: no run of it ended well since 50 hours',
+    'error job sync/second is behind: no run of it ended well yet',
+  ]);
+  const about = { alarm: 'job-behind', 'job-kind': 'sync', 'job-id': 'offsite', datastore: 'main', node: 'pve1' };
+  assert.deepEqual(one.told[0]?.fields, { ...about, state: 'raised' });
+  assert.equal(one.told[0]?.type, 'absence');
+  assert.deepEqual(one.told[1]?.fields, {
+    alarm: 'job-behind',
+    'job-kind': 'sync',
+    'job-id': 'second',
+    state: 'raised',
+  });
+  const third = { ...SYNC, id: 'third' };
+  assert.match(
+    one.check({ ...facts(), jobs: [...both.jobs, third, { ...third, id: 'fourth' }] }).join(),
+    /sync\/third .*,error main: job sync\/fourth/,
+  );
+  one.check(both);
+  const moved = { ...SYNC, datastore: 'other' };
+  assert.deepEqual(one.check({ ...facts(), jobs: [moved, other] }), [], 'it is the same job still');
+  assert.deepEqual(
+    one.alarms.raised().map((each) => alarmView(each).datastore),
+    ['main', ''],
+  );
+  assert.deepEqual(one.check({ ...facts(), jobs: [other] }, ['main']), [
+    'notice main: job sync/offsite is behind no more; it was: job sync/offsite is behind: no run of it ended well since 50 hours',
+  ]);
+  assert.deepEqual(one.told[0]?.fields, { ...about, state: 'resolved' });
 });

@@ -133,7 +133,10 @@ function requireChoice({ vmid, all, pool, exclude }: BackupFields): void {
 }
 
 /** The rules that keep something, and what says nothing. @throws ParameterError. */
-function keepRulesOf(text: string | undefined): { readonly counts: Record<string, number>; readonly idle?: string } {
+export function keepRulesOf(text: string | undefined): {
+  readonly counts: Record<string, number>;
+  readonly idle?: string;
+} {
   if (keepsAll(text)) return { counts: {}, ...(listOf(text).length > 0 && { idle: 'keep-all=1' }) };
   const counts: Record<string, number> = {};
   const idle: string[] = [];

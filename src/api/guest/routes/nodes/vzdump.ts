@@ -1,10 +1,12 @@
 // /nodes/{node}/vzdump: backups of guests to a datastore, one after the other in one task.
 import { Type } from 'typebox';
+import type { KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { callerOf } from '../../../method.ts';
 import { defineGuestMethod, type GuestCall, LIST_ANSWER_MS, may, requireNode, requirePrivilege } from '../../method.ts';
 import type { GuestBackup } from '../../services.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
+import { keepRulesOf } from '../cluster/backup-fields.ts';
 import { Flag, given, Node, PoolName, StorageName } from '../parameters.ts';
 import { findVolume } from '../storage/content.ts';
 import { type DumpWish, dumpGuests } from './dump-guests.ts';
@@ -30,7 +32,7 @@ export const VZDUMP_METHODS = [
     method: 'POST',
     path: PATH,
     description:
-      'Backs guests up to a datastore, with VM.Backup on each and Datastore.AllocateSpace on the storage. Answers the task, or OK where there is nothing to do.',
+      'Backs guests up to a datastore, with VM.Backup on each and Datastore.AllocateSpace on the storage, and Datastore.Allocate for prune-backups. Answers the task, or OK where there is nothing to do.',
     access: { auth: true },
     parameters: Type.Object({
       node: Node,
@@ -44,9 +46,12 @@ export const VZDUMP_METHODS = [
       lockwait: Type.Integer({ minimum: 0, maximum: 100_000, default: 180, description: 'Minutes.' }),
       protected: Type.Boolean({ default: false, description: 'The backups are protected from removal.' }),
       'prune-backups': Type.Optional(
-        Type.String({ maxLength: 1024, description: 'Taken, and not acted on: the log says so.' }),
+        Type.String({
+          maxLength: 1024,
+          description: 'What stays of each guest after its backup: keep-last=3,keep-daily=7.',
+        }),
       ),
-      remove: Type.Optional(Type.Boolean({ description: 'With prune-backups; not acted on.' })),
+      remove: Type.Optional(Type.Boolean({ description: 'Not 0 together with prune-backups.' })),
       compress: Type.Optional(Type.Enum(['0', '1', 'gzip', 'lzo', 'zstd'], { description: IGNORED })),
       maxfiles: IgnoredNumber,
       pigz: IgnoredNumber,
@@ -82,11 +87,11 @@ export const VZDUMP_METHODS = [
           script: more.script,
         }),
       };
+      const counts = requireKeepRules(call, wish.storage, more);
       const vmids = await wantedGuests(call, { vmid, all, pool, exclude });
       if (vmids.length === 0) return 'OK';
       call.services.backups.requireReady();
-      const notes = notActedOn(more);
-      const dump: DumpWish = { vmids, wish, notes };
+      const dump: DumpWish = { vmids, wish, counts };
       const id = vmids.length === 1 ? String(vmids[0]) : '';
       const { backups, guests } = call.services;
       return startGuestTask(call, 'vzdump', id, (work) => dumpGuests({ backups, guests }, dump, work));
@@ -175,9 +180,16 @@ async function wantedGuests(
   return members;
 }
 
-/** What was asked for and is left to others: said, so that nobody relies on it. */
-function notActedOn(more: { readonly 'prune-backups'?: string; readonly remove?: boolean }): string[] {
-  return keepsAll(more['prune-backups']) && more.remove !== true
-    ? []
-    : ['nothing is pruned by a backup here: prune the datastore itself (holdfast prune, or its prune over the API)'];
+/** Without any nothing is pruned. @throws ParameterError, ApiError 403. */
+function requireKeepRules(
+  call: GuestCall,
+  storage: string,
+  asked: { readonly 'prune-backups'?: string; readonly remove?: boolean },
+): KeepCounts {
+  const rules = asked['prune-backups'];
+  if (keepsAll(rules)) return {};
+  if (asked.remove === false) throw new ParameterError([['remove', "option conflicts with option 'prune-backups'"]]);
+  const { counts } = keepRulesOf(rules);
+  requirePrivilege(call, `/storage/${storage}`, 'Datastore.Allocate');
+  return counts;
 }

@@ -82,7 +82,7 @@ export const QUERY_METHODS: readonly AnyMethod[] = [
   }),
   method(listAnomalies, {
     description:
-      'The groups of a namespace and those below it that are not pruned, because a snapshot added far more than usual.',
+      'The groups of a namespace and those below it that are not pruned, because a snapshot is unusual, as after an attack.',
     argument: Type.Object({ ns: ArgumentNamespace }),
     returns: Type.Array(
       Type.Object({
