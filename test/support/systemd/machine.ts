@@ -1,6 +1,6 @@
 // This machine once more, with systemd as PID 1, in namespaces of its own (boot.sh): for what only a real service manager shows.
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -28,7 +28,19 @@ export function skipMachine(): string | false {
     if (!existsSync(each)) return `${each} is not installed: apt-get install systemd util-linux`;
   if (!existsSync('/sys/fs/cgroup/cgroup.procs') && !existsSync('/sys/fs/cgroup/unified/cgroup.procs'))
     return 'there are no control groups of version 2';
-  return false;
+  const { status, stderr } = spawnSync('unshare', [
+    '--mount',
+    '--pid',
+    '--net',
+    '--cgroup',
+    '--fork',
+    'mount',
+    '-t',
+    'tmpfs',
+    'none',
+    '/mnt',
+  ]);
+  return status === 0 ? false : `namespaces cannot be made here: ${String(stderr).trim()}`;
 }
 
 export class Machine {
