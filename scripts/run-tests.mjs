@@ -25,6 +25,7 @@ const SLOW = [
   'test/nodes/',
   'test/notify/sender.test.ts',
   'test/notify/targets/',
+  'test/packaging/systemd-units.test.ts',
   'test/state/',
   'test/transport/',
   'test/api/fuzz.test.ts',

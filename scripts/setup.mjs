@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const DEBIAN_PACKAGES = {
   test:
     'qemu-system-x86 ovmf swtpm swtpm-tools genisoimage qemu-utils qemu-system-common libnbd-bin nbdkit fuse3 e2fsprogs btrfs-progs ' +
-    'gcc libc6-dev time faketime attr acl libcap2-bin rsync zstd lzop',
+    'gcc libc6-dev time faketime attr acl libcap2-bin rsync zstd lzop systemd openssl curl',
   demo: 'e2fsprogs qemu-utils qemu-system-x86 qemu-system-common debootstrap extlinux faketime',
   bench:
     'e2fsprogs borgbackup restic casync zstd b3sum time libnbd-bin qemu-utils qemu-system-x86 qemu-system-common gcc libc6-dev ' +

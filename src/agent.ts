@@ -17,6 +17,8 @@ export interface AgentParts {
   readonly version: string;
   readonly log: Log;
   readonly runOrder: RunOrder;
+  /** Aborts when `config` has another server or token than it had; asked for anew after that. */
+  changed?(): AbortSignal;
   /** Ends the agent. */
   readonly ending: Promise<unknown>;
   /** Ends it without waiting for orders. */
@@ -26,7 +28,6 @@ export interface AgentParts {
 /** Runs until it is told to end, or until there is nothing that could be waited for. */
 export async function runAgent(parts: AgentParts): Promise<void> {
   const { config, log, runOrder, ending, hurry } = parts;
-  const { node, host, port } = config;
   const desk = new OrderDesk(async (order, report) => {
     log.info({ order: order.kind, store: order.store }, 'an order begins');
     try {
@@ -46,9 +47,10 @@ export async function runAgent(parts: AgentParts): Promise<void> {
       instance: randomBytes(16).toString('hex'),
       version: parts.version,
       desk,
+      ...(parts.changed !== undefined && { changed: parts.changed }),
       onConnected: () => {
         lastReason = '';
-        log.info({ node, server: `${host}:${port}` }, 'the agent is connected');
+        log.info({ node: config.node, server: `${config.host}:${config.port}` }, 'the agent is connected');
       },
       onFailed: (error, waitMs) => {
         const { message, code } = error as Error & { code?: unknown };

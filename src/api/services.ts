@@ -68,7 +68,7 @@ export type AuthenticatorCalls = Pick<Authenticator, 'authenticate' | 'login'>;
 export type PermissionCalls = Pick<Permissions, 'has' | 'hasBelow'>;
 /** The rules of who may do what are checked behind it too; what it throws is in words that go out as they are. */
 export type AccessCalls = Omit<Access, 'requireTokenMaking'>;
-export type TaskCalls = Pick<Tasks, 'start' | 'list' | 'status' | 'get' | 'log' | 'abort'>;
+export type TaskCalls = Pick<Tasks, 'start' | 'list' | 'status' | 'get' | 'data' | 'log' | 'abort'>;
 
 /** Hosts, their agents, and orders to them; what it throws is in words that go out as they are. */
 export interface NodeCalls extends Pick<Nodes, 'list' | 'get' | 'remove' | 'order'> {

@@ -132,6 +132,10 @@ export class FakeTasks implements TaskCalls {
     return this.entries.get(upid)?.row;
   }
 
+  async data(upid: string): Promise<Readonly<Record<string, unknown>>> {
+    return this.#known(upid).row.data ?? {};
+  }
+
   async log(upid: string, start: number, limit: number): Promise<TaskLogPage> {
     const entry = this.#known(upid);
     const first = Math.max(1, start);

@@ -32,6 +32,8 @@ export interface ControlParts {
   readonly desk: OrderDesk;
   readonly backOff?: BackOff;
   readonly heartbeat?: Heartbeat;
+  /** Aborts when the configuration has another server or token than it had: the connection is made anew, at once. */
+  changed?(): AbortSignal;
   onConnected(): void;
   /** `waitMs` until the next try. */
   onFailed(error: unknown, waitMs: number): void;
@@ -42,17 +44,22 @@ export async function keepConnected(parts: ControlParts, signal: AbortSignal): P
   const backOff = parts.backOff ?? new BackOff();
   while (!signal.aborted) {
     let failure: unknown;
+    const changed = parts.changed?.();
+    const either = changed === undefined ? signal : AbortSignal.any([signal, changed]);
     try {
       const startedMs = performance.now();
-      failure = new Error(await connectOnce(parts, signal));
+      failure = new Error(await connectOnce(parts, either));
       if (performance.now() - startedMs > GOOD_LINE_MS) backOff.reset();
     } catch (error) {
       failure = lineError(error);
     }
     if (signal.aborted) return;
-    const waitMs = backOff.next(failure);
-    parts.onFailed(failure, waitMs);
-    await sleep(waitMs, undefined, { signal }).catch(() => undefined);
+    if (!changed?.aborted) {
+      const waitMs = backOff.next(failure);
+      parts.onFailed(failure, waitMs);
+      await sleep(waitMs, undefined, { signal: either }).catch(() => undefined);
+    }
+    if (changed?.aborted) backOff.reset();
   }
 }
 

@@ -108,15 +108,24 @@ async function run(options: AgentOptions): Promise<void> {
   const { VERSION_INFO } = await import('../../daemon/installation.ts');
   const { runAgent } = await import('../../agent.ts');
   const { orderRunner } = await import('../orders/run-order.ts');
+  const { RunningConfig } = await import('../../agent/service/running-config.ts');
   const log = createLog(logLevelOf(options.logLevel ?? 'info'));
-  const signals = serverSignals(() => {});
+  const running = new RunningConfig(config, stateDirectory);
+  const signals = serverSignals(() => {
+    running.reload().then(
+      (changed) => log.info({ changed }, 'agent.json was read anew'),
+      (error: Error) => log.error({ reason: error.message }, 'agent.json could not be read anew; the old one counts'),
+    );
+  });
   try {
     await runAgent({
       config,
       stateDirectory,
       version: VERSION_INFO.version,
       log,
-      runOrder: orderRunner(config, stateDirectory),
+      // Each order keeps the configuration that it began with.
+      runOrder: async (order, report) => await orderRunner({ ...running.config }, stateDirectory)(order, report),
+      changed: () => running.changed,
       ending: signals.ending,
       hurry: signals.hurry,
     });

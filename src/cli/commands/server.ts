@@ -61,6 +61,8 @@ async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
       if (running.rootPassword !== undefined) await tellPassword(running.rootPassword, config.stateDirectory);
       if (withAgent)
         agent = await startLocalAgent(running, config.stateDirectory, log, signals.hurry, config.nodeDirectory);
+      const { tellReady } = await import('../../daemon/service-manager.ts');
+      await tellReady(log);
       await signals.ending;
     } finally {
       // Each ends, whatever becomes of the others: the watch of guests would keep the process.

@@ -1,4 +1,4 @@
-// The files of the logs: 256 folders, so that none holds all of them. A name is made of a UPID's numbers and type; worker ids are too
+// The files of the logs, and of long results beside them: 256 folders, so that none holds all of them. A name is made of a UPID's numbers and type; worker ids are too
 // long for one, and come from outside.
 import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,6 +29,11 @@ export class LogFiles {
       taskId.slice(-2),
       `${starttime}-${pid}-${pstart}-${taskId}-${parseUpid(upid).type}.log`,
     );
+  }
+
+  /** What the task leaves behind, when that is long. */
+  dataPathOf(upid: string): string {
+    return this.pathOf(upid).replace(/\.log$/, '.json');
   }
 
   /** A page of the log of a task that has ended; undefined when the file is gone or cannot be read. */
@@ -72,10 +77,11 @@ export class LogFiles {
 
   async remove(upid: string): Promise<void> {
     this.#indexes.delete(upid);
-    try {
-      await unlink(this.pathOf(upid));
-    } catch (error) {
-      if (!['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw error;
-    }
+    for (const path of [this.dataPathOf(upid), this.pathOf(upid)])
+      try {
+        await unlink(path);
+      } catch (error) {
+        if (!['ENOENT', 'ENOTDIR'].includes(systemCode(error) ?? '')) throw error;
+      }
   }
 }

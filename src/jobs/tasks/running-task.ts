@@ -1,5 +1,6 @@
 // One task from its start to its end: runs the work, keeps log and progress, and turns what came of it into a status.
 import { HoldfastError } from '../../util/errors.ts';
+import { keepData } from './kept-data.ts';
 import { bounded } from './log-line.ts';
 import { Progress } from './progress.ts';
 import { outcomeOf, type TaskBody, type TaskEnd, type TaskProgress, type TaskResult, type TaskWork } from './task.ts';
@@ -7,8 +8,6 @@ import { TaskLog } from './task-log.ts';
 import type { TaskEnding } from './task-store.ts';
 
 const MAX_STATUS_BYTES = 1024;
-/** Of what a task leaves behind, as JSON. */
-const MAX_DATA_CHARS = 64 * 1024;
 
 /** What failed work leaves behind all the same: `data.left` of its error, figures as of work that ends well. */
 function leftBehind(error: unknown): TaskResult | undefined {
@@ -19,17 +18,19 @@ function leftBehind(error: unknown): TaskResult | undefined {
 export class RunningTask {
   readonly upid: string;
   readonly log: TaskLog;
+  readonly #dataPath: string;
   readonly #now: () => number;
   readonly #aborting = new AbortController();
   readonly #progress: Progress;
   #warnings = 0;
   #isOver = false;
 
-  constructor(upid: string, logPath: string, now: () => number) {
+  constructor(upid: string, { log, data }: { readonly log: string; readonly data: string }, now: () => number) {
     this.upid = upid;
+    this.#dataPath = data;
     this.#now = now;
     this.#progress = new Progress(now());
-    this.log = new TaskLog(logPath, now);
+    this.log = new TaskLog(log, now);
   }
 
   get progress(): TaskProgress | undefined {
@@ -60,8 +61,9 @@ export class RunningTask {
     const outcome = outcomeOf(status);
     await this.log.close(`TASK ${outcome === 'error' ? `ERROR: ${status}` : status}`);
     const endtime = Math.floor(this.#now() / 1000);
-    const data = this.#data(result ?? leftBehind(error));
-    save({ endtime, status, outcome, logNote: this.log.note ?? null, data });
+    const data = (result ?? leftBehind(error))?.data ?? null;
+    const kept = data === null ? null : await keepData(this.#dataPath, data);
+    save({ endtime, status, outcome, logNote: this.log.note ?? null, data: kept });
     const { upid } = this;
     return { upid, outcome, status, endtime, ...(error !== undefined && { error }), ...(data !== null && { data }) };
   }
@@ -80,11 +82,6 @@ export class RunningTask {
     const status = bounded(message.split('\n', 1)[0], MAX_STATUS_BYTES);
     // A status that means something else would make of a failure a success.
     return outcomeOf(status) === 'error' && status !== '' ? status : `failed: ${status}`;
-  }
-
-  #data(result: TaskResult | undefined): TaskEnding['data'] {
-    if (result?.data === undefined) return null;
-    return JSON.stringify(result.data).length <= MAX_DATA_CHARS ? result.data : { tooLarge: true };
   }
 
   #work(): TaskWork {

@@ -3,6 +3,7 @@
 
 import { formatUpid, parseUpid, type Upid } from '../../schema/upid.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { readData, type TaskData } from './kept-data.ts';
 import { LogFiles } from './log-files.ts';
 import { bounded } from './log-line.ts';
 import { processStart } from './process-start.ts';
@@ -86,7 +87,8 @@ export class Tasks {
       throw new HoldfastError('too-many', `${MAX_RUNNING} tasks are running, which is the limit; wait until one ends`);
     const row = this.#newRow(request);
     this.#note(() => this.#options.store.add(row), request.type);
-    const task = new RunningTask(row.upid, this.#files.pathOf(row.upid), this.#options.clock);
+    const paths = { log: this.#files.pathOf(row.upid), data: this.#files.dataPathOf(row.upid) };
+    const task = new RunningTask(row.upid, paths, this.#options.clock);
     const done = task
       .run(work, (ending) => this.#save(row.upid, ending))
       .then((end) => {
@@ -103,6 +105,12 @@ export class Tasks {
     const name = formatUpid(parseUpid(upid));
     const row = this.#options.store.get(name);
     return row === undefined ? undefined : this.#withEnding(row);
+  }
+
+  /** What a task has left behind, however long; nothing while it runs. @throws `not-found`, `too-large` when it could not be kept, `bad-name`. */
+  async data(upid: string): Promise<TaskData> {
+    const row = this.#known(upid);
+    return await readData(this.#files.dataPathOf(row.upid), row.data);
   }
 
   /** As Proxmox has it, a task that nobody knows is stopped with the status `unknown`. @throws `bad-name`. */

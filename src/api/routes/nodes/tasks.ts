@@ -5,7 +5,6 @@ import type { TaskRow } from '../../../jobs/tasks/task-store.ts';
 import type { TaskLogPage, TaskStatus } from '../../../jobs/tasks/tasks.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
 import { fromText } from '../../../util/byte-string.ts';
-import { HoldfastError } from '../../../util/errors.ts';
 import { ByteAnswer } from '../../downloads/byte-answer.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { TaskCalls } from '../../services.ts';
@@ -118,13 +117,12 @@ export const TASK_METHODS = [
     access: { auth: true },
     parameters: Type.Object(OfTask),
     returns: Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) }),
-    handler: (call, { node, upid }) => {
+    handler: async (call, { node, upid }) => {
       findTask(call, node, upid);
-      const end = (call.services.tasks.get(upid)?.data ?? {}) as Partial<KeptResult>;
-      if ('tooLarge' in end)
-        throw new HoldfastError('too-large', 'the result is longer than a task keeps; look at its log');
-      const { result = null, warnings = [] } = end;
-      return { result, warnings: [...warnings] };
+      const end = call.services.tasks.get(upid) === undefined ? {} : await call.services.tasks.data(upid);
+      const { result = null, warnings = [], leftOut = 0 } = end as Partial<KeptResult> & { leftOut?: number };
+      const cut = `${leftOut} entries are left out of this result, which is longer than a task keeps; look at its log`;
+      return { result, warnings: [...warnings, ...(leftOut > 0 ? [cut] : [])] };
     },
   }),
   defineMethod({
