@@ -62,8 +62,8 @@ export interface AclStore {
   /** One that is not there is no error. */
   delete(entry: Omit<StoredAclEntry, 'propagate'>): void;
   deleteOf(authId: AuthId): void;
-  /** All that stands on the path and below it. */
-  deleteBelow(path: string): void;
+  /** All that stands on the path and below it; how many those were. */
+  deleteBelow(path: string): number;
 }
 
 /** Keys that the server makes for itself, by name. */

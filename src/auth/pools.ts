@@ -153,7 +153,19 @@ export class Pools {
     });
   }
 
-  /** Of a guest that was destroyed: another one of that number does not inherit its pool. */
+  /** A guest that was destroyed: another one of that number inherits neither its pool nor the rights that stood on it. */
+  guestIsGone(actor: Actor, vmid: number): void {
+    const { acl, audit, transactions } = this.#parts;
+    const object = `/vms/${vmid}`;
+    transactions.atomically(() => {
+      this.forget(actor, vmid);
+      const entries = acl.deleteBelow(object);
+      const { authId: by, address } = actor;
+      if (entries > 0) audit.append({ action: 'acl-delete', by, address, object, detail: { entries } });
+    });
+  }
+
+  /** Takes a guest out of the pool that it is in, if any. */
   forget(actor: Actor, vmid: number): void {
     const { store, transactions } = this.#parts;
     if (store.poolOf(vmid) === undefined) return;

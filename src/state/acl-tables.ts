@@ -40,8 +40,9 @@ export function aclTable(db: Database, changed: () => void): AclStore {
       changed();
     },
     deleteBelow(path) {
-      removeBelow.run({ path, below: path.endsWith('/') ? path : `${path}/` });
+      const { changes } = removeBelow.run({ path, below: path.endsWith('/') ? path : `${path}/` });
       changed();
+      return changes;
     },
   };
 }

@@ -173,7 +173,8 @@ test('rights on a pool go with it; a pool that jobs name stays, with their names
   for (const name of ['web', 'web2']) pools.create(ROOT, name);
   give(fixture, anna, { '/pool/web': 'PVEVMAdmin', '/pool/web/old': 'PVEVMAdmin', '/pool/web2': 'PVEVMUser' });
   const add = state.db.prepare(
-    `INSERT INTO jobs VALUES ('vzdump', ?, NULL, 1, '', json_object('pool', ?), 0, 1, 1, 1, NULL)`,
+    `INSERT INTO jobs (kind, id, enabled, comment, options, retries, retry_delay_ms, timeout_ms, settled_ms)
+     VALUES ('vzdump', ?, 1, '', json_object('pool', ?), 0, 1, 1, 1)`,
   );
   for (const id of ['night', 'noon']) add.run(id, 'web');
   add.run('other', 'web2');
@@ -204,6 +205,23 @@ test('a guest that was made for a pool is put there, out of where its number was
   pools.forget(ROOT, 100);
   pools.forget(ROOT, 100);
   assert.deepEqual([...pools.poolsOfGuests()], []);
+});
+
+test('a guest that was destroyed leaves its pool, and no right to another guest of its number', async (t) => {
+  const fixture = await openFixture(t);
+  const { pools, access, stores } = fixture;
+  pools.create(ROOT, 'web');
+  pools.change(ROOT, 'web', { vms: [100, 101] });
+  const grant = { role: 'PVEVMUser', authId: await addUser(fixture, 'anna') };
+  for (const path of ['/vms/100', '/vms/1000', '/vms/101', '/vms'] as const) access.changeAcl(ROOT, { path, ...grant });
+  pools.guestIsGone(ROOT, 100);
+  assert.deepEqual([...pools.poolsOfGuests()], [[101, 'web']]);
+  const paths = (): string[] => access.listAcl(ROOT).entries.map(({ path }) => path);
+  assert.deepEqual(paths().sort(), ['/vms', '/vms/1000', '/vms/101']);
+  const [noted] = await stores.audit.list({ limit: 1 });
+  assert.deepEqual([noted?.action, noted?.object, noted?.detail], ['acl-delete', '/vms/100', { entries: 1 }]);
+  pools.guestIsGone(ROOT, 100);
+  assert.equal(paths().length, 3);
 });
 
 test('there are a thousand pools at most', async (t) => {

@@ -43,10 +43,10 @@ export function joinPool(call: GuestCall, vmid: number, pool: string | undefined
   });
 }
 
-/** Takes a guest that was destroyed out of its pool. */
-export function leavePool(call: GuestCall, vmid: number, work: GuestWork): void {
-  warning(`VM ${vmid} is gone, and still a member of its pool`, work, () => {
-    call.services.pools.forget(actorOf(call), vmid);
+/** Of a guest that was destroyed, its pool and the rights on it. */
+export function forgetGone(call: GuestCall, vmid: number, work: GuestWork): void {
+  warning(`VM ${vmid} is gone, but not its pool and the rights on it: another VM of that number has them`, work, () => {
+    call.services.pools.guestIsGone(actorOf(call), vmid);
   });
 }
 

@@ -19,7 +19,7 @@ export interface GuestServices extends CommonServices {
 /** Who may do what is checked behind it; what it throws is in words that go out as they are. */
 export type PoolCalls = Pick<
   Pools,
-  'list' | 'get' | 'require' | 'poolsOfGuests' | 'create' | 'change' | 'delete' | 'place' | 'forget'
+  'list' | 'get' | 'require' | 'poolsOfGuests' | 'create' | 'change' | 'delete' | 'place' | 'forget' | 'guestIsGone'
 >;
 
 /** Of an operation that lasts: its signal, and where it says what it does. */

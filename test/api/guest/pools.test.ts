@@ -253,9 +253,12 @@ test('a clone may be made for a pool, and a destroyed guest leaves its own', asy
   });
   assert.equal(await rig.ended((await clone({ newid: 300, pool: 'web' })).json.data as string), 'OK');
   assert.deepEqual(membersOf(rig, 'web'), [300]);
+  await rig.grant('next@pve', { '/vms/300': 'PVEVMUser' } as Record<string, RoleName>);
   const destroyed = await rig.call('user@pve', 'DELETE', '/nodes/pve1/qemu/300');
   assert.equal(await rig.ended(destroyed.json.data as string), 'OK');
   assert.deepEqual(membersOf(rig, 'web'), []);
+  const rights = await rig.data<{ path: string }[]>('GET', '/access/acl');
+  assert.ok(!rights.some(({ path }) => path === '/vms/300'), 'nor is there a right to the next guest of its number');
   // One that somebody destroyed elsewhere leaves nothing to another guest of its number.
   rig.guests.all.delete(102);
   assert.equal(await rig.ended((await clone({ newid: 102 }, ROOT)).json.data as string), 'OK');

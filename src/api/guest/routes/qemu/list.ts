@@ -13,7 +13,7 @@ import {
   requireNode,
   requirePrivilege,
 } from '../../method.ts';
-import { joinPool, leavePool, requirePool, requireReplacing } from '../../pool-of-guest.ts';
+import { forgetGone, joinPool, requirePool, requireReplacing } from '../../pool-of-guest.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import { given, Node, OfGuest, PoolName, SkipLock, StorageName, Upid, type Vmid } from '../parameters.ts';
 import { restoreArchive } from './restore-archive.ts';
@@ -131,7 +131,7 @@ export const VM_METHODS = [
       if (status === 'running') throw new ApiError(500, 'guest-running', `VM ${vmid} is running - destroy failed`);
       return startGuestTask(call, 'qmdestroy', vmid, async (work) => {
         await guests.destroy(vmid, { purge, destroyUnreferencedDisks, skipLock: skiplock }, work);
-        leavePool(call, vmid, work);
+        forgetGone(call, vmid, work);
       });
     },
   }),
