@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import type { GuestId } from '../schema/guest-names.ts';
-import { HoldfastError } from '../util/errors.ts';
+import { HoldfastError, systemCode } from '../util/errors.ts';
 
 /** sun_path holds 108 bytes with the final zero; `/999999999/control.qmp` and the like take 30 at most. */
 const MAX_RUN_PATH_BYTES = 76;
@@ -45,10 +45,16 @@ export class NodeDirectory {
     return new RunDirectory(join(this.runPath, String(id)));
   }
 
-  /** Makes the guest's two directories, private to the user. */
+  /** Makes the guest's two directories, private to the user. @throws `write-failed`. */
   async prepare(id: GuestId): Promise<void> {
-    await mkdir(this.guestPath(id), { recursive: true, mode: 0o700 });
-    await mkdir(this.run(id).path, { recursive: true, mode: 0o700 });
+    for (const path of [this.guestPath(id), this.run(id).path])
+      try {
+        await mkdir(path, { recursive: true, mode: 0o700 });
+      } catch (cause) {
+        const why = (cause as Error).message;
+        const what = `VM ${id}: its directory cannot be made: ${why}; check that this node's directory may be written to`;
+        throw new HoldfastError('write-failed', what, { cause, data: { path, systemCode: systemCode(cause) } });
+      }
   }
 }
 

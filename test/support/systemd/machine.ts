@@ -28,19 +28,19 @@ export function skipMachine(): string | false {
     if (!existsSync(each)) return `${each} is not installed: apt-get install systemd util-linux`;
   if (!existsSync('/sys/fs/cgroup/cgroup.procs') && !existsSync('/sys/fs/cgroup/unified/cgroup.procs'))
     return 'there are no control groups of version 2';
+  const probe =
+    'cd /mnt; mount -t tmpfs none .; cd /mnt; mkdir up over new; mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=over new';
+  const kinds = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup'];
   const { status, stderr } = spawnSync('unshare', [
-    '--mount',
-    '--pid',
-    '--net',
-    '--cgroup',
+    ...kinds,
     '--fork',
-    'mount',
-    '-t',
-    'tmpfs',
-    'none',
-    '/mnt',
+    '--propagation',
+    'private',
+    'bash',
+    '-ec',
+    probe,
   ]);
-  return status === 0 ? false : `namespaces cannot be made here: ${String(stderr).trim()}`;
+  return status === 0 ? false : `no namespaces, or no overlay in them: ${String(stderr).trim()}`;
 }
 
 export class Machine {
