@@ -12,6 +12,7 @@ import { endQemu } from '../../src/guests/qemu/qemu-process.ts';
 import type { JobRun } from '../../src/jobs/schedule/job.ts';
 import { parseGuestId } from '../../src/schema/guest-names.ts';
 import { messageOf } from '../cli/holdfast.ts';
+import { removeNodeTraces } from '../support/guests/node-traces.ts';
 import { reasonForTools } from '../support/power-cut/scratch.ts';
 import { freePorts } from '../support/server/free-ports.ts';
 import { runsOf } from '../support/server/job-runs.ts';
@@ -60,7 +61,7 @@ suite('backups of virtual machines at the server', { skip, timeout: 240_000 }, (
     await caller?.close();
     for (const end of ended) end();
     rmSync(nodePath, { recursive: true, force: true });
-    rmSync(directory.runPath, { recursive: true, force: true });
+    removeNodeTraces(directory);
   });
 
   function diskOf(vmid: number): string {

@@ -10,6 +10,7 @@ import { WebSocket } from 'ws';
 import { NodeDirectory } from '../../src/guests/node-directory.ts';
 import { endQemu, findQemu } from '../../src/guests/qemu/qemu-process.ts';
 import { parseGuestId } from '../../src/schema/guest-names.ts';
+import { removeNodeTraces } from '../support/guests/node-traces.ts';
 import { reasonForTools } from '../support/power-cut/scratch.ts';
 import { freePorts } from '../support/server/free-ports.ts';
 import { ApiCaller, type Method } from '../support/server/server-api.ts';
@@ -65,7 +66,7 @@ suite('virtual machines at the server', { skip, timeout: 120_000 }, () => {
     await caller?.close();
     for (const end of ended) end();
     rmSync(nodePath, { recursive: true, force: true });
-    rmSync(directory.runPath, { recursive: true, force: true });
+    removeNodeTraces(directory);
   });
 
   // biome-ignore lint/suspicious/noExplicitAny: answers of many shapes.

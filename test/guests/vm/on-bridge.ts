@@ -19,6 +19,7 @@ import { stopVm } from '../../../src/guests/vm/stop.ts';
 import { networkTraffic } from '../../../src/guests/vm/usage.ts';
 import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
 import { isThere } from '../../../src/util/is-there.ts';
+import { removeNodeTraces } from '../../support/guests/node-traces.ts';
 import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
 import { reasonForTools } from '../../support/power-cut/scratch.ts';
 
@@ -147,6 +148,7 @@ test('what goes over its network cards is counted as the guest sees it', async (
   } finally {
     await stopVm(node, id, {}, report);
     await destroyVm(node, id, {}, report);
-    for (const each of [path, node.directory.runPath]) await rm(each, { recursive: true, force: true });
+    await rm(path, { recursive: true, force: true });
+    removeNodeTraces(node.directory);
   }
 });

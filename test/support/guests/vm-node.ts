@@ -7,6 +7,7 @@ import { endQemu } from '../../../src/guests/qemu/qemu-process.ts';
 import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
 import { run } from '../../../src/util/run.ts';
 import { GuestPort } from './guest-port.ts';
+import { removeNodeTraces } from './node-traces.ts';
 import { prepareTestGuest } from './test-guest.ts';
 
 const BOOT_TIMEOUT_MS = 60_000;
@@ -118,6 +119,6 @@ export class TestNode {
     const ids = new Set([...this.#ids, ...(await this.node.configs.list())]);
     for (const id of ids) await endQemu(this.node.directory.run(id), undefined, 2_000);
     await rm(this.path, { recursive: true, force: true });
-    await rm(this.node.directory.runPath, { recursive: true, force: true });
+    removeNodeTraces(this.node.directory);
   }
 }
