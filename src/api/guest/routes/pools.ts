@@ -69,24 +69,6 @@ export const POOL_METHODS = [
     },
   }),
   defineGuestMethod({
-    method: 'PUT',
-    path: PATH,
-    description: CHANGES,
-    access: onPool('Pool.Allocate'),
-    parameters: Change,
-    returns: Nothing,
-    handler: changePool,
-  }),
-  defineGuestMethod({
-    method: 'DELETE',
-    path: PATH,
-    description: 'Removes a pool that nothing is in and that no job names, with the rights on it.',
-    access: onPool('Pool.Allocate'),
-    parameters: Type.Object({ poolid: PoolName }),
-    returns: Nothing,
-    handler: removePool,
-  }),
-  defineGuestMethod({
     method: 'GET',
     path: `${PATH}/{poolid}`,
     description: 'One pool with its members.',
@@ -98,24 +80,27 @@ export const POOL_METHODS = [
       return { ...commentOf(pool), members: await membersOf(call, pool, type) };
     },
   }),
-  defineGuestMethod({
-    method: 'PUT',
-    path: `${PATH}/{poolid}`,
-    description: CHANGES,
-    access: onPool('Pool.Allocate'),
-    parameters: Change,
-    returns: Nothing,
-    handler: changePool,
-  }),
-  defineGuestMethod({
-    method: 'DELETE',
-    path: `${PATH}/{poolid}`,
-    description: 'Removes a pool that nothing is in and that no job names, with the rights on it.',
-    access: onPool('Pool.Allocate'),
-    parameters: Type.Object({ poolid: PoolName }),
-    returns: Nothing,
-    handler: removePool,
-  }),
+  // A name with slashes is a parameter, one without may be in the path.
+  ...[PATH, `${PATH}/{poolid}`].flatMap((path) => [
+    defineGuestMethod({
+      method: 'PUT',
+      path,
+      description: CHANGES,
+      access: onPool('Pool.Allocate'),
+      parameters: Change,
+      returns: Nothing,
+      handler: changePool,
+    }),
+    defineGuestMethod({
+      method: 'DELETE',
+      path,
+      description: 'Removes a pool that nothing is in and that no job names, with the rights on it.',
+      access: onPool('Pool.Allocate'),
+      parameters: Type.Object({ poolid: PoolName }),
+      returns: Nothing,
+      handler: removePool,
+    }),
+  ]),
 ];
 
 /** What is not there any more is no member. */
