@@ -3,7 +3,8 @@
 import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
-const EVENT_LOOP_RESOLUTION_MS = 10;
+/** How often the event loop is asked whether it is in time. At 10 ms that alone was half of what a server at rest took: 1.0 % of a core, 0.5 % at 50. */
+const EVENT_LOOP_RESOLUTION_MS = 40;
 const REQUEST_BUCKETS = [0.005, 0.02, 0.1, 0.5, 2, 10, 60, 600];
 /** Each is six figures: more make a page that nobody's Prometheus wants. */
 const MAX_GROUPS = 1000;
@@ -275,7 +276,11 @@ export class Metrics {
       labelNames: ['quantile'],
       registers: [this.#registry],
       collect() {
-        for (const share of SHARES) this.set({ quantile: String(share) }, delay.percentile(share * 100) / 1e9);
+        // Node counts from one question to the next, the time between them with it.
+        for (const share of SHARES) {
+          const seconds = delay.percentile(share * 100) / 1e9 - EVENT_LOOP_RESOLUTION_MS / 1000;
+          this.set({ quantile: String(share) }, Math.max(0, seconds));
+        }
       },
     });
   }

@@ -102,17 +102,21 @@ test('requests, tasks, datastores and the process have figures', async (t) => {
 
 test('the delay of the event loop is that since the last reading', async (t) => {
   const { metrics } = started(t);
-  const longest = async () => figure(await metrics.text(), 'holdfast_event_loop_delay_seconds{quantile="1"}') ?? 0;
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  const share = (text: string, quantile: string) =>
+    figure(text, `holdfast_event_loop_delay_seconds{quantile="${quantile}"}`) ?? Number.NaN;
+  const longest = async () => share(await metrics.text(), '1');
+  await new Promise((resolve) => setTimeout(resolve, 120));
   await longest();
   // The first interval after a reading only begins.
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await new Promise((resolve) => setTimeout(resolve, 120));
   const until = performance.now() + 300;
   while (performance.now() < until);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await new Promise((resolve) => setTimeout(resolve, 120));
   assert.ok((await longest()) > 0.25);
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  await new Promise((resolve) => setTimeout(resolve, 120));
   assert.ok((await longest()) < 0.25);
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  assert.ok(share(await metrics.text(), '0.5') < 0.02, 'a loop at rest is in time');
 });
 
 test('alive is whoever answers; ready is who has started, is not ending, and can read its state', async (t) => {
