@@ -5,7 +5,7 @@ import type { Job, JobKey, JobOptions, JobRecord, JobRun } from './job.ts';
 import { ENDED_STATES, refOf } from './job.ts';
 import { type JobActor, type JobBook, type JobChange, type NewJob, noSuchJob } from './job-book.ts';
 import type { JobStore, RunFilter } from './job-store.ts';
-import { type JobPunctuality, missedSlot } from './missed-slots.ts';
+import { type JobPunctuality, MissedSlots } from './missed-slots.ts';
 import { eventOf, nextSlot } from './slots.ts';
 
 /** What is not named stays, also of the options. */
@@ -38,9 +38,11 @@ export interface JobDeskParts {
 
 export class JobDesk {
   readonly #parts: JobDeskParts;
+  readonly #missed: MissedSlots;
 
   constructor(parts: JobDeskParts) {
     this.#parts = parts;
+    this.#missed = new MissedSlots(parts.zone);
   }
 
   list(kind?: string): JobView[] {
@@ -126,14 +128,15 @@ export class JobDesk {
 
   /** Of all jobs whether they keep their times. */
   punctuality(): JobPunctuality[] {
-    const { book, store, zone } = this.#parts;
+    const { book, store } = this.#parts;
     const last = new Map(store.lastRuns().map((run) => [refOf(run), run]));
     const active = new Map(store.unended().map((run) => [refOf(run), run]));
-    return book.list().map((record) => {
-      const { job, goodMs } = record;
+    const records = book.list();
+    const missed = this.#missed.ofAll(records);
+    return records.map(({ job, goodMs }, place) => {
       const ref = refOf(job);
       const runs = { active: active.get(ref), last: last.get(ref) };
-      return { job, goodMs: goodMs ?? undefined, missedMs: missedSlot(record, zone), ...runs };
+      return { job, goodMs: goodMs ?? undefined, missedMs: missed[place], ...runs };
     });
   }
 
