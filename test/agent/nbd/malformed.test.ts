@@ -1,6 +1,7 @@
 // The client against servers that break the protocol: every breach is an error, none a hang, none a wrong byte.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NbdClient, type NbdConnectOptions } from '../../../src/agent/nbd/client.ts';
 import { CHUNK_FLAG_DONE as DONE } from '../../../src/agent/nbd/protocol.ts';
 import * as fake from './fake-server.ts';
@@ -167,6 +168,36 @@ test('an error in one piece leaves the others in peace until they are done', asy
   await assert.rejects(client.read(0, target), { code: 'source-failed', message: /EIO: bad sector/ });
   assert.ok(performance.now() - started > 80, 'rejects once nothing can land any more');
   assert.ok(target.subarray(4096, 8192).equals(bytes.subarray(4096, 8192)));
+  await client.close();
+});
+
+test('what comes next is asked for when half of what is on the way is answered', async (t) => {
+  const asked: (() => void)[] = [];
+  const socketPath = await fake.fakeServer(t, {
+    sizeBytes: SIZE,
+    reply: ({ cookie, offset, length }, socket) => {
+      asked.push(() => socket.write(fake.data(cookie, offset, bytes.subarray(offset, offset + length), DONE)));
+      return undefined;
+    },
+  });
+  const client = await connect(socketPath, { pace: { bytes: 4096, depth: 4 } });
+  const target = Buffer.alloc(8 * 4096);
+  const read = client.read(0, target);
+  const answered = async (count: number, come: number): Promise<void> => {
+    for (let tries = 0; asked.length < come && tries < 100; tries++) await sleep(10);
+    await sleep(30);
+    assert.equal(asked.length, come, `after ${count} answers`);
+  };
+  await answered(0, 4);
+  asked[0]?.();
+  await answered(1, 4);
+  asked[1]?.();
+  await answered(2, 6);
+  for (const place of [2, 3]) asked[place]?.();
+  await answered(4, 8);
+  for (const each of asked.slice(4)) each();
+  await read;
+  assert.ok(target.equals(bytes.subarray(0, target.length)));
   await client.close();
 });
 
