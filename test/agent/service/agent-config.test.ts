@@ -2,30 +2,19 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type AgentConfig, readAgentConfig, writeAgentConfig } from '../../../src/agent/service/agent-config.ts';
+import { readAgentConfig, writeAgentConfig } from '../../../src/agent/service/agent-config.ts';
 import { BackOff } from '../../../src/agent/service/backoff.ts';
 import { describeMachine } from '../../../src/agent/service/machine.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { withCode } from '../../auth/access-fixture.ts';
 import { temporaryDirectory } from '../../datastore/fixture.ts';
-
-const CONFIG: AgentConfig = {
-  host: 'backup.example',
-  port: 8007,
-  fingerprint: 'ab'.repeat(32),
-  node: 'web1',
-  user: 'agents@local',
-  token: 'agent-web1',
-  secret: 'secret',
-  allowBackup: ['/'],
-  allowRestore: ['/srv/restore'],
-};
+import { AGENT_CONFIG } from './agent-config-fixture.ts';
 
 test('what an agent knows of itself is its own, comes back as it was, and is refused when others may read it', async (t) => {
   const directory = join(temporaryDirectory(t), 'agent');
   assert.equal(await readAgentConfig(directory), undefined);
-  await writeAgentConfig(directory, CONFIG);
-  assert.deepEqual(await readAgentConfig(directory), CONFIG);
+  await writeAgentConfig(directory, AGENT_CONFIG);
+  assert.deepEqual(await readAgentConfig(directory), AGENT_CONFIG);
   const path = join(directory, 'agent.json');
   assert.deepEqual([statSync(path).mode & 0o777, statSync(directory).mode & 0o777], [0o600, 0o700]);
   chmodSync(path, 0o640);
@@ -34,7 +23,7 @@ test('what an agent knows of itself is its own, comes back as it was, and is ref
 
 test('a file that is wrong is refused by name: an unknown setting would be one that protects nothing', async (t) => {
   const directory = join(temporaryDirectory(t), 'agent');
-  await writeAgentConfig(directory, CONFIG);
+  await writeAgentConfig(directory, AGENT_CONFIG);
   const path = join(directory, 'agent.json');
   const whole = JSON.parse(readFileSync(path, 'utf8')) as object;
   for (const wrong of [
@@ -47,7 +36,10 @@ test('a file that is wrong is refused by name: an unknown setting would be one t
     writeFileSync(path, JSON.stringify({ ...whole, ...wrong }), { mode: 0o600 });
     await assert.rejects(readAgentConfig(directory), withCode('bad-argument'), JSON.stringify(wrong));
   }
-  await assert.rejects(writeAgentConfig(directory, { ...CONFIG, allowRestore: ['../x'] }), withCode('bad-argument'));
+  await assert.rejects(
+    writeAgentConfig(directory, { ...AGENT_CONFIG, allowRestore: ['../x'] }),
+    withCode('bad-argument'),
+  );
 });
 
 test('a machine is known by its id, which does not go out; one without gets one that stays', async (t) => {

@@ -7,19 +7,9 @@ import { type TestContext, test } from 'node:test';
 import { type AgentConfig, readAgentConfig, writeAgentConfig } from '../../../src/agent/service/agent-config.ts';
 import { RunningConfig } from '../../../src/agent/service/running-config.ts';
 import { withCode } from '../../auth/access-fixture.ts';
+import { AGENT_CONFIG } from './agent-config-fixture.ts';
 
-const CONFIG: AgentConfig = {
-  host: 'backup.example',
-  port: 8007,
-  fingerprint: 'ab'.repeat(32),
-  node: 'web1',
-  user: 'agents@local',
-  token: 'agent-web1',
-  secret: 'secret',
-  allowBackup: ['/'],
-  allowRestore: ['/restore'],
-  keyFile: '/etc/key',
-};
+const CONFIG: AgentConfig = { ...AGENT_CONFIG, keyFile: '/etc/key' };
 
 async function running(t: TestContext): Promise<{ directory: string; running: RunningConfig }> {
   const directory = mkdtempSync(join(tmpdir(), 'hft-running-'));
