@@ -6,19 +6,20 @@ const threads = require('node:worker_threads');
 
 const PATIENCE_MS = 1_000;
 
-let kept;
+const kept = [];
 vm.Script = class extends vm.Script {
   constructor(source, options) {
     super(source, options);
-    kept = { script: this, path: `${options.filename}.bytecode` };
+    kept.push({ script: this, path: `${options.filename}.bytecode` });
   }
 };
 
 function write() {
-  if (kept === undefined) return;
-  const partial = `${kept.path}.${process.pid}-${threads.threadId}`;
-  writeFileSync(partial, kept.script.createCachedData());
-  renameSync(partial, kept.path);
+  for (const { script, path } of kept) {
+    const partial = `${path}.${process.pid}-${threads.threadId}`;
+    writeFileSync(partial, script.createCachedData());
+    renameSync(partial, path);
+  }
 }
 
 if (threads.isMainThread) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// What Node runs first, for the program and for each of its threads: runs the bundle beside it by the byte code that the build has kept of it.
-// Byte code of another Node is refused by V8, and the source is compiled as ever.
+// What Node runs first, for the program and for each of its threads: runs the bundle beside it, and the bundles that this one asks for, by the byte
+// code that the build keeps of them. Byte code of another Node is refused by V8, and the source is compiled as ever.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants, Script } from 'node:vm';
@@ -10,20 +10,34 @@ declare const BUNDLE: string;
 
 type Bundle = (exports: object, require: NodeJS.Require, module: object, filename: string, dirname: string) => void;
 
-function runBundle(): { readonly done?: Promise<void> } {
-  const filename = `${__dirname}/${BUNDLE}.js`;
-  const require = createRequire(filename);
-  // Who wants source maps gets a bundle that Node itself has loaded.
-  if (process.sourceMapsEnabled) return require(filename) as object;
+interface Loaded {
+  exports: object;
+}
+
+/** By name. One that is still running is among them: two bundles may need each other. */
+const bundles = new Map<string, Loaded>();
+
+function loadBundle(name: string): object {
+  const known = bundles.get(name);
+  if (known !== undefined) return known.exports;
+  const module: Loaded = { exports: {} };
+  bundles.set(name, module);
+  const filename = `${__dirname}/${name}.js`;
   const script = new Script(readFileSync(filename, 'latin1'), {
     filename,
     cachedData: byteCode(`${filename}.bytecode`),
     importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
-  const module = { exports: {} };
-  (script.runInThisContext() as Bundle)(module.exports, require, module, filename, __dirname);
+  (script.runInThisContext() as Bundle)(module.exports, requireFromBundle, module, filename, __dirname);
   return module.exports;
 }
+
+const requirePackage = createRequire(__filename);
+/** Of packages a bundle asks by name, of other bundles by `./NAME.js`. */
+const requireFromBundle = Object.assign(
+  (id: string): unknown => (/^\.\/\w+-\w+\.js$/.test(id) ? loadBundle(id.slice(2, -3)) : requirePackage(id)),
+  requirePackage,
+);
 
 function byteCode(path: string): Buffer | undefined {
   try {
@@ -33,5 +47,8 @@ function byteCode(path: string): Buffer | undefined {
   }
 }
 
+/** Who wants source maps gets bundles that Node itself has loaded. */
+const main = process.sourceMapsEnabled ? requirePackage(`./${BUNDLE}.js`) : loadBundle(BUNDLE);
+
 /** Settles when the command has ended; of a thread there is none. */
-export const { done } = runBundle();
+export const { done } = main as { readonly done?: Promise<void> };

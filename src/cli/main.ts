@@ -2,34 +2,13 @@
 import { Command, CommanderError, Option } from 'commander';
 import { targetError } from '../agent/restore/target.ts';
 import { exitCodeOf, HoldfastError } from '../util/errors.ts';
-import { addAclCommands } from './commands/acl.ts';
-import { addAgentCommand } from './commands/agent.ts';
-import { addAnomalyCommands } from './commands/anomaly.ts';
-import { addAuditCommands } from './commands/audit.ts';
-import { addBackupCommand } from './commands/backup.ts';
-import { addDatastoreCommands } from './commands/datastore.ts';
-import { addImportCommand } from './commands/import.ts';
-import { addJobCommands } from './commands/job.ts';
-import { addKeyCommands } from './commands/key.ts';
-import { addNodeCommands } from './commands/node.ts';
-import { addNotifyCommands } from './commands/notify.ts';
-import { addPoolCommands } from './commands/pool.ts';
-import { addPruneCommand } from './commands/prune.ts';
-import { addRestoreCommand } from './commands/restore.ts';
-import { addServeNbdCommand } from './commands/serve-nbd.ts';
-import { addServerCommand } from './commands/server.ts';
-import { addSnapshotCommands } from './commands/snapshot.ts';
-import { addTfaCommands } from './commands/tfa.ts';
-import { addTokenCommands } from './commands/token.ts';
-import { addUserCommands } from './commands/user.ts';
-import { addVmCommands } from './commands/vm.ts';
-import { addQmRestoreCommand } from './commands/vm-restore.ts';
+import { addCommands } from './command-table.ts';
 import { printable } from './output.ts';
 
 /** commander's own exit code for bad usage is 1; ours is that of `bad-argument`. */
 const EXIT_USAGE = 2;
 
-function createProgram(): Command {
+async function createProgram(words: readonly string[]): Promise<Command> {
   const program = new Command('holdfast')
     .description('backups of virtual machines and containers: deduplicated, compressed, verified')
     .version('0.1.0')
@@ -44,28 +23,7 @@ function createProgram(): Command {
     .addOption(new Option('--output-format <FORMAT>').choices(['text', 'json', 'json-pretty']).default('text'))
     .exitOverride()
     .showHelpAfterError('(see holdfast help, or holdfast COMMAND --help)');
-  addDatastoreCommands(program);
-  addBackupCommand(program);
-  addImportCommand(program);
-  addRestoreCommand(program);
-  addServeNbdCommand(program);
-  addQmRestoreCommand(program);
-  addServerCommand(program);
-  addNodeCommands(program);
-  addAgentCommand(program);
-  addJobCommands(program);
-  addSnapshotCommands(program);
-  addVmCommands(program);
-  addPruneCommand(program);
-  addAnomalyCommands(program);
-  addKeyCommands(program);
-  addUserCommands(program);
-  addTokenCommands(program);
-  addAclCommands(program);
-  addPoolCommands(program);
-  addTfaCommands(program);
-  addAuditCommands(program);
-  addNotifyCommands(program);
+  await addCommands(program, words);
   allowGlobalsAnywhere(program, program.options);
   return program;
 }
@@ -118,7 +76,8 @@ process.stderr.on('error', () => {});
 
 async function main(): Promise<void> {
   try {
-    await createProgram().parseAsync(process.argv);
+    const words = process.argv.slice(2);
+    await (await createProgram(words)).parseAsync(words, { from: 'user' });
   } catch (error) {
     process.exitCode = report(error);
     // A pipe that nobody reads must not keep a command that was stopped.

@@ -15,7 +15,7 @@ suite('byte code', { skip: skipWithoutBuild() }, () => {
   const kept = readdirSync(DIST).filter((name) => name.endsWith('.bytecode'));
 
   test('is there for the program and for its threads, and V8 takes it', () => {
-    assert.deepEqual(kept.map((name) => name.split('-')[0]).sort(), ['holdfast', 'worker']);
+    assert.deepEqual([...new Set(kept.map((name) => name.split('-')[0]))].sort(), ['chunk', 'holdfast', 'worker']);
     for (const name of kept) {
       const filename = join(DIST, name.replace(/\.bytecode$/, ''));
       const script = new Script(readFileSync(filename, 'latin1'), {
@@ -36,13 +36,16 @@ suite('byte code', { skip: skipWithoutBuild() }, () => {
        vm.Script = class extends vm.Script {
          constructor(source, options) {
            super(source, options);
-           require('node:fs').appendFileSync(${JSON.stringify(said)}, options.filename + ' ' + this.cachedDataRejected);
+           require('node:fs').appendFileSync(${JSON.stringify(said)}, options.filename + ' ' + this.cachedDataRejected + '\\n');
          }
        };`,
     );
-    const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, '--version']);
+    const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, 'backup', '--help']);
     assert.equal(child.status, 0, child.stderr.toString());
-    assert.match(readFileSync(said, 'utf8'), /\/dist\/holdfast-\w+\.js false$/);
+    const [program, ...others] = readFileSync(said, 'utf8').trim().split('\n');
+    assert.match(program!, /\/dist\/holdfast-\w+\.js false$/);
+    assert.ok(others.length > 10, 'a command has bundles of its own');
+    for (const other of others) assert.match(other, /\/dist\/chunk-\w+\.js false$/);
   });
 
   test('that is missing, cut off or none at all changes nothing', (t) => {
