@@ -38,4 +38,4 @@ await writeLoader('dist', 'holdfast', program[0]);
 await writeLoader('dist', 'worker', worker[0]);
 chmodSync('dist/holdfast.js', 0o755);
 removeOldBundles(new Set([...program, ...worker]));
-keepByteCode('dist', [program[0], worker[0]]);
+await keepByteCode('dist', [program[0], worker[0]]);
