@@ -13,7 +13,6 @@ export const TOOL_PACKAGES: Readonly<Record<string, string>> = {
   setpriv: 'util-linux',
   taskset: 'util-linux',
   ionice: 'util-linux',
-  perl: 'perl-base',
   lzop: 'lzop',
   ip: 'iproute2',
   bridge: 'iproute2',

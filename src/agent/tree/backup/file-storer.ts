@@ -11,6 +11,7 @@ import type { ObjectSink } from '../../object-sink.ts';
 import { ContentBuilder, type EntryContent, inlineBytes, NO_CONTENT } from '../content-builder.ts';
 import { MAX_INLINE } from '../content-limits.ts';
 import { type FileCalls, OPEN_TO_READ, type Scanned, STAT_OUT_BYTES } from '../file-calls.ts';
+import { nextData } from '../next-data.ts';
 
 /** The hash of a data object borrows 4 bytes before it. */
 const HEADROOM_BYTES = 4096;
@@ -148,7 +149,7 @@ export class FileStorer {
     const size = sizeOf(stat);
     let at = 0;
     while (at < size) {
-      const [dataStart, dataEnd] = isSparse ? this.#nextData(fd, at, size) : [at, size];
+      const [dataStart, dataEnd] = isSparse ? nextData(this.#calls, fd, at, size) : [at, size];
       if (dataStart > at) await pieces.addHole(dataStart - at);
       const read = dataStart < dataEnd ? await this.#readData(fd, dataStart, dataEnd, pieces, sink) : 0;
       if (read < 0) return -read;
@@ -157,15 +158,6 @@ export class FileStorer {
       if (at < dataEnd) break;
     }
     return { ...(await pieces.finish()), bytes: at };
-  }
-
-  /** The next range with data from `at` on; empty and at the end when only a hole follows. */
-  #nextData(fd: number, at: number, size: number): [number, number] {
-    const start = this.#calls.seek(fd, at, false);
-    if (start === -constants.errno.ENXIO) return [size, size];
-    if (start < 0) return [at, size];
-    const end = this.#calls.seek(fd, start, true);
-    return [Math.min(start, size), end < 0 ? size : Math.min(end, size)];
   }
 
   /** Cuts the bytes between two offsets on their own; returns how many there were, or -errno. */
