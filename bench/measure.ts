@@ -35,7 +35,7 @@ export interface Measured {
 export class CommandFailed extends Error {}
 
 /** Without what makes every start of Node slower on some machines: more certificates to parse, options of somebody's shell. */
-function plainEnvironment(): NodeJS.ProcessEnv {
+export function plainEnvironment(): NodeJS.ProcessEnv {
   const { NODE_EXTRA_CA_CERTS: _, NODE_OPTIONS: __, ...rest } = process.env;
   return rest;
 }

@@ -1,12 +1,12 @@
 // Starts a command beside others, without GNU time around it: for what runs at once, or through a proxy of this process.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Command } from '../measure.ts';
+import { type Command, plainEnvironment } from '../measure.ts';
 
 /** Its errors go to ours. */
 export function runCommand(command: Command): ChildProcess {
   const [program, ...args] = command.argv;
-  const env = { ...process.env, ...command.env };
+  const env = { ...plainEnvironment(), ...command.env };
   return spawn(program, args, { cwd: command.cwd, env, stdio: ['ignore', 'ignore', 'inherit'] });
 }
 

@@ -147,12 +147,29 @@ export class IndexTables {
     Atomics.add(this.#control, 4, 1);
   }
 
-  /** Makes entries visible with no lock: only while no other thread sees the index. */
-  publishAlone(entry: number): void {
-    const words = this.arenaOf(entry);
-    const at = wordOf(entry);
-    this.#add(this.#segmentOf(words[at] as number, words[at + 1] as number), words[at + 2] as number, entry + 1);
-    (this.#control[4] as number)++;
+  /**
+   * Adds `count` entries, at the start of `entries`, and makes them visible with no lock: only while no other thread sees the index. One loop of
+   * few steps: of some ten thousand entries half is done before anything is compiled.
+   */
+  load(entries: Int32Array, count: number): void {
+    for (let done = 0; done < count; ) {
+      const first = this.newEntry();
+      const run = Math.min(count - done, 1 + this.#blockEnd - this.#blockNext);
+      this.#blockNext += run - 1;
+      const base = wordOf(first);
+      this.arenaOf(first).set(entries.subarray(done * ENTRY_WORDS, (done + run) * ENTRY_WORDS), base);
+      let at = done * ENTRY_WORDS;
+      for (let entry = first; entry < first + run; entry++) {
+        this.#add(
+          this.#segmentOf(entries[at] as number, entries[at + 1] as number),
+          entries[at + 2] as number,
+          entry + 1,
+        );
+        at += ENTRY_WORDS;
+      }
+      done += run;
+    }
+    (this.#control[4] as number) += count;
   }
 
   /** All published entry numbers, in no order that means anything. */

@@ -3,7 +3,7 @@
 import type { ObjectId } from '../../chunker/object.ts';
 import type { SharedBuffers } from '../../util/shared-buffers.ts';
 import { BatchLookup } from './batch-lookup.ts';
-import { ENTRY_WORDS, FLAG_QUARANTINED, LENGTH_MASK, Word } from './index-entry.ts';
+import { FLAG_QUARANTINED, LENGTH_MASK, Word } from './index-entry.ts';
 import { IndexTables, wordOf } from './index-tables.ts';
 
 export class ObjectIndex {
@@ -81,17 +81,9 @@ export class ObjectIndex {
     return entry;
   }
 
-  /**
-   * Adds `count` entries of 12 words each, at the start of `entries`, with no lock: only while no other thread sees the index.
-   */
+  /** Adds `count` entries of 12 words each, at the start of `entries`, with no lock: only while no other thread sees the index. */
   load(entries: Int32Array, count: number): void {
-    for (let at = 0; at < count * ENTRY_WORDS; at += ENTRY_WORDS) {
-      const entry = this.#tables.newEntry();
-      const words = this.#tables.arenaOf(entry);
-      const base = wordOf(entry);
-      for (let word = 0; word < ENTRY_WORDS; word++) words[base + word] = entries[at + word] as number;
-      this.#tables.publishAlone(entry);
-    }
+    this.#tables.load(entries, count);
   }
 
   space(entry: number): number {
