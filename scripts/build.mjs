@@ -1,7 +1,7 @@
 // Builds the program into dist/: its bundles and that of the worker that its threads run, with their byte code, the chunker's WebAssembly and the
 // compiled file calls beside them.
 import { spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { writeBundles, writeLoader } from './bundles.mjs';
 import { keepByteCode } from './byte-code.mjs';
@@ -22,9 +22,16 @@ function buildFileCalls() {
   copyFileSync(target, 'dist/file-calls.node');
 }
 
-/** Everything in dist/ that no bundle of now has written. */
+/** Bundles of the builds that are kept, the newest first. */
+const BUILDS = 'dist/builds.json';
+
+/** Removes the bundles of old builds. Those of the one before stay: a server that runs on while its program is built anew may ask for some yet. */
 function removeOldBundles(bundles) {
-  for (const name of readdirSync('dist')) if (/^(holdfast|worker|chunk)-/.test(name) && !bundles.has(name.split('.')[0])) rmSync(`dist/${name}`);
+  const before = existsSync(BUILDS) ? JSON.parse(readFileSync(BUILDS, 'utf8')) : [];
+  const builds = [bundles, ...before.filter((build) => build[0] !== bundles[0])].slice(0, 2);
+  writeFileSync(BUILDS, `${JSON.stringify(builds)}\n`);
+  const kept = new Set(builds.flat());
+  for (const name of readdirSync('dist')) if (/^(holdfast|worker|chunk)-/.test(name) && !kept.has(name.split('.')[0])) rmSync(`dist/${name}`);
 }
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)));
@@ -37,5 +44,5 @@ const worker = await writeBundles('dist', 'worker', 'src/worker.ts', { split: fa
 await writeLoader('dist', 'holdfast', program[0]);
 await writeLoader('dist', 'worker', worker[0]);
 chmodSync('dist/holdfast.js', 0o755);
-removeOldBundles(new Set([...program, ...worker]));
+removeOldBundles([...program, ...worker]);
 await keepByteCode('dist', [program[0], worker[0]]);
