@@ -115,5 +115,7 @@ process.exit(results.find((status) => status !== 0) ?? 0);
 function run(more) {
   const concurrency = fast ? 2 : availableParallelism() + 1;
   const options = ['--enable-source-maps', '--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...more];
-  return spawnSync(process.execPath, options, { stdio: ['ignore', 'inherit', 'inherit'] }).status ?? 1;
+  // More certificates, which no test needs, make each of some thousand starts of Node 40 ms longer where they are asked for.
+  const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
+  return spawnSync(process.execPath, options, { stdio: ['ignore', 'inherit', 'inherit'], env }).status ?? 1;
 }
