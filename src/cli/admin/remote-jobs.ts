@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import type { JobAmendment, JobKey, JobRun, JobView } from '../../daemon/jobs/server-jobs.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { JobAdministration } from './job-administration.ts';
-import { openLine } from './remote-nodes.ts';
+import { openLine } from './server-line.ts';
 
 const CONFIG = '/config/jobs';
 const ADMIN = '/admin/jobs';

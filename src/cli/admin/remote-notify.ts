@@ -4,7 +4,7 @@ import type { Matcher } from '../../notify/matcher.ts';
 import type { Secrets, SmtpConfig, TargetConfig, WebhookConfig } from '../../notify/target-config.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { NotifyAdministration } from './notify-administration.ts';
-import { openLine } from './remote-nodes.ts';
+import { openLine } from './server-line.ts';
 
 const PATH = '/config/notifications';
 const LIST_PATIENCE_MS = 20_000;

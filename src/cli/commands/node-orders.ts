@@ -133,7 +133,7 @@ async function order(
       'bad-argument',
       'nodes are those of a server: give --repository https://USER@REALM!TOKEN@HOST:PORT/STORE',
     );
-  const { openLine } = await import('../admin/remote-nodes.ts');
+  const { openLine } = await import('../admin/server-line.ts');
   const { line, store } = await openLine(options, repository);
   try {
     await atTerminal(options, async (around) => {

@@ -19,6 +19,11 @@ const Ticket = Type.Object({
   CSRFPreventionToken: Type.Optional(Type.String()),
 });
 
+type SignedIn = Required<Pick<Static<typeof Ticket>, 'ticket' | 'CSRFPreventionToken'>>;
+
+/** What a ticket begins with that is only a question for the second factor. */
+const CHALLENGE = 'PBS:!tfa!';
+
 export interface CallOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs?: number;
@@ -26,14 +31,25 @@ export interface CallOptions {
   readonly patienceMs: number;
 }
 
+/** The code of a second factor, or a recovery code; undefined when nobody can be asked. */
+export type AskSecondFactor = (user: string) => Promise<string | undefined>;
+
 export class ApiLine {
   readonly #address: RepositoryAddress;
   readonly #access: Access;
   readonly #client: Client;
+  readonly #askSecondFactor: AskSecondFactor;
   #ticket: { headers: Record<string, string>; sinceMs: number } | undefined;
 
-  constructor(address: RepositoryAddress, access: Access, lines: TrustedLines) {
+  /** Programs leave `askSecondFactor` away: nobody is there who could answer. */
+  constructor(
+    address: RepositoryAddress,
+    access: Access,
+    lines: TrustedLines,
+    askSecondFactor: AskSecondFactor = async () => undefined,
+  ) {
     this.#address = address;
+    this.#askSecondFactor = askSecondFactor;
     this.#access = access;
     this.#client = lines.open(originOf(address));
   }
@@ -61,20 +77,35 @@ export class ApiLine {
     if (token !== undefined) return { authorization: `PBSAPIToken=${user}!${token}:${secret}` };
     if (this.#ticket === undefined || Date.now() - this.#ticket.sinceMs > TICKET_LIFETIME_MS) {
       const sinceMs = Date.now();
-      const body = { username: user, password: secret };
-      const { ticket, CSRFPreventionToken } = await this.#call('POST', '/access/ticket', body, Ticket, {}, options);
-      if (ticket === undefined || CSRFPreventionToken === undefined || ticket.startsWith('PBS:!tfa!')) {
-        throw new HoldfastError(
-          'bad-argument',
-          `${user} needs a second factor, which a program cannot give: make an API token for it and use ${user}!TOKEN`,
-        );
-      }
+      const { ticket, CSRFPreventionToken } = await this.#signIn({ username: user, password: secret }, options);
       this.#ticket = {
         headers: { cookie: `PBSAuthCookie=${encodeURIComponent(ticket)}`, csrfpreventiontoken: CSRFPreventionToken },
         sinceMs,
       };
     }
     return this.#ticket.headers;
+  }
+
+  async #signIn(
+    body: { readonly username: string; readonly password: string },
+    options: CallOptions,
+  ): Promise<SignedIn> {
+    const first = await this.#ticketFor(body, options);
+    if (first.ticket !== undefined && !first.ticket.startsWith(CHALLENGE)) return signedIn(first);
+    const answer = first.ticket === undefined ? undefined : await this.#askSecondFactor(body.username);
+    if (answer === undefined || answer === '')
+      throw new HoldfastError(
+        'bad-argument',
+        `${body.username} needs a second factor, which a program cannot give: make an API token for it and use ${body.username}!TOKEN`,
+      );
+    const password = `${/^\d{6,8}$/.test(answer) ? 'totp' : 'recovery'}:${answer}`;
+    return signedIn(
+      await this.#ticketFor({ username: body.username, password, 'tfa-challenge': first.ticket }, options),
+    );
+  }
+
+  async #ticketFor(body: Record<string, unknown>, options: CallOptions): Promise<Static<typeof Ticket>> {
+    return await this.#call('POST', '/access/ticket', body, Ticket, {}, options);
   }
 
   async #call<Schema extends TSchema>(
@@ -95,4 +126,10 @@ export class ApiLine {
       throw Object.assign(new Error(`no answer to ${what} in ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' });
     }
   }
+}
+
+function signedIn({ ticket, CSRFPreventionToken }: Static<typeof Ticket>): SignedIn {
+  if (ticket !== undefined && CSRFPreventionToken !== undefined && !ticket.startsWith(CHALLENGE))
+    return { ticket, CSRFPreventionToken };
+  throw new HoldfastError('protocol-failed', 'the server signed in without a ticket');
 }
