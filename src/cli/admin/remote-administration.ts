@@ -89,7 +89,7 @@ export async function remoteAdministration(
     body: Record<string, unknown> | undefined,
     schema: Schema,
   ): Promise<Static<Schema>> => await line.call(method, path, body, schema, { signal, patienceMs: 0 });
-  const none = Type.Unknown();
+  const none = Type.Null();
   const password = confirmation === undefined ? {} : { password: confirmation };
   return {
     host: address.host,

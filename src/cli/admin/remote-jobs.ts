@@ -59,7 +59,7 @@ export async function remoteJobs(
       viewOf(
         await line.call('PUT', pathOf(CONFIG, key), { options: set, delete: unset, ...bodyOf(fields) }, Row, changing),
       ),
-    remove: async (key) => void (await line.call('DELETE', pathOf(CONFIG, key), undefined, Type.Unknown(), changing)),
+    remove: async (key) => void (await line.call('DELETE', pathOf(CONFIG, key), undefined, Type.Null(), changing)),
     run: async (key) => await line.call('POST', `${pathOf(ADMIN, key)}/run`, {}, Type.String(), changing),
     history: async (wish) => {
       const path = `${ADMIN}/history${queryOf({ ...wish, failed: wish.failed ? 1 : 0 })}`;

@@ -45,7 +45,7 @@ export async function remoteNodes(
       const { secret, expire, fingerprint } = made;
       return { node, tokenid: made['auth-id'] as AuthId, secret, expire, fingerprint };
     },
-    remove: async (name) => void (await line.call('DELETE', pathOf(name), undefined, Type.Unknown(), changing)),
+    remove: async (name) => void (await line.call('DELETE', pathOf(name), undefined, Type.Null(), changing)),
     close: async () => await line.close(),
   };
 }

@@ -3,6 +3,8 @@
 import { type Static, type TSchema, Type } from 'typebox';
 import type { Client } from 'undici';
 import { HoldfastError } from '../../util/errors.ts';
+import { isBrokenLine, lineError } from './answer-error.ts';
+import { checkedAnswer, foreignAnswer } from './foreign-answer.ts';
 import { jsonCall } from './json-call.ts';
 import { Patience } from './patience.ts';
 import type { Access } from './remotes.ts';
@@ -67,8 +69,18 @@ export class ApiLine {
     );
   }
 
+  /** For what comes by more than one call. @throws `protocol-failed` when `value` has not the shape of an answer to `what`. */
+  check<Schema extends TSchema>(what: string, value: unknown, schema: Schema): Static<Schema> {
+    // Such answers are some of the longest.
+    return checkedAnswer(this.#server, what, value, schema, Number.POSITIVE_INFINITY);
+  }
+
   async close(): Promise<void> {
     await this.#client.destroy();
+  }
+
+  get #server(): string {
+    return originOf(this.#address);
   }
 
   async #login(options: CallOptions): Promise<Record<string, string>> {
@@ -91,7 +103,7 @@ export class ApiLine {
     options: CallOptions,
   ): Promise<SignedIn> {
     const first = await this.#ticketFor(body, options);
-    if (first.ticket !== undefined && !first.ticket.startsWith(CHALLENGE)) return signedIn(first);
+    if (first.ticket !== undefined && !first.ticket.startsWith(CHALLENGE)) return signedIn(this.#server, first);
     const answer = first.ticket === undefined ? undefined : await this.#askSecondFactor(body.username);
     if (answer === undefined || answer === '')
       throw new HoldfastError(
@@ -100,6 +112,7 @@ export class ApiLine {
       );
     const password = `${/^\d{6,8}$/.test(answer) ? 'totp' : 'recovery'}:${answer}`;
     return signedIn(
+      this.#server,
       await this.#ticketFor({ username: body.username, password, 'tfa-challenge': first.ticket }, options),
     );
   }
@@ -118,18 +131,19 @@ export class ApiLine {
   ): Promise<Static<Schema>> {
     const timeout = AbortSignal.timeout(timeoutMs);
     try {
-      return await jsonCall(this.#client, { method, path, body, login }, schema, AbortSignal.any([signal, timeout]));
+      const call = { server: this.#server, method, path, body, login };
+      return await jsonCall(this.#client, call, schema, AbortSignal.any([signal, timeout]));
     } catch (error) {
       signal.throwIfAborted();
-      if (!timeout.aborted) throw error;
+      if (!timeout.aborted) throw isBrokenLine(error) ? error : lineError(error, this.#server);
       const what = `${method} ${path.split('?')[0]}`;
       throw Object.assign(new Error(`no answer to ${what} in ${timeoutMs / 1000} s`), { code: 'ETIMEDOUT' });
     }
   }
 }
 
-function signedIn({ ticket, CSRFPreventionToken }: Static<typeof Ticket>): SignedIn {
+function signedIn(server: string, { ticket, CSRFPreventionToken }: Static<typeof Ticket>): SignedIn {
   if (ticket !== undefined && CSRFPreventionToken !== undefined && !ticket.startsWith(CHALLENGE))
     return { ticket, CSRFPreventionToken };
-  throw new HoldfastError('protocol-failed', 'the server signed in without a ticket');
+  throw foreignAnswer(server, 'POST /access/ticket', 'a sign-in without a ticket');
 }
