@@ -264,6 +264,7 @@ async function start(
     notifications,
     rounds: notify,
     jobs: jobs.desk,
+    pools: access.pools,
   };
   const views = new SnapshotViews();
   const onCut = (error: Error): void => log.warn({ err: error }, 'a download was cut off');

@@ -3,6 +3,7 @@ import type { Access } from '../auth/access.ts';
 import type { Actor } from '../auth/audit-log.ts';
 import type { Authenticator } from '../auth/authenticator.ts';
 import type { Permissions } from '../auth/permissions.ts';
+import type { Pools } from '../auth/pools.ts';
 import type { HeldDatastore } from '../datastore/held-datastore.ts';
 import type { JobDesk } from '../jobs/schedule/job-desk.ts';
 import type { Tasks } from '../jobs/tasks/tasks.ts';
@@ -37,6 +38,7 @@ export interface ApiServices extends CommonServices {
   readonly notifications: NotificationCalls;
   readonly rounds: RoundCalls;
   readonly jobs: JobCalls;
+  readonly pools: Pick<Pools, 'list' | 'get' | 'create' | 'change' | 'delete'>;
 }
 
 export interface VersionInfo {

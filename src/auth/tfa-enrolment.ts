@@ -76,6 +76,7 @@ export class TfaEnrolment {
       throw new HoldfastError(
         'bad-argument',
         'the code does not fit the key; look at the clocks of this server and of the device',
+        { data: { wrong: 'code' } },
       );
     const id = randomUUID();
     transactions.atomically(() => {

@@ -62,7 +62,7 @@ export async function operateWithin<Argument, Result>(
 
 async function there<Argument, Result>(
   options: CommonOptions,
-  { name }: Operation<Argument, Result>,
+  operation: Operation<Argument, Result>,
   argument: Argument,
   work: Work,
   env?: NodeJS.ProcessEnv,
@@ -70,7 +70,7 @@ async function there<Argument, Result>(
   return await withRemoteStore(
     options,
     work.signal,
-    async (store) => (await store.operate(name, argument, work)) as Result,
+    async (store) => (await store.operate(operation, argument, work)) as Result,
     env,
   );
 }

@@ -21,7 +21,7 @@ export class RemoteRepository implements Repository {
   }
 
   async ask<Argument, Answer>(query: Query<Argument, Answer>, argument: Argument): Promise<Answer> {
-    return (await this.#store.ask(query.name, argument)) as Answer;
+    return (await this.#store.ask(query, argument)) as Answer;
   }
 
   async open(

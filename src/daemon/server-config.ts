@@ -18,6 +18,7 @@ const ConfigFile = Type.Object(
     listen: Type.Optional(Type.String()),
     guestListen: Type.Optional(Type.String()),
     nodeDirectory: Type.Optional(Type.String({ minLength: 1 })),
+    localAgent: Type.Optional(Type.Boolean()),
     bulkPort: Type.Optional(Type.Integer({ minimum: 0, maximum: MAX_PORT })),
     certificate: Type.Optional(Type.String({ minLength: 1 })),
     key: Type.Optional(Type.String({ minLength: 1 })),
@@ -57,6 +58,8 @@ export interface ServerOptions {
   readonly listen?: string | undefined;
   readonly guestListen?: string | undefined;
   readonly nodeDir?: string | undefined;
+  /** Undefined when nothing is said. */
+  readonly localAgent?: boolean | undefined;
   readonly bulkPort?: string | undefined;
   readonly certificate?: string | undefined;
   readonly key?: string | undefined;
@@ -76,6 +79,8 @@ export interface ServerConfig {
   readonly guestPort: number;
   /** Where this machine keeps its guests; without it the server has none, and no listener for them. */
   readonly nodeDirectory: string | undefined;
+  /** An agent of this machine runs in the same process. */
+  readonly localAgent: boolean;
   /** The bulk listener of the first datastore; those of others follow. 0 for any free ones. */
   readonly bulkPort: number;
   /** Undefined for the server's own. */
@@ -115,6 +120,7 @@ export function serverConfig(options: ServerOptions): ServerConfig {
     guestHost: guest.host,
     guestPort: guest.port,
     nodeDirectory: nodeDirectory === undefined ? undefined : resolve(nodeDirectory),
+    localAgent: options.localAgent ?? file.localAgent ?? false,
     bulkPort: wholeNumber('--bulk-port', options.bulkPort, MAX_PORT) ?? file.bulkPort ?? USUAL.bulkPort,
     certificate: certificateOf(options.certificate ?? file.certificate, options.key ?? file.key),
     drainMs: 1000 * (wholeNumber('--drain', options.drain, 86_400) ?? file.drainSeconds ?? USUAL.drainSeconds),

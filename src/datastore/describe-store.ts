@@ -1,4 +1,5 @@
 // What a client needs to know of a datastore before it works with it.
+import { Type } from 'typebox';
 import type { Query } from './control/query.ts';
 
 export interface StoreDescription {
@@ -9,5 +10,6 @@ export interface StoreDescription {
 
 export const describeStore: Query<Record<string, never>, StoreDescription> = {
   name: 'describe',
+  answer: Type.Object({ storeId: Type.String(), averageBytes: Type.Integer({ minimum: 1 }) }),
   run: async ({ config }) => ({ storeId: config.store, averageBytes: config.chunk.averageBytes }),
 };

@@ -117,6 +117,12 @@ export const RAISED_ALARM = {
   text: 'vm/100 has no good backup',
 } as const;
 
+function none(): never {
+  throw new HoldfastError('not-found', 'there is no such pool');
+}
+
+function nothing(): void {}
+
 export class ApiRig {
   readonly access = new FakeAccess();
   readonly tasks = new FakeTasks();
@@ -156,6 +162,8 @@ export class ApiRig {
         },
       },
       jobs: this.jobs,
+      // Who may is decided before they are asked.
+      pools: { list: () => [], get: none, create: nothing, change: nothing, delete: nothing },
       version: { version: '1.0', release: '2', repoid: 'abcdef123' },
       node: { name: 'node1', instanceId: '0123456789abcdef', fingerprint: () => 'ab:'.repeat(31).concat('ab') },
       clock: () => Date.now(),

@@ -1,7 +1,7 @@
 // Pools from the command line, beside a server that runs: made, filled, named by a job, removed; and what counts for the server at once.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { newPlace } from './holdfast.ts';
+import { messageOf, newPlace } from './holdfast.ts';
 import { ask, run } from './running-server.ts';
 
 interface PoolJson {
@@ -76,6 +76,56 @@ test('what is wrong is refused in words that say what to do', async (t) => {
   assert.match(await place.fails('bad-argument', 'pool', 'set', 'web', ...at), /--comment, --vms or --storage/);
   await place.fails('not-found', 'pool', 'set', 'web', '--vms', '100', '--delete', ...at);
   await place.fails('not-found', 'pool', 'show', 'none', ...at);
-  const away = ['--repository', 'https://root@pam!x:y@127.0.0.1:1/s'];
-  assert.match(await place.fails('bad-argument', 'pool', 'list', ...away), /guest dialect/);
+});
+
+test('from afar the same, with the rights of who asks', async (t) => {
+  const place = await newPlace(t, { create: false });
+  const server = await run(t, place, '--bulk-port', '0');
+  const at = ['--state-dir', place.path('server')];
+  await place.run('user', 'create', 'anna@local', '--no-password', ...at);
+  const { value } = await place.json<{ value: string }>('token', 'create', 'anna@local', 'cli', ...at);
+  const remote = ['--repository', `https://anna@local!cli@127.0.0.1:${server.port}/x`, '--output-format', 'json'];
+  const env = { HOLDFAST_TOKEN_SECRET: value, HOLDFAST_FINGERPRINT: server.fingerprint };
+  const far = async (...words: string[]) => await place.try(['pool', ...words, ...remote], { env });
+  const pool = async <Value = PoolJson>(...words: string[]): Promise<Value> => {
+    const ran = await far(...words);
+    assert.equal(ran.code, 0, ran.stderr);
+    return JSON.parse(ran.stdout.toString()) as Value;
+  };
+  messageOf(await far('create', 'web'), 'permission-denied');
+  messageOf(await far('show', 'web'), 'permission-denied');
+  for (const who of ['anna@local', 'anna@local!cli'])
+    for (const [path, role] of [
+      ['/pool/web', 'PVEPoolAdmin'],
+      ['/vms', 'PVEVMAdmin'],
+      ['/storage', 'PVEDatastoreAdmin'],
+    ] as const)
+      await place.run('acl', 'set', path, role, '--auth-id', who, ...at);
+  assert.deepEqual(await pool('create', 'web', '--comment', 'the shop'), {
+    ...{ poolid: 'web', comment: 'the shop', vms: [], storage: [] },
+  });
+  await pool('create', 'web/test');
+  messageOf(await far('create', 'other'), 'permission-denied');
+  messageOf(await far('create', 'web'), 'exists');
+  messageOf(await far('create', 'a b'), 'bad-name');
+  assert.deepEqual(await pool('set', 'web', '--vms', '101,100', '--storage', 'local'), {
+    ...{ poolid: 'web', comment: 'the shop', vms: [100, 101], storage: ['local'] },
+  });
+  messageOf(await far('set', 'web/test', '--vms', '101'), 'exists');
+  assert.deepEqual((await pool('set', 'web/test', '--vms', '101', '--allow-move', '--comment', 'ü')).comment, 'ü');
+  await place.run('pool', 'create', 'hidden', ...at);
+  assert.deepEqual(
+    await pool('list'),
+    (await place.json<PoolJson[]>('pool', 'list', ...at)).filter(({ poolid }) => poolid !== 'hidden'),
+  );
+  assert.deepEqual((await pool('show', 'web/test')).vms, [101]);
+  messageOf(await far('remove', 'web/test'), 'protected');
+  assert.deepEqual((await pool('set', 'web/test', '--vms', '101', '--delete')).vms, []);
+  assert.deepEqual(await pool('remove', 'web/test'), { poolid: 'web/test', removed: true });
+  messageOf(await far('show', 'web/test'), 'not-found');
+  const audit = await place.json<{ by: string; address: string }[]>('audit', 'list', '--action', 'pool-delete', ...at);
+  assert.deepEqual(
+    audit.map(({ by, address }) => [by, address]),
+    [['anna@local!cli', '127.0.0.1']],
+  );
 });

@@ -37,9 +37,10 @@ export async function ask(
   port: number,
   path: string,
   token?: string,
+  more: Readonly<Record<string, string>> = {},
 ): Promise<{ status: number; text: string; fingerprint: string }> {
   const agent = new Agent({ rejectUnauthorized: false });
-  const headers = token === undefined ? {} : { authorization: `PBSAPIToken=${token}` };
+  const headers = { ...more, ...(token !== undefined && { authorization: `PBSAPIToken=${token}` }) };
   const [response] = await once(get({ host: '127.0.0.1', port, path, agent, headers }), 'response');
   const fingerprint = response.socket.getPeerCertificate().fingerprint256.toLowerCase();
   let text = '';

@@ -44,6 +44,20 @@ test('a server whose own agent cannot be started ends in order, and says why', a
   assert.match(server.lines.at(-1) ?? '', /^holdfast: /);
 });
 
+test('an agent of this machine is started when the configuration file says so, unless the command line says no', async (t) => {
+  const place = await newPlace(t, { create: false });
+  writeFileSync(place.path('server.json'), '{"localAgent": true}');
+  const at = ['--state-dir', place.path('server')];
+  const names = async () => (await place.json<{ name: string }[]>('node', 'list', ...at)).map(({ name }) => name);
+  const without = await run(t, place, '--config', place.path('server.json'), '--no-local-agent', '--bulk-port', '0');
+  assert.deepEqual(await names(), []);
+  without.child.kill('SIGTERM');
+  await without.ended;
+  await run(t, place, '--config', place.path('server.json'), '--bulk-port', '0');
+  for (const end = Date.now() + 15_000; (await names())[0] !== 'localhost'; await sleep(100))
+    assert.ok(Date.now() < end, 'the agent enrols itself');
+});
+
 test('commands of this machine work beside a server that holds the datastore', async (t) => {
   const place = await newPlace(t);
   const before = await run(t, place);

@@ -14,6 +14,7 @@ test('what is not said is usual', () => {
     guestHost: '127.0.0.1',
     guestPort: 8006,
     nodeDirectory: undefined,
+    localAgent: false,
     file: undefined,
     stateDatastore: undefined,
     bulkPort: 8008,
@@ -33,6 +34,7 @@ test('the command line wins over the file', (t) => {
     listen: '[::]:9000',
     guestListen: '[::]:9006',
     nodeDirectory: '/srv/guests',
+    localAgent: true,
     bulkPort: 9001,
     drainSeconds: 5,
     logLevel: 'warn',
@@ -52,6 +54,7 @@ test('the command line wins over the file', (t) => {
     guestHost: '::',
     guestPort: 9006,
     nodeDirectory: '/srv/guests',
+    localAgent: true,
     bulkPort: 9001,
     certificate: { certificate: '/c', key: '/k' },
     drainMs: 5000,
@@ -70,6 +73,9 @@ test('the command line wins over the file', (t) => {
     key: '/l',
   };
   const told = serverConfig(options);
+  assert.equal(told.localAgent, true);
+  assert.equal(serverConfig({ config, localAgent: false }).localAgent, false);
+  assert.equal(serverConfig({ localAgent: true }).localAgent, true);
   assert.deepEqual(
     [told.stateDirectory, told.host, told.port, told.bulkPort, told.drainMs, told.logLevel, told.certificate?.key],
     ['/o', 'vault', 1, 0, 0, 'debug', '/l'],
@@ -93,6 +99,7 @@ test('what cannot be meant is refused, and the message names it', (t) => {
   };
   inFile('{', /not JSON/);
   inFile('{"lisen": "x"}', /server\.json/);
+  inFile('{"localAgent": "yes"}', /localAgent/);
   inFile('{"drainSeconds": "5"}', /drainSeconds/);
   inFile('{"logLevel": "loud"}', /logLevel/);
   inFile('{"jobLimits": {"node": 5}}', /node/);

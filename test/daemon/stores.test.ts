@@ -18,6 +18,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
+import { Type } from 'typebox';
 import { localJobs } from '../../src/daemon/jobs/server-jobs.ts';
 import { Datastores } from '../../src/daemon/stores.ts';
 import { createDatastore } from '../../src/datastore/config.ts';
@@ -35,7 +36,11 @@ import { temporaryDirectory } from '../datastore/fixture.ts';
 import { listOver, ROOT } from './list-fixture.ts';
 
 const WORKER = new URL('../../dist/worker.js', import.meta.url);
-const COUNT: Operation<number, number> = { name: 'count', run: async (store, more) => store.index.count + more };
+const COUNT: Operation<number, number> = {
+  name: 'count',
+  answer: Type.Integer(),
+  run: async (store, more) => store.index.count + more,
+};
 const WORK = { signal: new AbortController().signal, onProgress: () => {}, warn: () => {} };
 
 function fixture(t: TestContext) {

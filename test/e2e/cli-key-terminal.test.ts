@@ -1,42 +1,10 @@
 // Questions about keys on a terminal, which `script` plays: nothing of a passphrase is shown, and standard input stays what it is.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { without } from '../agent/nbd/servers.ts';
-import { newPlace, type Place, PROGRAM } from '../cli/holdfast.ts';
-
-const quote = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`;
-
-/** Runs a command on a terminal and types each answer once its question is there. */
-async function onTerminal(
-  place: Place,
-  args: readonly string[],
-  answers: readonly (readonly [question: string, answer: string])[],
-): Promise<{ code: number | null; screen: string }> {
-  const command = `${[process.execPath, PROGRAM, ...args].map(quote).join(' ')} < /dev/null`;
-  const env = {
-    ...process.env,
-    HOLDFAST_REPOSITORY: place.repository,
-    HOLDFAST_STATE_DIR: place.path('state'),
-    HOLDFAST_KEY_PASSPHRASE: '',
-  };
-  const child = spawn('script', ['-qec', command, '/dev/null'], { env, stdio: ['pipe', 'pipe', 'inherit'] });
-  let screen = '';
-  let seen = 0;
-  const left = [...answers];
-  child.stdout.on('data', (data: Buffer) => {
-    screen += data;
-    const [question, answer] = left[0] ?? [];
-    if (question === undefined || !screen.slice(seen).includes(question)) return;
-    seen = screen.length;
-    left.shift();
-    child.stdin.write(answer as string);
-  });
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  assert.deepEqual(left, [], screen);
-  return { code, screen };
-}
+import { newPlace } from '../cli/holdfast.ts';
+import { onTerminal } from '../cli/on-terminal.ts';
 
 test('a passphrase is asked for, twice when it is new, and never shown', { skip: without('script') }, async (t) => {
   const place = await newPlace(t);

@@ -24,7 +24,7 @@ export const BACKUP_DIALECT: Dialect = {
   reading: BACKUP_READING,
   delays: { unauthorizedMs: 3000, forbiddenMs: 500 },
   notAuthenticated: () => new ApiError(401, 'not-authenticated', 'authentication failed'),
-  noSuchMethod: (_method, path) => new ApiError(404, 'not-found', `Path '${path}' not found.`),
+  noSuchMethod: (_method, path) => new ApiError(404, 'not-found', `Path '${path}' not found.`, { noSuchMethod: true }),
   noSuchFormat: (format) => new ApiError(400, 'bad-argument', `Unsupported output format '${format}'.`),
   failureOf,
   sendData,

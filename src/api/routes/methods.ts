@@ -32,6 +32,7 @@ import { NOTIFICATION_ROUND_METHODS } from './config/notifications/rounds.ts';
 import { SMTP_METHODS } from './config/notifications/smtp.ts';
 import { NOTIFICATION_TARGET_METHODS } from './config/notifications/targets.ts';
 import { WEBHOOK_METHODS } from './config/notifications/webhook.ts';
+import { POOL_METHODS } from './config/pools.ts';
 import { PRUNE_JOB_METHODS } from './config/prune.ts';
 import { VERIFY_JOB_METHODS } from './config/verify.ts';
 import { AGENT_METHODS } from './nodes/agent.ts';
@@ -52,6 +53,7 @@ export const METHODS: readonly AnyMethod[] = [
   ...PASSWORD_METHODS,
   ...TFA_METHODS,
   ...AUDIT_METHODS,
+  ...POOL_METHODS,
   ...QUERY_METHODS,
   ...OPERATION_METHODS,
   ...STORE_LIST_METHODS,

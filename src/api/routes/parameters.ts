@@ -1,5 +1,6 @@
 // Schemas of parameters that many methods share. Every name that could become part of a path is checked here already.
-import { type TSchema, Type } from 'typebox';
+import { Type } from 'typebox';
+import { OrNull } from '../../schema/answer-parts.ts';
 import { GROUP_TYPES, MAX_NAMESPACE_DEPTH } from '../../schema/names.ts';
 
 const SAFE = '^[A-Za-z0-9_][A-Za-z0-9._-]*$';
@@ -66,7 +67,6 @@ export const Password = Type.String({ pattern: LINE, minLength: 8, maxLength: 10
 const KeepCount = Type.Integer({ minimum: 1, maximum: 1_000_000 });
 
 export const Nothing = Type.Null();
-export const Count = Type.Integer({ minimum: 0 });
 
 export const OfNamespace = { store: StoreName, ns: Type.Optional(NamespaceText) };
 export const OfGroup = { ...OfNamespace, 'backup-type': BackupType, 'backup-id': BackupId };
@@ -86,7 +86,6 @@ export const AclPath = Type.String({
 });
 
 /** Arguments of questions and operations: objects of JSON, as the command line has them. */
-export const OrNull = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
 export const ArgumentNamespace = NamespaceText;
 export const GroupText = Type.String({
   pattern: `^(${GROUP_TYPES.join('|')})/[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`,

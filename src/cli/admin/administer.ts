@@ -1,4 +1,4 @@
-// Chooses where a command of users, tokens, rights, nodes, notifications and jobs works: on the state of this machine, or at a server.
+// Chooses where a command of users, tokens, rights, nodes, notifications, jobs and pools works: on the state of this machine, or at a server.
 import { isServerAddress } from '../../transport/client/repository-address.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { interruptSignal } from '../interrupt.ts';
@@ -7,6 +7,7 @@ import type { JobAdministration } from './job-administration.ts';
 import { localAdministration } from './local-administration.ts';
 import type { NodeAdministration } from './node-administration.ts';
 import type { NotifyAdministration } from './notify-administration.ts';
+import type { PoolAdministration } from './pool-administration.ts';
 import { type OpenState, type StateOptions, withServerState } from './server-state.ts';
 
 interface Remote {
@@ -62,6 +63,19 @@ export async function administerJobs<Result>(
     options,
     async (open) => (await import('./local-jobs.ts')).localJobAdministration(open),
     async (repository, signal) => await (await import('./remote-jobs.ts')).remoteJobs(options, repository, signal),
+    use,
+  );
+}
+
+/** The same for pools. */
+export async function administerPools<Result>(
+  options: StateOptions,
+  use: (administration: PoolAdministration) => Promise<Result>,
+): Promise<Result> {
+  return await choose(
+    options,
+    async (open) => (await import('./local-pools.ts')).localPools(open),
+    async (repository, signal) => await (await import('./remote-pools.ts')).remotePools(options, repository, signal),
     use,
   );
 }

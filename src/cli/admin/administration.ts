@@ -2,7 +2,7 @@
 import type { StoredAclEntry } from '../../auth/access-store.ts';
 import type { AclChange } from '../../auth/acl-changes.ts';
 import type { AuditEntry, AuditQuery } from '../../auth/audit-log.ts';
-import type { UserFactors } from '../../auth/tfa-enrolment.ts';
+import type { NewTotp, UserFactors } from '../../auth/tfa-enrolment.ts';
 import type { TokenFields, TokenView } from '../../auth/token-accounts.ts';
 import type { NewUser, UserChanges, UserView } from '../../auth/user-accounts.ts';
 import type { AuthId, UserId } from '../../schema/auth-id.ts';
@@ -20,6 +20,8 @@ export interface AuditView extends Omit<AuditEntry, 'timeMs'> {
 
 /** Each call throws what the rules of access control say: `permission-denied`, `not-found`, `exists`, `bad-argument`. */
 export interface Administration {
+  /** Of the server, as an authenticator shows it. */
+  readonly host: string;
   listUsers(): Promise<readonly UserView[]>;
   createUser(user: NewUser): Promise<void>;
   updateUser(user: UserId, changes: UserChanges): Promise<void>;
@@ -37,6 +39,12 @@ export interface Administration {
   changeAcl(change: AclChange): Promise<void>;
   /** Of one user, or of all that have any. */
   listTfa(user: UserId | undefined): Promise<readonly UserFactors[]>;
+  /** What can be known before somebody is shown a new key. @throws what adding one would. */
+  checkTfaUser(user: UserId): Promise<void>;
+  /** The id. @throws `bad-argument` with `data.wrong` of `code` when the code does not fit. */
+  addTotp(user: UserId, totp: Omit<NewTotp, 'confirmation'>): Promise<string>;
+  /** The codes. Nothing can show them again. */
+  addRecovery(user: UserId): Promise<readonly string[]>;
   deleteTfa(user: UserId, id: string): Promise<void>;
   /** Newest first. */
   listAudit(query: AuditQuery): Promise<readonly AuditView[]>;

@@ -5,12 +5,10 @@ import type { AuditAction } from '../../auth/audit-log.ts';
 import type { RoleName } from '../../auth/privileges.ts';
 import type { UserView } from '../../auth/user-accounts.ts';
 import { type AuthId, tokenIdOf, type UserId } from '../../schema/auth-id.ts';
-import { ApiLine } from '../../transport/client/api-line.ts';
-import { findAccess } from '../../transport/client/remotes.ts';
-import { parseRepositoryAddress } from '../../transport/client/repository-address.ts';
-import { TrustedLines } from '../../transport/client/trusted-line.ts';
+import { HoldfastError } from '../../util/errors.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { Administration, AuditView } from './administration.ts';
+import { openLine } from './server-line.ts';
 
 /** A call that changes something is made once: whoever asked sees whether it came through. */
 const LIST_PATIENCE_MS = 20_000;
@@ -80,9 +78,7 @@ export async function remoteAdministration(
   repository: string,
   signal: AbortSignal,
 ): Promise<RemoteAdministration> {
-  const address = parseRepositoryAddress(repository);
-  const access = await findAccess(address, { fingerprint: options.fingerprint }, process.env);
-  const line = new ApiLine(address, access, new TrustedLines(access.fingerprint));
+  const { line, address, access } = await openLine(options, repository);
   // Whoever signed in with a password confirms with it what asks for a confirmation.
   const confirmation = address.token === undefined ? access.secret : undefined;
   const get = async <Schema extends TSchema>(path: string, schema: Schema): Promise<Static<Schema>> =>
@@ -93,8 +89,10 @@ export async function remoteAdministration(
     body: Record<string, unknown> | undefined,
     schema: Schema,
   ): Promise<Static<Schema>> => await line.call(method, path, body, schema, { signal, patienceMs: 0 });
-  const none = Type.Unknown();
+  const none = Type.Null();
+  const password = confirmation === undefined ? {} : { password: confirmation };
   return {
+    host: address.host,
     listUsers: async () => (await get('/access/users', UserAnswer)).map(userOfRow),
     createUser: async (user) => void (await change('POST', '/access/users', { ...user }, none)),
     updateUser: async (user, changes) => void (await change('PUT', pathOf(user), { ...changes }, none)),
@@ -138,9 +136,21 @@ export async function remoteAdministration(
           totpLocked: row['totp-locked'] ?? false,
           tfaLockedUntil: row['tfa-locked-until'] ?? 0,
         })),
+    checkTfaUser: async (user) => {
+      if (address.token !== undefined) throw noToken();
+      await get(tfaPath(user), Type.Array(Factor));
+    },
+    addTotp: async (user, { uri, code, description }) => {
+      const body = { type: 'totp', totp: uri, value: code, description, ...password };
+      return (await change('POST', tfaPath(user), body, Type.Object({ id: Type.String() }))).id;
+    },
+    addRecovery: async (user) => {
+      const answer = Type.Object({ recovery: Type.Array(Type.String(), { minItems: 1 }) });
+      return (await change('POST', tfaPath(user), { type: 'recovery', ...password }, answer)).recovery;
+    },
     deleteTfa: async (user, id) => {
-      const query = confirmation === undefined ? undefined : { password: confirmation };
-      await change('DELETE', `/access/tfa/${encodeURIComponent(user)}/${encodeURIComponent(id)}`, query, none);
+      const query = confirmation === undefined ? undefined : password;
+      await change('DELETE', `${tfaPath(user)}/${encodeURIComponent(id)}`, query, none);
     },
     listAudit: async (query) => {
       const words = Object.entries(query).map(([name, value]): [string, string] => [name, String(value)]);
@@ -152,6 +162,17 @@ export async function remoteAdministration(
 
 function pathOf(user: UserId): string {
   return `/access/users/${encodeURIComponent(user)}`;
+}
+
+function tfaPath(user: UserId): string {
+  return `/access/tfa/${encodeURIComponent(user)}`;
+}
+
+function noToken(): HoldfastError {
+  return new HoldfastError(
+    'permission-denied',
+    'second factors are added by people, not with a token: sign in with the password, --repository https://USER@REALM@HOST:PORT/STORE',
+  );
 }
 
 function tokenPath(user: UserId, name: string): string {

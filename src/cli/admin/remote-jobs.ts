@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox';
 import type { JobAmendment, JobKey, JobRun, JobView } from '../../daemon/jobs/server-jobs.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { JobAdministration } from './job-administration.ts';
-import { openLine } from './remote-nodes.ts';
+import { openLine } from './server-line.ts';
 
 const CONFIG = '/config/jobs';
 const ADMIN = '/admin/jobs';
@@ -59,7 +59,7 @@ export async function remoteJobs(
       viewOf(
         await line.call('PUT', pathOf(CONFIG, key), { options: set, delete: unset, ...bodyOf(fields) }, Row, changing),
       ),
-    remove: async (key) => void (await line.call('DELETE', pathOf(CONFIG, key), undefined, Type.Unknown(), changing)),
+    remove: async (key) => void (await line.call('DELETE', pathOf(CONFIG, key), undefined, Type.Null(), changing)),
     run: async (key) => await line.call('POST', `${pathOf(ADMIN, key)}/run`, {}, Type.String(), changing),
     history: async (wish) => {
       const path = `${ADMIN}/history${queryOf({ ...wish, failed: wish.failed ? 1 : 0 })}`;

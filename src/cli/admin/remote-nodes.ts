@@ -1,12 +1,9 @@
 // Hosts with an agent through a server's API, with the rights of the user or token of the address.
 import { type Static, Type } from 'typebox';
 import type { AuthId } from '../../schema/auth-id.ts';
-import { ApiLine } from '../../transport/client/api-line.ts';
-import { findAccess } from '../../transport/client/remotes.ts';
-import { parseRepositoryAddress } from '../../transport/client/repository-address.ts';
-import { TrustedLines } from '../../transport/client/trusted-line.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { NodeAdministration, NodeView } from './node-administration.ts';
+import { openLine } from './server-line.ts';
 
 const LIST_PATIENCE_MS = 20_000;
 
@@ -48,19 +45,9 @@ export async function remoteNodes(
       const { secret, expire, fingerprint } = made;
       return { node, tokenid: made['auth-id'] as AuthId, secret, expire, fingerprint };
     },
-    remove: async (name) => void (await line.call('DELETE', pathOf(name), undefined, Type.Unknown(), changing)),
+    remove: async (name) => void (await line.call('DELETE', pathOf(name), undefined, Type.Null(), changing)),
     close: async () => await line.close(),
   };
-}
-
-/** A line to the API of the server of a repository, and the name of its datastore. Opens no connection yet. */
-export async function openLine(
-  options: CommonOptions,
-  repository: string,
-): Promise<{ readonly line: ApiLine; readonly store: string }> {
-  const address = parseRepositoryAddress(repository);
-  const access = await findAccess(address, { fingerprint: options.fingerprint }, process.env);
-  return { line: new ApiLine(address, access, new TrustedLines(access.fingerprint)), store: address.store };
 }
 
 function pathOf(name: string): string {

@@ -4,7 +4,7 @@ import type { Matcher } from '../../notify/matcher.ts';
 import type { Secrets, SmtpConfig, TargetConfig, WebhookConfig } from '../../notify/target-config.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { NotifyAdministration } from './notify-administration.ts';
-import { openLine } from './remote-nodes.ts';
+import { openLine } from './server-line.ts';
 
 const PATH = '/config/notifications';
 const LIST_PATIENCE_MS = 20_000;
@@ -69,7 +69,7 @@ export async function remoteNotify(
   const { line } = await openLine(options, repository);
   const reading = { signal, patienceMs: LIST_PATIENCE_MS };
   const change = async (method: 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<void> =>
-    void (await line.call(method, `${PATH}${path}`, body as never, Type.Unknown(), { signal, patienceMs: 0 }));
+    void (await line.call(method, `${PATH}${path}`, body as never, Type.Null(), { signal, patienceMs: 0 }));
   const hooks = () => line.call('GET', `${PATH}/endpoints/webhook`, undefined, Type.Array(HookRow), reading);
   const targets = async (): Promise<readonly TargetConfig[]> => {
     const mails = await line.call('GET', `${PATH}/endpoints/smtp`, undefined, Type.Array(SmtpRow), reading);

@@ -133,7 +133,7 @@ async function order(
       'bad-argument',
       'nodes are those of a server: give --repository https://USER@REALM!TOKEN@HOST:PORT/STORE',
     );
-  const { openLine } = await import('../admin/remote-nodes.ts');
+  const { openLine } = await import('../admin/server-line.ts');
   const { line, store } = await openLine(options, repository);
   try {
     await atTerminal(options, async (around) => {
@@ -146,7 +146,7 @@ async function order(
       };
       const path = `/nodes/${encodeURIComponent(node)}/${kind}`;
       const upid = await line.call('POST', path, body, Type.String(), { signal, patienceMs: 0 });
-      const result = await taskOutcome(line, `the ${kind} at ${node}`, upid, {
+      const result = await taskOutcome(line, `the ${kind} at ${node}`, upid, Type.Unknown(), {
         signal,
         onProgress: (what, done, total) => around.onProgress(what, done, total),
         // With text they are in the log.

@@ -1,10 +1,11 @@
-// holdfast pool list | show | create | set | remove: guests and storages under a name. On the server's machine, also beside a server that runs.
+// holdfast pool list | show | create | set | remove: guests and storages under a name. On the server's machine, also beside a server that runs, and from afar.
 import type { Command } from 'commander';
 import type { Pool } from '../../auth/pool-store.ts';
 import type { PoolChange } from '../../auth/pools.ts';
 import { parseGuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { type OpenState, STATE_DIR_OPTION, type StateOptions, withServerState } from '../admin/server-state.ts';
+import { administerPools } from '../admin/administer.ts';
+import { STATE_DIR_OPTION, type StateOptions } from '../admin/server-state.ts';
 import { pairs, print, table } from '../output.ts';
 
 interface PoolOptions extends StateOptions {
@@ -44,7 +45,7 @@ export function addPoolCommands(program: Command): void {
 }
 
 async function list(options: PoolOptions): Promise<void> {
-  const pools = await onState(options, ({ services, actor }) => services.pools.list(actor));
+  const pools = await administerPools(options, async (pools) => await pools.list());
   print(options.outputFormat, pools.map(shown), () =>
     table(
       ['pool', 'guests', 'storages', 'comment'],
@@ -54,13 +55,13 @@ async function list(options: PoolOptions): Promise<void> {
 }
 
 async function show(poolid: string, options: PoolOptions): Promise<void> {
-  printPool(options, await onState(options, ({ services, actor }) => services.pools.get(actor, poolid)));
+  printPool(options, await administerPools(options, async (pools) => await pools.get(poolid)));
 }
 
 async function create(poolid: string, options: PoolOptions): Promise<void> {
-  const made = await onState(options, ({ services: { pools }, actor }) => {
-    pools.create(actor, poolid, options.comment);
-    return pools.get(actor, poolid);
+  const made = await administerPools(options, async (pools) => {
+    await pools.create(poolid, options.comment);
+    return await pools.get(poolid);
   });
   printPool(options, made);
 }
@@ -76,25 +77,16 @@ async function set(poolid: string, options: PoolOptions): Promise<void> {
   };
   if (comment === undefined && vms === undefined && storage === undefined)
     throw new HoldfastError('bad-argument', 'say what to change: --comment, --vms or --storage');
-  const changed = await onState(options, ({ services: { pools }, actor }) => {
-    pools.change(actor, poolid, change);
-    return pools.get(actor, poolid);
+  const changed = await administerPools(options, async (pools) => {
+    await pools.change(poolid, change);
+    return await pools.get(poolid);
   });
   printPool(options, changed);
 }
 
 async function remove(poolid: string, options: PoolOptions): Promise<void> {
-  await onState(options, ({ services, actor }) => services.pools.delete(actor, poolid));
+  await administerPools(options, async (pools) => await pools.remove(poolid));
   print(options.outputFormat, { poolid, removed: true }, () => `removed pool ${poolid}`);
-}
-
-/** @throws `bad-argument` for another server. */
-async function onState<Result>(options: PoolOptions, use: (open: OpenState) => Result): Promise<Result> {
-  if (options.repository === undefined) return await withServerState(options, use);
-  throw new HoldfastError(
-    'bad-argument',
-    "pools are changed on the server's machine (--state-dir DIR), or over REST at /pools of the guest dialect: leave --repository away",
-  );
 }
 
 /** Of `100,101 102`. */

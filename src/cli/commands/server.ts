@@ -27,16 +27,15 @@ export function addServerCommand(program: Command): void {
     .option('--key <FILE>', 'PEM; the key of --certificate')
     .option('--first-datastore <NAME>', 'make a datastore beside the state directory while there is none')
     .option('--local-agent', 'run an agent of this machine in the same process, as node localhost')
+    .option('--no-local-agent', 'none, also where the configuration file says localAgent')
     .option('--drain <SECONDS>', 'what running tasks get to end when the server is told to, 60 by default')
     .option('--log-level <LEVEL>', 'fatal, error, warn, info (default), debug, trace or silent')
-    .action(
-      async (options: ServerOptions & { localAgent?: boolean }) => await run(options, options.localAgent ?? false),
-    );
+    .action(async (options: ServerOptions) => await run(options));
   addServerDatastoreCommands(server);
   addRestoreStateCommand(server);
 }
 
-async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
+async function run(options: ServerOptions): Promise<void> {
   const { serverConfig } = await import('../../daemon/server-config.ts');
   const { createLog } = await import('../../daemon/log.ts');
   const { serverSignals } = await import('../../daemon/signals.ts');
@@ -59,7 +58,7 @@ async function run(options: ServerOptions, withAgent: boolean): Promise<void> {
         agent?.trust(running.fingerprint());
       };
       if (running.rootPassword !== undefined) await tellPassword(running.rootPassword, config.stateDirectory);
-      if (withAgent)
+      if (config.localAgent)
         agent = await startLocalAgent(running, config.stateDirectory, log, signals.hurry, config.nodeDirectory);
       const { tellReady } = await import('../../daemon/service-manager.ts');
       await tellReady(log);

@@ -1,6 +1,7 @@
 // The groups that are held because of an anomaly, as a question.
+import { Type } from 'typebox';
 import type { GroupName, Namespace } from '../../schema/names.ts';
-import type { Anomaly } from '../../schema/state-files.ts';
+import { Anomaly } from '../../schema/state-files.ts';
 import type { Query } from '../control/query.ts';
 import { describeAnomaly } from './describe-anomaly.ts';
 import { isHeld } from './watch-commit.ts';
@@ -16,9 +17,17 @@ export interface AnomalyRow extends Partial<Omit<Anomaly, Shown>>, Pick<Anomaly,
   readonly text: string;
 }
 
+const RowAnswer = Type.Object({
+  ...{ ns: Type.String(), group: Type.String(), text: Type.String() },
+  // Figures are for whoever may see sizes.
+  ...Type.Partial(Anomaly).properties,
+  ...Type.Pick(Anomaly, ['time', 'protected']).properties,
+});
+
 /** Those of a namespace and of all below it. */
 export const listAnomalies: Query<{ readonly ns: Namespace }, readonly AnomalyRow[]> = {
   name: 'anomalies',
+  answer: Type.Array(RowAnswer),
   run: async ({ groups, seesSizes }, { ns: under }, signal) => {
     const rows: AnomalyRow[] = [];
     for (const ns of await groups.namespaces(under)) {

@@ -1,4 +1,5 @@
 // Settles an anomaly that somebody has looked at, as an operation.
+import { Type } from 'typebox';
 import { formatTime, type GroupName, type Namespace, parseGroup, parseNamespace } from '../../schema/names.ts';
 import type { Operation } from '../control/operation.ts';
 
@@ -18,6 +19,7 @@ export interface Cleared {
 /** Throws `not-found` when nothing unusual is noted of the group, `datastore-locked` while a backup of it runs. */
 export const clearAnomaly: Operation<ClearRequest, Cleared> = {
   name: 'clear-anomaly',
+  answer: Type.Object({ group: Type.String(), unprotected: Type.Array(Type.String()) }),
   run: async (store, request) => {
     const [ns, group] = [parseNamespace(request.ns), parseGroup(request.group)];
     const times = await store.keeping.clearAnomaly(ns, group, request.wasAttack);

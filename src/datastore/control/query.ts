@@ -1,5 +1,6 @@
 // Questions about snapshots that change nothing: asked of a directory that is open for reading, or by a server for a client, who then sees
 // only the groups that are shown to them.
+import type { TSchema } from 'typebox';
 import type { Accounting } from '../../schema/accounting-file.ts';
 import type { DatastoreConfig } from '../../schema/state-files.ts';
 import type { Layout } from '../layout.ts';
@@ -19,5 +20,7 @@ export interface StoreView {
 /** Argument and answer are plain JSON. */
 export interface Query<Argument, Answer> {
   readonly name: string;
+  /** What a server's answer is checked with. */
+  readonly answer: TSchema;
   run(view: StoreView, argument: Argument, signal: AbortSignal): Promise<Answer>;
 }

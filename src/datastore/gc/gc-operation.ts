@@ -1,4 +1,7 @@
 // A whole garbage collection as an operation: mark, plan, sweep, and an audit when asked for.
+
+import { Type } from 'typebox';
+import { Count, CountOrNull } from '../../schema/answer-parts.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Operation } from '../control/operation.ts';
 import type { HeldDatastore } from '../held-datastore.ts';
@@ -30,8 +33,28 @@ export interface GcReport extends SweepResult {
   readonly auditedObjects: number | null;
 }
 
+const ReportAnswer = Type.Object({
+  dryRun: Type.Boolean(),
+  roots: Count,
+  metadataRead: Count,
+  objectsLive: Count,
+  bytesLive: Count,
+  bytesDead: Count,
+  bytesPending: Count,
+  bytesLogical: CountOrNull,
+  objectsLost: Count,
+  auditedObjects: CountOrNull,
+  packsDropped: Count,
+  packsRewritten: Count,
+  packsKept: Count,
+  bytesWritten: Count,
+  // What was written may be more than what went.
+  bytesFreed: Type.Integer(),
+});
+
 export const collectGarbage: Operation<GcRequest, GcReport> = {
   name: 'gc',
+  answer: ReportAnswer,
   isLong: true,
   run: async (store, { dryRun, audit, rateLimitBytes }, { signal, onProgress, warn }) => {
     const report = await store.collectGarbage(

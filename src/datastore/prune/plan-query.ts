@@ -1,4 +1,7 @@
 // The plan of a prune as a question: made where the snapshots are, carried out by whoever asked for it.
+
+import { Type } from 'typebox';
+import { Count, TextOrNull } from '../../schema/answer-parts.ts';
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Query } from '../control/query.ts';
@@ -19,9 +22,29 @@ export interface ZonedPlan extends PrunePlan {
   readonly zone: string;
 }
 
+const PlanAnswer = Type.Object({
+  groups: Type.Array(
+    Type.Object({
+      group: Type.String(),
+      snapshots: Type.Array(
+        Type.Object({
+          snapshot: Type.String(),
+          time: Count,
+          keep: Type.Boolean(),
+          rule: TextOrNull,
+          reason: Type.String(),
+        }),
+      ),
+    }),
+  ),
+  warnings: Type.Array(Type.String()),
+  zone: Type.String(),
+});
+
 /** Throws `not-found` when one of the groups is not there. */
 export const prunePlan: Query<PrunePlanRequest, ZonedPlan> = {
   name: 'prune-plan',
+  answer: PlanAnswer,
   run: async ({ groups, layout }, { ns, groups: wanted, counts }, signal) => {
     const all = await groups.groups(ns);
     const absent = wanted?.find((group) => !all.includes(group));

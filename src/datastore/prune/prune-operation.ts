@@ -1,4 +1,7 @@
 // Carries out the plan of a prune: removes the snapshots that it names, one by one, each durably, and only those.
+
+import { Type } from 'typebox';
+import { Count } from '../../schema/answer-parts.ts';
 import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Operation } from '../control/operation.ts';
@@ -45,6 +48,10 @@ export function removalsOf(ns: Namespace, plan: PrunePlan): PruneRequest[] {
 /** Throws between two snapshots when it is stopped, or what the disk says; what was removed before stays removed. */
 export const removePruned: Operation<PruneRequest, PruneResult> = {
   name: 'prune',
+  answer: Type.Object({
+    removed: Count,
+    kept: Type.Array(Type.Object({ snapshot: Type.String(), rule: Type.String() })),
+  }),
   run: async (store, request, { signal }) => {
     const ns = parseNamespace(request.ns);
     const kept: PruneResult['kept'][number][] = [];

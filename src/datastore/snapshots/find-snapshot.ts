@@ -1,6 +1,8 @@
 // From a group and a label, or none, to a snapshot that is there.
 
-import type { Manifest } from '../../schema/manifest.ts';
+import { Type } from 'typebox';
+import { SnapshotNameAnswer } from '../../schema/answer-parts.ts';
+import { Manifest } from '../../schema/manifest.ts';
 import { formatTime, type GroupName, type Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Query } from '../control/query.ts';
@@ -17,12 +19,14 @@ export interface SnapshotRequest {
 /** The name of the snapshot that is meant now: `latest` may be another one a moment later. No manifest is read. */
 export const resolveSnapshot: Query<SnapshotRequest, SnapshotName> = {
   name: 'resolve',
+  answer: SnapshotNameAnswer,
   run: async ({ groups }, request) => await resolve(groups, request),
 };
 
 /** The snapshot with its manifest. Throws `not-found`, `manifest-altered`. */
 export const findSnapshot: Query<SnapshotRequest, { readonly name: SnapshotName; readonly manifest: Manifest }> = {
   name: 'find',
+  answer: Type.Object({ name: SnapshotNameAnswer, manifest: Manifest }),
   run: async ({ groups, seesSizes }, request) => {
     const name = await resolve(groups, request);
     const manifest = await groups.manifest(name);

@@ -1,6 +1,9 @@
 // Snapshots as rows for people and programs: the list of a namespace, and one in full.
+
+import { Type } from 'typebox';
 import type { Accounting } from '../../schema/accounting-file.ts';
-import type { ClientPart, Manifest } from '../../schema/manifest.ts';
+import { Count, CountOrNull, TextOrNull } from '../../schema/answer-parts.ts';
+import { ClientPart, type Manifest } from '../../schema/manifest.ts';
 import type { GroupName, Namespace } from '../../schema/names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { Query, StoreView } from '../control/query.ts';
@@ -34,12 +37,31 @@ export interface ListedSnapshot {
   readonly error: string | null;
 }
 
+const ListedAnswer = Type.Object({
+  snapshot: Type.String(),
+  time: Count,
+  sequence: CountOrNull,
+  owner: TextOrNull,
+  bytes: CountOrNull,
+  bytesStored: CountOrNull,
+  bytesUnique: CountOrNull,
+  archives: Type.Array(Type.String()),
+  protected: Type.Boolean(),
+  lockRemainingMs: CountOrNull,
+  suspectClock: Type.Boolean(),
+  damaged: Type.Boolean(),
+  key: TextOrNull,
+  notes: Type.String(),
+  error: TextOrNull,
+});
+
 /** All snapshots of a namespace or of one group, oldest first. */
 export const listSnapshots: Query<
   { readonly ns: Namespace; readonly group: GroupName | null },
   readonly ListedSnapshot[]
 > = {
   name: 'list',
+  answer: Type.Array(ListedAnswer),
   run: async (view, { ns, group }, signal) => {
     const accounting = view.seesSizes ? await view.accounting() : undefined;
     const counted = accounting?.snapshots.filter((row) => row.ns === ns && (group === null || row.group === group));
@@ -67,9 +89,25 @@ export type ShownSnapshot = ClientPart &
     readonly verified: { readonly time: string; readonly damaged: boolean } | null;
   };
 
+const ShownAnswer = Type.Intersect([
+  ClientPart,
+  Type.Object({
+    snapshot: Type.String(),
+    sequence: Count,
+    owner: Type.String(),
+    protected: Type.Boolean(),
+    notes: Type.String(),
+    lockRemainingMs: CountOrNull,
+    bytesUnique: CountOrNull,
+    accountedAt: TextOrNull,
+    verified: Type.Union([Type.Object({ time: Type.String(), damaged: Type.Boolean() }), Type.Null()]),
+  }),
+]);
+
 /** One snapshot in full. */
 export const showSnapshot: Query<SnapshotRequest, ShownSnapshot> = {
   name: 'show',
+  answer: ShownAnswer,
   run: async (view, request, signal) => {
     const { name, manifest } = await findSnapshot.run(view, request, signal);
     const { layout, config, seesSizes } = view;

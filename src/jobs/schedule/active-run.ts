@@ -1,4 +1,4 @@
-// One run of a job from its place in the queue to its end, with what the job was when the run was asked for.
+// One run of a job from its place in the queue to its end, with what the job is when it begins.
 import { HoldfastError } from '../../util/errors.ts';
 import type { TaskResult, TaskWork } from '../tasks/task.ts';
 import { type Job, type JobKind, type JobRun, type RunReason, refOf } from './job.ts';
@@ -20,8 +20,6 @@ export interface RunPlan extends RunWish {
 }
 
 export class ActiveRun implements Waiting {
-  readonly plan: RunPlan;
-  readonly claims: readonly string[];
   readonly stage: JobKind['stage'];
   readonly queuedMs: number;
   /** Of its row. */
@@ -30,14 +28,15 @@ export class ActiveRun implements Waiting {
   hasBegun = false;
   /** The row that counts slots that came meanwhile, and how many. */
   skipped: { readonly number: number; readonly count: number } | undefined;
-  readonly #onTurn: (run: ActiveRun) => void;
+  #plan: RunPlan;
+  readonly #onTurn: (run: ActiveRun) => boolean;
   readonly #turn: Promise<void>;
   #open!: () => void;
   #refuse!: (reason: Error) => void;
 
-  constructor(plan: RunPlan, onTurn: (run: ActiveRun) => void) {
-    this.plan = plan;
-    this.claims = plan.claims;
+  /** `onTurn` says whether it begins: a job that was changed may have to wait for something else. */
+  constructor(plan: RunPlan, onTurn: (run: ActiveRun) => boolean) {
+    this.#plan = plan;
     this.stage = plan.kind.stage;
     this.queuedMs = plan.queuedMs;
     this.#onTurn = onTurn;
@@ -48,6 +47,19 @@ export class ActiveRun implements Waiting {
     this.#turn.catch(() => undefined);
   }
 
+  get plan(): RunPlan {
+    return this.#plan;
+  }
+
+  get claims(): readonly string[] {
+    return this.#plan.claims;
+  }
+
+  /** The job was changed before the run began. */
+  renew(job: Job, claims: readonly string[]): void {
+    this.#plan = { ...this.#plan, job, claims };
+  }
+
   get ref(): string {
     return refOf(this.plan.job);
   }
@@ -55,8 +67,7 @@ export class ActiveRun implements Waiting {
   begin(): void {
     if (this.hasBegun) return;
     this.hasBegun = true;
-    this.#onTurn(this);
-    this.#open();
+    if (this.#onTurn(this)) this.#open();
   }
 
   /** It will have no turn. */
@@ -73,10 +84,12 @@ export class ActiveRun implements Waiting {
     times: { readonly clock: () => number; readonly graceMs: number },
     { onTimeout, onLeft }: { readonly onTimeout: () => void; readonly onLeft: (ended: Promise<void>) => void },
   ): Promise<TaskResult | undefined> {
-    const { job, kind, authId } = this.plan;
+    const asked = this.plan.job;
     if (!this.hasBegun) task.log('waits for its turn: other runs are there, or come before it in the order of a night');
     await orAborted(this.#turn, task.signal);
     task.signal.throwIfAborted();
+    const { job, kind, authId } = this.plan;
+    if (job !== asked) task.log('the job was changed while this run waited: it runs as the job is now');
     const limit = new AbortController();
     const timer = setTimeout(() => {
       task.log(`it takes longer than its time-out of ${job.timeoutMs / 1000} s: aborted`);

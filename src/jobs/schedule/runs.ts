@@ -111,6 +111,14 @@ export class Runs {
     if (run !== undefined && !run.hasBegun && !this.#isStopping) this.#skip(run, removed());
   }
 
+  /** A job was changed: a run of it that waits has its turn as the job is now, or none. What runs ends with what it began with. */
+  jobChanged(job: Job): void {
+    const run = this.of(job);
+    if (run === undefined || run.hasBegun || this.#isStopping) return;
+    const claims = run.claims;
+    if (this.#renewed(run, job) && run.claims !== claims) this.#queue.pump(this.#parts.clock());
+  }
+
   /** Begins nothing any more. What waits is made up for at the next start; what runs ends with its task. */
   stop(): void {
     this.#isStopping = true;
@@ -145,23 +153,58 @@ export class Runs {
     if (run.upid === null) this.#end(run, { state: 'skipped', message: reason.message });
   }
 
-  /** Its turn has come. */
-  #begin(run: ActiveRun): void {
+  /** False for one that has no turn any more. @throws nothing: what is wrong with the job as it is now ends the run. */
+  #renewed(run: ActiveRun, job: Job): boolean {
+    const { plan } = run;
+    if (!job.enabled && plan.job.enabled && plan.reason !== 'hand') {
+      this.#skip(run, new HoldfastError('aborted', 'skipped: the job was disabled'));
+      return false;
+    }
+    if (JSON.stringify(job) === JSON.stringify(plan.job)) return true;
+    try {
+      run.renew(job, plan.kind.claims(job.options));
+      return true;
+    } catch (error) {
+      const why = (error as Error).message;
+      this.#skip(
+        run,
+        new HoldfastError('bad-argument', `skipped: the job was changed, and cannot run as it is: ${why}`),
+      );
+      return false;
+    }
+  }
+
+  /** Its turn has come. False when it has none after all, or waits for another place: the job was changed. */
+  #begin(run: ActiveRun): boolean {
     const { store, clock } = this.#parts;
     try {
-      if (run.upid === null) {
-        // Another process may have removed it, and what it was for: a datastore of that name may be another one by now.
-        if (store.get(run.plan.job) === undefined) {
-          this.#skip(run, removed());
-          return;
-        }
-        this.#startTask(run);
+      // Another process may have removed it, and what it was for: a datastore of that name may be another one by now.
+      const record = store.get(run.plan.job);
+      if (record === undefined) {
+        this.#skip(run, removed());
+        return false;
       }
+      const before = run.claims.join();
+      if (!this.#renewed(run, record.job)) return false;
+      if (run.claims.join() !== before) {
+        this.#waitAgain(run);
+        return false;
+      }
+      if (run.upid === null) this.#startTask(run);
       store.changeRun(run.number, { state: 'running', startMs: clock(), upid: run.upid });
     } catch (error) {
       if (run.upid === null) this.#end(run, { state: 'error', message: (error as Error).message });
       else this.#parts.report(`a run is not noted: ${(error as Error).message}`, { job: run.ref });
     }
+    return true;
+  }
+
+  /** The place that it was given is not where its work is any more. */
+  #waitAgain(run: ActiveRun): void {
+    run.hasBegun = false;
+    this.#queue.remove(run);
+    this.#queue.add(run);
+    this.#queue.pump(this.#parts.clock());
   }
 
   #startTask(run: ActiveRun): string {

@@ -137,13 +137,16 @@ export class Scheduler {
       this.#planned.delete(ref);
       this.#runs.jobRemoved(job);
     }
+    const changed: Job[] = [];
     store.atomically(() => {
       for (const { job, state } of records) {
         const before = this.#planned.get(refOf(job));
         if (before !== undefined && isSame(before, job, state)) continue;
         this.#planned.set(refOf(job), this.#planOf(job, state));
+        changed.push(job);
       }
     });
+    for (const job of changed) this.#runs.jobChanged(job);
   }
 
   #plan(key: JobKey): void {
@@ -151,7 +154,10 @@ export class Scheduler {
     if (record === undefined) {
       this.#planned.delete(refOf(key));
       this.#runs.jobRemoved(key);
-    } else this.#planned.set(refOf(key), this.#planOf(record.job, record.state));
+    } else {
+      this.#planned.set(refOf(key), this.#planOf(record.job, record.state));
+      this.#runs.jobChanged(record.job);
+    }
   }
 
   #planOf(job: Job, stored: JobState): Planned {

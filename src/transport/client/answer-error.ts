@@ -1,5 +1,6 @@
 // Errors of the server as errors of the catalogue here: by code where there is one, by status otherwise.
 import { ERROR_CODES, type ErrorCode, HoldfastError } from '../../util/errors.ts';
+import { describeText } from './foreign-answer.ts';
 
 /** Most bytes of an error's text that are read. */
 export const MAX_ERROR_BYTES = 64 * 1024;
@@ -7,22 +8,37 @@ export const MAX_ERROR_BYTES = 64 * 1024;
 /** The media type with which API calls ask for errors with their code. */
 export const ERROR_MEDIA_TYPE = 'application/vnd.holdfast.error+json';
 
-/** The error for an answer that is none of success. `what` names the call. */
-export function answerError(status: number, text: string, what: string): HoldfastError {
+/** The error for an answer that is none of success. `what` names the call, `server` who answered. */
+export function answerError(status: number, text: string, what: string, server = 'the server'): HoldfastError {
   const told = errorOf(text);
+  if (told?.data.noSuchMethod === true)
+    return new HoldfastError(
+      'protocol-failed',
+      `${server} does not know ${what}: it is another version of Holdfast than this, most likely an older one; bring both to the same`,
+      { data: { status } },
+    );
   if (told !== undefined) {
     const code = told.code in ERROR_CODES ? (told.code as ErrorCode) : 'protocol-failed';
     const message = code === told.code ? told.message : `${told.message} (${told.code})`;
     return new HoldfastError(code, printable(message), { data: { ...told.data, status } });
   }
-  const said = text.trim() === '' ? '' : `: ${printable(text.trim())}`;
+  const said = text.trim() === '' ? '' : `: ${printable(describeText(text))}`;
   if (status === 401)
-    return new HoldfastError('protocol-failed', `the server refused user or secret for ${what}${said}`, {
+    return new HoldfastError('protocol-failed', `${server} refused user or secret for ${what}${said}`, {
       data: { status },
     });
-  return new HoldfastError('protocol-failed', `the server answered ${what} with status ${status}${said}`, {
-    data: { status },
-  });
+  return new HoldfastError(
+    'protocol-failed',
+    `${server} answered ${what} with status ${status}${said}; ${adviceOf(status)}`,
+    {
+      data: { status },
+    },
+  );
+}
+
+function adviceOf(status: number): string {
+  if (status >= 502 && status <= 504) return 'that is a proxy which does not reach its server: look at both';
+  return 'a Holdfast server says more than that: look at host and port of the address, and at proxies between';
 }
 
 interface ToldError {
@@ -68,17 +84,22 @@ export function isBrokenLine(error: unknown): boolean {
 }
 
 /** What is no broken line and none of our errors: something else answered than a server of this protocol, or it is our bug. */
-export function lineError(error: unknown): unknown {
+export function lineError(error: unknown, server = 'what answered'): unknown {
   const isForeign = /^(EPROTO$|ERR_SSL|HPE_|UND_ERR_)/.test(codeOf(error));
   // Its code is often missing.
   if (!isForeign && (error as Error | null)?.name !== 'HTTPParserError') return error;
   return new HoldfastError(
     'protocol-failed',
-    `what answered does not speak HTTP over TLS: ${(error as Error).message}`,
+    `${server} does not speak HTTP over TLS: ${reasonOf(error as Error)}; look at host and port of the address`,
     {
       cause: error,
     },
   );
+}
+
+/** OpenSSL's message has places in its sources, too. */
+function reasonOf(error: Error & { readonly reason?: unknown }): string {
+  return printable(typeof error.reason === 'string' ? error.reason : error.message);
 }
 
 function codeOf(error: unknown): string {

@@ -1,15 +1,16 @@
 // One JSON call on a connection, as the API takes and answers it.
-import { type Static, type TSchema, Type } from 'typebox';
+import type { Static, TSchema } from 'typebox';
 import type { Client } from 'undici';
-import { HoldfastError } from '../../util/errors.ts';
-import { JsonShapeError, parseJson } from '../../util/json-file.ts';
 import { answerError, ERROR_MEDIA_TYPE } from './answer-error.ts';
 import { exchange } from './exchange.ts';
+import { checkedAnswer, describeText, foreignAnswer } from './foreign-answer.ts';
 
 /** Manifests of 1,024 archives are some hundred KiB; nothing of the API is larger than this. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
 export interface JsonCall {
+  /** Its origin, for errors. */
+  readonly server: string;
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   /** Below /api2/json. */
   readonly path: string;
@@ -24,7 +25,7 @@ export interface JsonCall {
  */
 export async function jsonCall<Schema extends TSchema>(
   client: Client,
-  { method, path, body, login }: JsonCall,
+  { server, method, path, body, login }: JsonCall,
   schema: Schema,
   signal: AbortSignal,
 ): Promise<Static<Schema>> {
@@ -40,18 +41,19 @@ export async function jsonCall<Schema extends TSchema>(
   let length = 0;
   const take = (part: Uint8Array): undefined => {
     length += part.length;
-    if (length > MAX_ANSWER_BYTES) throw new HoldfastError('protocol-failed', `the answer to ${what} has no end`);
+    if (length > MAX_ANSWER_BYTES) throw foreignAnswer(server, what, 'something that has no end');
     parts.push(part);
   };
   const status = await exchange(client, call, take, signal);
   const text = Buffer.concat(parts).toString('utf8');
-  if (status < 200 || status > 299) throw answerError(status, text, what);
+  if (status < 200 || status > 299) throw answerError(status, text, what, server);
+  let value: unknown;
   try {
-    return (parseJson(text, Type.Object({ data: schema })) as unknown as { data: Static<Schema> }).data;
-  } catch (cause) {
-    if (!(cause instanceof JsonShapeError)) throw cause;
-    throw new HoldfastError('protocol-failed', `the answer to ${what} is not as it should be: ${cause.message}`, {
-      cause,
-    });
+    value = JSON.parse(text);
+  } catch {
+    throw foreignAnswer(server, what, describeText(text));
   }
+  if (value === null || typeof value !== 'object' || !('data' in value))
+    throw foreignAnswer(server, what, 'JSON without a member data');
+  return checkedAnswer(server, what, value.data, schema, text.length);
 }

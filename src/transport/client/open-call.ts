@@ -26,10 +26,10 @@ export async function openCall<Schema extends TSchema>(
   const client = new TrustedLines(place.fingerprint).open(originOf(place));
   const either = AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]);
   try {
-    return await jsonCall(client, { method: 'POST', path, body }, schema, either);
+    return await jsonCall(client, { server: originOf(place), method: 'POST', path, body }, schema, either);
   } catch (error) {
     signal.throwIfAborted();
-    if (!isBrokenLine(error)) throw lineError(error);
+    if (!isBrokenLine(error)) throw lineError(error, originOf(place));
     throw new HoldfastError(
       'server-unreachable',
       `${originOf(place)} cannot be reached: ${(error as Error).message}; look at the network, run again`,

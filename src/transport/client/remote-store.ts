@@ -7,7 +7,7 @@ import type { WorkerPool } from '../../util/worker-pool.ts';
 import { ApiLine } from './api-line.ts';
 import { Bandwidth } from './bandwidth.ts';
 import { BulkLine } from './bulk-line.ts';
-import { DatastoreCalls, type OperationWatch } from './datastore-calls.ts';
+import { type Asked, DatastoreCalls, type OperationWatch } from './datastore-calls.ts';
 import { JoinedSession, type SessionPlace } from './joined-session.ts';
 import { RemoteSession } from './remote-session.ts';
 import type { Access } from './remotes.ts';
@@ -67,13 +67,13 @@ export class RemoteStore {
     return this.#trusted.counters;
   }
 
-  /** Asks a question of the datastore by its name. */
-  async ask(query: string, argument: unknown): Promise<unknown> {
+  /** Asks a question of the datastore by its name. @throws what the server refuses, `protocol-failed` for an answer of another form. */
+  async ask(query: Asked, argument: unknown): Promise<unknown> {
     return await this.#datastore.ask(query, argument, { signal: this.#options.signal, patienceMs: ASK_PATIENCE_MS });
   }
 
   /** Has an operation done at the datastore, by its name. */
-  async operate(operation: string, argument: unknown, watch: OperationWatch): Promise<unknown> {
+  async operate(operation: Asked, argument: unknown, watch: OperationWatch): Promise<unknown> {
     return await this.#datastore.operate(operation, argument, watch);
   }
 

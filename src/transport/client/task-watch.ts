@@ -1,6 +1,6 @@
 // Waits for a task at the server: its progress and, if wanted, its log are told here, and whoever stops waiting stops the task.
 import { setTimeout } from 'node:timers/promises';
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from 'typebox';
 import { HoldfastError } from '../../util/errors.ts';
 import type { ApiLine, CallOptions } from './api-line.ts';
 
@@ -33,15 +33,21 @@ type Status = Static<typeof Status>;
 const Result = Type.Object({ result: Type.Unknown(), warnings: Type.Array(Type.String()) });
 const Lines = Type.Array(Type.Object({ n: Type.Integer(), t: Type.String() }));
 
-/** Returns the result of a task. `what` names it. @throws `task-failed` when it failed, the signal's reason. */
-export async function taskOutcome(api: ApiLine, what: string, upid: string, watch: TaskWatch): Promise<unknown> {
+/** Returns the result of a task. `what` names it. @throws `task-failed` when it failed, `protocol-failed`, the signal's reason. */
+export async function taskOutcome<Schema extends TSchema>(
+  api: ApiLine,
+  what: string,
+  upid: string,
+  schema: Schema,
+  watch: TaskWatch,
+): Promise<Static<Schema>> {
   const task = `/nodes/localhost/tasks/${encodeURIComponent(upid)}`;
   const options = { signal: watch.signal, patienceMs: LOOK_EVERY_MS * 60 };
   try {
     const { exitstatus = '' } = await ended(api, task, watch, options);
     const { result, warnings } = await api.call('GET', `${task}/result`, undefined, Result, options);
     for (const warning of warnings) watch.warn(warning);
-    if (exitstatus === 'OK' || exitstatus.startsWith('WARNINGS')) return result;
+    if (exitstatus === 'OK' || exitstatus.startsWith('WARNINGS')) return api.check(what, result, schema);
     throw new HoldfastError('task-failed', `${what} failed at the server: ${exitstatus}; its log is task ${upid}`);
   } catch (error) {
     if (watch.signal.aborted) await abort(api, task);

@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Type } from 'typebox';
 import { askHolder } from '../../../src/datastore/control/control-client.ts';
 import { ControlServer } from '../../../src/datastore/control/control-server.ts';
 import type { Operation, Work } from '../../../src/datastore/control/operation.ts';
@@ -46,6 +47,7 @@ const quiet: Work = { signal: NO_SIGNAL, onProgress: () => {}, warn: () => {} };
 
 const echo: Operation<{ value: unknown }, { store: string; value: unknown }> = {
   name: 'echo',
+  answer: Type.Unknown(),
   run: async (store, { value }, work) => {
     work.onProgress('echo', 1, undefined);
     work.warn('an echo');
@@ -55,6 +57,7 @@ const echo: Operation<{ value: unknown }, { store: string; value: unknown }> = {
 
 const fail: Operation<null, never> = {
   name: 'fail',
+  answer: Type.Never(),
   run: async () => {
     throw new HoldfastError('protected', 'it is protected', { data: { by: 'test' } });
   },
@@ -70,7 +73,7 @@ function endless(): { operation: Operation<null, null>; started: Promise<void>; 
     reason.resolve(signal.reason);
     throw signal.reason;
   };
-  return { operation: { name: 'endless', run }, started: started.promise, reason: reason.promise };
+  return { operation: { name: 'endless', answer: Type.Null(), run }, started: started.promise, reason: reason.promise };
 }
 
 async function listen(...operations: Operation<never, unknown>[]): Promise<void> {
@@ -140,6 +143,7 @@ test('what ends by itself within the grace is answered', async () => {
   const started = deferred<void>();
   const slow: Operation<null, string> = {
     name: 'slow',
+    answer: Type.String(),
     run: async () => {
       started.resolve();
       await sleep(300);

@@ -136,7 +136,7 @@ const LIES: Record<string, { answer: Buffer | string; call: 'have' | 'put' | 'ge
   'a status that nobody speaks of': {
     call: 'have',
     answer: failed(418, 'teapot\u001b[2J'),
-    why: /status 418: teapot \[2J/,
+    why: /status 418: 'teapot \[2J';/,
   },
   'a code that is in no catalogue': {
     call: 'have',

@@ -7,7 +7,7 @@ import { exchange } from '../../../src/transport/client/exchange.ts';
 import { jsonCall } from '../../../src/transport/client/json-call.ts';
 
 const NEVER = new AbortController().signal;
-const ASK = { method: 'GET', path: '/version?x=1', body: undefined } as const;
+const ASK = { server: 'https://127.0.0.1:8007', method: 'GET', path: '/version?x=1', body: undefined } as const;
 const Answer = Type.Object({ version: Type.String() });
 
 /** A client that answers each call with this status and these parts, until one is refused. */
@@ -53,7 +53,7 @@ test('an answer of another form, one that refuses, and one without end are error
     jsonCall(answering(status, parts).client, ASK, Answer, NEVER);
   await assert.rejects(told(200, '{"data":{}}'), {
     code: 'protocol-failed',
-    message: /GET \/version is not as it should be/,
+    message: /^https:.*8007 answered GET \/version with JSON of another form \(it must have/,
   });
   await assert.rejects(told(200, 'hello'), { code: 'protocol-failed' });
   await assert.rejects(told(404, '{"code":"not-found","message":"no such thing"}'), { code: 'not-found' });

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { type Static, Type } from 'typebox';
 import type { TaskRow } from '../../../jobs/tasks/task-store.ts';
 import type { TaskLogPage, TaskStatus } from '../../../jobs/tasks/tasks.ts';
+import { Count } from '../../../schema/answer-parts.ts';
 import { type AuthId, userOf } from '../../../schema/auth-id.ts';
 import { fromText } from '../../../util/byte-string.ts';
 import { ByteAnswer } from '../../downloads/byte-answer.ts';
@@ -10,7 +11,7 @@ import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { TaskCalls } from '../../services.ts';
 import type { KeptResult } from '../../start-task.ts';
 import { requireTask } from '../../task-rights.ts';
-import { Count, NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
+import { NodeName, Nothing, StoreName, UpidText } from '../parameters.ts';
 import { requireThisNode } from './node.ts';
 
 const PATH = '/nodes/{node}/tasks';

@@ -1,12 +1,12 @@
 // GET /status/datastore-usage: space of every datastore, for those who watch.
 import { type Static, Type } from 'typebox';
+import { Count } from '../../../schema/answer-parts.ts';
 import { type Call, callerOf, defineMethod } from '../../method.ts';
 import type { DatastoreEntry } from '../../services.ts';
 import { seesStore, unavailable } from '../../snapshots/owned-groups.ts';
 import { GcStatus, gcStatusOf } from '../../stores/gc-status.ts';
 import { readStoreLimits } from '../../stores/store-options.ts';
 import { spaceOn } from '../../stores/store-space.ts';
-import { Count } from '../parameters.ts';
 
 const Row = Type.Object({
   store: Type.String(),

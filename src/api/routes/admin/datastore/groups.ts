@@ -1,12 +1,13 @@
 // /admin/datastore/{store}/groups and /group-notes, /change-owner: groups of snapshots.
 import { Type } from 'typebox';
+import { Count } from '../../../../schema/answer-parts.ts';
 import { parseAuthId, tokenNameOf, userOf } from '../../../../schema/auth-id.ts';
 import { denied } from '../../../check-access.ts';
 import { ApiError } from '../../../dialect/failure.ts';
 import { callerOf, defineMethod } from '../../../method.ts';
 import { aclPath, changing, findGroup, findNamespace, visibleGroups } from '../../../snapshots/owned-groups.ts';
 import { removeSnapshots } from '../../../snapshots/remove-snapshots.ts';
-import { AuthIdText, BackupId, BackupType, Count, Notes, Nothing, OfGroup, OfNamespace } from '../../parameters.ts';
+import { AuthIdText, BackupId, BackupType, Notes, Nothing, OfGroup, OfNamespace } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
 const PATH = '/admin/datastore/{store}/groups';

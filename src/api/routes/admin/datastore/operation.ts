@@ -18,13 +18,14 @@ import {
 } from '../../../../datastore/snapshots/snapshot-operations.ts';
 import { verify } from '../../../../datastore/verify/verify-operation.ts';
 import type { VerifyRequest } from '../../../../datastore/verify/verify-store.ts';
+import { OrNull } from '../../../../schema/answer-parts.ts';
 import { type GroupName, type Namespace, parseGroup, parseNamespace } from '../../../../schema/names.ts';
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import type { OpenDatastore } from '../../../services.ts';
 import { aclPath, changing, noSuchSnapshot, openStore, owns } from '../../../snapshots/owned-groups.ts';
 import { startTask } from '../../../start-task.ts';
 import { GC_TASK } from '../../../stores/gc-status.ts';
-import { ArgumentNamespace, GroupText, OrNull, SnapshotArgument, StoreName } from '../../parameters.ts';
+import { ArgumentNamespace, GroupText, SnapshotArgument, StoreName } from '../../parameters.ts';
 
 /** Snapshots that one request may remove. */
 const MAX_REMOVALS = 5000;

@@ -1,6 +1,6 @@
 // /admin/datastore/{store}/query/{query}: the questions that the command line asks of a datastore, answered where it is. Whoever has a right
 // to own backups only sees the groups that they own.
-import { type TObject, type TSchema, Type } from 'typebox';
+import { type TObject, Type } from 'typebox';
 import { listAnomalies } from '../../../../datastore/anomaly/anomalies-query.ts';
 import type { Query } from '../../../../datastore/control/query.ts';
 import { describeStore } from '../../../../datastore/describe-store.ts';
@@ -8,90 +8,41 @@ import { prunePlan } from '../../../../datastore/prune/plan-query.ts';
 import { findSnapshot, resolveSnapshot } from '../../../../datastore/snapshots/find-snapshot.ts';
 import { VisibleGroups } from '../../../../datastore/snapshots/group-reader.ts';
 import { listSnapshots, showSnapshot } from '../../../../datastore/snapshots/list-snapshots.ts';
-import { ClientPart, Manifest } from '../../../../schema/manifest.ts';
-import { Anomaly } from '../../../../schema/state-files.ts';
+import { OrNull } from '../../../../schema/answer-parts.ts';
 import { type AnyMethod, type Call, callerOf, defineMethod } from '../../../method.ts';
 import { aclPath, openStore, owns } from '../../../snapshots/owned-groups.ts';
-import { ArgumentNamespace, Count, GroupText, KeepCounts, OrNull, StoreName, TimeOrNull } from '../../parameters.ts';
+import { ArgumentNamespace, GroupText, KeepCounts, StoreName, TimeOrNull } from '../../parameters.ts';
 
 /** That one question names. */
 const MAX_GROUPS = 1000;
 const OneSnapshot = Type.Object({ ns: ArgumentNamespace, group: GroupText, time: TimeOrNull });
 const OneGroupOrAll = { ns: ArgumentNamespace, group: OrNull(GroupText) };
-const Name = Type.Object({ ns: Type.String(), group: Type.String(), time: Type.Integer() });
-/** Bytes, or milliseconds; null where nobody knows, or the caller may not. */
-const CountOrNull = OrNull(Count);
-const TextOrNull = OrNull(Type.String());
 
 export const QUERY_METHODS: readonly AnyMethod[] = [
   method(describeStore, {
     description: 'What a client needs to know of the datastore.',
     argument: Type.Object({}),
-    returns: Type.Object({ storeId: Type.String(), averageBytes: Count }),
   }),
   method(resolveSnapshot, {
     description: 'The name of the snapshot that is meant; without a time the latest.',
     argument: OneSnapshot,
-    returns: Name,
   }),
   method(findSnapshot, {
     description: 'A snapshot and its manifest.',
     argument: OneSnapshot,
-    returns: Type.Object({ name: Name, manifest: Manifest }),
   }),
   method(showSnapshot, {
     description: 'A snapshot in full: its manifest, what is locked, counted and verified.',
     argument: OneSnapshot,
-    returns: Type.Intersect([
-      ClientPart,
-      Type.Object({
-        snapshot: Type.String(),
-        sequence: Count,
-        owner: Type.String(),
-        protected: Type.Boolean(),
-        notes: Type.String(),
-        lockRemainingMs: CountOrNull,
-        bytesUnique: CountOrNull,
-        accountedAt: TextOrNull,
-        verified: OrNull(Type.Object({ time: Type.String(), damaged: Type.Boolean() })),
-      }),
-    ]),
   }),
   method(listSnapshots, {
     description: 'The snapshots of a namespace or a group as rows, oldest first.',
     argument: Type.Object(OneGroupOrAll),
-    returns: Type.Array(
-      Type.Object({
-        snapshot: Type.String(),
-        time: Count,
-        sequence: CountOrNull,
-        owner: TextOrNull,
-        bytes: CountOrNull,
-        bytesStored: CountOrNull,
-        bytesUnique: CountOrNull,
-        archives: Type.Array(Type.String()),
-        protected: Type.Boolean(),
-        lockRemainingMs: CountOrNull,
-        suspectClock: Type.Boolean(),
-        damaged: Type.Boolean(),
-        key: TextOrNull,
-        notes: Type.String(),
-        error: TextOrNull,
-      }),
-    ),
   }),
   method(listAnomalies, {
     description:
       'The groups of a namespace and those below it that are not pruned, because a snapshot is unusual, as after an attack.',
     argument: Type.Object({ ns: ArgumentNamespace }),
-    returns: Type.Array(
-      Type.Object({
-        ...{ ns: Type.String(), group: Type.String(), text: Type.String() },
-        // Figures are for whoever may see sizes.
-        ...Type.Partial(Anomaly).properties,
-        ...Type.Pick(Anomaly, ['time', 'protected']).properties,
-      }),
-    ),
   }),
   method(prunePlan, {
     description: 'What keep rules would keep and remove.',
@@ -100,34 +51,15 @@ export const QUERY_METHODS: readonly AnyMethod[] = [
       groups: OrNull(Type.Array(GroupText, { maxItems: MAX_GROUPS })),
       counts: KeepCounts,
     }),
-    returns: Type.Object({
-      groups: Type.Array(
-        Type.Object({
-          group: Type.String(),
-          snapshots: Type.Array(
-            Type.Object({
-              snapshot: Type.String(),
-              time: Count,
-              keep: Type.Boolean(),
-              rule: TextOrNull,
-              reason: Type.String(),
-            }),
-          ),
-        }),
-      ),
-      warnings: Type.Array(Type.String()),
-      zone: Type.String(),
-    }),
   }),
 ];
 
 interface Terms {
   readonly description: string;
   readonly argument: TObject;
-  readonly returns: TSchema;
 }
 
-function method(query: Query<never, unknown>, { description, argument, returns }: Terms): AnyMethod {
+function method(query: Query<never, unknown>, { description, argument }: Terms): AnyMethod {
   return defineMethod({
     method: 'POST',
     path: `/admin/datastore/{store}/query/${query.name}`,
@@ -139,7 +71,7 @@ function method(query: Query<never, unknown>, { description, argument, returns }
       orOwner: 'Datastore.Backup',
     }),
     parameters: Type.Object({ store: StoreName, argument }),
-    returns,
+    returns: query.answer,
     handler: async (call: Call, parameters: { store: string; argument: unknown }) => {
       const { store } = await openStore(call, parameters.store);
       const caller = callerOf(call);

@@ -1,5 +1,6 @@
 // /admin/datastore/{store}/snapshots, /files, /notes and /protected.
 import { Type } from 'typebox';
+import { Count } from '../../../../schema/answer-parts.ts';
 import { parseGroup } from '../../../../schema/names.ts';
 import { HoldfastError } from '../../../../util/errors.ts';
 import { ApiError } from '../../../dialect/failure.ts';
@@ -7,7 +8,7 @@ import { defineMethod } from '../../../method.ts';
 import { changing, findNamespace, findSnapshot, visibleGroups } from '../../../snapshots/owned-groups.ts';
 import type { FileRow, SnapshotRow } from '../../../snapshots/snapshot-row.ts';
 import type { Verdict } from '../../../snapshots/verdicts.ts';
-import { BackupId, BackupTime, BackupType, Count, Notes, Nothing, OfNamespace, OfSnapshot } from '../../parameters.ts';
+import { BackupId, BackupTime, BackupType, Notes, Nothing, OfNamespace, OfSnapshot } from '../../parameters.ts';
 import { onContent } from './rules.ts';
 
 const PATH = '/admin/datastore/{store}/snapshots';

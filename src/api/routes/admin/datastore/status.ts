@@ -1,12 +1,13 @@
 // GET /admin/datastore/{store}/status and /active-operations.
 import { Type } from 'typebox';
+import { Count } from '../../../../schema/answer-parts.ts';
 import { GROUP_TYPES } from '../../../../schema/names.ts';
 import { type Call, defineMethod } from '../../../method.ts';
 import type { OpenDatastore } from '../../../services.ts';
 import { openStore } from '../../../snapshots/owned-groups.ts';
 import { GcStatus, gcStatusOf } from '../../../stores/gc-status.ts';
 import { spaceOn } from '../../../stores/store-space.ts';
-import { Count, StoreName } from '../../parameters.ts';
+import { StoreName } from '../../parameters.ts';
 import { onStore } from './rules.ts';
 
 /** Restores of clients, and verifications. */
