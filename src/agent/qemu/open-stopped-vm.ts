@@ -20,7 +20,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { addReadLimit, limitedPace, limitReads, passWaitingReads } from './read-limit.ts';
+import { addReadLimit, limitedPace, limitedTimeoutMs, limitReads, passWaitingReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -28,7 +28,7 @@ type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeo
 
 /** Call with the guest's lock and the backup's. @throws `guest-failed` with QEMU's words, e.g. when a disk is in use; `aborted`. */
 export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> {
-  const { node, id, target, bases, bytesPerSecond, report, signal } = options;
+  const { node, id, target, bases, bytesPerSecond, readers, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
   const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
@@ -99,12 +99,14 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       }
     };
     const pace = bytesPerSecond === undefined ? undefined : limitedPace();
+    const timeoutMs = limitedTimeoutMs(bytesPerSecond, readers);
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => [
           key,
-          async (signal) => await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, pace }),
+          async (signal) =>
+            await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, pace, timeoutMs }),
         ]),
       ),
       changed,
