@@ -17,7 +17,7 @@ export type NbdConnectOptions = NbdAddress & {
   /** Ends the connection, and all that waits for it, with `aborted`. */
   signal?: AbortSignal | undefined;
   /** Longest time without progress while something is awaited; default 60 s. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** How it reads; default 4 requests of 256 KiB at once, as fast as 1 MiB each. */
   pace?: Pace | (() => Pace) | undefined;
 };

@@ -176,7 +176,7 @@ async function backupEntered(
   try {
     const blobs = await configBlobs(node, id);
     const opened = await aroundTheInstant(request, held, async () => {
-      const made = await open(request, held, session, parts);
+      const made = await open({ ...request, readers: pool.size }, held, session, parts);
       parts.opened = made;
       return made;
     });
@@ -239,7 +239,12 @@ async function letRun({ node, id, report }: VmBackupRequest): Promise<void> {
   }
 }
 
-async function open(request: HookedRequest, held: Entered, session: Session, parts: Parts): Promise<OpenedVm> {
+async function open(
+  request: HookedRequest & { readonly readers: number },
+  held: Entered,
+  session: Session,
+  parts: Parts,
+): Promise<OpenedVm> {
   const { node, id, mode, signal } = request;
   const options = {
     ...request,

@@ -18,11 +18,13 @@ export interface FrozenDiskParts {
   /** Where it keeps what the guest overwrites. */
   readonly fleece: NbdExport;
   readonly pace: SharedPace;
+  /** For an answer; undefined for the usual time. */
+  readonly timeoutMs: number | undefined;
 }
 
 /** @throws as `openDiskSource`. */
 export async function openFrozenDisk(
-  { view, fleece, pace }: FrozenDiskParts,
+  { view, fleece, pace, timeoutMs }: FrozenDiskParts,
   signal: AbortSignal,
 ): Promise<DiskSource> {
   const kept = await connectForZeros(fleece, fleece.exportName, signal);
@@ -31,6 +33,7 @@ export async function openFrozenDisk(
       label: view.exportName,
       signal,
       pace,
+      timeoutMs,
       // Asked after the snapshot was: what the guest has overwritten by then is there.
       believed: async (zeros, range) => without(zeros, without([range], await zerosWithin(kept, range))),
       alsoClose: async () => await kept.close(),

@@ -17,6 +17,7 @@ import { type Fleece, isServed } from './fleece.ts';
 import { openFrozenDisk } from './frozen-disk.ts';
 import { addFilters, exportViews, hasLeftovers, removeFilters, swapFiltersIn } from './frozen-disks.ts';
 import type { OpenedVm } from './opened-vm.ts';
+import { limitedTimeoutMs } from './read-limit.ts';
 import { ReadingPace } from './reading-pace.ts';
 import type { VmDisk } from './vm-disk.ts';
 
@@ -39,6 +40,8 @@ export interface OpenVmOptions {
   readonly copyTimeoutSeconds: number;
   /** Reading, all disks together; undefined for no limit. */
   readonly bytesPerSecond: number | undefined;
+  /** Threads that read. */
+  readonly readers: number;
   /** What else is to be of the same instant; the guest's file systems are frozen meanwhile. */
   readonly atTheInstant: () => Promise<void>;
   readonly report: Report;
@@ -106,8 +109,9 @@ async function freezeDisks(
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const started = fleece;
+    const timeoutMs = limitedTimeoutMs(options.bytesPerSecond, options.readers);
     const pace = ReadingPace.start(monitor, {
-      // With a limit small ones too, so that none waits for its answer long.
+      // With a limit small ones too, so that all threads get on.
       byCluster: monitor.version.major < SPANS_CLUSTERS || options.bytesPerSecond !== undefined,
     });
     return {
@@ -115,7 +119,7 @@ async function freezeDisks(
       sources: new Map(
         disks.map(({ key }) => {
           const view = { socketPath: run.exports, exportName: key };
-          const parts = { view, fleece: started.export(key), pace: pace.pace };
+          const parts = { view, fleece: started.export(key), pace: pace.pace, timeoutMs };
           return [key, async (signal) => await openFrozenDisk(parts, signal)];
         }),
       ),

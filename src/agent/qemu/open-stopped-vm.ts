@@ -4,6 +4,7 @@ import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
 import { readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
 import { listBitmaps, reconcileBitmaps } from '../../guests/bitmaps/qemu-bitmaps.ts';
 import {
+  fileDisks,
   loadSidecars,
   lookAtFiles,
   sealSidecars,
@@ -19,7 +20,7 @@ import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
-import { addReadLimit, limitedPace, limitReads, passWaitingReads } from './read-limit.ts';
+import { addReadLimit, limitedPace, limitedTimeoutMs, limitReads, passWaitingReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, type VmDisk } from './vm-disk.ts';
 
@@ -27,22 +28,22 @@ type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeo
 
 /** Call with the guest's lock and the backup's. @throws `guest-failed` with QEMU's words, e.g. when a disk is in use; `aborted`. */
 export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> {
-  const { node, id, target, bases, bytesPerSecond, report, signal } = options;
+  const { node, id, target, bases, bytesPerSecond, readers, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
   const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
-  const raw = planned.filter((disk) => disk.format === 'raw' && !disk.isBlockDevice && !disk.isReadOnly);
-  const files = raw.map(({ key, path }) => ({ key, path: path as string }));
+  const files = fileDisks(planned);
   await options.atTheInstant();
   const seen = await lookAtFiles(files);
   const trusted = await trustedSidecars(node.directory, id, files);
   const parts = { label: `VM ${id}`, directory: run.path, name: 'stopped', atOurEnd: 'TERM', signal } as const;
   const daemon = await againWhenLost(async () => await StorageDaemon.start(node.qemu, parts));
   const { monitor } = daemon;
+  let { doubted } = trusted;
   /** Bitmaps go back where they are kept while the guest does not run. */
   const close = async (): Promise<void> => {
     try {
-      await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
+      await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id), doubted);
       const unsealed = await storeSidecars(monitor, node.directory, id, files);
       await daemon.quit();
       for (const key of await sealSidecars(node.directory, id, unsealed, seen))
@@ -59,7 +60,8 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       for (const each of diskNodes(disk).slice(0, 2)) await monitor.execute('blockdev-add', each);
     await loadSidecars(monitor, node.directory, id, trusted);
     const records = await readBitmapRecords(node.directory, id);
-    await reconcileBitmaps(monitor, records);
+    await reconcileBitmaps(monitor, records, doubted);
+    doubted = [];
     const disks = await vmDisks(planned, monitor);
     const plan = chooseBase(target, disks, await listBitmaps(monitor), records[target], bases);
     const actions = plan.disks.flatMap(({ disk, next, since }) => {
@@ -97,12 +99,14 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
       }
     };
     const pace = bytesPerSecond === undefined ? undefined : limitedPace();
+    const timeoutMs = limitedTimeoutMs(bytesPerSecond, readers);
     return {
       plan,
       sources: new Map(
         disks.map(({ key }) => [
           key,
-          async (signal) => await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, pace }),
+          async (signal) =>
+            await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, pace, timeoutMs }),
         ]),
       ),
       changed,

@@ -48,7 +48,21 @@ export async function removeReadLimit(monitor: QmpCommands): Promise<void> {
   await monitor.execute('object-del', { id: GROUP }).catch(ignoreRefusal);
 }
 
-/** Small ones: all threads share the limit, and none is to wait for an answer so long that it takes the server for dead. */
+/** What a reader asks for at once at most: sixteen clusters, of a guest that runs. */
+const WAITING_BYTES = 16 * 64 * 1024;
+/** An answer that no limit holds up. */
+const ANSWER_MS = 60_000;
+
+/**
+ * How long a reader waits for an answer before it takes QEMU for dead: what all readers have asked for may stand before it, and passes at the limit. Undefined
+ * without a limit.
+ */
+export function limitedTimeoutMs(bytesPerSecond: number | undefined, readers: number): number | undefined {
+  if (bytesPerSecond === undefined) return undefined;
+  return ANSWER_MS + Math.ceil((readers * WAITING_BYTES * 1000) / bytesPerSecond);
+}
+
+/** Small ones: all threads share the limit, and an aborted backup waits for those that are under way. */
 export function limitedPace(): SharedPace {
   return sharePace({ bytes: 64 * 1024, depth: 4 });
 }

@@ -16,8 +16,12 @@ export interface NbdTcpLocator extends NbdLocator {
   readonly port: number;
 }
 
-export function nbdLocator(address: NbdAddress, exportName: string, pace?: SharedPace): NbdLocator | NbdTcpLocator {
-  const more = pace === undefined ? {} : { pace };
+export function nbdLocator(
+  address: NbdAddress,
+  exportName: string,
+  { pace, timeoutMs }: Pick<NbdSourceOptions, 'pace' | 'timeoutMs'> = {},
+): NbdLocator | NbdTcpLocator {
+  const more = { ...(pace !== undefined && { pace }), ...(timeoutMs !== undefined && { timeoutMs }) };
   return 'socketPath' in address
     ? { type: 'nbd', socketPath: address.socketPath, exportName, ...more }
     : { type: 'nbd', socketPath: '', host: address.host, port: address.port, exportName, ...more };
@@ -30,7 +34,8 @@ function addressOf(locator: NbdLocator | NbdTcpLocator): NbdAddress {
 export interface NbdSourceOptions {
   label: string;
   signal?: AbortSignal | undefined;
-  timeoutMs?: number;
+  /** For an answer, also to the readers; default 60 s. */
+  timeoutMs?: number | undefined;
   pace?: SharedPace | undefined;
   /** What is to be believed of the zeros that the server has just told of a range; all of it when it is missing. */
   believed?: (zeros: Range[], range: Range) => Promise<Range[]>;
@@ -43,10 +48,10 @@ export async function openNbdSource(
   exportName: string,
   options: NbdSourceOptions,
 ): Promise<DiskSource> {
-  const { label, signal, timeoutMs = 60_000, pace } = options;
+  const { label, signal, timeoutMs, pace } = options;
   const { believed = async (zeros) => zeros, alsoClose = async () => {} } = options;
   const connect: NbdConnectOptions = { ...address, exportName, signal, timeoutMs, metaContexts: [ALLOCATION] };
-  const locator = nbdLocator(address, exportName, pace);
+  const locator = nbdLocator(address, exportName, { pace, timeoutMs });
   return new NbdSource(label, connect, locator, await NbdClient.connect(connect), { believed, alsoClose });
 }
 
@@ -156,7 +161,7 @@ class NbdReader implements DiskReader {
 
 /** A connection of its own. `target`s must stay in place until `readInto` settles; several may be under way. */
 export async function openNbdReader(locator: NbdLocator): Promise<DiskReader> {
-  const { exportName, pace } = locator;
+  const { exportName, pace, timeoutMs } = locator;
   const paced = pace === undefined ? {} : { pace: readPace(pace) };
-  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, ...paced }));
+  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, timeoutMs, ...paced }));
 }

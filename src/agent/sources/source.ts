@@ -17,6 +17,8 @@ export type SourceLocator =
       readonly exportName: string;
       /** How it is read, where it is not to be as by default. */
       readonly pace?: SharedPace | undefined;
+      /** How long an answer may take, where it may take longer than by default. */
+      readonly timeoutMs?: number | undefined;
     };
 
 export interface DiskSource {

@@ -40,13 +40,23 @@ export async function listBitmaps(monitor: QmpCommands): Promise<DiskBitmap[]> {
   return found;
 }
 
+/** Of a disk that comes to a running QEMU: who knows where it has been. */
+export async function dropBitmaps(monitor: QmpCommands, key: string): Promise<void> {
+  for (const { node, name, ...bitmap } of await listBitmaps(monitor))
+    if (bitmap.key === key) await monitor.execute('block-dirty-bitmap-remove', { node, name });
+}
+
 /**
  * Leaves one bitmap for each disk and target: the one that the record names, recording, with everything in it that was written since its snapshot.
  * Bitmaps with a higher number are of a backup that came to no end, and are merged into it: it was disabled meanwhile. Lower ones are of before. What is
  * inconsistent, or has no record, goes. Call when no backup is under way; whether the guest runs does not matter.
- * Returns the disks that lost their recorded bitmap: they are read in full.
+ * `doubted` are disks of which none is believed. Returns the disks that lost their recorded bitmap: they are read in full.
  */
-export async function reconcileBitmaps(monitor: QmpCommands, records: BitmapRecords): Promise<string[]> {
+export async function reconcileBitmaps(
+  monitor: QmpCommands,
+  records: BitmapRecords,
+  doubted: readonly string[] = [],
+): Promise<string[]> {
   const lost = new Set<string>();
   const groups = new Map<string, DiskBitmap[]>();
   for (const bitmap of await listBitmaps(monitor)) {
@@ -58,8 +68,9 @@ export async function reconcileBitmaps(monitor: QmpCommands, records: BitmapReco
     const { key, target, node } = bitmaps[0] as DiskBitmap;
     const recorded = bitmaps.find((bitmap) => bitmap.name === records[target]?.disks[key]?.bitmap);
     const since = bitmaps.filter((bitmap) => recorded !== undefined && bitmap.number > recorded.number);
-    const isWhole = recorded !== undefined && ![recorded, ...since].some((bitmap) => bitmap.isInconsistent);
-    const keep = isWhole ? recorded : undefined;
+    const isSound =
+      recorded !== undefined && !doubted.includes(key) && ![recorded, ...since].some((bitmap) => bitmap.isInconsistent);
+    const keep = isSound ? recorded : undefined;
     if (recorded !== undefined && keep === undefined) lost.add(key);
     if (keep !== undefined && !keep.isRecording)
       actions.push({ type: 'block-dirty-bitmap-enable', data: { node, name: keep.name } });

@@ -1,6 +1,6 @@
-// Bitmaps of raw disks over a power cycle: QEMU cannot store them in the disk, so they are merged into a small qcow2 image beside it before QEMU ends, and
-// back before the guest runs. A sidecar is believed only while the disk's file is the one that was left: same inode, size and time of
-// change. It is gone before the guest runs, so a crash leaves none that is older than the disk.
+// Bitmaps of disks over a power cycle. QEMU stores those of a qcow2 image in it; it cannot for a raw one, whose bitmaps are merged into a small qcow2 image
+// beside it before QEMU ends, and back before the guest runs. Of either kind they are believed only while the disk's file is the one that was left: same inode,
+// size and times of change. The record of that is gone before the guest runs, so a crash leaves none that is older than the disk.
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
@@ -11,7 +11,9 @@ import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { parseIfSound } from '../../util/json-file.ts';
 import { run } from '../../util/run.ts';
 import type { NodeDirectory } from '../node-directory.ts';
+import type { RunningDisk } from '../qemu/running-machine.ts';
 import { type QmpCommands, queryBlockNodes } from '../qmp/qmp-types.ts';
+import type { ImageFormat } from '../storage/storage.ts';
 import { BITMAP_GRANULARITY } from './bitmap-names.ts';
 import { listBitmaps } from './qemu-bitmaps.ts';
 
@@ -33,55 +35,75 @@ const Sidecars = Type.Object({
   disks: Type.Record(Type.String(), Type.Object({ file: Fingerprint, bitmaps: Type.Array(Type.String()) })),
 });
 
-/** A raw disk of a guest. Block devices have no sidecar: nothing tells whether somebody wrote to them meanwhile. */
-export interface RawDisk {
+/** A disk of a guest that is a file. Of a block device nothing tells whether somebody wrote to it meanwhile. */
+export interface FileDisk {
   readonly key: string;
   readonly path: string;
+  readonly format: ImageFormat;
 }
 
-/** What was stored into sidecars but is not sealed yet: QEMU may still write to the disks. */
-export type Unsealed = Readonly<Record<string, { readonly path: string; readonly bitmaps: readonly string[] }>>;
+/** What was stored but is not sealed yet: QEMU may still write to the disks. */
+export type Unsealed = Readonly<Record<string, FileDisk & { readonly bitmaps: readonly string[] }>>;
+
+/** What may be believed of stopped disks. */
+export interface Trust {
+  /** Names of the bitmaps in the sidecars of raw disks, by disk key. */
+  readonly sidecars: ReadonlyMap<string, readonly string[]>;
+  /** qcow2 disks whose own bitmaps are not to be believed: `reconcileBitmaps`. */
+  readonly doubted: readonly string[];
+}
 
 /** What files were at a moment, by disk key. */
 export type SeenFiles = ReadonlyMap<string, Fingerprint>;
 
-/** Stores the bitmaps of stopped raw disks. Call with the guest stopped, and `sealSidecars` when QEMU has ended. */
+/** The disks that bitmaps are kept of while no QEMU has them. */
+export function fileDisks<Disk extends { readonly path?: string | undefined }>(
+  disks: readonly (Disk & Pick<RunningDisk, 'key' | 'format' | 'isBlockDevice' | 'isReadOnly'>)[],
+): FileDisk[] {
+  return disks.flatMap(({ key, path, format, isBlockDevice, isReadOnly }) =>
+    path === undefined || isBlockDevice || isReadOnly ? [] : [{ key, path, format }],
+  );
+}
+
+/** Stores the bitmaps of stopped disks as far as QEMU does not. Call with the guest stopped, and `sealSidecars` when QEMU has ended. */
 export async function storeSidecars(
   monitor: QmpCommands,
   node: NodeDirectory,
   id: GuestId,
-  disks: readonly RawDisk[],
+  disks: readonly FileDisk[],
 ): Promise<Unsealed> {
   const bitmaps = (await listBitmaps(monitor)).filter(({ isInconsistent }) => !isInconsistent);
   const sizes = new Map((await queryBlockNodes(monitor)).map((each) => [each.nodeName, each.virtualSizeBytes]));
-  const stored: Record<string, { path: string; bitmaps: string[] }> = {};
-  for (const { key, path } of disks) {
+  const stored: Record<string, FileDisk & { bitmaps: string[] }> = {};
+  for (const disk of disks) {
+    const { key } = disk;
     const ours = bitmaps.filter((bitmap) => bitmap.key === key).map(({ name }) => name);
     const sizeBytes = sizes.get(`d-${key}`);
     if (ours.length === 0 || sizeBytes === undefined) continue;
+    stored[key] = { ...disk, bitmaps: ours };
+    if (disk.format === 'qcow2') continue;
     const sidecar = sidecarPath(node, id, key);
     await rm(sidecar, { force: true });
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', '--', sidecar, String(sizeBytes)], {
       failure: 'write-failed',
     });
     await copyBitmaps(monitor, sidecar, ours, `d-${key}`, SIDE, { persistent: true, disabled: true });
-    stored[key] = { path, bitmaps: ours };
   }
   return stored;
 }
 
-/** What the files of raw disks are, by key; for `sealSidecars`. */
-export async function lookAtFiles(disks: readonly RawDisk[]): Promise<SeenFiles> {
+/** What the files of raw disks are, by key; for `sealSidecars`. Into qcow2 ones QEMU itself writes when it opens them. */
+export async function lookAtFiles(disks: readonly FileDisk[]): Promise<SeenFiles> {
   const seen = new Map<string, Fingerprint>();
-  for (const { key, path } of disks) {
-    const file = await fingerprint(path);
+  for (const { key, path, format } of disks) {
+    const file = format === 'raw' ? await fingerprint(path) : undefined;
     if (file !== undefined) seen.set(key, file);
   }
   return seen;
 }
 
 /**
- * Records of what files the sidecars speak. Call when QEMU has ended: from here on they are believed. `untouched` is what the files were since when nobody was to
+ * Records of what files the bitmaps speak. Call when QEMU has ended: from here on they are believed. `untouched` is what raw files were since when nobody was to
  * write to them. Returns the disks that somebody wrote to nevertheless, which no bitmap has: theirs are not believed.
  */
 export async function sealSidecars(
@@ -92,33 +114,49 @@ export async function sealSidecars(
 ): Promise<string[]> {
   const touched: string[] = [];
   const disks: Record<string, { file: Fingerprint; bitmaps: string[] }> = {};
-  for (const [key, { path, bitmaps }] of Object.entries(unsealed)) {
+  for (const [key, { path, format, bitmaps }] of Object.entries(unsealed)) {
     const file = await fingerprint(path);
-    if (untouched !== undefined && !isDeepStrictEqual(file, untouched.get(key))) touched.push(key);
+    if (untouched !== undefined && format === 'raw' && !isDeepStrictEqual(file, untouched.get(key))) touched.push(key);
     else if (file !== undefined) disks[key] = { file, bitmaps: [...bitmaps] };
   }
-  if (Object.keys(disks).length > 0)
-    await writeFileAtomic(recordPath(node, id), `${JSON.stringify({ format: 1, disks }, null, 2)}\n`);
+  if (Object.keys(disks).length > 0) await writeRecords(node, id, disks);
   return touched;
 }
 
-/**
- * What the sidecars of these disks hold and is still true. Look before QEMU opens the disks for writing.
- * Returns the names of the bitmaps by disk.
- */
-export async function trustedSidecars(
+/** What is still true of what was sealed. Look before QEMU opens the disks for writing. */
+export async function trustedSidecars(node: NodeDirectory, id: GuestId, disks: readonly FileDisk[]): Promise<Trust> {
+  const records = await readRecords(node, id);
+  const sidecars = new Map<string, readonly string[]>();
+  const doubted: string[] = [];
+  for (const { key, path, format } of disks) {
+    const record = records[key];
+    const isSame = record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file);
+    if (isSame && format === 'raw') sidecars.set(key, record.bitmaps);
+    if (!isSame && format === 'qcow2') doubted.push(key);
+  }
+  return { sidecars, doubted };
+}
+
+/** Work of ours that changes files of stopped disks and no byte that their guest sees: what was believed of them still is. Not where it throws. */
+export async function keepingSeals(
   node: NodeDirectory,
   id: GuestId,
-  disks: readonly RawDisk[],
-): Promise<ReadonlyMap<string, readonly string[]>> {
+  disks: readonly FileDisk[],
+  work: () => Promise<void>,
+): Promise<void> {
   const records = await readRecords(node, id);
-  const trusted = new Map<string, readonly string[]>();
+  const sealed: (readonly [string, { file: Fingerprint; bitmaps: string[] }])[] = [];
   for (const { key, path } of disks) {
     const record = records[key];
-    if (record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file))
-      trusted.set(key, record.bitmaps);
+    if (record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file)) sealed.push([key, record]);
   }
-  return trusted;
+  await work();
+  const anew = { ...records };
+  for (const [key, record] of sealed) {
+    const file = await fingerprint(record.file.path);
+    if (file !== undefined) anew[key] = { ...record, file };
+  }
+  if (sealed.length > 0) await writeRecords(node, id, anew);
 }
 
 /** Merges trusted bitmaps back, and removes all sidecars. Call with QEMU started and the guest not yet running. */
@@ -126,11 +164,11 @@ export async function loadSidecars(
   monitor: QmpCommands,
   node: NodeDirectory,
   id: GuestId,
-  trusted: ReadonlyMap<string, readonly string[]>,
+  { sidecars }: Pick<Trust, 'sidecars'>,
 ): Promise<void> {
   // A record that is gone, for good, makes the images worthless, whatever happens next.
   await removeDurably(recordPath(node, id));
-  for (const [key, names] of trusted) {
+  for (const [key, names] of sidecars) {
     const sidecar = sidecarPath(node, id, key);
     await copyBitmaps(monitor, sidecar, names, SIDE, `d-${key}`, {});
     await rm(sidecar, { force: true });
@@ -169,6 +207,10 @@ async function copyBitmaps(
 async function readRecords(node: NodeDirectory, id: GuestId): Promise<Static<typeof Sidecars>['disks']> {
   const text = await readIfPresent(recordPath(node, id));
   return (text !== undefined && parseIfSound(text, Sidecars)?.disks) || {};
+}
+
+async function writeRecords(node: NodeDirectory, id: GuestId, disks: Static<typeof Sidecars>['disks']): Promise<void> {
+  await writeFileAtomic(recordPath(node, id), `${JSON.stringify({ format: 1, disks }, null, 2)}\n`);
 }
 
 async function fingerprint(path: string): Promise<Fingerprint | undefined> {

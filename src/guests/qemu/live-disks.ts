@@ -1,5 +1,6 @@
 // Disks of a running QEMU: given to it, taken away, changed. A failed attachment leaves nothing in QEMU.
 import { HoldfastError } from '../../util/errors.ts';
+import { dropBitmaps } from '../bitmaps/qemu-bitmaps.ts';
 import type { QmpClient } from '../qmp/qmp-client.ts';
 import {
   type Controllers,
@@ -34,6 +35,7 @@ export async function attachDisk(monitor: QmpClient, disk: DiskPlan, controllers
     if (!present.has(String(device.id))) await monitor.execute('device_add', device);
   try {
     await addNodes(monitor, disk);
+    await dropBitmaps(monitor, disk.key);
     await monitor.execute('device_add', diskDevice(disk, controllers));
   } catch (error) {
     await removeNodes(monitor, disk.key);

@@ -1,7 +1,7 @@
 // The end of a guest's QEMU: its bitmaps are stored, then it quits, then what was made for it on the host goes. A guest that powered itself off waits for
 // this in the state `shutdown`.
 import type { GuestId } from '../../schema/guest-names.ts';
-import { sealSidecars, storeSidecars, type Unsealed } from '../bitmaps/sidecars.ts';
+import { fileDisks, sealSidecars, storeSidecars, type Unsealed } from '../bitmaps/sidecars.ts';
 import type { GuestNode, Report } from '../guest-node.ts';
 import { endQemu } from '../qemu/qemu-process.ts';
 import { readRunningMachine } from '../qemu/running-machine.ts';
@@ -55,8 +55,7 @@ async function storeBitmaps(monitor: QmpClient, node: GuestNode, id: GuestId, re
     const { disks } = await readRunningMachine(node.directory.run(id));
     // Nothing may be written behind a bitmap that is being copied.
     await monitor.execute('stop', undefined, { timeoutMs: QUIT_TIMEOUT_MS });
-    const raw = disks.filter((disk) => disk.format === 'raw' && !disk.isBlockDevice && !disk.isReadOnly);
-    return await storeSidecars(monitor, node.directory, id, raw);
+    return await storeSidecars(monitor, node.directory, id, fileDisks(disks));
   } catch (error) {
     report.warn(`bitmaps were not stored, so the next backup reads the disks in full: ${(error as Error).message}`);
     return {};

@@ -1,6 +1,7 @@
 // Snapshots of volumes, whoever has to make them: QEMU itself for a qcow2 image that it has open, else the storage.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
+import { type FileDisk, keepingSeals } from '../bitmaps/sidecars.ts';
 import type { ConfigSection } from '../config/vm-config.ts';
 import type { GuestNode } from '../guest-node.ts';
 import { nodeNames } from '../qemu/disk-nodes.ts';
@@ -64,7 +65,7 @@ export async function takeSnapshots(
   volumes: readonly SnapshotVolume[],
   snapshot: string,
 ): Promise<void> {
-  await onDisks(instant, async (monitor, nodes) => {
+  await onDisks(instant, volumes, async (monitor, nodes) => {
     const inQemu = volumes.filter(({ mode, volume }) => mode === 'image' && nodes.has(volume));
     const work = async (): Promise<void> => {
       for (const each of volumes) if (!inQemu.includes(each)) await each.storage.snapshot(each.name, snapshot);
@@ -86,7 +87,7 @@ export async function deleteSnapshots(
   snapshot: string,
 ): Promise<void> {
   const failures: unknown[] = [];
-  await onDisks(guest, async (monitor, nodes) => {
+  await onDisks(guest, volumes, async (monitor, nodes) => {
     for (const { storage, name, volume, mode } of volumes) {
       try {
         if (!(await storage.snapshots(name)).includes(snapshot)) continue;
@@ -109,11 +110,25 @@ export async function deleteSnapshots(
 /** With the monitor of a running guest, and its nodes by the volume that they are of: the node above the format is the one that QEMU takes. */
 async function onDisks(
   { node, id, signal }: Pick<GuestInstant, 'node' | 'id' | 'signal'>,
+  volumes: readonly SnapshotVolume[],
   work: (monitor: QmpClient | undefined, nodes: ReadonlyMap<string, string>) => Promise<void>,
 ): Promise<void> {
-  if ((await lookAtMachine(node, id, signal)).pid === undefined) return await work(undefined, new Map());
+  if ((await lookAtMachine(node, id, signal)).pid === undefined) {
+    const disks = await filesOf(volumes);
+    return await keepingSeals(node.directory, id, disks, async () => await work(undefined, new Map()));
+  }
   const { disks } = await readRunningMachine(node.directory.run(id));
   const writable = disks.filter(({ isReadOnly }) => !isReadOnly);
   const nodes = new Map(writable.map(({ key, volume }) => [volume, nodeNames(key).throttle]));
   await withMonitor(node, id, async (monitor) => await work(monitor, nodes));
+}
+
+async function filesOf(volumes: readonly SnapshotVolume[]): Promise<FileDisk[]> {
+  const disks: FileDisk[] = [];
+  for (const { key, storage, name } of volumes) {
+    // One that is not there is told of by who needs it.
+    const found = await storage.locate(name).catch(() => undefined);
+    if (found !== undefined) disks.push({ key, path: found.path, format: found.format });
+  }
+  return disks;
 }

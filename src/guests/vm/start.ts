@@ -1,9 +1,9 @@
 // qm start: a configuration becomes a running guest. Nothing is left behind when it does not.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { readBitmapRecords } from '../bitmaps/bitmap-records.ts';
+import { dropBitmapRecords, readBitmapRecords } from '../bitmaps/bitmap-records.ts';
 import { reconcileBitmaps } from '../bitmaps/qemu-bitmaps.ts';
-import { loadSidecars, trustedSidecars } from '../bitmaps/sidecars.ts';
+import { fileDisks, loadSidecars, type Trust, trustedSidecars } from '../bitmaps/sidecars.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import { keysWithoutEffect } from '../config/vm-keys.ts';
 import { withGuestLock } from '../guest-lock.ts';
@@ -12,7 +12,7 @@ import { chooseAccelerator } from '../qemu/accelerator.ts';
 import { commandLine } from '../qemu/command-line.ts';
 import { openControlGroup } from '../qemu/control-group.ts';
 import { machineTypes } from '../qemu/machine-type.ts';
-import { type PlannedDisk, planDisks } from '../qemu/plan-disks.ts';
+import { planDisks } from '../qemu/plan-disks.ts';
 import { planMachine } from '../qemu/plan-machine.ts';
 import { endQemu, findQemu, startQemu } from '../qemu/qemu-process.ts';
 import { runningDisk, writeRunningMachine } from '../qemu/running-machine.ts';
@@ -97,7 +97,7 @@ async function launch(
     report.log(group.describe);
     const types = await machineTypes(node.qemu, node.directory.runPath, signal);
     const plan = await planMachine({ id, config, disks, nets, accelerator, tpm, machineTypes: types }, report.warn);
-    const trusted = await trustedSidecars(node.directory, id, disks.filter(isRawFile));
+    const trusted = await trustedSidecars(node.directory, id, fileDisks(disks));
     const options = {
       label: `VM ${id}`,
       argvPrefix: [...group.argvPrefix, ...onProcessors(config), ...(tpm === undefined ? [] : withTpm(tpm, run))],
@@ -129,25 +129,24 @@ async function launch(
   }
 }
 
-function isRawFile(disk: PlannedDisk): disk is PlannedDisk & { path: string } {
-  return disk.path !== undefined && disk.format === 'raw' && !disk.isBlockDevice && !disk.isReadOnly;
-}
-
 /** Before the guest runs, so that no write goes unrecorded. A bitmap that cannot be had back costs a full read, never the start. */
 async function restoreBitmaps(
   monitor: QmpClient,
   node: GuestNode,
   id: GuestId,
-  trusted: ReadonlyMap<string, readonly string[]>,
+  trusted: Trust,
   report: Report,
 ): Promise<void> {
   try {
     await loadSidecars(monitor, node.directory, id, trusted);
-    const lost = await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id));
+    const lost = await reconcileBitmaps(monitor, await readBitmapRecords(node.directory, id), trusted.doubted);
     if (lost.length > 0)
-      report.warn(`${lost.join(', ')}: QEMU had ended without storing what changed; the next backup reads in full`);
+      report.warn(
+        `${lost.join(', ')}: QEMU had ended without storing what changed, or something else wrote to it since; the next backup reads in full`,
+      );
   } catch (error) {
-    // None is there in part: a disk has its bitmap as it was, or none.
+    // What is in doubt may still be there.
+    await dropBitmapRecords(node.directory, id);
     report.warn(`bitmaps cannot be had back, so the next backup reads in full: ${(error as Error).message}`);
   }
 }

@@ -45,7 +45,14 @@ for (const [place, build] of qemuBuilds.entries()) {
         const limitBytes = Number.MAX_SAFE_INTEGER;
         return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, images: images.images, limitBytes });
       };
-      const more = { bases: [], freezes: false, copyTimeoutSeconds: 45, atTheInstant: async () => {}, startFleece };
+      const more = {
+        bases: [],
+        readers: 1,
+        freezes: false,
+        copyTimeoutSeconds: 45,
+        atTheInstant: async () => {},
+        startFleece,
+      };
       opened = await openRunningVm({ ...vms.request(id), ...more });
     });
 

@@ -131,6 +131,64 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
     assert.equal(await readLiveRestore(node.node.directory, id), undefined);
   });
 
+  test('what goes wrong with a guest that runs lets it run on, and --resume goes on with that backup alone', async () => {
+    const id = node.expectVm(7206);
+    const message = await runOn(id);
+    assert.match(message, /runs on and waits for its disks; go on with: holdfast vm restore --resume 7206/);
+    assert.equal((await lookAtMachine(node.node, id)).status, 'running');
+    await refusal(
+      resumeLiveRestore({ ...request(id), snapshot: { ...snapshot, name: 'vm/7201/other' } }),
+      'bad-argument',
+    );
+    assert.notEqual(await findQemu(node.node.directory.run(id)), undefined);
+    await resumeLiveRestore(request(id));
+    await requireClean(id);
+    await stopVm(node.node, id, {}, new KeptReport());
+    for (const key of KEYS) await requireSame(node, id, key, snapshot);
+  });
+
+  test('nothing can go on when the guest has ended meanwhile, or never came to run: all is undone', async () => {
+    const id = node.expectVm(7207);
+    await runOn(id);
+    await endQemu(node.node.directory.run(id), undefined, 2_000);
+    assert.match(await refusal(resumeLiveRestore(request(id)), 'guest-failed'), /does not run any more; begin anew/);
+    await requireNothing(id);
+    await runOn(id);
+    const state = await readLiveRestore(node.node.directory, id);
+    assert.ok(state !== undefined);
+    await writeLiveRestore(node.node.directory, id, { ...state, stage: 'starting' });
+    await refusal(resumeLiveRestore(request(id)), 'guest-failed');
+    await requireNothing(id);
+  });
+
+  test('while it streams: both disks share the limit, nobody else is at it, and all that there is of it is named', async () => {
+    const id = node.expectVm(7208);
+    const abort = new AbortController();
+    const look = async (): Promise<void> => {
+      const jobs = await withMonitor(node.node, id, async (monitor) => await queryBlockJobs(monitor));
+      assert.deepEqual(
+        jobs.map((job) => [job.id, job.speedBytesPerSecond]).sort(),
+        KEYS.map((key) => [`restore-${key}`, 1 << 19]),
+      );
+      const settings = await settingsOf(node, id);
+      for (const key of KEYS) assert.match(settings.get(key) as string, /rerror=stop.*werror=stop/);
+      assert.match(settings.get('unused0') as string, /restore-scsi1/);
+      assert.equal((await readLiveRestore(node.node.directory, id))?.stage, 'streaming');
+      await refusal(resumeLiveRestore({ ...request(id), waitMs: 0 }), 'guest-locked');
+      await refusal(liveRestoreVm({ ...request(id), waitMs: 0 }), 'guest-locked');
+    };
+    let looked: Promise<void> | undefined;
+    const onRunning = (): void => {
+      looked = look().finally(() => abort.abort(new HoldfastError('aborted', 'stopped')));
+    };
+    await refusal(
+      liveRestoreVm({ ...request(id), bytesPerSecond: 1 << 20, signal: abort.signal, onRunning }),
+      'aborted',
+    );
+    await looked;
+    await requireNothing(id);
+  });
+
   test('its storage runs full: the restore waits for room, and goes on', { skip: skipSmallDisk() }, async () => {
     const id = node.expectVm(7205);
     await withSmallStorage(node, 32 << 20, async (disk) => {
@@ -179,6 +237,16 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
 
   function request(id: GuestId): LiveRestoreRequest {
     return { ...plainRestore(node, id, snapshot), onRunning: () => {}, bytesPerSecond: undefined };
+  }
+
+  /** Fails while the guest runs and most is not copied. Returns what was warned of. */
+  async function runOn(id: GuestId): Promise<string> {
+    const report = new KeptReport();
+    const onProgress = (): void => {
+      throw new HoldfastError('write-failed', 'the terminal is gone');
+    };
+    await refusal(liveRestoreVm({ ...request(id), report, bytesPerSecond: 32 << 20, onProgress }), 'write-failed');
+    return report.warnings.join('\n');
   }
 
   async function requireClean(id: GuestId): Promise<void> {

@@ -8,7 +8,13 @@ import { suite, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BITMAP_GRANULARITY } from '../../../src/guests/bitmaps/bitmap-names.ts';
 import { type DiskBitmap, listBitmaps, reconcileBitmaps } from '../../../src/guests/bitmaps/qemu-bitmaps.ts';
-import { loadSidecars, sealSidecars, storeSidecars, trustedSidecars } from '../../../src/guests/bitmaps/sidecars.ts';
+import {
+  loadSidecars,
+  sealSidecars,
+  storeSidecars,
+  type Trust,
+  trustedSidecars,
+} from '../../../src/guests/bitmaps/sidecars.ts';
 import { NodeDirectory } from '../../../src/guests/node-directory.ts';
 import { QmpClient } from '../../../src/guests/qmp/qmp-client.ts';
 import type { QmpCommands } from '../../../src/guests/qmp/qmp-types.ts';
@@ -94,7 +100,7 @@ for (const build of qemuBuilds)
       const disk = await inABackup(t, build);
       await disk.powerCycle(t);
       const trusted = await disk.trusted();
-      assert.deepEqual([...(trusted.get('scsi0') ?? [])].sort(), [name(1), name(2)]);
+      assert.deepEqual([...(trusted.sidecars.get('scsi0') ?? [])].sort(), [name(1), name(2)]);
       await loadSidecars(disk.monitor, disk.node, ID, trusted);
       for (const file of ['sidecars.json', 'bitmaps-scsi0.qcow2'])
         assert.equal(existsSync(join(disk.node.guestPath(ID), file)), false, `${file} is gone`);
@@ -117,7 +123,7 @@ for (const build of qemuBuilds)
         );
         const [bitmap] = await disk.bitmaps();
         assert.ok(bitmap === undefined ? !isLoaded : bitmap[2] === 1, `${steps} steps: ${bitmap}`);
-        assert.deepEqual([...(await disk.trusted())], [], `${steps} steps: the sidecar is not believed again`);
+        assert.deepEqual([...(await disk.trusted()).sidecars], [], `${steps} steps: the sidecar is not believed again`);
       }
     });
 
@@ -135,7 +141,7 @@ for (const build of qemuBuilds)
         await disk.add(1);
         await disk.powerCycle(t);
         change(disk.path);
-        assert.deepEqual([...(await disk.trusted())], []);
+        assert.deepEqual([...(await disk.trusted()).sidecars], []);
         await loadSidecars(disk.monitor, disk.node, ID, await disk.trusted());
         assert.equal(existsSync(join(disk.node.guestPath(ID), 'sidecars.json')), false);
         assert.deepEqual(await disk.bitmaps(), []);
@@ -217,13 +223,15 @@ class Disk {
     return all.map((each: DiskBitmap) => [each.name, each.isRecording, each.dirtyBytes / BITMAP_GRANULARITY]);
   }
 
-  async trusted(): Promise<ReadonlyMap<string, readonly string[]>> {
-    return await trustedSidecars(this.node, ID, [{ key: 'scsi0', path: this.path }]);
+  async trusted(): Promise<Trust> {
+    return await trustedSidecars(this.node, ID, [{ key: 'scsi0', path: this.path, format: 'raw' }]);
   }
 
   /** As a stop and a start of the guest, but that nothing is loaded yet. */
   async powerCycle(t: TestContext): Promise<void> {
-    const unsealed = await storeSidecars(this.monitor, this.node, ID, [{ key: 'scsi0', path: this.path }]);
+    const unsealed = await storeSidecars(this.monitor, this.node, ID, [
+      { key: 'scsi0', path: this.path, format: 'raw' },
+    ]);
     await this.monitor.execute('quit').catch(() => undefined);
     await sealSidecars(this.node, ID, unsealed);
     await this.#start(t);
