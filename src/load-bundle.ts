@@ -3,6 +3,7 @@
 // code that the build keeps of them. Byte code of another Node is refused by V8, and the source is compiled as ever.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 import { constants, Script } from 'node:vm';
 
 /** Set by the build: the bundle's name, with a hash of what is in it, for V8 tells byte code of other source by its length alone. */
@@ -31,6 +32,12 @@ function loadBundle(name: string): object {
   (script.runInThisContext() as Bundle)(module.exports, requireFromBundle, module, filename, __dirname);
   return module.exports;
 }
+
+/**
+ * V8 optimizes a function for good after it ran through so many bytes of byte code, instead of 67,584: each thread of a backup that is over in a second
+ * would spend a third of its time on that, and what runs for minutes comes to it within its first ones. It goes into what byte code is good for.
+ */
+setFlagsFromString('--interrupt-budget=1000000');
 
 const requirePackage = createRequire(__filename);
 /** Of packages a bundle asks by name, of other bundles by `./NAME.js`. */

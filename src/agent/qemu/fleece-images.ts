@@ -28,7 +28,8 @@ export async function makeFleeceImages(
 ): Promise<FleeceImages> {
   const made: { image: FleeceImage; free: () => Promise<void> }[] = [];
   const free = async (): Promise<void> => {
-    for (const each of made.splice(0)) await each.free();
+    const ends = await Promise.allSettled(made.splice(0).map(async (each) => await each.free()));
+    for (const end of ends) if (end.status === 'rejected') throw end.reason;
   };
   await freeForgotten(node, id, disks, storage, signal);
   try {
