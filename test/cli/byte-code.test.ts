@@ -2,9 +2,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
-import { Script } from 'node:vm';
 import { PROGRAM, skipWithoutBuild } from '../support/crash/cli.ts';
 
 const DIST = dirname(PROGRAM);
@@ -14,22 +13,11 @@ const COPY = join(DIST, '..', 'node_modules', '.cache', `byte-code-test-${proces
 suite('byte code', { skip: skipWithoutBuild() }, () => {
   const kept = readdirSync(DIST).filter((name) => name.endsWith('.bytecode'));
 
-  test('is there for the program and for its threads, and V8 takes it', () => {
-    assert.deepEqual([...new Set(kept.map((name) => name.split('-')[0]))].sort(), ['chunk', 'holdfast', 'worker']);
-    for (const name of kept) {
-      const filename = join(DIST, name.replace(/\.bytecode$/, ''));
-      const script = new Script(readFileSync(filename, 'latin1'), {
-        filename,
-        cachedData: readFileSync(join(DIST, name)),
-      });
-      assert.equal(script.cachedDataRejected, false, name);
-    }
-  });
-
-  test('is what the program starts by, and V8 takes it there', (t) => {
+  test('is what the program and its threads start by, and V8 takes all of it', (t) => {
     t.after(() => rmSync(COPY, { recursive: true, force: true }));
     mkdirSync(COPY, { recursive: true });
     const [preload, said] = [join(COPY, 'preload.cjs'), join(COPY, 'said')];
+    const [store, image] = [join(COPY, 'store'), join(COPY, 'image')];
     writeFileSync(
       preload,
       `const vm = require('node:vm');
@@ -38,14 +26,27 @@ suite('byte code', { skip: skipWithoutBuild() }, () => {
            super(source, options);
            require('node:fs').appendFileSync(${JSON.stringify(said)}, options.filename + ' ' + this.cachedDataRejected + '\\n');
          }
+       };
+       const threads = require('node:worker_threads');
+       threads.Worker = class extends threads.Worker {
+         constructor(entry, options) {
+           super(entry, { ...options, execArgv: ['--require', __filename] });
+         }
        };`,
     );
-    const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, 'backup', '--help']);
-    assert.equal(child.status, 0, child.stderr.toString());
-    const [program, ...others] = readFileSync(said, 'utf8').trim().split('\n');
-    assert.match(program!, /\/dist\/holdfast-\w+\.js false$/);
-    assert.ok(others.length > 10, 'a command has bundles of its own');
-    for (const other of others) assert.match(other, /\/dist\/chunk-\w+\.js false$/);
+    writeFileSync(image, Buffer.alloc(1 << 20, 'holdfast'));
+    const run = (...args: string[]): void => {
+      const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, ...args, '--repository', store]);
+      assert.equal(child.status, 0, child.stderr.toString());
+    };
+    run('datastore', 'create');
+    writeFileSync(said, '');
+    run('backup', '--group', 'vm/1', `disk.img:${image}`);
+    const lines = readFileSync(said, 'utf8').trim().split('\n');
+    for (const line of lines) assert.match(line, /\/dist\/\w+-\w+\.js false$/);
+    const kinds = lines.map((line) => basename(line).split('-')[0]);
+    assert.equal(kinds[0], 'holdfast');
+    assert.deepEqual([...new Set(kinds)].sort(), ['chunk', 'holdfast', 'worker']);
   });
 
   test('that is missing, cut off or none at all changes nothing', (t) => {
