@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { constants, Script } from 'node:vm';
+import { isMainThread } from 'node:worker_threads';
 
 /** Set by the build: the bundle's name, with a hash of what is in it, for V8 tells byte code of other source by its length alone. */
 declare const BUNDLE: string;
@@ -23,6 +24,17 @@ function loadBundle(name: string): object {
   if (known !== undefined) return known.exports;
   const module: Loaded = { exports: {} };
   bundles.set(name, module);
+  try {
+    runBundle(name, module);
+  } catch (error) {
+    // Whoever asks again is to hear it again, and not to get a half.
+    bundles.delete(name);
+    throw error;
+  }
+  return module.exports;
+}
+
+function runBundle(name: string, module: Loaded): void {
   const filename = `${__dirname}/${name}.js`;
   const script = new Script(readFileSync(filename, 'latin1'), {
     filename,
@@ -30,14 +42,13 @@ function loadBundle(name: string): object {
     importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   (script.runInThisContext() as Bundle)(module.exports, requireFromBundle, module, filename, __dirname);
-  return module.exports;
 }
 
 /**
  * V8 optimizes a function for good after it ran through so many bytes of byte code, instead of 67,584: each thread of a backup that is over in a second
- * would spend a third of its time on that, and what runs for minutes comes to it within its first ones. It goes into what byte code is good for.
+ * would spend a third of its time on that, and what runs for minutes comes to it within its first ones. For all threads; byte code is good for one setting.
  */
-setFlagsFromString('--interrupt-budget=1000000');
+if (isMainThread) setFlagsFromString('--interrupt-budget=1000000');
 
 const requirePackage = createRequire(__filename);
 /** Of packages a bundle asks by name, of other bundles by `./NAME.js`. */

@@ -18,7 +18,8 @@ async function counted(place: Place, ...args: string[]): Promise<{ bytes: number
     assert.equal(ran.code, 0, ran.stderr);
     return { bytes: Number(/rchar: (\d+)/.exec(ran.stderr)?.[1]), stdout: ran.stdout };
   };
-  const idle = await rchar(['--version']);
+  // Its help loads the same bundles.
+  const idle = await rchar([...args.slice(0, 2), '--help']);
   const { bytes, stdout } = await rchar(args);
   return { bytes: bytes - idle.bytes, stdout };
 }
