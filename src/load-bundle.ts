@@ -3,9 +3,7 @@
 // code that the build keeps of them. Byte code of another Node is refused by V8, and the source is compiled as ever.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { setFlagsFromString } from 'node:v8';
 import { constants, Script } from 'node:vm';
-import { isMainThread } from 'node:worker_threads';
 
 /** Set by the build: the bundle's name, with a hash of what is in it, for V8 tells byte code of other source by its length alone. */
 declare const BUNDLE: string;
@@ -43,12 +41,6 @@ function runBundle(name: string, module: Loaded): void {
   });
   (script.runInThisContext() as Bundle)(module.exports, requireFromBundle, module, filename, __dirname);
 }
-
-/**
- * V8 optimizes a function for good after it ran through so many bytes of byte code, instead of 67,584: each thread of a backup that is over in a second
- * would spend a third of its time on that, and what runs for minutes comes to it within its first ones. For all threads; byte code is good for one setting.
- */
-if (isMainThread) setFlagsFromString('--interrupt-budget=1000000');
 
 const requirePackage = createRequire(__filename);
 /** Of packages a bundle asks by name, of other bundles by `./NAME.js`. */
