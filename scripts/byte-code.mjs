@@ -2,20 +2,22 @@
 // are run on a datastore of their own, so that what they compiled on the way is kept too.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { Script } from 'node:vm';
 
 const PRELOAD = fileURLToPath(new URL('byte-code-preload.cjs', import.meta.url));
 const IMAGE_BYTES = 4 << 20;
 const SERVER_STARTS_MS = 60_000;
 
-/** `bundles`: the first ones of the programs in `folder`, without `.js`. Where these have byte code nothing is done: their names change with what any bundle has. */
+/** `bundles`: the first ones of the programs in `folder`, without `.js`. Where these have byte code that this Node takes nothing is done: their names change with what any bundle has. */
 export async function keepByteCode(folder, bundles) {
   const files = bundles.map((bundle) => join(folder, `${bundle}.js.bytecode`));
-  if (files.every(existsSync)) return;
+  if (files.every(isGood)) return;
+  for (const name of readdirSync(folder)) if (name.endsWith('.bytecode')) rmSync(join(folder, name));
   const scratch = mkdtempSync(join(tmpdir(), 'holdfast-build-'));
   try {
     await runPrograms((args, env) => {
@@ -27,6 +29,12 @@ export async function keepByteCode(folder, bundles) {
   }
   const missing = files.filter((file) => !existsSync(file));
   if (missing.length > 0) throw new Error(`no byte code was kept: ${missing.join(', ')}`);
+}
+
+/** Another Node refuses it. */
+function isGood(file) {
+  if (!existsSync(file)) return false;
+  return !new Script(readFileSync(file.replace(/\.bytecode$/, ''), 'latin1'), { cachedData: readFileSync(file) }).cachedDataRejected;
 }
 
 async function runPrograms(start, scratch) {
