@@ -94,7 +94,8 @@ test('limits of bandwidth hold roughly, up and down', async (t) => {
   const down = await timed('restore', 'vm/2/latest', 'd.img', rig.path('slow.out'), '--limit-download', '3');
   t.diagnostic(`6 MiB at 3 MiB a second: up ${up} s, down ${down} s`);
   // A limit that is taken for bits takes 16 s; the rest is for programs that start beside others.
-  for (const seconds of [up, down]) assert.ok(seconds > 1.6 && seconds < 14, `${seconds} s for 6 MiB at 3 MiB a second`);
+  for (const seconds of [up, down])
+    assert.ok(seconds > 1.6 && seconds < 14, `${seconds} s for 6 MiB at 3 MiB a second`);
   assert.ok(readFileSync(rig.path('slow.out')).equals(content));
 });
 
