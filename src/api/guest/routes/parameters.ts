@@ -1,7 +1,6 @@
 // Schemas of parameters and answers that methods of the guest dialect share. Names are checked here already.
 import { type Static, Type } from 'typebox';
 import { MAX_VMID, MIN_VMID } from '../../../schema/guest-names.ts';
-import { MAX_POOL_ID_LENGTH, POOL_ID } from '../../../schema/pool-id.ts';
 import type { GuestWork } from '../services.ts';
 
 export const Vmid = Type.Integer({ minimum: MIN_VMID, maximum: MAX_VMID, description: 'Number of a guest.' });
@@ -20,11 +19,6 @@ export const SnapshotName = Type.String({
   pattern: '^[A-Za-z][A-Za-z0-9_-]+$',
   maxLength: 40,
   description: 'Name of a snapshot.',
-});
-export const PoolName = Type.String({
-  pattern: POOL_ID,
-  maxLength: MAX_POOL_ID_LENGTH,
-  description: 'Name of a pool: up to three parts between slashes.',
 });
 export const Digest = Type.String({
   pattern: '^[a-f0-9]{0,40}$',

@@ -1,25 +1,23 @@
 // /pools: guests and storages under a name, on which rights and backup jobs can stand. A name with slashes is given as a parameter.
 import { type Static, Type } from 'typebox';
 import type { Pool } from '../../../auth/pool-store.ts';
-import type { Privilege } from '../../../auth/privileges.ts';
 import { ParameterError } from '../../dialect/failure.ts';
 import { actorOf } from '../../routes/actor.ts';
-import { LINE } from '../../routes/parameters.ts';
+import { createPool, onPool, PoolComment, PoolName } from '../../routes/pool-parts.ts';
 import { defineGuestMethod, type GuestCall, LIST_ANSWER_MS, requirePrivilege } from '../method.ts';
 import { guestRow, Resource, storageRow } from './cluster/resource-rows.ts';
 import { guestIds, vmidList } from './nodes/dump-parameters.ts';
-import { given, listOf, Nothing, PoolName, STORAGE_NAME } from './parameters.ts';
+import { given, listOf, Nothing, STORAGE_NAME } from './parameters.ts';
 
 const PATH = '/pools';
 const MAX_STORAGES = 1000;
 const IS_STORAGE = new RegExp(STORAGE_NAME);
 
-const Comment = Type.Optional(Type.String({ pattern: LINE, maxLength: 1024, description: 'One line.' }));
 const MemberType = Type.Optional(Type.Enum(['qemu', 'lxc', 'storage'], { description: 'Only such members.' }));
 const Members = Type.Array(Resource);
 const Change = Type.Object({
   poolid: PoolName,
-  comment: Comment,
+  comment: PoolComment,
   vms: vmidList('Guests that come, or go, between commas.'),
   storage: Type.Optional(Type.String({ maxLength: 65_536, description: 'Storages that come, or go, between commas.' })),
   delete: Type.Boolean({ default: false, description: 'They go, and do not come.' }),
@@ -27,10 +25,6 @@ const Change = Type.Object({
 });
 const CHANGES =
   'Changes the comment of a pool, or its members, with the right to give rights on each of those (Permissions.Modify, VM.Allocate of a guest, Datastore.Allocate of a storage).';
-
-function onPool(privilege: Privilege) {
-  return ({ poolid }: { poolid: string }) => ({ path: `/pool/${poolid}`, anyOf: [privilege] });
-}
 
 export const POOL_METHODS = [
   defineGuestMethod({
@@ -61,12 +55,9 @@ export const POOL_METHODS = [
     path: PATH,
     description: 'Makes a pool; the pool that it is to be within is there already.',
     access: onPool('Pool.Allocate'),
-    parameters: Type.Object({ poolid: PoolName, comment: Comment }),
+    parameters: Type.Object({ poolid: PoolName, comment: PoolComment }),
     returns: Nothing,
-    handler: (call, { poolid, comment }) => {
-      call.services.pools.create(actorOf(call), poolid, comment);
-      return null;
-    },
+    handler: createPool,
   }),
   defineGuestMethod({
     method: 'GET',

@@ -2,21 +2,14 @@
 // there now; here is what is written down. Names have slashes, so they are parameters.
 import { Type } from 'typebox';
 import type { Pool } from '../../../auth/pool-store.ts';
-import type { Privilege } from '../../../auth/privileges.ts';
-import { MAX_POOL_ID_LENGTH, POOL_ID } from '../../../schema/pool-id.ts';
 import { defineMethod } from '../../method.ts';
 import { actorOf } from '../actor.ts';
-import { LINE, Nothing } from '../parameters.ts';
+import { Nothing } from '../parameters.ts';
+import { createPool, onPool, PoolComment, PoolName } from '../pool-parts.ts';
 
 const PATH = '/config/pool';
 /** In one change. */
 const MAX_MEMBERS = 1000;
-const PoolName = Type.String({
-  pattern: POOL_ID,
-  maxLength: MAX_POOL_ID_LENGTH,
-  description: 'Name of a pool: up to three parts between slashes.',
-});
-const Comment = Type.Optional(Type.String({ pattern: LINE, maxLength: 1024, description: 'One line.' }));
 const Guests = Type.Optional(
   Type.Array(Type.Integer({ minimum: 100, maximum: 999_999_999 }), {
     maxItems: MAX_MEMBERS,
@@ -26,10 +19,6 @@ const Guests = Type.Optional(
 const Storages = Type.Optional(
   Type.Array(Type.String({ maxLength: 100 }), { maxItems: MAX_MEMBERS, description: 'Storages that come, or go.' }),
 );
-
-function onPool(privilege: Privilege) {
-  return ({ poolid }: { poolid: string }) => ({ path: `/pool/${poolid}`, anyOf: [privilege] });
-}
 
 function rowOf({ poolid, comment, vms, storages }: Pool) {
   return { poolid, comment, vms: [...vms], storage: [...storages] };
@@ -61,12 +50,9 @@ export const POOL_METHODS = [
     path: PATH,
     description: 'Makes a pool; the pool that it is to be within is there already.',
     access: onPool('Pool.Allocate'),
-    parameters: Type.Object({ poolid: PoolName, comment: Comment }),
+    parameters: Type.Object({ poolid: PoolName, comment: PoolComment }),
     returns: Nothing,
-    handler: (call, { poolid, comment }) => {
-      call.services.pools.create(actorOf(call), poolid, comment);
-      return null;
-    },
+    handler: createPool,
   }),
   defineMethod({
     method: 'PUT',
@@ -75,7 +61,7 @@ export const POOL_METHODS = [
     access: onPool('Pool.Allocate'),
     parameters: Type.Object({
       poolid: PoolName,
-      comment: Comment,
+      comment: PoolComment,
       vms: Guests,
       storage: Storages,
       delete: Type.Boolean({ default: false, description: 'They go, and do not come.' }),

@@ -4,8 +4,9 @@ import { KEEP_RULES } from '../../../../datastore/prune/keep-rules.ts';
 import type { JobOptions } from '../../../../jobs/schedule/job.ts';
 import { LOCAL_NODE } from '../../../../schema/names.ts';
 import { ParameterError } from '../../../dialect/failure.ts';
+import { PoolName } from '../../../routes/pool-parts.ts';
 import { BACKUP_MODES, DUMP_FIELDS, fleecingOf, guestIds, keepsAll, vmidList } from '../nodes/dump-parameters.ts';
-import { given, listOf, PoolName, StorageName } from '../parameters.ts';
+import { given, listOf, StorageName } from '../parameters.ts';
 import { WITHOUT_EFFECT, type WithoutEffect } from './without-effect.ts';
 
 const REFUSED = 'Refused: not here.';

@@ -3,11 +3,12 @@ import { Type } from 'typebox';
 import type { KeepCounts } from '../../../../datastore/prune/keep-rules.ts';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
 import { callerOf } from '../../../method.ts';
+import { PoolName } from '../../../routes/pool-parts.ts';
 import { defineGuestMethod, type GuestCall, LIST_ANSWER_MS, may, requireNode, requirePrivilege } from '../../method.ts';
 import type { GuestBackup } from '../../services.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
 import { keepRulesOf } from '../cluster/backup-fields.ts';
-import { Flag, given, Node, PoolName, StorageName } from '../parameters.ts';
+import { Flag, given, Node, StorageName } from '../parameters.ts';
 import { findVolume } from '../storage/content.ts';
 import { type DumpWish, dumpGuests } from './dump-guests.ts';
 import {

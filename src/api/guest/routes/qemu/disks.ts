@@ -1,6 +1,7 @@
 // What is done with the disks of a virtual machine: clone, template, resize, move, unlink; and which of it they can.
 import { Type } from 'typebox';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
+import { PoolName } from '../../../routes/pool-parts.ts';
 import { requireCloneRights } from '../../config-rights.ts';
 import { defineGuestMethod, onGuest, requireGuest, requirePrivilege } from '../../method.ts';
 import { joinPool, requireMaking, requirePool } from '../../pool-of-guest.ts';
@@ -18,7 +19,6 @@ import {
   Node,
   Nothing,
   OfGuest,
-  PoolName,
   quietWork,
   SkipLock,
   SnapshotName,

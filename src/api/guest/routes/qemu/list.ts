@@ -1,6 +1,7 @@
 // /nodes/{node}/qemu: the virtual machines of this node, and new ones.
 import { type Static, Type } from 'typebox';
 import { ApiError, ParameterError } from '../../../dialect/failure.ts';
+import { PoolName } from '../../../routes/pool-parts.ts';
 import { CONFIG_PARAMETERS, settingsOf } from '../../config-keys.ts';
 import { requireConfigRights } from '../../config-rights.ts';
 import {
@@ -15,7 +16,7 @@ import {
 } from '../../method.ts';
 import { forgetGone, joinPool, requirePool, requireReplacing } from '../../pool-of-guest.ts';
 import { startGuestTask } from '../../start-guest-task.ts';
-import { given, Node, OfGuest, PoolName, SkipLock, StorageName, Upid, type Vmid } from '../parameters.ts';
+import { given, Node, OfGuest, SkipLock, StorageName, Upid, type Vmid } from '../parameters.ts';
 import { restoreArchive } from './restore-archive.ts';
 import { requireRootFor } from './skip-lock.ts';
 import { summaryOf, VmRow } from './vm-row.ts';
