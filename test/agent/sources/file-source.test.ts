@@ -68,6 +68,15 @@ test('the holes of a sparse file are found', async (t) => {
   await source.close();
 });
 
+test('a hole below 64 KiB is read, one of that is told', async (t) => {
+  const path = join(scratch(t), 'disk');
+  const fd = openSync(path, 'w');
+  for (const at of [0, 65_536, 135_168]) writeSync(fd, Buffer.alloc(4096, 1), 0, 4096, at);
+  closeSync(fd);
+  // Behind the first block a hole of 60 KiB, behind the second one of 64.
+  assert.deepEqual(await collect((await openFileSource(path)).zeroRanges(never)), [[69_632, 65_536]]);
+});
+
 test('a file that is one hole', async (t) => {
   const path = join(scratch(t), 'disk');
   sparseFile(path, 100 * MiB, []);

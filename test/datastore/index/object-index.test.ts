@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { FLAG_DATA, FLAG_QUARANTINED } from '../../../src/datastore/index/index-entry.ts';
+import { ENTRY_WORDS, FLAG_DATA, FLAG_QUARANTINED, Word } from '../../../src/datastore/index/index-entry.ts';
 import { ObjectIndex } from '../../../src/datastore/index/object-index.ts';
 import { SharedBuffers } from '../../../src/util/shared-buffers.ts';
 
@@ -212,4 +212,32 @@ test('many ids at once are found as one by one, in any number, also where copies
     }),
     { numRuns: 60 },
   );
+});
+
+test('entries that are loaded in runs of any length stand beside those that are inserted', (t) => {
+  const { index, shared } = makeIndex(t);
+  const other = ObjectIndex.attach(shared);
+  const expected: { id: Buffer; place: [number, number] }[] = [];
+  const put = (through: ObjectIndex): void => {
+    const id = randomIds(1)[0] as Buffer;
+    const place: [number, number] = [7, expected.length];
+    through.insert(0, id, ...place, 100);
+    expected.push({ id, place });
+  };
+  // Entry numbers are taken by 256.
+  for (const count of [1, 255, 256, 257, 700, 3]) {
+    const words = new Int32Array(count * ENTRY_WORDS);
+    const bytes = Buffer.from(words.buffer);
+    for (const [place, id] of randomIds(count).entries()) {
+      id.copy(bytes, place * ENTRY_WORDS * 4);
+      words[place * ENTRY_WORDS + Word.pack] = 3;
+      words[place * ENTRY_WORDS + Word.offset] = expected.length;
+      expected.push({ id, place: [3, expected.length] });
+    }
+    index.load(words, count);
+    put(index);
+    put(other);
+  }
+  assert.equal(index.count, expected.length);
+  for (const { id, place } of expected) assert.deepEqual(copiesOf(index, 0, id), [place]);
 });
