@@ -11,7 +11,7 @@ const MIN_HOLE_BYTES = 65_536;
 /** So many are 60 GiB of 64 KiB holes at least; what comes after is read. */
 const MAX_HOLES = 1_000_000;
 /** Looked at in one turn of the event loop: a millisecond. */
-const RANGES_PER_TURN = 1_000;
+const RANGES_PER_TURN = 500;
 
 export interface HolesOptions {
   sizeBytes: number;
