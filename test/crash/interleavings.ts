@@ -64,8 +64,8 @@ class World {
   readonly #ids = new Map<string, ObjectId>();
   readonly #inFlight = new Set<Promise<void>>();
   readonly #snapshots = new Map<string, Snapshot>();
-  /** Contents of commits that were not answered, by label group. */
-  readonly #maybe: { group: Group; contents: readonly number[] }[] = [];
+  /** Commits that were not answered. */
+  readonly #maybe: (Pick<OpenSession, 'group' | 'adopted'> & Pick<Snapshot, 'contents'>)[] = [];
   /** What suspended sessions of a group put: it counts for the next ones until one of them commits. */
   readonly #left = new Map<Group, Set<number>>();
   #sessions: OpenSession[] = [];
@@ -182,7 +182,7 @@ class World {
       // What it did not put itself is what rules are about.
       const pool = open.inScope.length > 0 && this.#random() < 0.7 ? open.inScope : known;
       const contents = Array.from({ length: 1 + Math.floor(this.#random() * 6) }, () => this.#pick(pool));
-      const maybe = { group: open.group, contents };
+      const maybe = { group: open.group, adopted: open.adopted, contents };
       this.#maybe.push(maybe);
       const half = Math.ceil(contents.length / 2);
       const pages: { id: ObjectId; length: number }[] = [];
@@ -198,10 +198,15 @@ class World {
       const client = clientPart(image, sizeOf(contents), open.group, GROUPS[open.group].key);
       const { name } = await open.session.commit(client, undefined, NO_SIGNAL);
       this.#maybe.splice(this.#maybe.indexOf(maybe), 1);
-      for (const each of open.adopted) this.#left.get(open.group)?.delete(each);
+      this.#endLeftovers(open);
       this.#snapshots.set(keyOf(name), { name, group: open.group, contents, state: 'there' });
       this.#count(GROUPS[open.group].key === undefined ? 'commit' : 'commit encrypted');
     });
+  }
+
+  /** What a commit's session had adopted is no retry's any more. */
+  #endLeftovers({ group, adopted }: Pick<OpenSession, 'group' | 'adopted'>): void {
+    for (const each of adopted) this.#left.get(group)?.delete(each);
   }
 
   #suspend(): void {
@@ -397,6 +402,7 @@ class World {
         assert.ok(made !== undefined || this.#isDamaged, `${snapshotLabel(name)} is there, and nobody made it`);
         if (made === undefined) continue;
         this.#snapshots.set(keyOf(name), { name, group, contents: made.contents, state: 'there' });
+        this.#endLeftovers(made);
       }
     }
     this.#maybe.length = 0;
