@@ -5,6 +5,7 @@ import { createReadStream } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
+import { asUsual } from '../util/child-priority.ts';
 import { HoldfastError, systemCode } from '../util/errors.ts';
 import { toolMissing } from '../util/run.ts';
 
@@ -131,7 +132,8 @@ async function* gunzip(chunks: AsyncGenerator<Buffer>, { damaged }: Unpacking): 
 
 /** Debian's program does it: LZO1X has no reader in Node. */
 async function* unlzop(chunks: AsyncGenerator<Buffer>, { damaged }: Unpacking): AsyncGenerator<Buffer> {
-  const child = spawn('lzop', ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+  const env = { ...process.env, LC_ALL: 'C' };
+  const child = asUsual(spawn('lzop', ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'], env }));
   const ended = endOf(child);
   const source = remembering(chunks);
   pipeline(Readable.from(source.chunks, { objectMode: false, highWaterMark: READ_BYTES }), child.stdin, () => {

@@ -5,6 +5,7 @@ import { constants } from 'node:fs';
 import { access, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
+import { asUsual } from './child-priority.ts';
 import { HoldfastError, systemCode } from './errors.ts';
 
 export const HOOK_TIMEOUT_MS = 10 * 60_000;
@@ -69,7 +70,7 @@ export async function runHookScript({
   );
   await new Promise<void>((resolve, reject) => {
     // A group of its own, so that its end is the end of all it started.
-    const child = spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'], env, cwd: '/', detached: true });
+    const child = asUsual(spawn(path, args, { stdio: ['ignore', 'pipe', 'pipe'], env, cwd: '/', detached: true }));
     let stopped: HoldfastError | undefined;
     const stop = (error: HoldfastError): void => {
       stopped ??= error;

@@ -1,6 +1,7 @@
 // Runs one program to its end and returns what it printed: bounded in time and output, stopped by a signal, never through
 // a shell. A program that is not installed is `tool-missing`, with the Debian package that has it.
 import { spawn } from 'node:child_process';
+import { asUsual } from './child-priority.ts';
 import { type ErrorCode, HoldfastError, systemCode } from './errors.ts';
 
 /** Debian package of the programs that Holdfast starts. */
@@ -65,7 +66,9 @@ export function run(command: string, args: readonly string[], options: RunOption
     if (signal?.aborted) return reject(aborted());
     // Messages are passed on to people and, in tests, compared: one language.
     const env = { ...process.env, ...options.environment, LC_ALL: 'C' };
-    const child = spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'], env });
+    const child = asUsual(
+      spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'], env }),
+    );
     const stop = (error: HoldfastError) => {
       stopped ??= error;
       child.kill('SIGKILL');

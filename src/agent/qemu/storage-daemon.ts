@@ -2,12 +2,12 @@
 // must be killable without touching the guest, and the disks of a guest that does not run.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { rm } from 'node:fs/promises';
-import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { QemuProgram } from '../../guests/qemu/qemu-program.ts';
 import { connectWhenReady } from '../../guests/qmp/connect-when-ready.ts';
 import type { QmpClient } from '../../guests/qmp/qmp-client.ts';
+import { asAnyProgram, asUsual } from '../../util/child-priority.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { liveWithUs } from '../../util/live-with-us.ts';
 import { toolMissing } from '../../util/run.ts';
@@ -71,8 +71,8 @@ export class StorageDaemon {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: { ...process.env, ...qemu.environment, LC_ALL: 'C' },
     });
-    // Before it has threads: they take it over.
-    if (isUrgent && child.pid !== undefined) beUrgent(child.pid);
+    if (isUrgent) asAnyProgram(child);
+    else asUsual(child);
     let words = '';
     let failure: Error | undefined;
     child.stderr?.on('data', (data: Buffer) => {
@@ -150,13 +150,5 @@ export async function againWhenLost<Result>(run: () => Promise<Result>): Promise
   } catch (error) {
     if (!(error instanceof HoldfastError) || error.data.isLost !== true) throw error;
     return await run();
-  }
-}
-
-function beUrgent(pid: number): void {
-  try {
-    if (getPriority(pid) > 0) setPriority(pid, 0);
-  } catch {
-    // Without the right to it, or with a program that has ended already, which is told later.
   }
 }

@@ -5,6 +5,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asUsual } from '../../util/child-priority.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { liveWithUs } from '../../util/live-with-us.ts';
 import { toolMissing } from '../../util/run.ts';
@@ -44,7 +45,8 @@ export async function startImageServer(options: ImageServerOptions): Promise<Ima
   const directory = await mkdtemp(join(base, 'hf-'));
   const socketPath = join(directory, 'nbd');
   const [program, ...args] = command(socketPath);
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+  const env = { ...process.env, LC_ALL: 'C' };
+  const child = asUsual(spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env }));
   const daemon = watch(child);
   const close = async () => {
     child.kill('SIGKILL');

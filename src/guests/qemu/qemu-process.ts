@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asAnyProgram } from '../../util/child-priority.ts';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { toolMissing } from '../../util/run.ts';
 import type { RunDirectory } from '../node-directory.ts';
@@ -16,6 +17,8 @@ const POLL_MS = 20;
 /** Of a process that no longer answers; one in an uninterruptible wait stays longer, and is told. */
 const KILL_TIMEOUT_MS = 10_000;
 const LOG_BYTES = 8_192;
+/** A backup that starts its guest again may go after everybody else at the disk; the guest does not. */
+const USUAL_IO = ['ionice', '-t', '-c', '0'];
 
 export interface StartOptions {
   readonly label: string;
@@ -36,7 +39,7 @@ export async function startQemu(
 ): Promise<QmpClient> {
   await clearRunDirectory(run);
   const log = await open(run.errorLog, 'w', 0o600);
-  const command = [...options.argvPrefix, qemu.program, ...qemu.args, ...args];
+  const command = [...USUAL_IO, ...options.argvPrefix, qemu.program, ...qemu.args, ...args];
   const environment = { ...process.env, ...qemu.environment, LC_ALL: 'C' };
   let ended: Error | 'ended' | undefined;
   const child = spawn(command[0] as string, command.slice(1), {
@@ -46,6 +49,7 @@ export async function startQemu(
     env: environment,
     cwd: '/',
   });
+  asAnyProgram(child);
   child.once('error', (error) => {
     ended = systemCode(error) === 'ENOENT' ? toolMissing(command[0] as string, error) : error;
   });
