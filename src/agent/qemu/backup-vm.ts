@@ -261,14 +261,19 @@ async function open(
     copyTimeoutSeconds: request.copyTimeoutSeconds ?? COPY_TIMEOUT_SECONDS,
     freezes: agent.enabled && agent.freezeFs && mode === 'snapshot',
     startFleece: async (disks) => {
-      parts.images = await makeFleeceImages(node, id, disks, request.fleeceStorage, signal);
-      return await Fleece.start(node.qemu, {
-        label: `VM ${id}`,
-        directory: node.directory.run(id).path,
-        images: parts.images.images,
-        limitBytes: Math.min(request.fleeceLimitBytes ?? Number.MAX_SAFE_INTEGER, parts.images.roomBytes),
-        signal,
+      const images = makeFleeceImages(node, id, disks, request.fleeceStorage, signal).then((all) => {
+        parts.images = all;
+        const limitBytes = Math.min(request.fleeceLimitBytes ?? Number.MAX_SAFE_INTEGER, all.roomBytes);
+        return { images: all.images, limitBytes };
       });
+      const made = images.catch(() => undefined);
+      try {
+        const directory = node.directory.run(id).path;
+        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, images, signal });
+      } finally {
+        // What was made has to be known to whoever cleans up, also when the daemon did not start.
+        await made;
+      }
     },
   });
 }

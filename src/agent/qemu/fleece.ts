@@ -22,26 +22,33 @@ export interface FleeceImage {
   readonly path: string;
 }
 
+export interface FleeceRoom {
+  readonly images: readonly FleeceImage[];
+  /** Bytes on the storage for all images together. */
+  readonly limitBytes: number;
+}
+
 export interface FleeceOptions {
   readonly label: string;
   /** Private; for its sockets. */
   readonly directory: string;
-  readonly images: readonly FleeceImage[];
-  /** Bytes on the storage for all images together. */
-  readonly limitBytes: number;
+  /** They may be made while the daemon starts. */
+  readonly images: Promise<FleeceRoom>;
   readonly signal?: AbortSignal | undefined;
 }
 
 export class Fleece {
   readonly #daemon: StorageDaemon;
-  readonly #options: FleeceOptions;
+  readonly #label: string;
+  readonly #room: FleeceRoom;
   readonly #timer: NodeJS.Timeout;
   #isLooking = false;
   #broken: HoldfastError | undefined;
 
-  private constructor(daemon: StorageDaemon, options: FleeceOptions) {
+  private constructor(daemon: StorageDaemon, label: string, room: FleeceRoom) {
     this.#daemon = daemon;
-    this.#options = options;
+    this.#label = label;
+    this.#room = room;
     this.#timer = setInterval(() => {
       // What fails of it is seen at the next look.
       this.#look().catch(() => undefined);
@@ -49,7 +56,7 @@ export class Fleece {
     this.#timer.unref();
   }
 
-  /** Exports each image under its key. @throws what starting the daemon and opening the images throws. */
+  /** Exports each image under its key. @throws what making the images, starting the daemon and opening them there throws. */
   static async start(qemu: QemuProgram, options: FleeceOptions): Promise<Fleece> {
     return await againWhenLost(async () => await Fleece.#start(qemu, options));
   }
@@ -65,14 +72,15 @@ export class Fleece {
       signal,
     });
     try {
-      for (const { key, path } of options.images) {
+      const room = await options.images;
+      for (const { key, path } of room.images) {
         const node = `img-${key}`;
         const file = { driver: 'file', filename: path, discard: 'unmap' };
         await daemon.monitor.execute('blockdev-add', { driver: 'raw', 'node-name': node, discard: 'unmap', file });
         const share = { type: 'nbd', id: node, 'node-name': node, name: key, writable: true };
         await daemon.monitor.execute('block-export-add', share);
       }
-      return new Fleece(daemon, options);
+      return new Fleece(daemon, label, room);
     } catch (error) {
       const isLost = error instanceof HoldfastError && error.data.isLost === true;
       const end = isLost ? await daemon.lastWords(END_NEWS_MS) : undefined;
@@ -98,7 +106,7 @@ export class Fleece {
     if (this.#broken !== undefined || !(await this.#daemon.endsWithin(END_NEWS_MS))) return this.#broken;
     return new HoldfastError(
       'source-failed',
-      `${this.#options.label}: the fleece's storage daemon has ended; run the backup again`,
+      `${this.#label}: the fleece's storage daemon has ended; run the backup again`,
     );
   }
 
@@ -124,7 +132,8 @@ export class Fleece {
 
   /** Why it is to end: it takes too much, or nobody can tell how much. */
   async #excess(): Promise<HoldfastError | undefined> {
-    const { images, limitBytes, label } = this.#options;
+    const { images, limitBytes } = this.#room;
+    const label = this.#label;
     let usedBytes = 0;
     try {
       for (const { path } of images) usedBytes += (await stat(path)).blocks * 512;

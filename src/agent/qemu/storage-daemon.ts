@@ -15,7 +15,6 @@ import { toolMissing } from '../../util/run.ts';
 const START_TIMEOUT_MS = 30_000;
 const END_TIMEOUT_MS = 30_000;
 const KILL_TIMEOUT_MS = 5_000;
-const POLL_MS = 10;
 const WORDS_BYTES = 8_192;
 
 export interface StorageDaemonOptions {
@@ -37,6 +36,7 @@ export class StorageDaemon {
   readonly #child: ChildProcess;
   readonly #paths: readonly string[];
   readonly #words: () => string;
+  readonly #end: Promise<void>;
   #hasEnded = false;
   /** Once, whoever ends it: its sockets' names may be those of the next one by then. */
   #cleaning: Promise<void> | undefined;
@@ -53,10 +53,14 @@ export class StorageDaemon {
     this.monitor = monitor;
     this.nbdSocket = nbdSocket;
     this.#paths = paths;
-    child.once('exit', () => {
-      this.#hasEnded = true;
+    this.#end = new Promise((resolve) => {
+      const end = (): void => {
+        this.#hasEnded = true;
+        resolve();
+      };
+      child.once('exit', end);
+      if (child.exitCode !== null || child.signalCode !== null) end();
     });
-    if (child.exitCode !== null || child.signalCode !== null) this.#hasEnded = true;
   }
 
   /** Its NBD server listens, nothing is exported yet. @throws `tool-missing`, `guest-failed` with its own words, `timed-out`, `aborted`. */
@@ -129,8 +133,9 @@ export class StorageDaemon {
 
   /** At once when it has ended already. */
   async endsWithin(timeoutMs: number): Promise<boolean> {
-    const deadline = performance.now() + timeoutMs;
-    while (!this.#hasEnded && performance.now() < deadline) await sleep(POLL_MS);
+    const waiting = new AbortController();
+    await Promise.race([this.#end, sleep(timeoutMs, undefined, { signal: waiting.signal }).catch(() => undefined)]);
+    waiting.abort();
     return this.#hasEnded;
   }
 

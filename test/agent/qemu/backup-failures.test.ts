@@ -4,6 +4,8 @@ import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backupVm, type VmBackupRequest } from '../../../src/agent/qemu/backup-vm.ts';
+import type { GuestNode } from '../../../src/guests/guest-node.ts';
+import type { Storage } from '../../../src/guests/storage/storage.ts';
 import { lookAtMachine } from '../../../src/guests/vm/machine-state.ts';
 import { resumeVm, suspendVm } from '../../../src/guests/vm/pause.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
@@ -178,6 +180,23 @@ suite('a backup that goes wrong', { skip, timeout: 400_000 }, () => {
       }
       await guest.assertUnharmedAndRight();
     });
+
+  test('the fleece has no daemon: what was made for it meanwhile goes', async () => {
+    const { node } = vms.node;
+    const qemu = { ...node.qemu, storageDaemon: '/nowhere/qemu-storage-daemon' };
+    let answered = 0;
+    const get = async (name: string): Promise<Storage> => {
+      // Until long after the daemon has failed.
+      await sleep(500);
+      answered++;
+      return await node.storages.get(name);
+    };
+    const slow: GuestNode = { ...node, qemu, storages: Object.assign(Object.create(node.storages), { get }) };
+    await assert.rejects(vms.backup(id, { node: slow }), { code: 'tool-missing' });
+    assert.ok(answered > 0, 'nothing is made after the backup has failed');
+    await vms.assertTidy(id, guest.keys);
+    await guest.assertUnharmedAndRight();
+  });
 
   /** The fill makes a full backup last, and the load gives the fleece something to keep. */
   async function write(): Promise<void> {

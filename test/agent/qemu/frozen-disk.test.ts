@@ -42,8 +42,8 @@ for (const [place, build] of qemuBuilds.entries()) {
       const startFleece = async (...[wanted]: Parameters<Parameters<typeof openRunningVm>[0]['startFleece']>) => {
         images = await makeFleeceImages(node, id, wanted, undefined, NO_SIGNAL);
         const directory = node.directory.run(id).path;
-        const limitBytes = Number.MAX_SAFE_INTEGER;
-        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, images: images.images, limitBytes });
+        const room = Promise.resolve({ images: images.images, limitBytes: Number.MAX_SAFE_INTEGER });
+        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, images: room });
       };
       const more = {
         bases: [],
