@@ -12,7 +12,7 @@ import {
   trustedSidecars,
 } from '../../guests/bitmaps/sidecars.ts';
 import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
-import { type PlannedDisk, planDisks } from '../../guests/qemu/plan-disks.ts';
+import { type PlannedDisk, planBackedUpDisks } from '../../guests/qemu/plan-disks.ts';
 import { runningDisk } from '../../guests/qemu/running-machine.ts';
 import { queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
 import { openNbdSource } from '../sources/nbd-source.ts';
@@ -31,7 +31,7 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
   const { node, id, target, bases, bytesPerSecond, readers, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
-  const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
+  const planned = await planBackedUpDisks(config, node.storages);
   const files = fileDisks(planned);
   await options.atTheInstant();
   const seen = await lookAtFiles(files);

@@ -19,12 +19,26 @@ export interface PlannedDisk extends DiskPlan {
 
 /** Every drive but tpmstate0, in Proxmox's order. @throws `not-found`, `bad-argument`, `source-failed`. */
 export async function planDisks(config: VmConfig, storages: Storages): Promise<PlannedDisk[]> {
+  return await planDrives(config, storages, () => true);
+}
+
+/** Those that backups take along: of others nothing is asked, which may be long gone. @throws as `planDisks`. */
+export async function planBackedUpDisks(config: VmConfig, storages: Storages): Promise<PlannedDisk[]> {
+  return await planDrives(config, storages, ({ backup, media }) => backup && media === 'disk');
+}
+
+async function planDrives(
+  config: VmConfig,
+  storages: Storages,
+  isWanted: (drive: Drive) => boolean,
+): Promise<PlannedDisk[]> {
   const order = bootOrder(config.values);
   const disks: PlannedDisk[] = [];
   for (const key of DISK_KEYS) {
     const value = config.values.get(key);
     if (value === undefined || key.startsWith('tpmstate')) continue;
-    disks.push(await planDisk(parseDrive(key, value), storages, order));
+    const drive = parseDrive(key, value);
+    if (isWanted(drive)) disks.push(await planDisk(drive, storages, order));
   }
   return disks;
 }
