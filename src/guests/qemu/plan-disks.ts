@@ -3,16 +3,23 @@ import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { bootOrder } from '../config/boot-order.ts';
+import { decodeLine } from '../config/description-text.ts';
 import { DISK_KEYS, type Drive, parseDrive } from '../config/drive.ts';
 import type { VmConfig } from '../config/vm-config.ts';
+import { readQcow2Header } from '../storage/qcow2-header.ts';
 import type { Storages } from '../storage/storages.ts';
 import type { CacheMode, DiskPlan, ThrottleLimits } from './disk-nodes.ts';
 import { variablesBytes } from './firmware.ts';
+
+/** Of the file systems and disks that there are. */
+const MAX_DIRECT_BLOCK_BYTES = 4096;
 
 /** A planned disk, and what a backup needs to know of it. */
 export interface PlannedDisk extends DiskPlan {
   /** Volume id or absolute path; undefined for a drive without a medium. */
   readonly volume: string | undefined;
+  /** Whether QEMU keeps bitmaps in the image: qcow2, but for that of before QEMU 1.1. */
+  readonly storesBitmaps: boolean;
   /** Whether backups take it along. */
   readonly isBackedUp: boolean;
 }
@@ -61,7 +68,7 @@ export async function planDisk(drive: Drive, storages: Storages, order: readonly
     discards: drive.discard,
     detectZeroes: drive.detectZeroes && drive.discard,
     isSolidState: drive.ssd && drive.bus !== 'virtio',
-    serial: drive.serial === undefined ? undefined : decodeURIComponent(drive.serial),
+    serial: drive.serial === undefined ? undefined : decodeLine(drive.serial),
     wwn: drive.rest.wwn,
     rerror: drive.rerror,
     werror: drive.werror,
@@ -71,11 +78,20 @@ export async function planDisk(drive: Drive, storages: Storages, order: readonly
   };
 }
 
-type Located = Pick<PlannedDisk, 'path' | 'format' | 'isBlockDevice' | 'canBeDirect' | 'volume'>;
+type Located = Pick<PlannedDisk, 'path' | 'format' | 'isBlockDevice' | 'canBeDirect' | 'volume' | 'storesBitmaps'>;
+
+/** A drive without a medium. */
+const NOTHING: Located = {
+  path: undefined,
+  format: 'raw',
+  isBlockDevice: false,
+  canBeDirect: false,
+  volume: undefined,
+  storesBitmaps: false,
+};
 
 async function locate(drive: Drive, storages: Storages): Promise<Located> {
-  if (drive.file === 'none')
-    return { path: undefined, format: 'raw', isBlockDevice: false, canBeDirect: false, volume: undefined };
+  if (drive.file === 'none') return NOTHING;
   if (drive.file === 'cdrom')
     throw new HoldfastError(
       'bad-argument',
@@ -94,7 +110,15 @@ async function locate(drive: Drive, storages: Storages): Promise<Located> {
     throw new HoldfastError('not-found', `${drive.key}: volume '${drive.file}' does not exist (${image.path})`);
   });
   const isBlockDevice = found.isBlockDevice();
-  return { ...image, isBlockDevice, canBeDirect: await takesDirectIo(image.path), volume: drive.file };
+  // QEMU cannot write to the end of a file that is no multiple of what its storage reads and writes at once.
+  const isWhole = image.format !== 'raw' || found.size % MAX_DIRECT_BLOCK_BYTES === 0;
+  return {
+    ...image,
+    isBlockDevice,
+    canBeDirect: isWhole && (await takesDirectIo(image.path)),
+    volume: drive.file,
+    storesBitmaps: image.format === 'qcow2' && (await readQcow2Header(image.path))?.version !== 2,
+  };
 }
 
 /** Some file systems refuse O_DIRECT; QEMU would not start. */

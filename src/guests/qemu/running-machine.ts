@@ -18,6 +18,8 @@ const RunningDisk = Type.Object({
   isReadOnly: Type.Boolean(),
   discards: Type.Boolean(),
   isBackedUp: Type.Boolean(),
+  /** Not there of a guest that was started by an earlier version: `storesBitmaps`. */
+  storesBitmaps: Type.Optional(Type.Boolean()),
 });
 export type RunningDisk = Static<typeof RunningDisk>;
 
@@ -51,9 +53,14 @@ export async function writeRunningMachine(run: RunDirectory, machine: RunningMac
 
 /** Undefined for a drive without a medium. */
 export function runningDisk(disk: PlannedDisk): RunningDisk | undefined {
-  const { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp } = disk;
+  const { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp, storesBitmaps } = disk;
   if (volume === undefined || path === undefined) return undefined;
-  return { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp };
+  return { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp, storesBitmaps };
+}
+
+/** Whether QEMU keeps the disk's bitmaps in the image. */
+export function storesBitmaps({ format, storesBitmaps }: Pick<RunningDisk, 'format' | 'storesBitmaps'>): boolean {
+  return storesBitmaps ?? format === 'qcow2';
 }
 
 function fileOf(run: RunDirectory): string {

@@ -2,15 +2,19 @@
 // other, running and stopped, and what is restored is what was there.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { restoreVm } from '../../../src/agent/qemu/restore-vm.ts';
 import { parseVmConfig } from '../../../src/guests/config/vm-config.ts';
 import { startVm } from '../../../src/guests/vm/start.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
+import { run } from '../../../src/util/run.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
+import { plainRestore } from '../../support/guests/vm-restores.ts';
+import { snapshotOf } from '../../support/guests/vm-snapshots.ts';
 import { VmBackups } from './vm-backups.ts';
 
 const skip = await reasonToSkipGuest();
@@ -65,5 +69,48 @@ suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
     writeFileSync(join(imagesOf(7302), 'vm-7302-disk-0.raw'), disk);
     const result = await vms.backup(id);
     assert.deepEqual(readFileSync(await vms.restored(result, 'scsi0')), disk);
+  });
+
+  test('an empty disk, one of an old qcow2, one whose size is odd: incremental, over a start and a stop, and restored as they are', async () => {
+    const lines = [
+      'scsi0: local:7303/vm-7303-disk-0.raw',
+      'scsi1: local:7303/vm-7303-disk-1.qcow2',
+      'scsi2: local:7303/vm-7303-disk-2.qcow2',
+      'scsi3: local:7303/vm-7303-disk-3.raw,serial=50%off',
+    ];
+    const id = await addGuest(7303, lines.join('\n'));
+    const path = (index: number, ending: string) => join(imagesOf(7303), `vm-7303-disk-${index}.${ending}`);
+    writeFileSync(path(0, 'raw'), '');
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', path(1, 'qcow2'), '0']);
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-o', 'compat=0.10', path(2, 'qcow2'), '1M']);
+    await run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 7 64k 300k', path(2, 'qcow2')]);
+    const odd = randomBytes((1 << 20) + 512);
+    writeFileSync(path(3, 'raw'), odd);
+    await vms.backup(id);
+    const reports: string[] = [];
+    const again = async () => {
+      const result = await vms.backup(id);
+      assert.deepEqual(result.report.warnings, []);
+      reports.push(result.report.logs.join('\n'));
+      return result;
+    };
+    await again();
+    await start(id);
+    await again();
+    await stop(id);
+    const result = await again();
+    for (const said of reports) {
+      assert.match(said, /scsi0: read in full, for it is empty/);
+      assert.match(said, /scsi1: read in full, for it is empty/);
+      assert.match(said, /scsi2: incremental since/);
+      assert.match(said, /scsi3: incremental since/);
+    }
+    const other = vms.node.expectVm(7304);
+    const snapshot = snapshotOf(vms.store, result.committed.manifest);
+    await restoreVm(plainRestore(vms.node, other, snapshot));
+    const [old, restored] = [await vms.node.rawCopy(id, 'scsi2'), await vms.node.rawCopy(other, 'scsi2')];
+    assert.deepEqual(readFileSync(restored), readFileSync(old));
+    assert.deepEqual(readFileSync(await vms.node.rawCopy(other, 'scsi3')), odd);
+    for (const key of ['scsi0', 'scsi1']) assert.equal(statSync(await vms.node.rawCopy(other, key)).size, 0);
   });
 });
