@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { restoreSingleDisks } from '../../../src/agent/qemu/restore-single-disks.ts';
 import { restoreVm } from '../../../src/agent/qemu/restore-vm.ts';
 import { parseVmConfig } from '../../../src/guests/config/vm-config.ts';
 import { startVm } from '../../../src/guests/vm/start.ts';
@@ -13,7 +14,7 @@ import type { GuestId } from '../../../src/schema/guest-names.ts';
 import { run } from '../../../src/util/run.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
 import { KeptReport } from '../../support/guests/vm-node.ts';
-import { plainRestore } from '../../support/guests/vm-restores.ts';
+import { plainRestore, refusal } from '../../support/guests/vm-restores.ts';
 import { snapshotOf } from '../../support/guests/vm-snapshots.ts';
 import { VmBackups } from './vm-backups.ts';
 
@@ -112,5 +113,26 @@ suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
     assert.deepEqual(readFileSync(restored), readFileSync(old));
     assert.deepEqual(readFileSync(await vms.node.rawCopy(other, 'scsi3')), odd);
     for (const key of ['scsi0', 'scsi1']) assert.equal(statSync(await vms.node.rawCopy(other, key)).size, 0);
+  });
+
+  test('a guest with more disks than Node expects listeners is backed up without a warning of it', async () => {
+    const keys = Array.from({ length: 12 }, (_, index) => index);
+    const id = await addGuest(7305, keys.map((key) => `scsi${key}: local:7305/vm-7305-disk-${key}.raw`).join('\n'));
+    for (const key of keys) writeFileSync(join(imagesOf(7305), `vm-7305-disk-${key}.raw`), randomBytes(4096));
+    const warnings: Error[] = [];
+    const take = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', take);
+    try {
+      const result = await vms.backup(id, { signal: new AbortController().signal });
+      assert.equal(archives(result).length, keys.length + 1);
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.deepEqual(warnings, []);
+    } finally {
+      process.off('warning', take);
+    }
+    const snapshot = snapshotOf(vms.store, (await vms.backup(id)).committed.manifest);
+    const single = { ...plainRestore(vms.node, id, snapshot), keys: ['scsi29'] };
+    const message = await refusal(restoreSingleDisks(single), 'not-found');
+    assert.match(message, /has no disk "scsi29"; it has scsi0, scsi1, scsi10/);
   });
 });
