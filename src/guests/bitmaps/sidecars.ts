@@ -11,7 +11,7 @@ import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { parseIfSound } from '../../util/json-file.ts';
 import { run } from '../../util/run.ts';
 import type { NodeDirectory } from '../node-directory.ts';
-import { type RunningDisk, storesBitmaps } from '../qemu/running-machine.ts';
+import { isAlone, type RunningDisk, storesBitmaps } from '../qemu/running-machine.ts';
 import { type QmpCommands, queryBlockNodes } from '../qmp/qmp-types.ts';
 import { BITMAP_GRANULARITY } from './bitmap-names.ts';
 import { listBitmaps } from './qemu-bitmaps.ts';
@@ -34,12 +34,14 @@ const Sidecars = Type.Object({
   disks: Type.Record(Type.String(), Type.Object({ file: Fingerprint, bitmaps: Type.Array(Type.String()) })),
 });
 
-/** A disk of a guest that is a file. Of a block device nothing tells whether somebody wrote to it meanwhile. */
+/** A disk of a guest that is written to. */
 export interface FileDisk {
   readonly key: string;
   readonly path: string;
   /** As qcow2 images do that are not of an old form. */
   readonly storesBitmaps: boolean;
+  /** Of a block device, and of an image that names further files, nothing tells whether somebody wrote to it meanwhile: no bitmap is believed. */
+  readonly isAlone: boolean;
 }
 
 /** All that a seal asks. */
@@ -61,11 +63,13 @@ export type SeenFiles = ReadonlyMap<string, Fingerprint>;
 
 /** The disks that bitmaps are kept of while no QEMU has them. */
 export function fileDisks<Disk extends { readonly path?: string | undefined }>(
-  disks: readonly (Disk & Pick<RunningDisk, 'key' | 'format' | 'isBlockDevice' | 'isReadOnly' | 'storesBitmaps'>)[],
+  disks: readonly (Disk &
+    Pick<RunningDisk, 'key' | 'format' | 'isBlockDevice' | 'isReadOnly' | 'isAlone' | 'storesBitmaps'>)[],
 ): FileDisk[] {
   return disks.flatMap((disk) => {
-    const { key, path, isBlockDevice, isReadOnly } = disk;
-    return path === undefined || isBlockDevice || isReadOnly ? [] : [{ key, path, storesBitmaps: storesBitmaps(disk) }];
+    const { key, path, isReadOnly } = disk;
+    if (path === undefined || isReadOnly) return [];
+    return [{ key, path, storesBitmaps: storesBitmaps(disk), isAlone: isAlone(disk) }];
   });
 }
 
@@ -83,7 +87,7 @@ export async function storeSidecars(
     const { key } = disk;
     const ours = bitmaps.filter((bitmap) => bitmap.key === key).map(({ name }) => name);
     const sizeBytes = sizes.get(`d-${key}`);
-    if (ours.length === 0 || sizeBytes === undefined) continue;
+    if (ours.length === 0 || sizeBytes === undefined || !disk.isAlone) continue;
     stored[key] = { ...disk, bitmaps: ours };
     if (disk.storesBitmaps) continue;
     const sidecar = sidecarPath(node, id, key);
@@ -99,8 +103,8 @@ export async function storeSidecars(
 /** What the files of raw disks are, by key; for `sealSidecars`. Into qcow2 ones QEMU itself writes when it opens them. */
 export async function lookAtFiles(disks: readonly FileDisk[]): Promise<SeenFiles> {
   const seen = new Map<string, Fingerprint>();
-  for (const { key, path, storesBitmaps } of disks) {
-    const file = !storesBitmaps ? await fingerprint(path) : undefined;
+  for (const { key, path, storesBitmaps, isAlone } of disks) {
+    const file = isAlone && !storesBitmaps ? await fingerprint(path) : undefined;
     if (file !== undefined) seen.set(key, file);
   }
   return seen;
@@ -132,11 +136,11 @@ export async function trustedSidecars(node: NodeDirectory, id: GuestId, disks: r
   const records = await readRecords(node, id);
   const sidecars = new Map<string, readonly string[]>();
   const doubted: string[] = [];
-  for (const { key, path, storesBitmaps } of disks) {
+  for (const { key, path, storesBitmaps, isAlone } of disks) {
     const record = records[key];
-    const isSame = record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file);
+    const isSame = isAlone && record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file);
     if (isSame && !storesBitmaps) sidecars.set(key, record.bitmaps);
-    if (!isSame && storesBitmaps) doubted.push(key);
+    if (!isSame && (storesBitmaps || !isAlone)) doubted.push(key);
   }
   return { sidecars, doubted };
 }

@@ -18,7 +18,9 @@ const MAX_DIRECT_BLOCK_BYTES = 4096;
 export interface PlannedDisk extends DiskPlan {
   /** Volume id or absolute path; undefined for a drive without a medium. */
   readonly volume: string | undefined;
-  /** Whether QEMU keeps bitmaps in the image: qcow2, but for that of before QEMU 1.1. */
+  /** Whether all that the guest sees is in this one file: no block device, no image with a backing file or a data file of its own. */
+  readonly isAlone: boolean;
+  /** Whether QEMU keeps bitmaps in the image: qcow2 that stands alone, but for that of before QEMU 1.1. */
   readonly storesBitmaps: boolean;
   /** Whether backups take it along. */
   readonly isBackedUp: boolean;
@@ -78,7 +80,10 @@ export async function planDisk(drive: Drive, storages: Storages, order: readonly
   };
 }
 
-type Located = Pick<PlannedDisk, 'path' | 'format' | 'isBlockDevice' | 'canBeDirect' | 'volume' | 'storesBitmaps'>;
+type Located = Pick<
+  PlannedDisk,
+  'path' | 'format' | 'isBlockDevice' | 'canBeDirect' | 'volume' | 'isAlone' | 'storesBitmaps'
+>;
 
 /** A drive without a medium. */
 const NOTHING: Located = {
@@ -87,6 +92,7 @@ const NOTHING: Located = {
   isBlockDevice: false,
   canBeDirect: false,
   volume: undefined,
+  isAlone: false,
   storesBitmaps: false,
 };
 
@@ -110,6 +116,8 @@ async function locate(drive: Drive, storages: Storages): Promise<Located> {
     throw new HoldfastError('not-found', `${drive.key}: volume '${drive.file}' does not exist (${image.path})`);
   });
   const isBlockDevice = found.isBlockDevice();
+  const header = image.format === 'qcow2' ? await readQcow2Header(image.path) : undefined;
+  const isAlone = !isBlockDevice && header?.backingFile === undefined && header?.hasDataFile !== true;
   // QEMU cannot write to the end of a file that is no multiple of what its storage reads and writes at once.
   const isWhole = image.format !== 'raw' || found.size % MAX_DIRECT_BLOCK_BYTES === 0;
   return {
@@ -117,7 +125,8 @@ async function locate(drive: Drive, storages: Storages): Promise<Located> {
     isBlockDevice,
     canBeDirect: isWhole && (await takesDirectIo(image.path)),
     volume: drive.file,
-    storesBitmaps: image.format === 'qcow2' && (await readQcow2Header(image.path))?.version !== 2,
+    isAlone,
+    storesBitmaps: image.format === 'qcow2' && isAlone && header?.version !== 2,
   };
 }
 

@@ -135,4 +135,31 @@ suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
     const message = await refusal(restoreSingleDisks(single), 'not-found');
     assert.match(message, /has no disk "scsi29"; it has scsi0, scsi1, scsi10/);
   });
+
+  test('an image of several files is incremental while it runs, and read in full after it stood still', async () => {
+    const id = await addGuest(7306, 'scsi0: local:7306/vm-7306-disk-0.qcow2\nscsi1: local:7306/vm-7306-disk-1.qcow2');
+    const [overlay, external, base, data] = [
+      'vm-7306-disk-0.qcow2',
+      'vm-7306-disk-1.qcow2',
+      'base.qcow2',
+      'data.img',
+    ].map((name) => join(imagesOf(7306), name)) as [string, string, string, string];
+    const create = async (...args: string[]) => await run('qemu-img', ['create', '-q', '-f', 'qcow2', ...args]);
+    await create(base, '1M');
+    await create('-F', 'qcow2', '-b', base, overlay);
+    await create('-o', `data_file=${data},data_file_raw=on`, external, '1M');
+    await vms.backup(id);
+    await run('qemu-io', ['-f', 'qcow2', '-c', 'write -P 9 64k 64k', base]);
+    writeFileSync(data, randomBytes(1 << 20));
+    const result = await vms.backup(id);
+    for (const key of ['scsi0', 'scsi1']) {
+      const [stored, present] = [await vms.restored(result, key), await vms.node.rawCopy(id, key)];
+      assert.deepEqual(readFileSync(stored), readFileSync(present), `${key} is backed up as it is now`);
+    }
+    await start(id);
+    await vms.backup(id);
+    const said = (await vms.backup(id)).report.logs.join('\n');
+    for (const key of ['scsi0', 'scsi1']) assert.match(said, new RegExp(`${key}: incremental since`));
+    await stop(id);
+  });
 });
