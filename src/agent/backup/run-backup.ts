@@ -1,4 +1,5 @@
 // A backup, as a list of steps: open the sources, open a session, store each archive, commit, read one chunk per disk back.
+import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { cutRecord, diskCutParameters } from '../../chunker/cut-parameters.ts';
 import type { DataKey } from '../../chunker/data-key.ts';
@@ -107,6 +108,8 @@ interface Work extends BackupRequest {
 
 async function openDisks(request: BackupRequest): Promise<Map<string, DiskSource>> {
   const disks = new Map<string, DiskSource>();
+  // Each listens for as long as it is open, and a guest may have dozens: Node would warn of a leak.
+  setMaxListeners(0, request.signal);
   try {
     for (const spec of request.archives) {
       if (spec.kind === 'image' && spec.path !== '-') disks.set(spec.name, await openDisk(spec, request.signal));

@@ -51,6 +51,8 @@ function doubt(
 ): string | undefined {
   const known = record?.disks[disk.key];
   if (record === undefined) return 'it is the first backup of this guest there';
+  if (disk.isReadOnly) return 'it is read-only and has no bitmap';
+  if (disk.sizeBytes === 0) return 'it is empty and has no bitmap';
   if (known === undefined) return 'the disk is new';
   if (base === undefined)
     return `the last backup (${record.snapshot}) is not one of the newest two that it may build on`;

@@ -75,7 +75,7 @@ async function makeImage(
   const storageId = storageOf(disk, wanted);
   if (storageId === undefined) return await makePlainFile(node, id, key, sizeBytes);
   const storage = await node.storages.get(storageId);
-  const request = { vmid: id, sizeBytes, format: 'raw' as const, name: `vm-${id}-fleece-${key}` };
+  const request = { vmid: id, sizeBytes, mayBeEmpty: true, format: 'raw' as const, name: `vm-${id}-fleece-${key}` };
   const allocated = await storage.allocate(request, signal);
   const { path } = await storage.locate(allocated.name);
   return { image: { key, path }, free: async () => await storage.free(allocated.name) };

@@ -4,7 +4,7 @@ import { BITMAP_GRANULARITY } from '../../guests/bitmaps/bitmap-names.ts';
 import { readBitmapRecords } from '../../guests/bitmaps/bitmap-records.ts';
 import { listBitmaps, reconcileBitmaps } from '../../guests/bitmaps/qemu-bitmaps.ts';
 import type { GuestNode, Report } from '../../guests/guest-node.ts';
-import { readRunningMachine } from '../../guests/qemu/running-machine.ts';
+import { readRunningMachine, storesBitmaps } from '../../guests/qemu/running-machine.ts';
 import { QmpClient } from '../../guests/qmp/qmp-client.ts';
 import { queryBlockNodes, queryStatus } from '../../guests/qmp/qmp-types.ts';
 import { whileMarkedFrozen } from '../../guests/vm/held-still.ts';
@@ -19,7 +19,7 @@ import { addFilters, exportViews, hasLeftovers, removeFilters, swapFiltersIn } f
 import type { OpenedVm } from './opened-vm.ts';
 import { limitedTimeoutMs } from './read-limit.ts';
 import { ReadingPace } from './reading-pace.ts';
-import type { VmDisk } from './vm-disk.ts';
+import { hasBitmap, type VmDisk } from './vm-disk.ts';
 
 const MONITOR_TIMEOUT_MS = 10_000;
 const EINVAL = 22;
@@ -171,10 +171,10 @@ async function cleanUpRunningVm(
 
 async function addBitmaps(monitor: QmpClient, plan: BasePlan): Promise<void> {
   const actions = plan.disks
-    .filter(({ disk }) => !disk.isReadOnly)
+    .filter(({ disk }) => hasBitmap(disk))
     .map(({ disk, next }) => ({
       type: 'block-dirty-bitmap-add',
-      data: { node: `d-${disk.key}`, name: next, granularity: BITMAP_GRANULARITY, persistent: disk.format === 'qcow2' },
+      data: { node: `d-${disk.key}`, name: next, granularity: BITMAP_GRANULARITY, persistent: storesBitmaps(disk) },
     }));
   if (actions.length > 0) await monitor.execute('transaction', { actions });
 }

@@ -12,8 +12,8 @@ import {
   trustedSidecars,
 } from '../../guests/bitmaps/sidecars.ts';
 import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
-import { type PlannedDisk, planDisks } from '../../guests/qemu/plan-disks.ts';
-import { runningDisk } from '../../guests/qemu/running-machine.ts';
+import { type PlannedDisk, planBackedUpDisks } from '../../guests/qemu/plan-disks.ts';
+import { runningDisk, storesBitmaps } from '../../guests/qemu/running-machine.ts';
 import { queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
 import { openNbdSource } from '../sources/nbd-source.ts';
 import { chooseBase } from './choose-base.ts';
@@ -22,7 +22,7 @@ import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
 import { addReadLimit, limitedPace, limitedTimeoutMs, limitReads, passWaitingReads } from './read-limit.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
-import { backupNames, type VmDisk } from './vm-disk.ts';
+import { backupNames, hasBitmap, type VmDisk } from './vm-disk.ts';
 
 type StoppedOptions = Omit<OpenVmOptions, 'startFleece' | 'freezes' | 'copyTimeoutSeconds'>;
 
@@ -31,7 +31,7 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
   const { node, id, target, bases, bytesPerSecond, readers, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
-  const planned = (await planDisks(config, node.storages)).filter((disk) => disk.isBackedUp);
+  const planned = await planBackedUpDisks(config, node.storages);
   const files = fileDisks(planned);
   await options.atTheInstant();
   const seen = await lookAtFiles(files);
@@ -66,10 +66,10 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
     const plan = chooseBase(target, disks, await listBitmaps(monitor), records[target], bases);
     const actions = plan.disks.flatMap(({ disk, next, since }) => {
       const data = { node: nodeNames(disk.key).format, granularity: BITMAP_GRANULARITY };
-      const persistent = disk.format === 'qcow2';
+      const persistent = storesBitmaps(disk);
       const add = { type: 'block-dirty-bitmap-add', data: { ...data, name: next, persistent } };
       const disable = { type: 'block-dirty-bitmap-disable', data: { node: data.node, name: since } };
-      return [...(disk.isReadOnly ? [] : [add]), ...(since === undefined ? [] : [disable])];
+      return [...(hasBitmap(disk) ? [add] : []), ...(since === undefined ? [] : [disable])];
     });
     if (actions.length > 0) await monitor.execute('transaction', { actions });
     const changed = new Map();

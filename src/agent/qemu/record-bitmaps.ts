@@ -5,9 +5,9 @@ import type { GuestId } from '../../schema/guest-names.ts';
 import type { Manifest } from '../../schema/manifest.ts';
 import { formatTime } from '../../schema/names.ts';
 import type { BasePlan } from './choose-base.ts';
-import { archiveOf } from './vm-disk.ts';
+import { archiveOf, hasBitmap } from './vm-disk.ts';
 
-/** Durable when it returns. Read-only disks have no bitmap, and no record. */
+/** Durable when it returns. Disks without a bitmap have no record. */
 export async function recordBitmaps(
   node: GuestNode,
   id: GuestId,
@@ -17,7 +17,7 @@ export async function recordBitmaps(
 ): Promise<void> {
   const disks = plan.disks.flatMap(({ disk, next }) => {
     const archive = manifest.client.archives.find(({ name }) => name === archiveOf(disk.key));
-    if (archive === undefined || disk.isReadOnly) return [];
+    if (archive === undefined || !hasBitmap(disk)) return [];
     const { volume, sizeBytes } = disk;
     return [[disk.key, { bitmap: next, root: archive.root, volume, sizeBytes }] as const];
   });

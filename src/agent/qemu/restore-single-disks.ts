@@ -7,6 +7,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { enterGuest, forgetBitmaps, freeUnused, isOwn } from './restore-place.ts';
 import { type DiskToRestore, planRestore } from './restore-plan.ts';
 import type { RestoredVm, VmRestoreRequest } from './restore-request.ts';
+import type { VmSnapshot } from './restore-source.ts';
 import { describeDisk, undo, writeDisk } from './restore-vm.ts';
 import { changeConfig, type NewVolume, RestoreVolumes, withoutUnused, withUnused } from './restore-volumes.ts';
 
@@ -22,7 +23,7 @@ export async function restoreSingleDisks(request: DisksRequest): Promise<Restore
   try {
     const quiet = { log: report.log, warn: () => {} };
     const plan = await planRestore({ ...request, unique: false, report: quiet, onlyDisks: keys });
-    const disks = keys.map((key) => requireDisk(plan.disks, key, request.snapshot.name));
+    const disks = keys.map((key) => requireDisk(plan.disks, key, request.snapshot));
     const lock = await lockGuest(node.directory, id, { waitMs, signal });
     let before: string;
     try {
@@ -56,11 +57,14 @@ export async function restoreSingleDisks(request: DisksRequest): Promise<Restore
   }
 }
 
-function requireDisk(disks: readonly DiskToRestore[], key: string, snapshot: string): DiskToRestore {
+function requireDisk(disks: readonly DiskToRestore[], key: string, snapshot: VmSnapshot): DiskToRestore {
   const disk = disks.find(({ drive }) => drive.key === key);
   if (disk !== undefined) return disk;
-  const names = disks.map(({ drive }) => drive.key).join(', ');
-  throw new HoldfastError('not-found', `${snapshot} has no disk ${JSON.stringify(key)}; it has ${names}`);
+  const names = snapshot.archives.flatMap(({ name, kind }) =>
+    kind === 'image' ? [name.replace(/^drive-(.*?)(-backup)?\.img$/, '$1')] : [],
+  );
+  const has = names.length === 0 ? 'no disks' : names.sort().join(', ');
+  throw new HoldfastError('not-found', `${snapshot.name} has no disk ${JSON.stringify(key)}; it has ${has}`);
 }
 
 /** The options of the drive that is there stay; a drive that is not gets those of the backup. */

@@ -33,7 +33,7 @@ export class RestoreVolumes {
   /** Makes an empty volume and notes it in the configuration, which exists. */
   async make(storage: Storage, request: Omit<VolumeRequest, 'vmid'>, signal: AbortSignal): Promise<NewVolume> {
     const sizeBytes = Math.ceil(request.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-    const volume = await storage.allocate({ ...request, sizeBytes, vmid: this.#id }, signal);
+    const volume = await storage.allocate({ ...request, sizeBytes, mayBeEmpty: true, vmid: this.#id }, signal);
     try {
       const made = { ...(await storage.locate(volume.name)), id: volume.id };
       await changeConfig(this.#node, this.#id, (config) => withUnused(config, [volume.id]));

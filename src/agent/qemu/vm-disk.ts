@@ -6,6 +6,11 @@ export interface VmDisk extends RunningDisk {
   readonly sizeBytes: number;
 }
 
+/** What cannot change needs none, and QEMU keeps none of an empty disk. */
+export function hasBitmap({ isReadOnly, sizeBytes }: Pick<VmDisk, 'isReadOnly' | 'sizeBytes'>): boolean {
+  return !isReadOnly && sizeBytes > 0;
+}
+
 /** Proxmox's name of the drive in a backup; its state of a TPM has one that says that QEMU does not have it. */
 export function archivedDevice(key: string): string {
   return key.startsWith('tpmstate') ? `drive-${key}-backup` : `drive-${key}`;

@@ -11,9 +11,8 @@ import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { parseIfSound } from '../../util/json-file.ts';
 import { run } from '../../util/run.ts';
 import type { NodeDirectory } from '../node-directory.ts';
-import type { RunningDisk } from '../qemu/running-machine.ts';
+import { isAlone, type RunningDisk, storesBitmaps } from '../qemu/running-machine.ts';
 import { type QmpCommands, queryBlockNodes } from '../qmp/qmp-types.ts';
-import type { ImageFormat } from '../storage/storage.ts';
 import { BITMAP_GRANULARITY } from './bitmap-names.ts';
 import { listBitmaps } from './qemu-bitmaps.ts';
 
@@ -35,12 +34,18 @@ const Sidecars = Type.Object({
   disks: Type.Record(Type.String(), Type.Object({ file: Fingerprint, bitmaps: Type.Array(Type.String()) })),
 });
 
-/** A disk of a guest that is a file. Of a block device nothing tells whether somebody wrote to it meanwhile. */
+/** A disk of a guest that is written to. */
 export interface FileDisk {
   readonly key: string;
   readonly path: string;
-  readonly format: ImageFormat;
+  /** As qcow2 images do that are not of an old form. */
+  readonly storesBitmaps: boolean;
+  /** Of a block device, and of an image that names further files, nothing tells whether somebody wrote to it meanwhile: no bitmap is believed. */
+  readonly isAlone: boolean;
 }
+
+/** All that a seal asks. */
+export type SealedDisk = Pick<FileDisk, 'key' | 'path'>;
 
 /** What was stored but is not sealed yet: QEMU may still write to the disks. */
 export type Unsealed = Readonly<Record<string, FileDisk & { readonly bitmaps: readonly string[] }>>;
@@ -58,11 +63,14 @@ export type SeenFiles = ReadonlyMap<string, Fingerprint>;
 
 /** The disks that bitmaps are kept of while no QEMU has them. */
 export function fileDisks<Disk extends { readonly path?: string | undefined }>(
-  disks: readonly (Disk & Pick<RunningDisk, 'key' | 'format' | 'isBlockDevice' | 'isReadOnly'>)[],
+  disks: readonly (Disk &
+    Pick<RunningDisk, 'key' | 'format' | 'isBlockDevice' | 'isReadOnly' | 'isAlone' | 'storesBitmaps'>)[],
 ): FileDisk[] {
-  return disks.flatMap(({ key, path, format, isBlockDevice, isReadOnly }) =>
-    path === undefined || isBlockDevice || isReadOnly ? [] : [{ key, path, format }],
-  );
+  return disks.flatMap((disk) => {
+    const { key, path, isReadOnly } = disk;
+    if (path === undefined || isReadOnly) return [];
+    return [{ key, path, storesBitmaps: storesBitmaps(disk), isAlone: isAlone(disk) }];
+  });
 }
 
 /** Stores the bitmaps of stopped disks as far as QEMU does not. Call with the guest stopped, and `sealSidecars` when QEMU has ended. */
@@ -79,9 +87,9 @@ export async function storeSidecars(
     const { key } = disk;
     const ours = bitmaps.filter((bitmap) => bitmap.key === key).map(({ name }) => name);
     const sizeBytes = sizes.get(`d-${key}`);
-    if (ours.length === 0 || sizeBytes === undefined) continue;
+    if (ours.length === 0 || sizeBytes === undefined || !disk.isAlone) continue;
     stored[key] = { ...disk, bitmaps: ours };
-    if (disk.format === 'qcow2') continue;
+    if (disk.storesBitmaps) continue;
     const sidecar = sidecarPath(node, id, key);
     await rm(sidecar, { force: true });
     await run('qemu-img', ['create', '-q', '-f', 'qcow2', '--', sidecar, String(sizeBytes)], {
@@ -95,8 +103,8 @@ export async function storeSidecars(
 /** What the files of raw disks are, by key; for `sealSidecars`. Into qcow2 ones QEMU itself writes when it opens them. */
 export async function lookAtFiles(disks: readonly FileDisk[]): Promise<SeenFiles> {
   const seen = new Map<string, Fingerprint>();
-  for (const { key, path, format } of disks) {
-    const file = format === 'raw' ? await fingerprint(path) : undefined;
+  for (const { key, path, storesBitmaps, isAlone } of disks) {
+    const file = isAlone && !storesBitmaps ? await fingerprint(path) : undefined;
     if (file !== undefined) seen.set(key, file);
   }
   return seen;
@@ -114,9 +122,9 @@ export async function sealSidecars(
 ): Promise<string[]> {
   const touched: string[] = [];
   const disks: Record<string, { file: Fingerprint; bitmaps: string[] }> = {};
-  for (const [key, { path, format, bitmaps }] of Object.entries(unsealed)) {
+  for (const [key, { path, storesBitmaps, bitmaps }] of Object.entries(unsealed)) {
     const file = await fingerprint(path);
-    if (untouched !== undefined && format === 'raw' && !isDeepStrictEqual(file, untouched.get(key))) touched.push(key);
+    if (untouched !== undefined && !storesBitmaps && !isDeepStrictEqual(file, untouched.get(key))) touched.push(key);
     else if (file !== undefined) disks[key] = { file, bitmaps: [...bitmaps] };
   }
   if (Object.keys(disks).length > 0) await writeRecords(node, id, disks);
@@ -128,11 +136,11 @@ export async function trustedSidecars(node: NodeDirectory, id: GuestId, disks: r
   const records = await readRecords(node, id);
   const sidecars = new Map<string, readonly string[]>();
   const doubted: string[] = [];
-  for (const { key, path, format } of disks) {
+  for (const { key, path, storesBitmaps, isAlone } of disks) {
     const record = records[key];
-    const isSame = record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file);
-    if (isSame && format === 'raw') sidecars.set(key, record.bitmaps);
-    if (!isSame && format === 'qcow2') doubted.push(key);
+    const isSame = isAlone && record !== undefined && isDeepStrictEqual(await fingerprint(path), record.file);
+    if (isSame && !storesBitmaps) sidecars.set(key, record.bitmaps);
+    if (!isSame && (storesBitmaps || !isAlone)) doubted.push(key);
   }
   return { sidecars, doubted };
 }
@@ -141,7 +149,7 @@ export async function trustedSidecars(node: NodeDirectory, id: GuestId, disks: r
 export async function keepingSeals(
   node: NodeDirectory,
   id: GuestId,
-  disks: readonly FileDisk[],
+  disks: readonly SealedDisk[],
   work: () => Promise<void>,
 ): Promise<void> {
   const records = await readRecords(node, id);

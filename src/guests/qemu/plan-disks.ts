@@ -3,28 +3,51 @@ import { constants } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { HoldfastError, systemCode } from '../../util/errors.ts';
 import { bootOrder } from '../config/boot-order.ts';
+import { decodeLine } from '../config/description-text.ts';
 import { DISK_KEYS, type Drive, parseDrive } from '../config/drive.ts';
 import type { VmConfig } from '../config/vm-config.ts';
+import { readQcow2Header } from '../storage/qcow2-header.ts';
 import type { Storages } from '../storage/storages.ts';
 import type { CacheMode, DiskPlan, ThrottleLimits } from './disk-nodes.ts';
 import { variablesBytes } from './firmware.ts';
+
+/** Of the file systems and disks that there are. */
+const MAX_DIRECT_BLOCK_BYTES = 4096;
 
 /** A planned disk, and what a backup needs to know of it. */
 export interface PlannedDisk extends DiskPlan {
   /** Volume id or absolute path; undefined for a drive without a medium. */
   readonly volume: string | undefined;
+  /** Whether all that the guest sees is in this one file: no block device, no image with a backing file or a data file of its own. */
+  readonly isAlone: boolean;
+  /** Whether QEMU keeps bitmaps in the image: qcow2 that stands alone, but for that of before QEMU 1.1. */
+  readonly storesBitmaps: boolean;
   /** Whether backups take it along. */
   readonly isBackedUp: boolean;
 }
 
 /** Every drive but tpmstate0, in Proxmox's order. @throws `not-found`, `bad-argument`, `source-failed`. */
 export async function planDisks(config: VmConfig, storages: Storages): Promise<PlannedDisk[]> {
+  return await planDrives(config, storages, () => true);
+}
+
+/** Those that backups take along: of others nothing is asked, which may be long gone. @throws as `planDisks`. */
+export async function planBackedUpDisks(config: VmConfig, storages: Storages): Promise<PlannedDisk[]> {
+  return await planDrives(config, storages, ({ backup, media }) => backup && media === 'disk');
+}
+
+async function planDrives(
+  config: VmConfig,
+  storages: Storages,
+  isWanted: (drive: Drive) => boolean,
+): Promise<PlannedDisk[]> {
   const order = bootOrder(config.values);
   const disks: PlannedDisk[] = [];
   for (const key of DISK_KEYS) {
     const value = config.values.get(key);
     if (value === undefined || key.startsWith('tpmstate')) continue;
-    disks.push(await planDisk(parseDrive(key, value), storages, order));
+    const drive = parseDrive(key, value);
+    if (isWanted(drive)) disks.push(await planDisk(drive, storages, order));
   }
   return disks;
 }
@@ -47,7 +70,7 @@ export async function planDisk(drive: Drive, storages: Storages, order: readonly
     discards: drive.discard,
     detectZeroes: drive.detectZeroes && drive.discard,
     isSolidState: drive.ssd && drive.bus !== 'virtio',
-    serial: drive.serial === undefined ? undefined : decodeURIComponent(drive.serial),
+    serial: drive.serial === undefined ? undefined : decodeLine(drive.serial),
     wwn: drive.rest.wwn,
     rerror: drive.rerror,
     werror: drive.werror,
@@ -57,11 +80,24 @@ export async function planDisk(drive: Drive, storages: Storages, order: readonly
   };
 }
 
-type Located = Pick<PlannedDisk, 'path' | 'format' | 'isBlockDevice' | 'canBeDirect' | 'volume'>;
+type Located = Pick<
+  PlannedDisk,
+  'path' | 'format' | 'isBlockDevice' | 'canBeDirect' | 'volume' | 'isAlone' | 'storesBitmaps'
+>;
+
+/** A drive without a medium. */
+const NOTHING: Located = {
+  path: undefined,
+  format: 'raw',
+  isBlockDevice: false,
+  canBeDirect: false,
+  volume: undefined,
+  isAlone: false,
+  storesBitmaps: false,
+};
 
 async function locate(drive: Drive, storages: Storages): Promise<Located> {
-  if (drive.file === 'none')
-    return { path: undefined, format: 'raw', isBlockDevice: false, canBeDirect: false, volume: undefined };
+  if (drive.file === 'none') return NOTHING;
   if (drive.file === 'cdrom')
     throw new HoldfastError(
       'bad-argument',
@@ -80,7 +116,18 @@ async function locate(drive: Drive, storages: Storages): Promise<Located> {
     throw new HoldfastError('not-found', `${drive.key}: volume '${drive.file}' does not exist (${image.path})`);
   });
   const isBlockDevice = found.isBlockDevice();
-  return { ...image, isBlockDevice, canBeDirect: await takesDirectIo(image.path), volume: drive.file };
+  const header = image.format === 'qcow2' ? await readQcow2Header(image.path) : undefined;
+  const isAlone = !isBlockDevice && header?.backingFile === undefined && header?.hasDataFile !== true;
+  // QEMU cannot write to the end of a file that is no multiple of what its storage reads and writes at once.
+  const isWhole = image.format !== 'raw' || found.size % MAX_DIRECT_BLOCK_BYTES === 0;
+  return {
+    ...image,
+    isBlockDevice,
+    canBeDirect: isWhole && (await takesDirectIo(image.path)),
+    volume: drive.file,
+    isAlone,
+    storesBitmaps: image.format === 'qcow2' && isAlone && header?.version !== 2,
+  };
 }
 
 /** Some file systems refuse O_DIRECT; QEMU would not start. */

@@ -18,6 +18,9 @@ const RunningDisk = Type.Object({
   isReadOnly: Type.Boolean(),
   discards: Type.Boolean(),
   isBackedUp: Type.Boolean(),
+  /** These two are not there of a guest that was started by an earlier version: `storesBitmaps`, `isAlone`. */
+  isAlone: Type.Optional(Type.Boolean()),
+  storesBitmaps: Type.Optional(Type.Boolean()),
 });
 export type RunningDisk = Static<typeof RunningDisk>;
 
@@ -51,9 +54,19 @@ export async function writeRunningMachine(run: RunDirectory, machine: RunningMac
 
 /** Undefined for a drive without a medium. */
 export function runningDisk(disk: PlannedDisk): RunningDisk | undefined {
-  const { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp } = disk;
+  const { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp, isAlone, storesBitmaps } = disk;
   if (volume === undefined || path === undefined) return undefined;
-  return { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp };
+  return { key, volume, path, format, isBlockDevice, isReadOnly, discards, isBackedUp, isAlone, storesBitmaps };
+}
+
+/** Whether its one file tells whether anybody wrote to the disk. */
+export function isAlone({ isBlockDevice, isAlone }: Pick<RunningDisk, 'isBlockDevice' | 'isAlone'>): boolean {
+  return isAlone ?? !isBlockDevice;
+}
+
+/** Whether QEMU keeps the disk's bitmaps in the image. */
+export function storesBitmaps({ format, storesBitmaps }: Pick<RunningDisk, 'format' | 'storesBitmaps'>): boolean {
+  return storesBitmaps ?? format === 'qcow2';
 }
 
 function fileOf(run: RunDirectory): string {

@@ -77,7 +77,7 @@ export class FileStorage implements Storage {
   }
 
   async allocate(request: VolumeRequest, signal?: AbortSignal): Promise<Volume> {
-    const sizeBytes = requireSize(request.sizeBytes);
+    const sizeBytes = request.sizeBytes === 0 && request.mayBeEmpty ? 0 : requireSize(request.sizeBytes);
     return this.#create(request, signal, ({ path }) =>
       createImage({ path, format: request.format }, sizeBytes, signal),
     );

@@ -10,6 +10,8 @@ const MAX_BACKING_NAME_BYTES = 1023;
 const MAX_BACKING_OFFSET = 2n << 20n;
 
 export interface Qcow2Header {
+  /** 2, or 3 of images made with `compat=1.1`. */
+  readonly version: number;
   readonly sizeBytes: number;
   /** As it stands there: relative to the image, absolute, or a protocol's address. The empty text when it cannot be read. */
   readonly backingFile: string | undefined;
@@ -26,6 +28,7 @@ export async function readQcow2Header(path: string): Promise<Qcow2Header | undef
     if (bytesRead < 72 || head.readUInt32BE(0) !== MAGIC || version < 2) return undefined;
     const backingAt = head.readBigUInt64BE(8);
     return {
+      version,
       sizeBytes: Number(head.readBigUInt64BE(24)),
       backingFile: backingAt === 0n ? undefined : await readName(backingAt, head.readUInt32BE(16)),
       hasDataFile: version >= 3 && (head.readUInt32BE(76) & INCOMPATIBLE_DATA_FILE) !== 0,

@@ -38,6 +38,8 @@ export interface VolumeRequest {
   readonly vmid: number;
   /** A multiple of 512. Space is taken when it is written to. */
   readonly sizeBytes: number;
+  /** Takes 0 bytes as well: the place of a disk that is empty. */
+  readonly mayBeEmpty?: boolean;
   readonly format: ImageFormat;
   /** `vm-VMID-…`, with or without the format as its ending; default `vm-VMID-disk-N`, the next that is free. */
   readonly name?: string | undefined;

@@ -1,7 +1,7 @@
 // Snapshots of volumes, whoever has to make them: QEMU itself for a qcow2 image that it has open, else the storage.
 import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
-import { type FileDisk, keepingSeals } from '../bitmaps/sidecars.ts';
+import { keepingSeals, type SealedDisk } from '../bitmaps/sidecars.ts';
 import type { ConfigSection } from '../config/vm-config.ts';
 import type { GuestNode } from '../guest-node.ts';
 import { nodeNames } from '../qemu/disk-nodes.ts';
@@ -123,12 +123,12 @@ async function onDisks(
   await withMonitor(node, id, async (monitor) => await work(monitor, nodes));
 }
 
-async function filesOf(volumes: readonly SnapshotVolume[]): Promise<FileDisk[]> {
-  const disks: FileDisk[] = [];
+async function filesOf(volumes: readonly SnapshotVolume[]): Promise<SealedDisk[]> {
+  const disks: SealedDisk[] = [];
   for (const { key, storage, name } of volumes) {
     // One that is not there is told of by who needs it.
     const found = await storage.locate(name).catch(() => undefined);
-    if (found !== undefined) disks.push({ key, path: found.path, format: found.format });
+    if (found !== undefined) disks.push({ key, path: found.path });
   }
   return disks;
 }

@@ -224,13 +224,15 @@ class Disk {
   }
 
   async trusted(): Promise<Trust> {
-    return await trustedSidecars(this.node, ID, [{ key: 'scsi0', path: this.path, format: 'raw' }]);
+    return await trustedSidecars(this.node, ID, [
+      { key: 'scsi0', path: this.path, storesBitmaps: false, isAlone: true },
+    ]);
   }
 
   /** As a stop and a start of the guest, but that nothing is loaded yet. */
   async powerCycle(t: TestContext): Promise<void> {
     const unsealed = await storeSidecars(this.monitor, this.node, ID, [
-      { key: 'scsi0', path: this.path, format: 'raw' },
+      { key: 'scsi0', path: this.path, storesBitmaps: false, isAlone: true },
     ]);
     await this.monitor.execute('quit').catch(() => undefined);
     await sealSidecars(this.node, ID, unsealed);
