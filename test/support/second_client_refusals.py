@@ -91,6 +91,16 @@ def a_group_of_no_type(bench):
 
 
 @documented(400, 'bad-argument')
+def a_group_with_a_name_that_it_may_not_have(bench):
+    bench.open(**{'backup-id': '../x'})
+
+
+@documented(400, 'bad-argument')
+def a_namespace_that_is_none(bench):
+    bench.open(ns='a//b')
+
+
+@documented(400, 'bad-argument')
 def a_fingerprint_of_63_digits(bench):
     bench.open(fingerprint='a' * 63)
 
@@ -180,6 +190,17 @@ def more_bytes_than_put_takes(bench):
 @documented(413, 'too-large', index=0)
 def a_record_longer_than_records_may_be(bench):
     bench.bulk('put', struct.pack('<I', bench.session.limits['record-bytes'] + 1) + bytes(100))
+
+
+@documented(200, None, records=2)
+def a_body_in_chunks_of_no_type(bench):
+    parts = (frame(record_of(thing)) for thing in (ONE, TWO))
+    return json.loads(bench.bulk('put', parts, Content_Type=None))
+
+
+@documented(400, 'bad-argument', index=1, id=None)
+def a_body_in_chunks_that_ends_within_a_frame(bench):
+    bench.bulk('put', iter([frame(record_of(ONE)), frame(record_of(TWO))[:-1]]))
 
 
 @documented(400, 'object-damaged', index=0)
