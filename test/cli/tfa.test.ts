@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Secret, TOTP, URI } from 'otpauth';
+import { ERROR_CODES } from '../../src/util/errors.ts';
 import { without } from '../agent/nbd/servers.ts';
 import { type Ending, messageOf, newPlace, type Place } from './holdfast.ts';
 import { onTerminal } from './on-terminal.ts';
@@ -185,4 +186,34 @@ test('from afar whoever signed in with a password adds factors, and is asked for
     });
     assert.match(messageOf(refused, 'permission-denied'), /not with a token/);
   }
+});
+
+test('from afar no key is shown for another user to somebody who may only look at users', {
+  skip: without('script'),
+}, async (t) => {
+  const made = await fixture(t);
+  const { place, at, remote, env } = made;
+  await place.run('user', 'create', 'bob@local', '--password-file', place.path('password'), ...at);
+  const addTotp = ['tfa', 'add', 'bob@local', 'totp', ...remote];
+  for (const [path, role] of [
+    ['/access', 'Audit'],
+    ['/access/users', 'Admin'],
+  ] as const) {
+    await place.run('acl', 'set', path, role, '--auth-id', 'anna@local', ...at);
+    const refused = await onTerminal(place, addTotp, [], env);
+    assert.equal(refused.code, ERROR_CODES['permission-denied'][1], refused.screen);
+    assert.doesNotMatch(refused.screen, /otpauth|secret/);
+    assert.match(refused.screen, /Permissions\.Modify/);
+  }
+  await place.run('acl', 'set', '/', 'Admin', '--auth-id', 'anna@local', ...at);
+  const added = await onTerminal(
+    place,
+    addTotp,
+    [['code that it shows', (screen) => `${codeOf(uriOn(screen))}\r`]],
+    env,
+  );
+  assert.equal(added.code, 0, added.screen);
+  const forRoot = await onTerminal(place, ['tfa', 'add', 'root@pam', 'totp', ...remote], [], env);
+  assert.equal(forRoot.code, ERROR_CODES['permission-denied'][1], forRoot.screen);
+  assert.doesNotMatch(forRoot.screen, /otpauth/);
 });

@@ -4,7 +4,7 @@ import type { StoredAclEntry } from '../../auth/access-store.ts';
 import type { AuditAction } from '../../auth/audit-log.ts';
 import type { RoleName } from '../../auth/privileges.ts';
 import type { UserView } from '../../auth/user-accounts.ts';
-import { type AuthId, tokenIdOf, type UserId } from '../../schema/auth-id.ts';
+import { type AuthId, ROOT_USER, tokenIdOf, type UserId } from '../../schema/auth-id.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { CommonOptions } from '../repository.ts';
 import type { Administration, AuditView } from './administration.ts';
@@ -52,6 +52,9 @@ const TfaAnswer = Type.Array(
     'tfa-locked-until': Type.Optional(Type.Integer()),
   }),
 );
+
+/** Privileges by path. */
+const PermissionAnswer = Type.Record(Type.String(), Type.Record(Type.String(), Type.Boolean()));
 
 const AuditAnswer = Type.Array(
   Type.Object({
@@ -138,6 +141,8 @@ export async function remoteAdministration(
         })),
     checkTfaUser: async (user) => {
       if (address.token !== undefined) throw noToken();
+      // Who may look at a user may not add to it: the server says so only when the key has been shown.
+      if (user !== address.user) requireBecoming(user, await get('/access/permissions?path=%2F', PermissionAnswer));
       await get(tfaPath(user), Type.Array(Factor));
     },
     addTotp: async (user, { uri, code, description }) => {
@@ -166,6 +171,18 @@ function pathOf(user: UserId): string {
 
 function tfaPath(user: UserId): string {
   return `/access/tfa/${encodeURIComponent(user)}`;
+}
+
+/** The rule of the server for what lets whoever does it sign in as another user. @throws `permission-denied`. */
+function requireBecoming(user: UserId, rights: Static<typeof PermissionAnswer>): void {
+  if (user !== ROOT_USER && rights['/']?.['Permissions.Modify'] !== undefined) return;
+  throw new HoldfastError(
+    'permission-denied',
+    user === ROOT_USER
+      ? `second factors of ${user} are added by ${user} alone`
+      : `second factors of ${user} are added by that user, or by whoever has Permissions.Modify on /`,
+    { data: { path: '/', privileges: ['Permissions.Modify'] } },
+  );
 }
 
 function noToken(): HoldfastError {
