@@ -59,6 +59,8 @@ const MAX_WORKERS = 64;
 const LAST_STATE_BACKUP_MS = 30_000;
 /** How soon the server notices what a command changed in the list of datastores or in their limits, and that a thread has ended. */
 const FOLLOW_EVERY_MS = 2000;
+/** While the server is ending. */
+const ABANDONED_LOOK_MS = 1000;
 
 export interface ServerParts {
   readonly config: ServerConfig;
@@ -338,7 +340,10 @@ async function start(
     orders.stop();
     // Their tasks end with them: nothing waits for somebody at a terminal.
     consoles.close();
+    // Backups of clients that are gone are not waited for.
+    const looking = setInterval(() => void sessions.endAbandoned(), ABANDONED_LOOK_MS);
     const { aborted } = await tasks.drain(config.drainMs, hurry);
+    clearInterval(looking);
     if (aborted > 0) log.warn({ tasks: aborted }, 'tasks were aborted');
     await closeAll(closing);
     log.info('the server has stopped');

@@ -130,6 +130,20 @@ test('a client that is killed leaves no snapshot and holds up nobody', async () 
   await account.run('backup', '--group', 'vm/3', `vm.conf:${rig.path('conf')}`);
 });
 
+test('a client that was killed holds up no end of the server, which waits for others for a minute', async () => {
+  const waiting = await startRig({ after: (end) => void ended.unshift(end) });
+  const own = await waiting.newcomer('vmhost', 'DatastoreBackup');
+  const args = ['backup', '--group', 'vm/1', 'disk0.img:-', '--workers', '1'];
+  const { child, ended: isOver } = start(args, { env: own.env });
+  child.stdin?.write(pattern(48 * MIB, 4));
+  while ((await waiting.admin.metrics()).get('holdfast_sessions_open') !== 1) await sleep(100);
+  child.kill('SIGKILL');
+  await isOver;
+  const started = performance.now();
+  assert.equal(await waiting.server.end('SIGTERM'), 0);
+  assert.ok(performance.now() - started < 40_000);
+});
+
 test('SIGTERM of the server ends it at once, says so to clients, and their next run goes on', async () => {
   const disk = pattern(64 * MIB, 3);
   const held = await heldBackup('vm/4', disk);

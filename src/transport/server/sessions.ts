@@ -42,7 +42,7 @@ export interface SessionsOptions {
   readonly idleSeconds?: number;
   readonly maxSessions?: number;
   readonly maxSessionsOfUser?: number;
-  /** A session that no line leads to for so long makes way when its owner backs up the same group again. */
+  /** A session that no line leads to for so long makes way when its owner backs up the same group again, and holds up no end of the server. */
   readonly abandonedSeconds?: number;
   readonly watch?: SessionWatcher;
   /** Hears of sessions that did not end well on their own. */
@@ -158,6 +158,11 @@ export class TransportSessions implements SessionCalls {
     await this.#end(this.#session(store, caller, session));
   }
 
+  /** Ends sessions that their clients have lost: nobody goes on with them before another is opened. */
+  async endAbandoned(): Promise<void> {
+    await this.#endAll((session) => this.#isAbandoned(session));
+  }
+
   /** Ends everything; what clients have put stays for a retry. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
@@ -221,17 +226,19 @@ export class TransportSessions implements SessionCalls {
 
   /** Sessions that a client lost: what they hold is adopted by its next one, and not only when they have been idle for long. */
   async #endAbandoned({ served, owner, ns, group }: SessionPlace): Promise<void> {
-    const now = nowSeconds();
     for (const session of [...this.#sessions.values()]) {
-      const { place, activity } = session;
+      const { place } = session;
       if (!session.isBackup || place.served !== served) continue;
       if (place.owner !== owner || place.ns !== ns || place.group !== group) continue;
       // One that is just ending has not left what it holds yet.
       if (session.isOver) await session.end();
       if (session.isDone) continue;
-      if (!activity.isConnected && activity.idleSeconds(now) >= this.#options.abandonedSeconds)
-        await this.#end(session);
+      if (this.#isAbandoned(session)) await this.#end(session);
     }
+  }
+
+  #isAbandoned({ activity }: OpenSession): boolean {
+    return !activity.isConnected && activity.idleSeconds(nowSeconds()) >= this.#options.abandonedSeconds;
   }
 
   #endIdle(): void {
