@@ -261,18 +261,18 @@ async function open(
     copyTimeoutSeconds: request.copyTimeoutSeconds ?? COPY_TIMEOUT_SECONDS,
     freezes: agent.enabled && agent.freezeFs && mode === 'snapshot',
     startFleece: async (disks) => {
-      const images = makeFleeceImages(node, id, disks, request.fleeceStorage, signal).then((all) => {
-        parts.images = all;
-        const limitBytes = Math.min(request.fleeceLimitBytes ?? Number.MAX_SAFE_INTEGER, all.roomBytes);
-        return { images: all.images, limitBytes };
+      const room = makeFleeceImages(node, id, disks, request.fleeceStorage, signal).then((made) => {
+        parts.images = made;
+        const { images, roomBytes } = made;
+        return { images, limitBytes: Math.min(request.fleeceLimitBytes ?? Number.MAX_SAFE_INTEGER, roomBytes) };
       });
-      const made = images.catch(() => undefined);
+      const settled = room.catch(() => undefined);
       try {
         const directory = node.directory.run(id).path;
-        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, images, signal });
+        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, room, signal });
       } finally {
         // What was made has to be known to whoever cleans up, also when the daemon did not start.
-        await made;
+        await settled;
       }
     },
   });

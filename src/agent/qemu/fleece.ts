@@ -32,8 +32,8 @@ export interface FleeceOptions {
   readonly label: string;
   /** Private; for its sockets. */
   readonly directory: string;
-  /** They may be made while the daemon starts. */
-  readonly images: Promise<FleeceRoom>;
+  /** Its images may be made while the daemon starts. */
+  readonly room: Promise<FleeceRoom>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -72,7 +72,7 @@ export class Fleece {
       signal,
     });
     try {
-      const room = await options.images;
+      const room = await options.room;
       for (const { key, path } of room.images) {
         const node = `img-${key}`;
         const file = { driver: 'file', filename: path, discard: 'unmap' };

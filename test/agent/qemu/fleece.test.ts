@@ -154,8 +154,8 @@ suite('a fleece', () => {
     const path = join(directory, 'image.raw');
     writeFileSync(path, '');
     truncateSync(path, 1 << 20);
-    const images = Promise.resolve({ images: [{ key: 'scsi0', path }], limitBytes: 16_384 });
-    const options = { label: 'VM 101', directory, images };
+    const room = Promise.resolve({ images: [{ key: 'scsi0', path }], limitBytes: 16_384 });
+    const options = { label: 'VM 101', directory, room };
     const fleece = await Fleece.start(qemu ?? (await readQemuProgram(directory)), options);
     try {
       await use(fleece, path);

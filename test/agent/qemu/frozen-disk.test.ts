@@ -43,7 +43,7 @@ for (const [place, build] of qemuBuilds.entries()) {
         images = await makeFleeceImages(node, id, wanted, undefined, NO_SIGNAL);
         const directory = node.directory.run(id).path;
         const room = Promise.resolve({ images: images.images, limitBytes: Number.MAX_SAFE_INTEGER });
-        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, images: room });
+        return await Fleece.start(node.qemu, { label: `VM ${id}`, directory, room });
       };
       const more = {
         bases: [],
