@@ -1,5 +1,5 @@
-// The priority of programs that are started here. Linux gives a new process that of the thread which starts it, and a server's main thread goes before
-// all others while a backup's goes after them: neither is meant for a tool, and less so for a guest.
+// The priority of programs that are started here. Linux gives a new process that of the thread which starts it: a server's main thread goes before all
+// others, which is meant for no program, and a backup's goes after them, which is meant for its tools and for no guest.
 import type { ChildProcess } from 'node:child_process';
 import { getPriority, setPriority } from 'node:os';
 
