@@ -32,13 +32,13 @@ test('the main thread goes first, and threads that are started meanwhile do not'
       () => {},
     );
     const after = niceness();
+    await pool.close();
     assert.equal(after.get(process.pid), usual - 10);
     const fresh = [...after.keys()].filter((tid) => !before.has(tid));
     assert.ok(fresh.length >= 2);
     for (const tid of fresh) assert.equal(after.get(tid), usual);
     const raised = [...after.values()].filter((priority) => priority === usual - 10);
     assert.ok(raised.length > 4, 'the threads that V8 collects garbage with go with it');
-    await pool.close();
   }
 });
 

@@ -2,12 +2,12 @@
 // other, running and stopped, and what is restored is what was there.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { restoreSingleDisks } from '../../../src/agent/qemu/restore-single-disks.ts';
 import { restoreVm } from '../../../src/agent/qemu/restore-vm.ts';
-import { trustedSidecars } from '../../../src/guests/bitmaps/sidecars.ts';
+import { sealSidecars, trustedSidecars } from '../../../src/guests/bitmaps/sidecars.ts';
 import { parseVmConfig } from '../../../src/guests/config/vm-config.ts';
 import { startVm } from '../../../src/guests/vm/start.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
@@ -41,6 +41,7 @@ suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
   }
 
   const imagesOf = (number: number) => join(vms.node.path, 'storage/local/images', String(number));
+  const isOfBitmaps = (name: string) => name === 'sidecars.json' || name.startsWith('bitmaps-');
   const start = async (id: GuestId) => await startVm(vms.node.node, id, {}, new KeptReport());
   const stop = async (id: GuestId) => await stopVm(vms.node.node, id, {}, new KeptReport());
   const archives = ({ committed }: Awaited<ReturnType<VmBackups['backup']>>) =>
@@ -160,9 +161,16 @@ suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
       const [stored, present] = [await vms.restored(result, key), await vms.node.rawCopy(id, key)];
       assert.deepEqual(readFileSync(stored), readFileSync(present), `${key} is backed up as it is now`);
     }
-    // Bitmaps that an earlier version left in such an image are not believed either.
-    const left = [{ key: 'scsi0', path: overlay, storesBitmaps: false, isAlone: false }];
-    assert.deepEqual((await trustedSidecars(vms.node.node.directory, id, left)).doubted, ['scsi0']);
+    const { directory } = vms.node.node;
+    assert.deepEqual(readdirSync(directory.guestPath(id)).filter(isOfBitmaps), [], 'nothing is kept to be believed');
+    // What an earlier version has left of such an image is not believed either, though the file is as it was.
+    await sealSidecars(directory, id, {
+      scsi0: { key: 'scsi0', path: overlay, storesBitmaps: true, isAlone: true, bitmaps: ['hf-0a1b2c3d-1'] },
+    });
+    for (const storesBitmaps of [true, false]) {
+      const left = [{ key: 'scsi0', path: overlay, storesBitmaps, isAlone: false }];
+      assert.deepEqual(await trustedSidecars(directory, id, left), { sidecars: new Map(), doubted: ['scsi0'] });
+    }
     await start(id);
     await vms.backup(id);
     const said = (await vms.backup(id)).report.logs.join('\n');
