@@ -341,7 +341,7 @@ async function start(
     // Their tasks end with them: nothing waits for somebody at a terminal.
     consoles.close();
     // Backups of clients that are gone are not waited for.
-    const looking = setInterval(() => void sessions.endAbandoned(), ABANDONED_LOOK_MS);
+    const looking = setInterval(() => sessions.endAbandoned(), ABANDONED_LOOK_MS);
     const { aborted } = await tasks.drain(config.drainMs, hurry);
     clearInterval(looking);
     if (aborted > 0) log.warn({ tasks: aborted }, 'tasks were aborted');

@@ -158,9 +158,9 @@ export class TransportSessions implements SessionCalls {
     await this.#end(this.#session(store, caller, session));
   }
 
-  /** Ends sessions that their clients have lost: nobody goes on with them before another is opened. */
-  async endAbandoned(): Promise<void> {
-    await this.#endAll((session) => this.#isAbandoned(session));
+  /** Begins to end the sessions that their clients have lost: nobody goes on with them before another is opened. */
+  endAbandoned(): void {
+    this.#endAll((session) => this.#isAbandoned(session)).catch(this.#options.report);
   }
 
   /** Ends everything; what clients have put stays for a retry. */
