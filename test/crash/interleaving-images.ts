@@ -1,5 +1,6 @@
-// What the sessions of the interleavings store: contents by number, and images of several pages of them.
+// What the sessions of the interleavings store: contents by number, and images of several pages of them; and how it is damaged.
 import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import type { DataKey } from '../../src/chunker/data-key.ts';
 import { encodeList } from '../../src/chunker/list.ts';
 import { Kind, type ObjectId, parseId } from '../../src/chunker/object.ts';
@@ -50,4 +51,18 @@ function idsOf(refs: Uint8Array): ObjectId[] {
     { length: refs.length / 32 },
     (_, at) => Buffer.from(refs.subarray(at * 32, at * 32 + 32)) as ObjectId,
   );
+}
+
+/** Damages the byte at an offset of a file. Whether there is one. */
+export function flipBit(path: string, at: number): boolean {
+  const fd = openSync(path, 'r+');
+  try {
+    const byte = Buffer.alloc(1);
+    if (readSync(fd, byte, 0, 1, at) === 0) return false;
+    byte[0]! ^= 0x10;
+    writeSync(fd, byte, 0, 1, at);
+    return true;
+  } finally {
+    closeSync(fd);
+  }
 }

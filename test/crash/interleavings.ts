@@ -1,7 +1,7 @@
 // The store under everything at once: backups, retries, forgets, collections, readers and crashes in random interleavings on real
 // threads and files, beside a model of what must be there. A seed gives the same actions again; when threads run is the machine's.
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readdirSync, readSync, writeSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ObjectId } from '../../src/chunker/object.ts';
@@ -22,7 +22,7 @@ import {
   putImage,
   putPage,
 } from '../support/store.ts';
-import { contentOf, putList, readImage, SHARED_CONTENTS, sizeOf, textOf } from './interleaving-images.ts';
+import { contentOf, flipBit, putList, readImage, SHARED_CONTENTS, sizeOf, textOf } from './interleaving-images.ts';
 import {
   GROUPS,
   type Group,
@@ -344,17 +344,8 @@ class World {
     const packs = readdirSync(join(this.#root, 'packs')).filter((name) => name.endsWith('.pack'));
     if (packs.length === 0 || this.#random() < 0.5) return;
     this.#isDamaged = true;
-    const fd = openSync(join(this.#root, 'packs', this.#pick(packs)), 'r+');
-    try {
-      const byte = Buffer.alloc(1);
-      const at = 128 + Math.floor(this.#random() * 20_000);
-      if (readSync(fd, byte, 0, 1, at) === 0) return;
-      byte[0]! ^= 0x10;
-      writeSync(fd, byte, 0, 1, at);
-      this.#count('damage');
-    } finally {
-      closeSync(fd);
-    }
+    const path = join(this.#root, 'packs', this.#pick(packs));
+    if (flipBit(path, 128 + Math.floor(this.#random() * 20_000))) this.#count('damage');
   }
 
   // What everything waits for -----------------------------------------------------------------------------------------------------

@@ -132,12 +132,7 @@ async function prepare(
       const names = { archive: archive.name, volume: volume.id, ...(overlay && { overlay: overlay.id }) };
       disks.push({ key, ...names, sizeBytes: archive.sizeBytes, format, isWhole });
     }
-    const old = await oldVolumes(
-      node,
-      id,
-      before,
-      disks.map(({ key }) => key),
-    );
+    const old = await oldVolumes(node, id, before, plan);
     const drives = withDrives(
       plan.config,
       plan.disks.map((disk, place) => [disk, made[place] as NewVolume] as const),

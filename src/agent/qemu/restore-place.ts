@@ -10,6 +10,7 @@ import { lockGuest } from '../../guests/guest-lock.ts';
 import type { GuestNode, Report } from '../../guests/guest-node.ts';
 import { findQemu } from '../../guests/qemu/qemu-process.ts';
 import { clearConfigLock, setConfigLock } from '../../guests/vm/config-lock.ts';
+import { drivesOf, isCloudInitDrive } from '../../guests/vm/owned-volumes.ts';
 import { settle } from '../../guests/vm/put-away.ts';
 import type { GuestId } from '../../schema/guest-names.ts';
 import { readIfPresent, writeFileAtomic } from '../../util/atomic-file.ts';
@@ -88,11 +89,29 @@ export async function leavePlace(node: GuestNode, id: GuestId, before: Before | 
   const lock = await lockGuest(node.directory, id);
   try {
     if (before?.keepsFirewall !== true) await writeFirewall(node, id, before?.firewall);
+    await freeCloudInit(node, id, before);
     if (before === undefined) await node.configs.remove(id);
     else await node.configs.write(id, parseVmConfig(before.config, `qemu-server/${id}.conf`));
   } finally {
     lock.release();
   }
+}
+
+/** A live restore has started the guest, and with that made its drive. */
+async function freeCloudInit(node: GuestNode, id: GuestId, before: Before | undefined): Promise<void> {
+  const { config } = await node.configs.read(id);
+  const kept = before === undefined ? [] : cloudInitVolumes(parseVmConfig(before.config, `qemu-server/${id}.conf`));
+  for (const volume of cloudInitVolumes(config)) {
+    if (kept.includes(volume) || !(await isOwn(node, id, volume))) continue;
+    const { storage, name } = await node.storages.resolve(volume);
+    await storage.free(name);
+  }
+}
+
+function cloudInitVolumes(config: VmConfig): string[] {
+  return drivesOf(config)
+    .filter(isCloudInitDrive)
+    .map(({ file }) => file);
 }
 
 /** Volumes of the guest that was there: those that the restore replaces, and those that stay as unused ones. */
@@ -101,22 +120,28 @@ export interface OldVolumes {
   readonly kept: readonly string[];
 }
 
-/** As with Proxmox: a disk that the backup has too goes, with its snapshots and saved states; any other stays as an unused one. */
+/**
+ * As with Proxmox: a disk that the backup has too goes, with its snapshots and saved states; any other stays as an unused one. A cloud-init drive goes
+ * unless the guest will have the same again.
+ */
 export async function oldVolumes(
   node: GuestNode,
   id: GuestId,
   before: Before | undefined,
-  restoredKeys: readonly string[],
+  plan: Pick<RestorePlan, 'config' | 'disks'>,
 ): Promise<OldVolumes> {
   if (before === undefined) return { replaced: [], kept: [] };
   const config = parseVmConfig(before.config, `qemu-server/${id}.conf`);
+  const again = cloudInitVolumes(plan.config);
   const replaced = new Set<string>();
   const kept = new Set<string>();
   for (const [key, value] of config.values) {
     if (!DISK_KEYS.includes(key) && !isUnusedKey(key)) continue;
-    const { file, media } = parseDrive(key, value);
-    if (media === 'cdrom' || !(await isOwn(node, id, file))) continue;
-    (restoredKeys.includes(key) ? replaced : kept).add(file);
+    const drive = parseDrive(key, value);
+    const { file } = drive;
+    const isMadeAnew = isCloudInitDrive(drive) && !again.includes(file);
+    if ((drive.media === 'cdrom' && !isMadeAnew) || !(await isOwn(node, id, file))) continue;
+    (isMadeAnew || plan.disks.some((disk) => disk.drive.key === key) ? replaced : kept).add(file);
   }
   for (const { values } of config.snapshots.values()) {
     const state = values.get('vmstate');

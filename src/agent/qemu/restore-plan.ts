@@ -1,12 +1,16 @@
 // What a restore is going to make, found out before anything is made: the configuration as the guest will have it, and for each disk the archive, the storage
 // and the format. What the backup does not have, or this node not, is left out and told.
 
+import { DRIVE_BYTES } from '../../guests/cloud-init/write-drive.ts';
 import { DISK_KEYS, type Drive, parseDrive, printDrive } from '../../guests/config/drive.ts';
 import { freshIdentity } from '../../guests/config/identity.ts';
 import { type ArchivedDisk, cleanImportedConfig } from '../../guests/config/import-config.ts';
 import { isNetKey, parseNetDevice, printNetDevice, randomMac } from '../../guests/config/net-device.ts';
 import { type VmConfig, withSettings } from '../../guests/config/vm-config.ts';
 import type { ImageFormat, Storage } from '../../guests/storage/storage.ts';
+import { defaultFormat } from '../../guests/vm/new-volumes.ts';
+import { cloudInitVolume, isCloudInitDrive } from '../../guests/vm/owned-volumes.ts';
+import { parseVolumeId } from '../../schema/guest-names.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { VmRestoreRequest } from './restore-request.ts';
@@ -122,10 +126,12 @@ async function requireStorage({ storages }: PlanRequest['node'], id: string, key
   }
 }
 
-/** A disc that is not on this node leaves the drive empty. */
-async function planMedium({ node, report }: PlanRequest, drive: Drive): Promise<string> {
+/** A disc that is not on this node, and a cloud-init drive whose storage is not, leave the drive empty. */
+async function planMedium(request: PlanRequest, drive: Drive): Promise<string> {
+  const { node, report } = request;
   if (drive.file === 'none' || drive.file === 'cdrom') return printDrive(drive);
   try {
+    if (isCloudInitDrive(drive)) return await planCloudInit(request, drive);
     if (/(^|[/:-])cloudinit(\.|$)/.test(drive.file))
       throw new HoldfastError('not-found', 'it is made by cloud-init settings');
     if (!drive.file.startsWith('/')) await node.storages.volume(drive.file);
@@ -135,6 +141,14 @@ async function planMedium({ node, report }: PlanRequest, drive: Drive): Promise<
     report.warn(`${drive.key}: ${drive.file} is not restored (${error.message}); the drive is empty`);
     return printDrive({ ...drive, file: 'none', size: undefined });
   }
+}
+
+/** The drive is named, and made when the guest starts. */
+async function planCloudInit({ node, id, storage: wanted, format }: PlanRequest, drive: Drive): Promise<string> {
+  const storage = await requireStorage(node, wanted ?? parseVolumeId(drive.file).storage, drive.key);
+  const ending = /\.(raw|qcow2)$/.exec(drive.file)?.[1] as ImageFormat | undefined;
+  const file = cloudInitVolume(storage.id, id, format ?? ending ?? defaultFormat(storage));
+  return printDrive({ ...drive, file, size: DRIVE_BYTES, format: undefined });
 }
 
 function requireAllUsed({ snapshot, report }: PlanRequest, disks: readonly DiskToRestore[]): void {

@@ -41,12 +41,7 @@ async function restoreInto(
   let old: Awaited<ReturnType<typeof oldVolumes>>;
   try {
     for (const disk of plan.disks) written.push([disk, await writeDisk(request, disk, volumes)]);
-    old = await oldVolumes(
-      node,
-      id,
-      before,
-      plan.disks.map(({ drive }) => drive.key),
-    );
+    old = await oldVolumes(node, id, before, plan);
     request.signal.throwIfAborted();
     await takeOver(node, id, withDrives(plan.config, written), [...old.kept, ...old.replaced], plan.firewall);
   } catch (error) {

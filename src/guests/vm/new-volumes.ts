@@ -10,6 +10,7 @@ import { readQcow2Header } from '../storage/qcow2-header.ts';
 import type { ImageFormat, LocatedImage, Storage, Volume } from '../storage/storage.ts';
 import type { LocatedVolume } from '../storage/storages.ts';
 import { parseVolumeName } from '../storage/volume-name.ts';
+import { cloudInitStem } from './owned-volumes.ts';
 
 const PROGRESS_STEP_PERCENT = 10;
 
@@ -36,7 +37,7 @@ export class NewVolumes {
     if (asked === undefined) return await this.#existing(drive);
     const storage = await this.#node.storages.get(asked.storage);
     if (asked.kind === 'cloudinit') {
-      const name = `vm-${this.#id}-cloudinit`;
+      const name = cloudInitStem(this.#id);
       const request = { vmid: this.#id, sizeBytes: DRIVE_BYTES, format: this.#formatOn(storage, drive.format), name };
       const volume = this.#keep(storage, await storage.allocate(request, this.#signal));
       return { ...described(drive, volume), media: 'cdrom' };
@@ -149,7 +150,7 @@ export function formatOfCopy(
 }
 
 /** What a storage makes when nobody says: images that have snapshots. */
-function defaultFormat(storage: Pick<Storage, 'type'>): ImageFormat {
+export function defaultFormat(storage: Pick<Storage, 'type'>): ImageFormat {
   return storage.type === 'btrfs' ? 'raw' : 'qcow2';
 }
 

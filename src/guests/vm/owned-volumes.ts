@@ -1,11 +1,12 @@
 // Which volumes a configuration names, and which of them are the guest's own: those go when it goes. What another guest's name stands on, an ISO
 // image, a path of the host are never its own.
 import type { GuestId } from '../../schema/guest-names.ts';
-import { parseVolumeId } from '../../schema/guest-names.ts';
+import { formatVolumeId, parseVolumeId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { type Drive, isDiskKey, isUnusedKey, parseDrive } from '../config/drive.ts';
 import type { ConfigSection, VmConfig } from '../config/vm-config.ts';
-import { findVolumeName } from '../storage/volume-name.ts';
+import type { ImageFormat } from '../storage/storage.ts';
+import { findVolumeName, formatVolumeName } from '../storage/volume-name.ts';
 
 /** The drives of a section, `unusedN` not among them. */
 export function drivesOf({ values }: ConfigSection): Drive[] {
@@ -32,10 +33,19 @@ export function requireOwnDisk(id: GuestId, { values }: ConfigSection, key: stri
   throw new HoldfastError('bad-argument', `VM ${id} has no disk '${key}' of its own`, { data: { vmid: id, key } });
 }
 
-/** Whether a drive is the one that cloud-init's files are made on: `vm-VMID-cloudinit`. */
+/** Whether a drive is the one that cloud-init's files are made on: `vm-VMID-cloudinit`, on whatever kind of storage. */
 export function isCloudInitDrive(drive: Pick<Drive, 'file' | 'media'>): boolean {
-  return drive.media === 'cdrom' && /(^|\/)vm-\d+-cloudinit(\.\w+)?$/.test(drive.file);
+  return drive.media === 'cdrom' && /(^|[/:])vm-\d+-cloudinit(\.\w+)?$/.test(drive.file);
 }
+
+/** The volume that cloud-init's files are made on. @throws `bad-name` for a storage's name that is none. */
+export function cloudInitVolume(storage: string, id: GuestId, format: ImageFormat): string {
+  const name = formatVolumeName({ content: 'images', vmid: id, stem: cloudInitStem(id), format });
+  return formatVolumeId({ storage, name });
+}
+
+/** Its name on the storage, without the ending. */
+export const cloudInitStem = (id: GuestId): string => `vm-${id}-cloudinit`;
 
 /** All volumes of the guest's own that its configuration names, each once: attached, unused, and those of snapshots. */
 export function ownVolumes(config: VmConfig, id: GuestId): string[] {

@@ -4,14 +4,16 @@ import type { GuestId } from '../../schema/guest-names.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { type CloudInitFiles, type CloudInitType, cloudInitFiles } from '../cloud-init/cloud-init-files.ts';
 import { readHostResolver } from '../cloud-init/host-resolver.ts';
-import { writeCloudInitDrive } from '../cloud-init/write-drive.ts';
+import { DRIVE_BYTES, writeCloudInitDrive } from '../cloud-init/write-drive.ts';
 import { parseIpConfig, parseNameservers, parseSearchDomains, parseSshKeys } from '../config/cloud-init-options.ts';
 import { CICUSTOM_FORMAT } from '../config/hardware-formats.ts';
 import { NET_COUNT, parseNetDevice } from '../config/net-device.ts';
 import { parseProperties } from '../config/property-string.ts';
 import type { VmConfig } from '../config/vm-config.ts';
 import type { GuestNode } from '../guest-node.ts';
-import { drivesOf, isCloudInitDrive } from './owned-volumes.ts';
+import type { LocatedVolume } from '../storage/storages.ts';
+import { parseVolumeName } from '../storage/volume-name.ts';
+import { cloudInitStem, cloudInitVolume, drivesOf, isCloudInitDrive } from './owned-volumes.ts';
 
 const MAX_CUSTOM_BYTES = 3 << 20;
 
@@ -26,9 +28,28 @@ export async function writeCloudInit(
   if (drives.length === 0) return;
   const files = await cloudInitOf(node, id, config);
   for (const drive of drives) {
-    const { path, format } = await node.storages.volume(drive.file);
+    const { path, format } = await locateOrMake(node, id, drive.file, signal);
     await writeCloudInitDrive(path, files, format, signal);
   }
+}
+
+/** A restore only names the drive: what is on it is made here anyway. */
+async function locateOrMake(
+  node: GuestNode,
+  id: GuestId,
+  file: string,
+  signal: AbortSignal | undefined,
+): Promise<LocatedVolume> {
+  try {
+    return await node.storages.volume(file);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'not-found') throw error;
+    const { storage, name } = await node.storages.resolve(file);
+    const { vmid, format } = parseVolumeName(name);
+    if (vmid !== id || file !== cloudInitVolume(storage.id, id, format)) throw error;
+    await storage.allocate({ vmid, sizeBytes: DRIVE_BYTES, format, name: cloudInitStem(id) }, signal);
+  }
+  return await node.storages.volume(file);
 }
 
 /** What the configuration tells the guest, as files. */
