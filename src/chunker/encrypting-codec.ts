@@ -1,6 +1,8 @@
 // Encrypted records: AES-256-GCM with a nonce of 12 random bytes for each encoding, so that no two ever share one, header and refs as
 // associated data, and the plain length inside the ciphertext. docs/format.md, section 3.
+
 import { createCipheriv, createDecipheriv, createSecretKey, type KeyObject, randomFillSync } from 'node:crypto';
+import { copyShared } from '../util/copy-shared.ts';
 import { MAX_OBJECT_BYTES, type ObjectId, type StoredObject } from './object.ts';
 import type { ObjectCodec, ObjectKey } from './object-codec.ts';
 import { IdHasher, secretIdKey } from './object-id.ts';
@@ -68,7 +70,7 @@ export class EncryptingCodec implements ObjectCodec {
     if (!isWorthwhile(packed, payload.length)) {
       codec = Codec.raw;
       packed = payload.length;
-      target.set(payload, payloadAt);
+      copyShared(target, payloadAt, payload);
     }
     const lengths = { storedLength: packed + ENCRYPTION_OVERHEAD_BYTES, rawLength: 0 };
     const view = writeRecordHeader(target, object, { codec, crypt: Crypt.aes256Gcm, ...lengths });
@@ -77,7 +79,7 @@ export class EncryptingCodec implements ObjectCodec {
     target.set(nonce, nonceAt);
     const cipher = createCipheriv(CIPHER, this.#key, nonce);
     cipher.setAAD(target.subarray(0, nonceAt));
-    target.set(cipher.update(target.subarray(plainAt, payloadAt + packed)), plainAt);
+    copyShared(target, plainAt, cipher.update(target.subarray(plainAt, payloadAt + packed)));
     cipher.final();
     target.set(cipher.getAuthTag(), payloadAt + packed);
     return sealRecord(target, payloadAt + packed + TAG_BYTES);

@@ -1,4 +1,5 @@
 // The record codec: one object as bytes, the same in a pack and on the wire. docs/format.md, section 3.
+import { copyShared } from '../util/copy-shared.ts';
 import { HoldfastError } from '../util/errors.ts';
 import { ID_BYTES, MAX_OBJECT_BYTES, type ObjectId } from './object.ts';
 import { type IdHasher, shortHash } from './object-id.ts';
@@ -57,7 +58,7 @@ export function encodeRecord(
   if (!isWorthwhile(storedLength, payload.length)) {
     codec = Codec.raw;
     storedLength = payload.length;
-    target.set(payload, payloadAt);
+    copyShared(target, payloadAt, payload);
   }
   writeRecordHeader(target, object, { codec, crypt: Crypt.plain, storedLength, rawLength: payload.length });
   return sealRecord(target, payloadAt + storedLength);
@@ -163,7 +164,7 @@ export function unpackPayload(
 ): void {
   if (codec === Codec.raw) {
     if (packed.length !== target.length) throw damagedRecord(record, 'its lengths contradict each other');
-    target.set(packed);
+    copyShared(target, 0, packed);
     return;
   }
   if (codec !== Codec.zstd) throw damagedRecord(record, `codec ${codec} is not known to this version`);

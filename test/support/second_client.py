@@ -15,6 +15,7 @@ import os
 import ssl
 import struct
 import sys
+import time
 from datetime import datetime, timezone
 from http.client import HTTPException, HTTPSConnection
 
@@ -196,6 +197,8 @@ class Backup:
             line.putheader(name, value)
         line.putheader('Content-Length', str(len(content)))
         line.endheaders(content[: len(content) // 2])
+        # A line that is reset takes with it what the server has not read yet.
+        time.sleep(1)
         line.close()
         raise ConnectionError('cut')
 

@@ -1,5 +1,6 @@
 // The memory of decoded pieces: one SharedArrayBuffer in blocks, which worker threads fill and the main thread sends from, without a copy
 // between them. The main thread gives blocks out; a thread writes only to blocks that it was given with the work.
+import { copyShared } from '../../util/copy-shared.ts';
 import type { RangeTarget } from '../restore/target.ts';
 
 /** A quarter of an average chunk: what a piece takes beyond its bytes is half of this on average. */
@@ -46,7 +47,7 @@ export class SlabTarget implements RangeTarget {
       const inBlock = this.#within % SLAB_BLOCK_BYTES;
       const part = Math.min(SLAB_BLOCK_BYTES - inBlock, length - this.#within, data.length - at);
       const block = this.#blocks[this.#firstBlock + Math.floor(this.#within / SLAB_BLOCK_BYTES)] as number;
-      this.#slab.set(data.subarray(at, at + part), block * SLAB_BLOCK_BYTES + inBlock);
+      copyShared(this.#slab, block * SLAB_BLOCK_BYTES + inBlock, data.subarray(at, at + part));
       at += part;
       this.#within += part;
       if (this.#within < length) continue;

@@ -88,12 +88,15 @@ export function lineError(error: unknown, server = 'what answered'): unknown {
   const isForeign = /^(EPROTO$|ERR_SSL|HPE_|UND_ERR_)/.test(codeOf(error));
   // Its code is often missing.
   if (!isForeign && (error as Error | null)?.name !== 'HTTPParserError') return error;
+  return noHttp(reasonOf(error as Error), server, error);
+}
+
+/** What answered is no server of HTTP over TLS; `reason` says what shows that. */
+export function noHttp(reason: string, server = 'what answered', cause?: unknown): HoldfastError {
   return new HoldfastError(
     'protocol-failed',
-    `${server} does not speak HTTP over TLS: ${reasonOf(error as Error)}; look at host and port of the address`,
-    {
-      cause: error,
-    },
+    `${server} does not speak HTTP over TLS: ${reason}; look at host and port of the address`,
+    { cause },
   );
 }
 

@@ -1,11 +1,11 @@
 // One connection to the bulk listener: have, put and get of one session, one call after the other. Whatever the server answers is checked
 // for its form here; what records say is checked by who decodes them.
-import type { Client } from 'undici';
 import { ID_BYTES, MAX_OBJECT_BYTES } from '../../chunker/object.ts';
+import { copyShared } from '../../util/copy-shared.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { answerError, MAX_ERROR_BYTES } from './answer-error.ts';
 import type { Bandwidth } from './bandwidth.ts';
-import { type Exchange, exchange } from './exchange.ts';
+import type { BulkConnection, BulkRequest } from './bulk-connection.ts';
 
 /** A line that moves no byte for so long is broken: the server closes it after 60 s. */
 const SILENCE_MS = 90_000;
@@ -13,6 +13,8 @@ const SILENCE_MS = 90_000;
 const SLICE_BYTES = 256 * 1024;
 /** A bandwidth limit works in such steps. */
 const LIMITED_SLICE_BYTES = 64 * 1024;
+/** Of memory for an answer that was lent none. */
+const FIRST_BYTES = 4096;
 /** A whole record and what encryption, checksum and header add. */
 export const MAX_RECORD_BYTES = MAX_OBJECT_BYTES + 64 * 1024;
 
@@ -23,13 +25,13 @@ export interface SessionAccess {
 }
 
 export class BulkLine {
-  readonly #client: Client;
+  readonly #connection: BulkConnection;
   readonly #up: Bandwidth;
   readonly #down: Bandwidth;
 
-  /** `client` has one connection; it is closed with the line. */
-  constructor(client: Client, up: Bandwidth, down: Bandwidth) {
-    this.#client = client;
+  /** The connection is closed with the line. */
+  constructor(connection: BulkConnection, up: Bandwidth, down: Bandwidth) {
+    this.#connection = connection;
     this.#up = up;
     this.#down = down;
   }
@@ -76,8 +78,8 @@ export class BulkLine {
     return bytes;
   }
 
-  async close(): Promise<void> {
-    await this.#client.destroy();
+  close(): void {
+    this.#connection.close();
   }
 
   async #call(
@@ -92,15 +94,10 @@ export class BulkLine {
     const either = AbortSignal.any([signal, silence.signal]);
     try {
       const length = body.reduce((sum, part) => sum + part.length, 0);
-      const call: Exchange = {
-        method: 'POST',
-        isWatched: true,
+      const request: BulkRequest = {
         path: `/v1/${session}/${method}`,
-        headers: {
-          authorization: `Bearer ${token}`,
-          'content-type': 'application/octet-stream',
-          'content-length': String(length),
-        },
+        authorization: `Bearer ${token}`,
+        length,
         body: length <= LIMITED_SLICE_BYTES ? Buffer.concat(body) : this.#slices(body, timer, either),
       };
       const said = new BoundedBytes(MAX_ERROR_BYTES, method);
@@ -110,7 +107,7 @@ export class BulkLine {
         else said.add(part);
         return this.#down.take(part.length, either);
       };
-      const status = await exchange(this.#client, call, takePart, either);
+      const status = await this.#connection.exchange(request, takePart, either);
       if (status !== 200) throw answerError(status, Buffer.from(said.whole()).toString('utf8'), method);
     } catch (error) {
       signal.throwIfAborted();
@@ -140,40 +137,34 @@ export class BulkLine {
 class BoundedBytes {
   readonly #most: number;
   readonly #what: string;
-  readonly #into: Uint8Array;
-  #intoBytes = 0;
-  readonly #parts: Uint8Array[] = [];
+  #bytes: Uint8Array;
   length = 0;
 
-  /** As long as they fit they are put into `into`. */
+  /** As long as they fit they lie in `into`, then in memory of their own. */
   constructor(most: number, what: string, into: Uint8Array = new Uint8Array(0)) {
     this.#most = most;
     this.#what = what;
-    this.#into = into;
+    this.#bytes = into;
   }
 
   add(part: Uint8Array): void {
-    this.length += part.length;
-    if (this.length > this.#most)
+    const length = this.length + part.length;
+    if (length > this.#most)
       throw broken(`${this.#what} was answered with more than the ${this.#most} bytes that can be`);
-    if (this.length <= this.#into.length) {
-      this.#into.set(part, this.#intoBytes);
-      this.#intoBytes = this.length;
-    } else this.#parts.push(part);
+    if (length > this.#bytes.length) this.#grow(length);
+    copyShared(this.#bytes, this.length, part);
+    this.length = length;
   }
 
-  /** All in `into`, or in memory of its own, which may be handed to another thread. */
+  /** All that came, in `into` when it fits there. */
   whole(): Uint8Array {
-    const put = this.#into.subarray(0, this.#intoBytes);
-    if (this.length === put.length && put.length > 0) return put;
-    const bytes = new Uint8Array(this.length);
-    bytes.set(put);
-    let at = put.length;
-    for (const part of this.#parts) {
-      bytes.set(part, at);
-      at += part.length;
-    }
-    return bytes;
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  #grow(length: number): void {
+    const larger = new Uint8Array(Math.min(this.#most, Math.max(length, 2 * this.#bytes.length, FIRST_BYTES)));
+    copyShared(larger, 0, this.whole());
+    this.#bytes = larger;
   }
 }
 

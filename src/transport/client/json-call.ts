@@ -39,7 +39,7 @@ export async function jsonCall<Schema extends TSchema>(
   };
   const parts: Uint8Array[] = [];
   let length = 0;
-  const take = (part: Uint8Array): undefined => {
+  const take = (part: Uint8Array): void => {
     length += part.length;
     if (length > MAX_ANSWER_BYTES) throw foreignAnswer(server, what, 'something that has no end');
     parts.push(part);

@@ -144,7 +144,7 @@ export class RecordHub<Opened extends OpenedAccess> {
       Atomics.notify(counters, Counter.answers);
       port.close();
     }
-    await Promise.all(this.#slots.map(async ({ line }) => await line?.close()));
+    for (const { line } of this.#slots) line?.close();
   }
 
   readonly #onAbort = (): void => this.#fail(undefined);
@@ -318,7 +318,7 @@ export class RecordHub<Opened extends OpenedAccess> {
     for (;;) {
       const access = await keeper.access();
       if (slot.line === undefined || slot.origin !== access.origin) {
-        await slot.line?.close();
+        slot.line?.close();
         slot.line = openLine(access.origin);
         slot.origin = access.origin;
       }

@@ -6,6 +6,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { ApiLine } from './api-line.ts';
 import { Bandwidth } from './bandwidth.ts';
+import { BulkConnection } from './bulk-connection.ts';
 import { BulkLine } from './bulk-line.ts';
 import { type Asked, DatastoreCalls, type OperationWatch } from './datastore-calls.ts';
 import { JoinedSession, type SessionPlace } from './joined-session.ts';
@@ -133,7 +134,8 @@ export class RemoteStore {
 
   #place(pool: WorkerPool): SessionPlace {
     const { signal, lines = DEFAULT_LINES, patienceMs = DEFAULT_PATIENCE_MS } = this.#options;
-    const openLine = (origin: string): BulkLine => new BulkLine(this.#trusted.open(origin), this.#up, this.#down);
+    const openLine = (origin: string): BulkLine =>
+      new BulkLine(new BulkConnection(this.#trusted, origin), this.#up, this.#down);
     return { calls: this.#calls, pool, host: this.#address.host, openLine, lines, patienceMs, signal };
   }
 }

@@ -1,5 +1,6 @@
 // Connections to a server that proved who it is: nothing is written to a socket before its certificate was looked at. With a fingerprint
 // that alone counts, without one the authorities of the system.
+import type { OnReadOpts } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 // Its client alone: all of undici, with fetch and all that browsers have, takes 50 ms to load, a tenth of a small backup.
 import buildConnector from 'undici/lib/core/connect.js';
@@ -30,30 +31,52 @@ export class TrustedLines {
 
   /** A client with one connection to that origin, made when it is needed. Whoever asked closes it. */
   open(origin: string): Client {
-    const connect = buildConnector({
-      timeout: CONNECT_TIMEOUT_MS,
-      rejectUnauthorized: this.#fingerprint === undefined,
-      // A resumed session shows no certificate that could be compared.
-      maxCachedSessions: 0,
-    });
     return new Client(origin, {
       pipelining: 1,
       headersTimeout: ANSWER_TIMEOUT_MS,
       bodyTimeout: SILENCE_TIMEOUT_MS,
       keepAliveTimeout: 50_000,
       keepAliveMaxTimeout: 50_000,
-      connect: (options, callback) =>
-        connect(options, (error, socket) => {
-          const refusal = error === null ? this.#refusal(socket as TLSSocket, origin) : untrusted(error, origin);
-          if (error === null && refusal === undefined) {
-            this.#count(socket as TLSSocket);
-            callback(null, socket);
-            return;
-          }
-          socket?.destroy();
-          callback(refusal ?? (error as Error), null);
-        }),
+      connect: this.#connector(origin, {}),
     });
+  }
+
+  /** A connection to that origin, for whoever reads it by himself. Whoever asked destroys it. @throws `server-untrusted`, what the system says. */
+  connect(origin: string, onread: OnReadOpts, signal: AbortSignal): Promise<TLSSocket> {
+    const { protocol, host, hostname, port } = new URL(origin);
+    const connect = this.#connector(origin, { onread });
+    return new Promise((resolve, reject) => {
+      const stop = (): void => void socket.destroy(signal.reason as Error);
+      const bare = hostname.replace(/^\[|\]$/g, '');
+      const socket = connect({ protocol, host, hostname: bare, port }, (error, made) => {
+        signal.removeEventListener('abort', stop);
+        if (made === null) reject(error as Error);
+        else resolve(made as TLSSocket);
+      }) as unknown as TLSSocket;
+      signal.addEventListener('abort', stop, { once: true });
+    });
+  }
+
+  /** Makes connections of which nothing is heard before the server proved who it is. */
+  #connector(origin: string, options: { readonly onread?: OnReadOpts }): buildConnector.connector {
+    const connect = buildConnector({
+      ...options,
+      timeout: CONNECT_TIMEOUT_MS,
+      rejectUnauthorized: this.#fingerprint === undefined,
+      // A resumed session shows no certificate that could be compared.
+      maxCachedSessions: 0,
+    });
+    return (where, callback) =>
+      connect(where, (error, socket) => {
+        const refusal = error === null ? this.#refusal(socket as TLSSocket, origin) : untrusted(error, origin);
+        if (error === null && refusal === undefined) {
+          this.#count(socket as TLSSocket);
+          callback(null, socket);
+          return;
+        }
+        socket?.destroy();
+        callback(refusal ?? (error as Error), null);
+      });
   }
 
   get counters(): WireCounters {

@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { createServer } from 'node:tls';
 import { isBrokenLine, lineError } from '../../../src/transport/client/answer-error.ts';
 import { Bandwidth } from '../../../src/transport/client/bandwidth.ts';
+import { BulkConnection } from '../../../src/transport/client/bulk-connection.ts';
 import { BulkLine } from '../../../src/transport/client/bulk-line.ts';
 import { TrustedLines } from '../../../src/transport/client/trusted-line.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
@@ -45,12 +46,12 @@ async function rig(
   const { port } = server.address() as AddressInfo;
   const lines = new TrustedLines(fingerprint);
   const line = new BulkLine(
-    lines.open(`https://127.0.0.1:${port}`),
+    new BulkConnection(lines, `https://127.0.0.1:${port}`),
     new Bandwidth(limits.up),
     new Bandwidth(limits.down),
   );
   t.after(async () => {
-    await line.close();
+    line.close();
     for (const socket of sockets) socket.destroy();
     server.close();
   });
