@@ -7,7 +7,7 @@ import type { Archive } from '../../schema/manifest.ts';
 import type { WorkerPool } from '../../util/worker-pool.ts';
 import { inOrder } from '../in-order.ts';
 import { isLostObject } from '../restore/piece-restorer.ts';
-import { RangeCursor } from '../sources/ranges.ts';
+import { joinRanges, RangeCursor } from '../sources/ranges.ts';
 import type { DiskSource, Range } from '../sources/source.ts';
 import { type BasePage, basePages } from './base-pages.ts';
 import { ABORT_LANE, PAGE_LANES, type PageResult, type PageWork } from './page-cutter.ts';
@@ -17,6 +17,8 @@ import type { Session } from './session.ts';
 
 /** Pages under way: what waits is an id, and between two touched pages lie many that take no time. */
 const PAGES_AHEAD = 1024;
+/** To read so much takes as long as a few questions. */
+const WIDE_CHANGE_BYTES = 1024 * 1024;
 
 export interface ImageWork {
   readonly name: string;
@@ -123,7 +125,8 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
   const base = incremental === undefined ? undefined : pagesOf(session, incremental.base);
   const likely = base === undefined && work.likely !== undefined ? likelyPages(session, work.likely) : undefined;
   const changes = new RangeCursor(incremental?.changed ?? []);
-  const zeros = new RangeCursor(incremental === undefined ? source.zeroRanges(work.signal) : []);
+  const asked = incremental === undefined ? undefined : wideChanges(incremental, source.sizeBytes);
+  const zeros = new RangeCursor(asked?.length === 0 ? [] : source.zeroRanges(work.signal, asked));
   const samples =
     incremental === undefined
       ? undefined
@@ -141,14 +144,26 @@ async function* planPages(session: Session, work: ImageWork): AsyncGenerator<Pla
       }
       const changed = await changes.within(offset, length);
       const sample = samples?.of({ offset, length, page: old.id, changed });
-      const page = changed.length === 0 ? undefined : { offset, length, zeros: [], base: { page: old.id, changed } };
-      yield { offset, length, work: page, id: old.id, sample };
+      if (changed.length === 0) {
+        yield { offset, length, work: undefined, id: old.id, sample };
+        continue;
+      }
+      const page = fullPage(offset, length, await zeros.within(offset, length));
+      yield page.work === undefined
+        ? page
+        : { ...page, work: { ...page.work, base: { page: old.id, changed } }, id: old.id, sample };
     }
   } finally {
     await zeros.close();
     await base?.return(undefined);
     await likely?.return(undefined);
   }
+}
+
+/** Of what changed, or was not there, the ranges that are worth a question whether they are zeros now: a guest that trims its file systems changes all that is free. */
+function wideChanges({ base, changed }: NonNullable<ImageWork['incremental']>, sizeBytes: number): Range[] {
+  const grown = { offset: base.sizeBytes, length: Math.max(0, sizeBytes - base.sizeBytes) };
+  return joinRanges([...changed, grown]).filter((range) => range.length >= WIDE_CHANGE_BYTES);
 }
 
 /** Ends where the base has lost a list: pages that nobody expects are put, and what is lost comes back with them. */

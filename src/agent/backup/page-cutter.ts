@@ -7,7 +7,7 @@ import { PageBuilder, parsePage } from '../../chunker/page.ts';
 import type { Area } from '../../util/arena.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import type { ObjectSink } from '../object-sink.ts';
-import { without } from '../sources/ranges.ts';
+import { joinRanges, without } from '../sources/ranges.ts';
 import type { DiskReader, Range } from '../sources/source.ts';
 
 /** Pages that a thread has under way: while one is read, the other is cut. */
@@ -172,14 +172,15 @@ export class PageCutter {
 
 function whatIsKnown(work: PageWork, sink: ObjectSink): Known {
   const pieces = new Map<number, KnownPiece>();
-  if (work.base === undefined) return { zeros: work.zeros.flatMap((range) => wholeBlocks(range, work.length)), pieces };
+  const told = work.zeros.flatMap((range) => wholeBlocks(range, work.length));
+  if (work.base === undefined) return { zeros: told, pieces };
   const { page, changed } = work.base;
   const holes: Range[] = [];
   if (page === undefined) {
     holes.push({ offset: 0, length: work.length });
   } else {
     const stored = readablePage(sink, page);
-    if (stored === undefined) return { zeros: [], pieces };
+    if (stored === undefined) return { zeros: told, pieces };
     const { refs, payload } = stored;
     let afterHole = false;
     for (const piece of parsePage(payload, refs.length / ID_BYTES)) {
@@ -196,7 +197,8 @@ function whatIsKnown(work: PageWork, sink: ObjectSink): Known {
         });
     }
   }
-  return { zeros: without(holes, changed).flatMap((range) => wholeBlocks(range, work.length)), pieces };
+  const kept = without(holes, changed).flatMap((range) => wholeBlocks(range, work.length));
+  return { zeros: joinRanges([...kept, ...told]), pieces };
 }
 
 /** The page of the base, or undefined when it has no good copy: the disk is read instead, which heals it. */

@@ -14,27 +14,33 @@ const MAX_HOLES = 1_000_000;
 const RANGES_PER_TURN = 500;
 
 export interface HolesOptions {
-  sizeBytes: number;
+  /** Where holes are looked for; ascending, within the file. */
+  ranges: readonly Range[];
   signal: AbortSignal;
 }
 
 /** Ascending. Throws `aborted`, and what opening the file gives. */
-export async function* fileHoles(path: string, { sizeBytes, signal }: HolesOptions): AsyncIterable<Range> {
+export async function* fileHoles(path: string, { ranges, signal }: HolesOptions): AsyncIterable<Range> {
   const calls = loadFileCalls();
   const fd = openSync(path, 'r');
   try {
     let told = 0;
     let looked = 0;
-    for (let at = 0; at < sizeBytes && told < MAX_HOLES; looked += 1) {
-      if (looked % RANGES_PER_TURN === RANGES_PER_TURN - 1) await nextTurn();
-      if (signal.aborted)
-        throw new HoldfastError('aborted', `${path}: aborted while its holes were looked up`, { cause: signal.reason });
-      const [start, end] = nextData(calls, fd, at, sizeBytes);
-      if (start - at >= MIN_HOLE_BYTES) {
-        yield { offset: at, length: start - at };
-        told += 1;
+    for (const { offset, length } of ranges) {
+      const stop = offset + length;
+      for (let at = offset; at < stop && told < MAX_HOLES; looked += 1) {
+        if (looked % RANGES_PER_TURN === RANGES_PER_TURN - 1) await nextTurn();
+        if (signal.aborted)
+          throw new HoldfastError('aborted', `${path}: aborted while its holes were looked up`, {
+            cause: signal.reason,
+          });
+        const [start, end] = nextData(calls, fd, at, stop);
+        if (start - at >= MIN_HOLE_BYTES) {
+          yield { offset: at, length: start - at };
+          told += 1;
+        }
+        at = end;
       }
-      at = end;
     }
   } finally {
     closeSync(fd);

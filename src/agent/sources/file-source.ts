@@ -40,11 +40,14 @@ class FileSource implements DiskSource {
     this.locator = { type: 'file', path: resolve(label) };
   }
 
-  async *zeroRanges(signal: AbortSignal): AsyncIterable<Range> {
+  async *zeroRanges(
+    signal: AbortSignal,
+    within: readonly Range[] = [{ offset: 0, length: this.sizeBytes }],
+  ): AsyncIterable<Range> {
     const { path } = this.locator;
     const stat = statDisk(path);
     if (!stat.isFile() || stat.blocks * STAT_BLOCK_BYTES >= this.sizeBytes) return;
-    yield* fileHoles(path, { sizeBytes: this.sizeBytes, signal });
+    yield* fileHoles(path, { ranges: within, signal });
   }
 
   async checkUnchanged(): Promise<void> {

@@ -3,6 +3,7 @@ import { HoldfastError } from '../../util/errors.ts';
 import { type NbdAddress, NbdClient, type NbdConnectOptions, STATUS_STEP_BYTES } from '../nbd/client.ts';
 import { readPace, type SharedPace } from '../nbd/pace.ts';
 import { STATE_ZERO } from '../nbd/protocol.ts';
+import { stepsOf } from './ranges.ts';
 import type { DiskReader, DiskSource, Range, SourceLocator } from './source.ts';
 
 const ALLOCATION = 'base:allocation';
@@ -99,11 +100,13 @@ class NbdSource implements DiskSource {
   }
 
   /** Throws `source-failed` when the server cannot tell although it offered to: then its data is not to be trusted either. */
-  async *zeroRanges(signal: AbortSignal): AsyncIterable<Range> {
+  async *zeroRanges(
+    signal: AbortSignal,
+    within: readonly Range[] = [{ offset: 0, length: this.sizeBytes }],
+  ): AsyncIterable<Range> {
     let open: Range | undefined;
-    for (let offset = 0; offset < this.sizeBytes; offset += STATUS_STEP_BYTES) {
+    for (const step of stepsOf(within, STATUS_STEP_BYTES)) {
       if (signal.aborted) throw new HoldfastError('aborted', `${this.label}: aborted`, { cause: signal.reason });
-      const step = { offset, length: Math.min(STATUS_STEP_BYTES, this.sizeBytes - offset) };
       for (const range of await this.#hooks.believed(await zerosWithin(this.#client, step), step)) {
         if (open !== undefined && open.offset + open.length === range.offset) {
           open = { offset: open.offset, length: open.length + range.length };

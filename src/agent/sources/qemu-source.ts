@@ -53,8 +53,8 @@ export class QemuSource implements DiskSource {
     this.#inner = inner;
   }
 
-  zeroRanges(signal: AbortSignal): AsyncIterable<Range> {
-    return this.#inner.zeroRanges(signal);
+  zeroRanges(signal: AbortSignal, within?: readonly Range[]): AsyncIterable<Range> {
+    return this.#inner.zeroRanges(signal, within);
   }
 
   checkUnchanged(): Promise<void> {

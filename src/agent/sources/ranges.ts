@@ -21,6 +21,13 @@ export function without(ranges: readonly Range[], holes: readonly Range[]): Rang
   return left;
 }
 
+/** The same ranges in pieces of at most `bytes`. */
+export function* stepsOf(ranges: readonly Range[], bytes: number): Generator<Range> {
+  for (const range of ranges)
+    for (let offset = range.offset; offset < endOf(range); offset += bytes)
+      yield { offset, length: Math.min(bytes, endOf(range) - offset) };
+}
+
 /** Sorts ranges and joins those with no more than `gap` bytes between them; empty ones vanish. */
 export function joinRanges(ranges: readonly Range[], gap = 0): Range[] {
   const joined: { offset: number; length: number }[] = [];

@@ -28,10 +28,10 @@ export interface DiskSource {
   readonly label: string;
   readonly locator: SourceLocator;
   /**
-   * Ranges that read as zeros and need not be read, ascending, without overlap; an empty answer means "unknown".
-   * Only a hint: what it leaves out is found by looking at the bytes.
+   * Ranges that read as zeros and need not be read, ascending, without overlap; an empty answer means "unknown". Of the ranges in `within` alone when it is
+   * given, ascending too. Only a hint: what it leaves out is found by looking at the bytes.
    */
-  zeroRanges(signal: AbortSignal): AsyncIterable<Range>;
+  zeroRanges(signal: AbortSignal, within?: readonly Range[]): AsyncIterable<Range>;
   /** Throws `source-changed` when the disk no longer has the size it was opened with. */
   checkUnchanged(): Promise<void>;
   close(): Promise<void>;

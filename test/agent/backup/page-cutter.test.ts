@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { PageResult } from '../../../src/agent/backup/page-cutter.ts';
+import { without } from '../../../src/agent/sources/ranges.ts';
 import type { Range } from '../../../src/agent/sources/source.ts';
 import { diskCutParameters } from '../../../src/chunker/cut-parameters.ts';
 import { type ObjectId, PAGE_BYTES } from '../../../src/chunker/object.ts';
@@ -186,6 +187,30 @@ test('ranges that the source knows to be zeros are not read and do not change th
   const disk = Buffer.concat([pattern(MiB, 1), Buffer.alloc(4 * MiB), pattern(MiB, 2)]);
   const { bytesRead } = await rig.full(disk, [{ offset: MiB, length: 4 * MiB }]);
   assert.ok(bytesRead <= 2 * MiB + 64 * KiB, `${bytesRead} bytes read of 2 MiB of data`);
+});
+
+test('what changed and is known to be zeros now is not read, and the page is that of a full read', async () => {
+  const rig = new PageRig(16 * KiB);
+  const shares = fc.array(fc.tuple(fc.nat(9000), fc.nat(9000)), { maxLength: 8 });
+  await fc.assert(
+    fc.asyncProperty(disks, fc.array(changes, { maxLength: 6 }), shares, async (recipe, writes, cuts) => {
+      const disk = makeDisk(recipe);
+      const base = await rig.full(disk);
+      const { bytes, changed } = applyChanges(disk, writes);
+      const told = cutRanges(without(changed, without(changed, zeroRuns(bytes))), cuts);
+      const incremental = await rig.incremental(bytes, base.page, changed, new MemoryReader(bytes), told);
+      assert.ok(rig.sink.pageBytes(incremental.page, bytes.length).equals(bytes));
+      assertSamePage(rig, incremental, await rig.full(bytes));
+      rig.sink.objects.clear();
+    }),
+    { numRuns: 300 },
+  );
+  const disk = Buffer.from(pattern(8 * MiB, 1));
+  const base = await rig.full(disk);
+  const trimmed = { offset: MiB, length: 6 * MiB };
+  disk.fill(0, MiB, 7 * MiB);
+  const { bytesRead } = await rig.incremental(disk, base.page, [trimmed], new MemoryReader(disk), [trimmed]);
+  assert.ok(bytesRead <= 256 * KiB, `${bytesRead} bytes read where 6 MiB became zeros`);
 });
 
 test('64 KiB extents at 1 % of a page cost at most four times their bytes', async () => {

@@ -92,9 +92,10 @@ export class PageRig {
     page: ObjectId | undefined,
     changed: readonly Range[],
     reader = new MemoryReader(bytes),
+    zeros: readonly Range[] = [],
   ): Promise<PageResult> {
     return await this.#cutter.run(
-      { offset: 0, length: bytes.length, zeros: [], base: { page, changed } },
+      { offset: 0, length: bytes.length, zeros, base: { page, changed } },
       reader,
       this.sink,
     );

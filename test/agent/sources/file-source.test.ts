@@ -93,27 +93,47 @@ test('many holes: the loop may be left at any place', async (t) => {
   assert.equal(all.length, 2999);
   assert.deepEqual(all[7], [7 * 131_072 + 4096, 131_072 - 4096]);
   for await (const _ of source.zeroRanges(never)) break;
+  const within = [
+    { offset: 131_072, length: 131_072 },
+    { offset: 262_144, length: 4096 },
+    { offset: 400_000, length: 200_000 },
+  ];
+  assert.deepEqual(await collect(source.zeroRanges(never, within)), [
+    [131_072 + 4096, 126_976],
+    [400_000, 124_288],
+    [524_288 + 4096, 71_616],
+  ]);
 });
 
 test('looking for holes ends when the backup is aborted, at once and in the middle', async (t) => {
   const path = join(scratch(t), 'disk');
   sparseFile(path, 10 * MiB, [4 * MiB]);
   const controller = new AbortController();
-  const holes = fileHoles(path, { sizeBytes: 10 * MiB, signal: controller.signal })[Symbol.asyncIterator]();
+  const holes = fileHoles(path, { ranges: [{ offset: 0, length: 10 * MiB }], signal: controller.signal })[
+    Symbol.asyncIterator
+  ]();
   assert.deepEqual(await holes.next(), { done: false, value: { offset: 0, length: 4 * MiB } });
   controller.abort();
   await assert.rejects(holes.next(), { code: 'aborted', message: /while its holes were looked up/ });
-  await assert.rejects(collect(fileHoles(path, { sizeBytes: 10 * MiB, signal: AbortSignal.abort() })), {
-    code: 'aborted',
-  });
+  await assert.rejects(
+    collect(fileHoles(path, { ranges: [{ offset: 0, length: 10 * MiB }], signal: AbortSignal.abort() })),
+    {
+      code: 'aborted',
+    },
+  );
 });
 
 test('a file without holes, one that ends earlier than said, and one whose file system cannot tell have none', async (t) => {
   const path = join(scratch(t), 'disk');
   writeFileSync(path, pattern(MiB, 3));
-  assert.deepEqual(await collect(fileHoles(path, { sizeBytes: MiB, signal: never })), []);
-  assert.deepEqual(await collect(fileHoles(path, { sizeBytes: 2 * MiB, signal: never })), [[MiB, MiB]]);
-  assert.deepEqual(await collect(fileHoles('/proc/self/status', { sizeBytes: MiB, signal: never })), []);
+  assert.deepEqual(await collect(fileHoles(path, { ranges: [{ offset: 0, length: MiB }], signal: never })), []);
+  assert.deepEqual(await collect(fileHoles(path, { ranges: [{ offset: 0, length: 2 * MiB }], signal: never })), [
+    [MiB, MiB],
+  ]);
+  assert.deepEqual(
+    await collect(fileHoles('/proc/self/status', { ranges: [{ offset: 0, length: MiB }], signal: never })),
+    [],
+  );
 });
 
 test('a file that shrinks while it is read has changed', async (t) => {

@@ -16,9 +16,9 @@ const MiB = 1 << 20;
 const never = new AbortController().signal;
 const missing = without('qemu-img', 'qemu-storage-daemon', 'setpriv');
 
-async function collect(source: DiskSource): Promise<Range[]> {
+async function collect(source: DiskSource, within?: readonly Range[]): Promise<Range[]> {
   const all = [];
-  for await (const range of source.zeroRanges(never)) all.push(range);
+  for await (const range of source.zeroRanges(never, within)) all.push(range);
   return all;
 }
 
@@ -226,6 +226,16 @@ test('qemu-nbd takes over where qemu-storage-daemon is missing', {
   assert.equal(source.server.tool, 'qemu-nbd');
   assert.ok((await readAll(source)).equals(bytes));
   assert.deepEqual(await collect(source), [{ offset: 4 * MiB, length: 12 * MiB }]);
+  const within = [
+    { offset: 0, length: MiB },
+    { offset: 3 * MiB, length: 2 * MiB },
+    { offset: 15 * MiB, length: MiB },
+  ];
+  const found = [
+    { offset: 4 * MiB, length: MiB },
+    { offset: 15 * MiB, length: MiB },
+  ];
+  assert.deepEqual(await collect(source, within), found);
   const wrong = openQemuSource({ path, driver: 'qcow2' }, { searchPath: only(t, 'setpriv', 'qemu-nbd') });
   await assert.rejects(wrong, { code: 'source-failed', message: /not in qcow2 format/ });
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { joinRanges, RangeCursor, without } from '../../../src/agent/sources/ranges.ts';
+import { joinRanges, RangeCursor, stepsOf, without } from '../../../src/agent/sources/ranges.ts';
 import type { Range } from '../../../src/agent/sources/source.ts';
 
 /** Which bytes some ranges name. */
@@ -71,6 +71,17 @@ test('a cursor that is not read to its end closes its stream', async () => {
   assert.deepEqual(await cursor.within(12, 3), [{ offset: 0, length: 3 }]);
   await cursor.close();
   assert.ok(isClosed);
+});
+
+test('steps of ranges name the same bytes', () => {
+  fc.assert(
+    fc.property(ranges, fc.integer({ min: 1, max: 9 }), (list, bytes) => {
+      const kept = joinRanges(list);
+      const steps = [...stepsOf(kept, bytes)];
+      assert.deepEqual(bytesOf(steps), bytesOf(kept));
+      assert.ok(steps.every(({ length }) => length > 0 && length <= bytes));
+    }),
+  );
 });
 
 test('ranges less others name the bytes that only they name, ascending', () => {
