@@ -15,12 +15,16 @@ import { diskNodes, nodeNames } from '../../guests/qemu/disk-nodes.ts';
 import { type PlannedDisk, planBackedUpDisks } from '../../guests/qemu/plan-disks.ts';
 import { runningDisk, storesBitmaps } from '../../guests/qemu/running-machine.ts';
 import { queryBlockNodes } from '../../guests/qmp/qmp-types.ts';
+import type { GuestId } from '../../schema/guest-names.ts';
+import { HoldfastError } from '../../util/errors.ts';
 import { openNbdSource } from '../sources/nbd-source.ts';
 import { chooseBase } from './choose-base.ts';
 import { readDirtyRanges } from './dirty-ranges.ts';
 import type { OpenVmOptions } from './open-running-vm.ts';
 import type { OpenedVm } from './opened-vm.ts';
 import { addReadLimit, limitedPace, limitedTimeoutMs, limitReads, passWaitingReads } from './read-limit.ts';
+import { asReadable } from './readable-disks.ts';
+import { requireSoundImages } from './sound-images.ts';
 import { againWhenLost, StorageDaemon } from './storage-daemon.ts';
 import { backupNames, hasBitmap, type VmDisk } from './vm-disk.ts';
 
@@ -31,11 +35,18 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
   const { node, id, target, bases, bytesPerSecond, readers, report, signal } = options;
   const run = node.directory.run(id);
   const { config } = await node.configs.read(id);
-  const planned = await planBackedUpDisks(config, node.storages);
+  const planned = await asReadable(await planBackedUpDisks(config, node.storages), report.log);
   const files = fileDisks(planned);
   await options.atTheInstant();
   const seen = await lookAtFiles(files);
   const trusted = await trustedSidecars(node.directory, id, files);
+  const isKnown = ({ key, isReadOnly, storesBitmaps }: PlannedDisk) =>
+    !isReadOnly && (storesBitmaps ? !trusted.doubted.includes(key) : trusted.sidecars.has(key));
+  await requireSoundImages(
+    id,
+    planned.filter((disk) => !isKnown(disk)),
+    signal,
+  );
   const parts = { label: `VM ${id}`, directory: run.path, name: 'stopped', atOurEnd: 'TERM', signal } as const;
   const daemon = await againWhenLost(async () => await StorageDaemon.start(node.qemu, parts));
   const { monitor } = daemon;
@@ -56,8 +67,7 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
     }
   };
   try {
-    for (const disk of planned)
-      for (const each of diskNodes(disk).slice(0, 2)) await monitor.execute('blockdev-add', each);
+    for (const disk of planned) await addDisk(monitor, id, disk);
     await loadSidecars(monitor, node.directory, id, trusted);
     const records = await readBitmapRecords(node.directory, id);
     await reconcileBitmaps(monitor, records, doubted);
@@ -119,6 +129,22 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
   } catch (error) {
     await close().catch((problem: Error) => report.warn(`bitmaps are not kept: ${problem.message}`));
     throw error;
+  }
+}
+
+/** @throws `guest-failed` that names the volume. */
+async function addDisk(monitor: StorageDaemon['monitor'], id: GuestId, disk: PlannedDisk): Promise<void> {
+  try {
+    for (const each of diskNodes(disk).slice(0, 2)) await monitor.execute('blockdev-add', each);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.data.qmpClass === undefined) throw error;
+    const { key, volume, path, format } = disk;
+    const advice = format === 'qcow2' ? `; look at it with 'qemu-img check', and repair or restore it` : '';
+    throw new HoldfastError(
+      error.code,
+      `VM ${id}: ${key}: volume '${volume}' cannot be opened (${path}): ${error.data.desc}${advice}`,
+      { cause: error, data: { ...error.data, key, volume } },
+    );
   }
 }
 

@@ -16,12 +16,12 @@ export interface DiskBitmap extends BitmapName {
   readonly dirtyBytes: number;
 }
 
-/** All bitmaps of ours, on the format nodes of disks. */
+/** All bitmaps of ours, on the format nodes of disks. Not those in images that are open read-only: nobody can use or change them there. */
 export async function listBitmaps(monitor: QmpCommands): Promise<DiskBitmap[]> {
   const found: DiskBitmap[] = [];
   for (const node of await queryBlockNodes(monitor)) {
     const key = /^d-(.+)$/.exec(node.nodeName)?.[1];
-    if (key === undefined) continue;
+    if (key === undefined || node.readOnly) continue;
     for (const bitmap of node.bitmaps) {
       const name = parseBitmapName(bitmap.name);
       if (name === undefined) continue;

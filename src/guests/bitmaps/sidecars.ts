@@ -1,7 +1,7 @@
 // Bitmaps of disks over a power cycle. QEMU stores those of a qcow2 image in it; it cannot for a raw one, whose bitmaps are merged into a small qcow2 image
 // beside it before QEMU ends, and back before the guest runs. Of either kind they are believed only while the disk's file is the one that was left: same inode,
 // size and times of change. The record of that is gone before the guest runs, so a crash leaves none that is older than the disk.
-import { rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { type Static, Type } from 'typebox';
@@ -181,6 +181,10 @@ export async function loadSidecars(
     await copyBitmaps(monitor, sidecar, names, SIDE, `d-${key}`, {});
     await rm(sidecar, { force: true });
   }
+  // Those that are not believed, also of disks that are gone.
+  const directory = node.guestPath(id);
+  for (const name of await readdir(directory))
+    if (/^bitmaps-[a-z]+\d+\.qcow2$/.test(name)) await rm(join(directory, name), { force: true });
 }
 
 /** Removes what a guest has of sidecars: its bitmaps are not to be believed any more. */

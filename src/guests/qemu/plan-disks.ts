@@ -116,6 +116,12 @@ async function locate(drive: Drive, storages: Storages): Promise<Located> {
     throw new HoldfastError('not-found', `${drive.key}: volume '${drive.file}' does not exist (${image.path})`);
   });
   const isBlockDevice = found.isBlockDevice();
+  // Opening a pipe would wait for ever.
+  if (!isBlockDevice && !found.isFile())
+    throw new HoldfastError(
+      'bad-argument',
+      `${drive.key}: '${drive.file}' is neither a file nor a block device (${image.path}); give it another volume`,
+    );
   const header = image.format === 'qcow2' ? await readQcow2Header(image.path) : undefined;
   const isAlone = !isBlockDevice && header?.backingFile === undefined && header?.hasDataFile !== true;
   // QEMU cannot write to the end of a file that is no multiple of what its storage reads and writes at once.

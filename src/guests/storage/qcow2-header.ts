@@ -4,6 +4,7 @@ import { open } from 'node:fs/promises';
 
 const MAGIC = 0x514649fb;
 const HEADER_BYTES = 104;
+const INCOMPATIBLE_DIRTY = 1;
 const INCOMPATIBLE_DATA_FILE = 4;
 /** QEMU's own limits: a name lies in the first cluster, and a cluster has 2 MiB at most. */
 const MAX_BACKING_NAME_BYTES = 1023;
@@ -16,6 +17,8 @@ export interface Qcow2Header {
   /** As it stands there: relative to the image, absolute, or a protocol's address. The empty text when it cannot be read. */
   readonly backingFile: string | undefined;
   readonly hasDataFile: boolean;
+  /** Whether its reference counts are out of date: QEMU with `lazy_refcounts` ended in the middle, and makes them anew when it opens it. */
+  readonly isDirty: boolean;
 }
 
 /** Undefined for what is no qcow2 image. Throws Node's errors. */
@@ -26,12 +29,14 @@ export async function readQcow2Header(path: string): Promise<Qcow2Header | undef
     const { bytesRead } = await file.read(head, 0, HEADER_BYTES, 0);
     const version = head.readUInt32BE(4);
     if (bytesRead < 72 || head.readUInt32BE(0) !== MAGIC || version < 2) return undefined;
+    const hasFeature = (bit: number) => version >= 3 && (head.readUInt32BE(76) & bit) !== 0;
     const backingAt = head.readBigUInt64BE(8);
     return {
       version,
       sizeBytes: Number(head.readBigUInt64BE(24)),
       backingFile: backingAt === 0n ? undefined : await readName(backingAt, head.readUInt32BE(16)),
-      hasDataFile: version >= 3 && (head.readUInt32BE(76) & INCOMPATIBLE_DATA_FILE) !== 0,
+      hasDataFile: hasFeature(INCOMPATIBLE_DATA_FILE),
+      isDirty: hasFeature(INCOMPATIBLE_DIRTY),
     };
   } finally {
     await file.close();

@@ -2,13 +2,12 @@
 // other, running and stopped, and what is restored is what was there.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { restoreSingleDisks } from '../../../src/agent/qemu/restore-single-disks.ts';
 import { restoreVm } from '../../../src/agent/qemu/restore-vm.ts';
 import { sealSidecars, trustedSidecars } from '../../../src/guests/bitmaps/sidecars.ts';
-import { parseVmConfig } from '../../../src/guests/config/vm-config.ts';
 import { startVm } from '../../../src/guests/vm/start.ts';
 import { stopVm } from '../../../src/guests/vm/stop.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
@@ -20,7 +19,6 @@ import { snapshotOf } from '../../support/guests/vm-snapshots.ts';
 import { VmBackups } from './vm-backups.ts';
 
 const skip = await reasonToSkipGuest();
-const MACHINE = 'cores: 1\nmemory: 128\nvga: none\nballoon: 0\nkvm: 0\nscsihw: virtio-scsi-pci\n';
 
 suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
   let vms: VmBackups;
@@ -33,14 +31,8 @@ suite('backups of guests in rare set-ups', { skip, timeout: 120_000 }, () => {
     await vms?.remove();
   });
 
-  async function addGuest(number: number, lines: string): Promise<GuestId> {
-    const id = vms.node.expectVm(number);
-    mkdirSync(imagesOf(number), { recursive: true });
-    await vms.node.node.configs.create(id, parseVmConfig(`${MACHINE}${lines}\n`, 'test'));
-    return id;
-  }
-
-  const imagesOf = (number: number) => join(vms.node.path, 'storage/local/images', String(number));
+  const addGuest = async (number: number, lines: string) => await vms.addPlainVm(number, lines.split('\n'));
+  const imagesOf = (number: number) => vms.imagesOf(number);
   const isOfBitmaps = (name: string) => name === 'sidecars.json' || name.startsWith('bitmaps-');
   const start = async (id: GuestId) => await startVm(vms.node.node, id, {}, new KeptReport());
   const stop = async (id: GuestId) => await stopVm(vms.node.node, id, {}, new KeptReport());

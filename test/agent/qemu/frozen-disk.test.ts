@@ -129,6 +129,14 @@ for (const [place, build] of qemuBuilds.entries()) {
             );
           }
           assert.ok(zeros >= 3 * MIB, 'what was zeros and still is need not be read');
+          const within = [
+            { offset: 5 * MIB, length: 5 * MIB },
+            { offset: 15 * MIB, length: MIB },
+          ];
+          for await (const { offset, length } of source.zeroRanges(NO_SIGNAL, within)) {
+            assert.ok(within.some((range) => range.offset <= offset && offset + length <= range.offset + range.length));
+            assert.ok(expected.subarray(offset, offset + length).every((byte) => byte === 0));
+          }
         } finally {
           await source.close();
         }

@@ -1,5 +1,6 @@
 // A real guest, a real datastore, and backups of the one into the other: what the tests of VM backups have in common.
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { BackupResult } from '../../../src/agent/backup/run-backup.ts';
@@ -7,12 +8,15 @@ import { backupVm, type VmBackupRequest } from '../../../src/agent/qemu/backup-v
 import { runRestore } from '../../../src/agent/restore/run-restore.ts';
 import { targetOf } from '../../../src/guests/bitmaps/bitmap-names.ts';
 import { listBitmaps } from '../../../src/guests/bitmaps/qemu-bitmaps.ts';
+import { parseVmConfig, type VmConfig } from '../../../src/guests/config/vm-config.ts';
 import { queryBlockExports, queryBlockNodes } from '../../../src/guests/qmp/qmp-types.ts';
 import { withMonitor } from '../../../src/guests/vm/machine-state.ts';
 import type { GuestId } from '../../../src/schema/guest-names.ts';
 import { parseGroup, parseNamespace } from '../../../src/schema/names.ts';
 import { KeptReport, type NodeQemu, TestNode, type TestVmOptions } from '../../support/guests/vm-node.ts';
 import { createTemporaryStore, NO_SIGNAL, OpenStore } from '../../support/store.ts';
+
+const PLAIN_MACHINE = 'cores: 1\nmemory: 128\nvga: none\nballoon: 0\nkvm: 0\nscsihw: virtio-scsi-pci\n';
 
 export class VmBackups {
   readonly node: TestNode;
@@ -35,6 +39,23 @@ export class VmBackups {
 
   async addVm(number: number, options: TestVmOptions): Promise<GuestId> {
     return await this.node.addVm(number, options);
+  }
+
+  /** A small guest with these lines of disks, whose volumes the test makes: in `imagesOf`. */
+  async addPlainVm(number: number, disks: readonly string[]): Promise<GuestId> {
+    const id = this.node.expectVm(number);
+    mkdirSync(this.imagesOf(number), { recursive: true });
+    await this.node.node.configs.create(id, this.plainConfig(disks));
+    return id;
+  }
+
+  plainConfig(disks: readonly string[]): VmConfig {
+    return parseVmConfig(`${PLAIN_MACHINE}${disks.join('\n')}\n`, 'test');
+  }
+
+  /** Where volumes of a guest lie on `local`. */
+  imagesOf(number: number): string {
+    return join(this.node.path, 'storage/local/images', String(number));
   }
 
   /** Into the store; `more` overrides what a plain backup asks for. */
