@@ -50,17 +50,20 @@ export class LastingSession {
     this.#closing.abort(new HoldfastError('aborted', 'the disks are not served any more'));
   }
 
+  /** Whether anything may be read in this era. */
   isIn(era: number): boolean {
-    return era === this.#era;
+    return era === this.#era && !this.#closing.signal.aborted;
   }
 
-  /** @throws `session-gone` for an era that is over. */
+  /** @throws `session-gone` for an era that is over, `aborted` once it is closed. */
   require(era: number): void {
+    this.#closing.signal.throwIfAborted();
     if (!this.isIn(era)) throw new HoldfastError('session-gone', 'the session at the server was lost');
   }
 
-  /** Ends the era for an error of its session. False for an error that another session would not mend. */
+  /** Ends the era for an error of its session. False for an error that another session would not mend. @throws `aborted` once it is closed. */
   lose(era: number, error: unknown): boolean {
+    this.#closing.signal.throwIfAborted();
     if (this.#reopen === undefined || !(error instanceof HoldfastError) || OF_OBJECTS.includes(error.code))
       return false;
     if (this.isIn(era)) {

@@ -7,7 +7,7 @@ import type { GuestId } from '../../schema/guest-names.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { runRestore, syncAndClose } from '../restore/run-restore.ts';
 import type { VmRestoreRequest } from './restore-request.ts';
-import { serveSnapshot } from './restore-serve.ts';
+import { serveSnapshot, tellOnce } from './restore-serve.ts';
 import type { NewVolume } from './restore-volumes.ts';
 
 /** What the slowest disk that we wait for writes in a millisecond. */
@@ -16,7 +16,9 @@ const LEAST_TIMEOUT_MS = 600_000;
 /** Of a timer in Node: 24 days. */
 const MOST_TIMEOUT_MS = 2 ** 31 - 1;
 
-type DiskRequest = Pick<VmRestoreRequest, 'node' | 'snapshot' | 'onProgress' | 'signal'> & { readonly id: GuestId };
+type DiskRequest = Pick<VmRestoreRequest, 'node' | 'snapshot' | 'report' | 'onProgress' | 'signal'> & {
+  readonly id: GuestId;
+};
 
 /** Writes the disk, durable on return. @throws `object-missing`, `object-damaged`, `target-failed`, `disk-full`, `tool-missing`, `aborted`. */
 export async function restoreDiskInto(
@@ -33,7 +35,7 @@ export async function restoreDiskInto(
 }
 
 async function writeQcow2(
-  { node, id, snapshot, signal }: DiskRequest,
+  { node, id, snapshot, report, signal }: DiskRequest,
   archive: Archive,
   path: string,
   onProgress: (done: number, total: number) => void,
@@ -41,8 +43,11 @@ async function writeQcow2(
   const { sizeBytes } = archive;
   const socket = join(node.directory.run(id).path, 'restore-disk.nbd');
   let refused: Error | undefined;
-  const server = await serveSnapshot(snapshot, socket, (error) => {
-    refused ??= error;
+  const server = await serveSnapshot(snapshot, socket, {
+    refused: (error) => {
+      refused ??= error;
+    },
+    waits: tellOnce((message) => report.warn(message)),
   });
   try {
     const source = `driver=nbd,server.type=unix,server.path=${socket.replaceAll(',', ',,')},export=${archive.name}`;

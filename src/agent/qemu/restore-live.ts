@@ -28,7 +28,7 @@ import { graftBackup, type StreamedDisk, startStream } from './restore-nodes.ts'
 import { type Before, freeUnused, leavePlace, oldVolumes, reservePlace, takeOver } from './restore-place.ts';
 import { planRestore, type RestorePlan } from './restore-plan.ts';
 import type { RestoredVm, VmRestoreRequest } from './restore-request.ts';
-import { serveSnapshot } from './restore-serve.ts';
+import { serveSnapshot, tellOnce } from './restore-serve.ts';
 import { letRun, watchStreams } from './restore-streams.ts';
 import { undo, withDrives, writeDisk } from './restore-vm.ts';
 import { changeConfig, freeVolumes, type NewVolume, RestoreVolumes } from './restore-volumes.ts';
@@ -185,7 +185,7 @@ async function startPaused(request: LiveRestoreRequest, state: LiveRestore, plan
 
 interface Served {
   readonly socketPath: string;
-  /** Why the backup could not be read, the last time. */
+  /** Why a read of the backup was refused, the last time. */
   readonly refused: () => Error | undefined;
 }
 
@@ -195,9 +195,15 @@ async function serving(request: ResumeRequest, use: (served: Served) => Promise<
   // Not a name that the start of a guest clears away.
   const socketPath = join(node.directory.run(id).path, 'restore-disks');
   let refused: Error | undefined;
-  const server = await serveSnapshot(snapshot, socketPath, (error) => {
-    if (refused?.message !== error.message && !signal.aborted) report.warn(error.message);
-    refused = error;
+  const tell = tellOnce((message) => {
+    if (!signal.aborted) report.warn(message);
+  });
+  const server = await serveSnapshot(snapshot, socketPath, {
+    waits: tell,
+    refused: (error) => {
+      tell(error);
+      refused = error;
+    },
   });
   try {
     await use({ socketPath, refused: () => refused });

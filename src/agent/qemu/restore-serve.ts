@@ -1,6 +1,7 @@
 // The disks of one snapshot as NBD exports on a private socket: for qemu-img, which writes them into images, and for a guest that runs from them. A
 // session at a server that is lost is opened anew, and whoever reads waits meanwhile.
 import type { Archive } from '../../schema/manifest.ts';
+import type { WorkerPool } from '../../util/worker-pool.ts';
 import type { Extent } from '../nbd/client.ts';
 import type { DiskSession, ReadPart, ServedDisk, ServedExports } from '../nbd/served-disk.ts';
 import { NbdServer } from '../nbd/server.ts';
@@ -13,19 +14,43 @@ import type { VmSnapshot } from './restore-source.ts';
 
 /** Lists and pages: those of 25 GiB at 64 KiB a chunk. */
 const NODE_CACHE_BYTES = 64 << 20;
+
+/** What its client does not learn: for it there was an error, or no answer yet. */
+export interface ServeListener {
+  /** Why a read was refused. */
+  refused(error: Error): void;
+  /** Why all reads wait; told again with each try. */
+  waits(error: Error): void;
+}
+
+/** Tells the same once in a row: a server that is away, and a guest that tries again, say it with each try. */
+export function tellOnce(tell: (message: string) => void): (error: Error) => void {
+  let told: string | undefined;
+  return ({ message }) => {
+    if (message !== told) tell(message);
+    told = message;
+  };
+}
+
+/** Of pools that serve nothing just now: a restore serves one disk after the other, and memory that threads share is not given back before its end. */
+const idleSlabs = new WeakMap<WorkerPool, SharedArrayBuffer>();
+
 /**
- * Serves the snapshot's images by their archives' names. Memory: 128 MiB of pieces, 64 MiB of lists and pages for each disk at most. `failed` hears why a
- * read was refused, of which the client learns no more than that there was an error, and why one waits. On `close` what waits is not answered.
+ * Serves the snapshot's images by their archives' names; a pool's threads serve one snapshot at a time. Memory: 128 MiB of pieces, and 64 MiB of lists and pages
+ * for each connection at most. On `close` what waits is not answered, and nothing more is asked of the threads.
  */
 export async function serveSnapshot(
   snapshot: VmSnapshot,
   socketPath: string,
-  failed: (error: Error) => void,
+  listener: ServeListener,
 ): Promise<{ close(): Promise<void> }> {
-  const slab = new SharedArrayBuffer(MIN_CACHE_BYTES);
-  const threads = await ServePool.start(snapshot.pool, slab);
+  const { pool } = snapshot;
+  const slab = idleSlabs.get(pool) ?? new SharedArrayBuffer(MIN_CACHE_BYTES);
+  idleSlabs.delete(pool);
+  // Returns when all that was asked of the threads before is done: nothing writes to the slab any more.
+  const threads = await ServePool.start(pool, slab);
   const pieces = new PieceCache(slab, (work) => threads.load(work));
-  const session = new LastingSession(snapshot.reopen, failed);
+  const session = new LastingSession(snapshot.reopen, (error) => listener.waits(error));
   const open = (archive: Archive, era: number): SnapshotDisk =>
     new SnapshotDisk(
       { label: `${snapshot.name}:${archive.name}`, archive, space: snapshot.space, isFixed: true },
@@ -36,7 +61,7 @@ export async function serveSnapshot(
     list: async () => images.map(({ name }) => name),
     open: async (name) => {
       const archive = images.find((image) => image.name === name);
-      return archive === undefined ? undefined : new LastingDisk(session, (era) => open(archive, era), failed);
+      return archive === undefined ? undefined : new LastingDisk(session, (era) => open(archive, era), listener);
     },
   };
   const server = await NbdServer.listen({ address: { socketPath }, exports, report: () => {} });
@@ -45,6 +70,7 @@ export async function serveSnapshot(
       const cut = server.cut();
       session.close();
       await cut;
+      idleSlabs.set(pool, slab);
     },
   };
 }
@@ -84,16 +110,16 @@ class LastingDisk implements ServedDisk {
   readonly isFixed: boolean;
   readonly #session: LastingSession;
   readonly #open: (era: number) => SnapshotDisk;
-  readonly #failed: (error: Error) => void;
+  readonly #listener: ServeListener;
 
-  constructor(session: LastingSession, open: (era: number) => SnapshotDisk, failed: (error: Error) => void) {
+  constructor(session: LastingSession, open: (era: number) => SnapshotDisk, listener: ServeListener) {
     const { label, sizeBytes, isFixed } = open(0);
     this.label = label;
     this.sizeBytes = sizeBytes;
     this.isFixed = isFixed;
     this.#session = session;
     this.#open = open;
-    this.#failed = failed;
+    this.#listener = listener;
   }
 
   connect(): DiskSession {
@@ -140,7 +166,7 @@ class LastingDisk implements ServedDisk {
   /** Returns when it makes sense to try again. */
   async #lose(era: number, lost: number, error: unknown): Promise<void> {
     if (!this.#session.lose(era, error)) {
-      this.#failed(error as Error);
+      this.#listener.refused(error as Error);
       throw error;
     }
     if (lost > 0) await this.#session.pause();

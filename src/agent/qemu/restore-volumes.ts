@@ -19,51 +19,39 @@ export interface NewVolume extends LocatedImage {
 export class RestoreVolumes {
   readonly #node: GuestNode;
   readonly #id: GuestId;
-  readonly #made: NewVolume[] = [];
+  /** Their ids. */
+  readonly #made: string[] = [];
 
   constructor(node: GuestNode, id: GuestId) {
     this.#node = node;
     this.#id = id;
   }
 
-  get made(): readonly NewVolume[] {
-    return this.#made;
-  }
-
-  /** Makes an empty volume and notes it in the configuration, which exists. */
+  /** Makes an empty volume and notes it in the configuration, which exists. Where that fails `freeAll` frees it too. */
   async make(storage: Storage, request: Omit<VolumeRequest, 'vmid'>, signal: AbortSignal): Promise<NewVolume> {
     const sizeBytes = Math.ceil(request.sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
     const volume = await storage.allocate({ ...request, sizeBytes, mayBeEmpty: true, vmid: this.#id }, signal);
-    try {
-      const made = { ...(await storage.locate(volume.name)), id: volume.id };
-      await changeConfig(this.#node, this.#id, (config) => withUnused(config, [volume.id]));
-      this.#made.push(made);
-      return made;
-    } catch (error) {
-      await storage.free(volume.name);
-      throw error;
-    }
+    this.#made.push(volume.id);
+    await changeConfig(this.#node, this.#id, (config) => withUnused(config, [volume.id]));
+    return { ...(await storage.locate(volume.name)), id: volume.id };
   }
 
   /** Frees all that were made; what cannot be freed is told, and stays in the configuration as far as there is one. */
   async freeAll(report: Report): Promise<void> {
-    await freeVolumes(
-      this.#node,
-      this.#made.splice(0).map(({ id }) => id),
-      report,
-    );
+    await freeVolumes(this.#node, this.#made.splice(0), report);
   }
 }
 
-/** Returns those that could not be freed, which are told. */
+/** Returns those that could not be freed, which are told; one that is gone is none of them, unless its whole storage is. */
 export async function freeVolumes({ storages }: GuestNode, ids: readonly string[], report: Report): Promise<string[]> {
   const left: string[] = [];
   for (const id of ids) {
     try {
       const { storage, name } = await storages.resolve(id);
-      await storage.free(name);
+      await storage.free(name).catch((error: unknown) => {
+        if (!(error instanceof HoldfastError) || error.code !== 'not-found') throw error;
+      });
     } catch (error) {
-      if (error instanceof HoldfastError && error.code === 'not-found') continue;
       report.warn(`${id} is left: ${(error as Error).message}`);
       left.push(id);
     }

@@ -98,18 +98,26 @@ export class PieceCache {
     return slabViews(this.#slab, piece.blocks, start, end);
   }
 
-  /** Pins all pieces; `missing` are those that have to be loaded. */
+  /** Pins all pieces, or none when there is no room; `missing` are those that have to be loaded. */
   #hold(space: number, pieces: readonly DataPiece[]): { held: CachedPiece[]; missing: Missing[] } {
+    const held: CachedPiece[] = [];
     const missing: Missing[] = [];
-    const held = pieces.map((source) => {
-      const key = `${space}:${source.length}:${source.id.toString('latin1')}`;
-      const known = this.#pieces.get(key);
-      if (known !== undefined) return this.#pin(known);
-      const piece = new CachedPiece(key, this.#allocate(blocksOf(source.length)));
-      this.#pieces.set(key, piece);
-      missing.push({ source, piece });
-      return this.#pin(piece);
-    });
+    try {
+      for (const source of pieces) {
+        const key = `${space}:${source.length}:${source.id.toString('latin1')}`;
+        const known = this.#pieces.get(key);
+        const piece = known ?? new CachedPiece(key, this.#allocate(blocksOf(source.length)));
+        held.push(this.#pin(piece));
+        if (known !== undefined) continue;
+        this.#pieces.set(key, piece);
+        missing.push({ source, piece });
+      }
+    } catch (error) {
+      // Nobody will load them: whoever asks next must not take them for loaded.
+      for (const { piece } of missing) this.#fail(piece, error);
+      this.release(held);
+      throw error;
+    }
     return { held, missing };
   }
 

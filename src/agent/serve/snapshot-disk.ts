@@ -1,5 +1,6 @@
 // One archive of a snapshot as an NBD server serves it: requests become pieces, pieces come from the cache, holes from the metadata.
 // Every byte was checked against the id of its piece; nothing of a piece that fails leaves.
+import { PAGE_BYTES } from '../../chunker/object.ts';
 import type { Archive } from '../../schema/manifest.ts';
 import { HoldfastError } from '../../util/errors.ts';
 import { ByteBudget } from '../nbd/byte-budget.ts';
@@ -192,8 +193,8 @@ export class SnapshotDisk implements ServedDisk {
     };
     work()
       .catch(() => {
-        // Whoever asks for these bytes is told; until then there is no point in trying again.
-        reader.fetched = goal();
+        // Whoever asks for these bytes is told; until then there is no point in trying again, with every request that follows.
+        reader.fetched += PAGE_BYTES;
       })
       .finally(() => {
         reader.isBusy = false;

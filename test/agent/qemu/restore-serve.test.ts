@@ -5,13 +5,12 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NbdClient } from '../../../src/agent/nbd/client.ts';
 import { serveSnapshot } from '../../../src/agent/qemu/restore-serve.ts';
-import type { LoadWork } from '../../../src/agent/serve/load-pieces.ts';
-import { ID_BYTES, type StoredObject } from '../../../src/chunker/object.ts';
+import { Kind, PAGE_BYTES } from '../../../src/chunker/object.ts';
 import type { Archive } from '../../../src/schema/manifest.ts';
-import { HoldfastError } from '../../../src/util/errors.ts';
-import type { WorkerPool } from '../../../src/util/worker-pool.ts';
+import type { HoldfastError } from '../../../src/util/errors.ts';
 import { scratch } from '../nbd/servers.ts';
-import { MemoryStore, type Piece } from '../serve/rig.ts';
+import type { Piece } from '../serve/rig.ts';
+import { LosingServer } from './losing-server.ts';
 
 const KIB = 1024;
 const PIECES: readonly Piece[] = Array.from({ length: 600 }, (_, place) => ({
@@ -19,90 +18,36 @@ const PIECES: readonly Piece[] = Array.from({ length: 600 }, (_, place) => ({
   seed: place % 7 === 0 ? undefined : place,
 }));
 
-/** A session at a server: what may be read in it is its roots, and what was named by something read in it. */
-class Server extends MemoryStore {
-  openings = 0;
-  /** How many openings fail. */
-  away = 0;
-  /** After how many objects that were read the session is lost. */
-  lastsFor = Number.POSITIVE_INFINITY;
-  #read = 0;
-  #readable = new Set<string>();
-  #isOpen = true;
-  #roots: readonly string[] = [];
-  #slab = new SharedArrayBuffer(0);
-  #turn: Promise<unknown> = Promise.resolve();
-
-  /** One thread, which does one thing after the other. */
-  readonly pool = {
-    size: 1,
-    call: (_: number, method: string, argument: unknown) => this.#inTurn(() => this.#do(method, argument)),
-    all: async (method: string, argument: unknown) => [await this.#inTurn(() => this.#do(method, argument))],
-  } as unknown as WorkerPool;
-
-  open(roots: readonly string[]): void {
-    this.#roots = roots;
-    this.#readable = new Set(roots);
-    this.#isOpen = true;
-    this.#read = 0;
-  }
-
-  lose(): void {
-    this.#isOpen = false;
-  }
-
-  readonly reopen = async (): Promise<void> => {
-    this.openings++;
-    await sleep(1);
-    if (this.away-- > 0) throw new HoldfastError('server-unreachable', 'the server is away');
-    await this.#inTurn(async () => this.open(this.#roots));
-  };
-
-  override get(id: Uint8Array): StoredObject {
-    if (!this.#isOpen) throw new HoldfastError('session-gone', 'the session is gone');
-    if (!this.#readable.has(Buffer.from(id).toString('hex'))) throw new HoldfastError('object-missing', 'not readable');
-    if (++this.#read > this.lastsFor) this.lose();
-    const object = super.get(id);
-    for (let at = 0; at < object.refs.length; at += ID_BYTES)
-      this.#readable.add(Buffer.from(object.refs.subarray(at, at + ID_BYTES)).toString('hex'));
-    return object;
-  }
-
-  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => undefined);
-    return done;
-  }
-
-  async #do(method: string, argument: unknown): Promise<unknown> {
-    await sleep(0);
-    if (method === 'serve.slab') this.#slab = argument as SharedArrayBuffer;
-    else if (method === 'serve.load') return await this.load(this.#slab, argument as LoadWork);
-    else return this.get((argument as { id: Uint8Array }).id);
-    return undefined;
-  }
-}
-
-async function serve(t: TestContext, server: Server, archive: Archive, reopen = true) {
+async function serve(
+  t: TestContext,
+  server: LosingServer,
+  archive: Archive,
+  reopen: boolean | (() => Promise<void>) = true,
+  archives = [archive],
+) {
   const failures: Error[] = [];
-  const snapshot = { name: 'vm/1/now', archives: [archive], space: 0, pool: server.pool, get: () => assert.fail() };
+  const waits: string[] = [];
+  const snapshot = { name: 'vm/1/now', archives, space: 0, pool: server.pool, get: () => assert.fail() };
   const socketPath = join(scratch(t), 's');
   const served = await serveSnapshot(
-    { ...snapshot, reopen: reopen ? server.reopen : undefined },
+    { ...snapshot, reopen: reopen === true ? server.reopen : reopen || undefined },
     socketPath,
-    (error) => void failures.push(error),
+    {
+      refused: (error) => void failures.push(error),
+      waits: ({ message }) => void waits.push(message),
+    },
   );
   t.after(() => served.close().catch(() => undefined));
-  const connect = async (): Promise<NbdClient> => {
-    const client = await NbdClient.connect({ socketPath, exportName: archive.name, metaContexts: ['base:allocation'] });
+  const connect = async (exportName = archive.name): Promise<NbdClient> => {
+    const client = await NbdClient.connect({ socketPath, exportName, metaContexts: ['base:allocation'] });
     t.after(() => client.close());
     return client;
   };
-  return { connect, failures, close: () => served.close() };
+  return { connect, failures, waits, close: () => served.close() };
 }
 
 async function rig(t: TestContext, reopen = true) {
-  const server = new Server();
+  const server = new LosingServer();
   const { archive, content } = await server.image(PIECES);
   server.open([archive.root]);
   return { server, archive, content, ...(await serve(t, server, archive, reopen)) };
@@ -134,7 +79,7 @@ test('a session that is lost again and again is opened anew, and every read is r
 
 test('many who find the session lost open it once', async (t) => {
   const { server, content, connect } = await rig(t);
-  const clients = await Promise.all(Array.from({ length: 8 }, connect));
+  const clients = await Promise.all(Array.from({ length: 8 }, () => connect()));
   const target = new Uint8Array(KIB);
   for (const client of clients) await client.read(0, target);
   server.lose();
@@ -144,17 +89,15 @@ test('many who find the session lost open it once', async (t) => {
 });
 
 test('while the session cannot be opened anew reads wait, and it is told why', async (t) => {
-  const { server, content, connect, failures } = await rig(t);
+  const { server, content, connect, failures, waits } = await rig(t);
   const client = await connect();
   server.away = 2;
   server.lose();
   const target = new Uint8Array(KIB);
   await client.read(70_000, target);
   assert.ok(content.subarray(70_000, 70_000 + KIB).equals(target));
-  assert.deepEqual(
-    failures.map(({ message }) => message),
-    ['the server is away', 'the server is away'],
-  );
+  assert.deepEqual(waits, ['the server is away', 'the server is away']);
+  assert.deepEqual(failures, [], 'no read was refused');
 });
 
 test('a read that waits when the serving ends is not answered: an error would reach the guest', async (t) => {
@@ -204,4 +147,106 @@ test('a server that loses each new session is tried again, and a directory, whic
   local.server.lose();
   await assert.rejects(other.read(70_000, new Uint8Array(KIB)), /EIO/);
   assert.equal((local.failures[0] as HoldfastError).code, 'session-gone');
+});
+
+test('once it is closed its threads are asked for nothing more, also when it was reading ahead', async (t) => {
+  const { server, connect, close, failures } = await rig(t);
+  const { call } = server.pool;
+  const secondPage = [...server.objects].filter(([, { kind }]) => kind === Kind.page)[1]![0];
+  let open = (): void => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let asked: string[] = [];
+  server.pool.call = async <Result>(thread: number, method: string, argument: unknown): Promise<Result> => {
+    asked.push(method);
+    const isHeld =
+      method === 'store.read' && Buffer.from((argument as { id: Buffer }).id).toString('hex') === secondPage;
+    if (isHeld) await gate;
+    return await call<Result>(thread, method, argument);
+  };
+  const client = await connect();
+  await client.read(PAGE_BYTES - (1 << 20), new Uint8Array(600 * KIB));
+  assert.deepEqual(
+    asked.filter((method) => method === 'store.read'),
+    ['store.read', 'store.read', 'store.read'],
+    'the root, the page, and that ahead of it',
+  );
+  await close();
+  asked = [];
+  open();
+  await sleep(50);
+  assert.deepEqual(asked, []);
+  assert.deepEqual(failures, []);
+});
+
+test('disks that are served one after the other have the same memory, two at once do not', async (t) => {
+  const { server, archive } = await rig(t);
+  const { all } = server.pool;
+  const slabs: unknown[] = [];
+  server.pool.all = async <Result>(method: string, argument: unknown): Promise<Result[]> => {
+    slabs.push(argument);
+    return await all<Result>(method, argument);
+  };
+  const first = await serve(t, server, archive);
+  await first.close();
+  const second = await serve(t, server, archive);
+  const beside = await serve(t, server, archive);
+  const [of1, of2, ofBeside] = slabs;
+  assert.ok(of1 === of2);
+  assert.ok(of2 !== ofBeside);
+  await Promise.all([second.close(), beside.close()]);
+});
+
+test('its exports are the images of the snapshot', async (t) => {
+  const { server, archive } = await rig(t);
+  const blob: Archive = { ...archive, name: 'qemu-server.conf', kind: 'blob' };
+  const { connect } = await serve(t, server, archive, true, [archive, blob]);
+  await assert.rejects(connect('qemu-server.conf'), /has no NBD export/);
+  await assert.rejects(connect('other.img'), /has no NBD export/);
+  const client = await connect(archive.name);
+  await client.read(0, new Uint8Array(KIB));
+});
+
+test('what was learned in a session that is lost is asked for in no later one', async (t) => {
+  const server = new LosingServer();
+  const { archive, content } = await server.image(PIECES);
+  server.open([archive.root]);
+  const pages = [...server.objects].filter(([, { kind }]) => kind === Kind.page).map(([hex]) => hex);
+  // The answer that names what would be asked for next comes once the new session is open, in which nothing was read yet.
+  for (const late of [archive.root, pages[1]!]) {
+    let open = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    const { call } = server.pool;
+    let isHeld = false;
+    server.pool.call = async <Result>(thread: number, method: string, argument: unknown): Promise<Result> => {
+      const result = await call<Result>(thread, method, argument);
+      if (method !== 'store.read' || Buffer.from((argument as { id: Buffer }).id).toString('hex') !== late)
+        return result;
+      if (!isHeld) {
+        isHeld = true;
+        await gate;
+      }
+      return result;
+    };
+    const reopen = async (): Promise<void> => {
+      await server.reopen();
+      open();
+      await sleep(50);
+    };
+    const { connect, failures } = await serve(t, server, archive, reopen);
+    const [one, other] = [await connect(), await connect()];
+    const target = new Uint8Array(KIB);
+    const reading = one.read(20 << 20, target);
+    while (!isHeld) await sleep(1);
+    server.lose();
+    await other.read(1 << 20, new Uint8Array(KIB));
+    await reading;
+    assert.ok(content.subarray(20 << 20, (20 << 20) + KIB).equals(target));
+    assert.deepEqual(failures, []);
+    server.pool.call = call;
+    server.open([archive.root]);
+  }
 });

@@ -51,6 +51,29 @@ test('pieces of any length come back, whole and in part, also in blocks that do 
   });
 });
 
+test('blocks that ascend and do not follow each other are no neighbours; those that are make one view', async () => {
+  const { cache, piece, bytesOf } = rig(8);
+  const held = await cache.acquire(
+    0,
+    [1, 2, 3, 4, 5, 6, 7, 8].map((seed) => piece(seed)),
+  );
+  // Given back from the end, so that those that come first are taken first.
+  for (const place of [6, 4, 2]) cache.release([held[place]!]);
+  for (let seed = 10; seed < 13; seed++) cache.release(await cache.acquire(0, [piece(seed)]));
+  const long = piece(9, 2 * SLAB_BLOCK_BYTES + 5);
+  const [got] = (await cache.acquire(0, [long])) as [CachedPiece];
+  assert.deepEqual(
+    [...got.blocks],
+    [...got.blocks].sort((a, b) => a - b),
+    'the case that is meant',
+  );
+  assert.ok(bytesOf(got, long).equals(pattern(long.length, 9)));
+  assert.equal(cache.views(got, 0, long.length).length, 3);
+  const other = rig(4);
+  const [row] = (await other.cache.acquire(0, [other.piece(1, 4 * SLAB_BLOCK_BYTES)])) as [CachedPiece];
+  assert.equal(other.cache.views(row, 100, 3 * SLAB_BLOCK_BYTES).length, 1);
+});
+
 test('what is asked for by several at once, or twice in a row, is loaded once', async () => {
   const { store, cache, piece } = rig(8);
   const [a, b] = [piece(1), piece(2)];
@@ -76,8 +99,24 @@ test('the piece used least recently gives way, never a pinned one', async () => 
   assert.deepEqual(store.loads, [1, 1]);
   cache.release(await cache.acquire(0, [a]));
   assert.deepEqual(store.loads, [1, 1]);
-  await assert.rejects(cache.acquire(0, [piece(5), piece(6)]), /more pieces are pinned/);
   cache.release(pinned);
+});
+
+test('without room for all pieces none is taken, and none counts as loaded that nobody loaded', async () => {
+  const { store, cache, piece, bytesOf } = rig(3);
+  const [a, b, c, d, e] = [piece(1), piece(2), piece(3), piece(4), piece(5)];
+  const pinned = await cache.acquire(0, [a, b]);
+  for (let time = 0; time < 3; time++) {
+    await assert.rejects(cache.acquire(0, [a, c, d]), /more pieces are pinned/);
+    assert.throws(() => cache.prefetch(0, [b, d, c]), /more pieces are pinned/);
+  }
+  const [held] = (await cache.acquire(0, [c])) as [CachedPiece];
+  assert.ok(bytesOf(held, c).equals(pattern(c.length, 3)), 'it is loaded now');
+  cache.release([held]);
+  cache.release(pinned);
+  store.loads.length = 0;
+  cache.release(await cache.acquire(0, [c, d, e]));
+  assert.deepEqual(store.loads, [2], 'all of it is free again, and c is still there');
 });
 
 test('a bad piece fails with its place, keeps no memory, and is tried again', async () => {
@@ -114,4 +153,72 @@ test('read-ahead loads what is missing, pins nothing after it, and stops at its 
   assert.ok(cache.prefetch(0, [wanted]), 'there is room again');
   const pieces = Array.from({ length: MIN_CACHE_BYTES / 1024 / 1024 }, (_, place) => piece(100 + place, 1024 * 1024));
   cache.release(await cache.acquire(0, pieces));
+});
+
+test('a thread that ends takes no piece for loaded, and keeps no memory; one of another length is another piece', async () => {
+  const store = new MemoryStore();
+  const slab = new SharedArrayBuffer(3 * SLAB_BLOCK_BYTES);
+  let ended = true;
+  const cache = new PieceCache(slab, async (work) => {
+    if (ended) throw new Error('a worker thread ended');
+    return await store.load(slab, work);
+  });
+  const pieces = [1, 2, 3].map((seed) => ({
+    id: store.put(Kind.data, NONE, pattern(SLAB_BLOCK_BYTES, seed)),
+    length: SLAB_BLOCK_BYTES,
+  }));
+  for (let time = 0; time < 3; time++) {
+    await assert.rejects(cache.acquire(0, pieces), (error: PieceFailure) => {
+      assert.equal(error.known, undefined, 'no fault of the datastore');
+      return /a worker thread ended/.test(error.message);
+    });
+    assert.ok(cache.prefetch(0, pieces));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  ended = false;
+  const held = await cache.acquire(0, pieces);
+  held.forEach((each, place) => {
+    assert.ok(Buffer.concat(cache.views(each, 0, SLAB_BLOCK_BYTES)).equals(pattern(SLAB_BLOCK_BYTES, place + 1)));
+  });
+  cache.release(held);
+  store.loads.length = 0;
+  const shorter = { ...pieces[0]!, length: 100 };
+  store.bad.add(shorter.id.toString('hex'));
+  await assert.rejects(cache.acquire(0, [shorter]), { place: 0 });
+  assert.deepEqual(store.loads, [1]);
+});
+
+test('who asks again for a piece that fails has it loaded again, while the first one is still held by others', async () => {
+  const { store, cache, piece, bytesOf } = rig(3);
+  const [a, b] = [piece(1), piece(2)];
+  const opened: (() => void)[] = [];
+  const hold = (): void => {
+    store.gate = new Promise((resolve) => void opened.push(resolve));
+  };
+  store.bad.add(a.id.toString('hex'));
+  hold();
+  const first = cache.acquire(0, [a]);
+  hold();
+  // Fails with the first, but waits for the second of its pieces.
+  const both = cache.acquire(0, [a, b]);
+  opened[0]!();
+  await assert.rejects(first, PieceFailure);
+  store.bad.clear();
+  store.gate = Promise.resolve();
+  const again = (await cache.acquire(0, [a])) as [CachedPiece];
+  opened[1]!();
+  await assert.rejects(both, { place: 0 });
+  assert.ok(bytesOf(again[0], a).equals(pattern(a.length, 1)));
+  cache.release(again);
+  store.loads.length = 0;
+  cache.release(await cache.acquire(0, [a]));
+  assert.deepEqual(store.loads, [], 'the end of the failed one has not thrown out the good one');
+});
+
+test('a piece that is read ahead twice in one go is free after it', async () => {
+  const { cache, piece } = rig(1);
+  const a = piece(1);
+  assert.ok(cache.prefetch(0, [a, a]));
+  cache.release(await cache.acquire(0, [a]));
+  cache.release(await cache.acquire(0, [piece(2)]));
 });

@@ -26,6 +26,29 @@ test('requests that overtake each other are one reader, those all over the disk 
     assert.equal(random.note(((count * 7919) % 1000) * 100 * MiB, 4 * KiB), undefined);
 });
 
+test('a reader goes on 16 MiB behind and 4 MiB before its furthest request, and no further; what is fetched is not asked for', () => {
+  const start = 100 * MiB;
+  const at = (offset: number) => {
+    const ahead = new ReadAhead();
+    const reader = ahead.note(start - MiB, MiB);
+    return ahead.note(offset, 4 * KiB) === reader;
+  };
+  assert.deepEqual([start - 16 * MiB, start + 4 * MiB].map(at), [true, true]);
+  assert.deepEqual([start - 16 * MiB - 1, start + 4 * MiB + 1].map(at), [false, false]);
+  const ahead = new ReadAhead();
+  const reader = ahead.note(start - MiB, MiB)!;
+  reader.fetched = ReadAhead.goal(reader);
+  assert.equal(ahead.note(start - MiB, 4 * KiB), undefined, 'all is on its way');
+  assert.equal(ahead.note(start, 4 * KiB), reader);
+});
+
+test('of five readers the one that has waited the longest is forgotten', () => {
+  const ahead = new ReadAhead();
+  const readers = [0, 1, 2, 3, 4].map((place) => ahead.note(place * 1000 * MiB, MiB));
+  assert.equal(ahead.note(1000 * MiB + MiB, 4 * KiB), readers[1]);
+  assert.equal(ahead.note(MiB, 4 * KiB), undefined, 'begins anew');
+});
+
 test('four readers of a connection are told from each other', () => {
   const ahead = new ReadAhead();
   const step = (reader: number, round: number) => ahead.note(reader * 1000 * MiB + round * MiB, MiB);
