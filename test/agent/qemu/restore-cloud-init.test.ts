@@ -11,39 +11,35 @@ import { withSettings } from '../../../src/guests/config/vm-config.ts';
 import { writeCloudInit } from '../../../src/guests/vm/write-cloud-init.ts';
 import { type GuestId, parseGuestId } from '../../../src/schema/guest-names.ts';
 import { reasonToSkipGuest } from '../../support/guests/test-guest.ts';
-import { KeptReport, TestNode } from '../../support/guests/vm-node.ts';
+import { KeptReport, type TestNode } from '../../support/guests/vm-node.ts';
 import { plainRestore, refusal, settingsOf, volumesOf } from '../../support/guests/vm-restores.ts';
-import { backUp, snapshotOf } from '../../support/guests/vm-snapshots.ts';
+import { snapshotOf } from '../../support/guests/vm-snapshots.ts';
 import { reasonForTools } from '../../support/power-cut/scratch.ts';
-import { createTemporaryStore, OpenStore } from '../../support/store.ts';
+import { VmBackups } from './vm-backups.ts';
 
 const skip = (await reasonToSkipGuest()) || reasonForTools('genisoimage');
 
 suite('the cloud-init drive of a restored guest', { skip, timeout: 60_000 }, () => {
+  let vms: VmBackups;
   let node: TestNode;
-  let temporary: Awaited<ReturnType<typeof createTemporaryStore>>;
-  let open: OpenStore;
   let id: GuestId;
   let snapshot: VmSnapshot;
 
   before(async () => {
-    node = await TestNode.create();
-    temporary = await createTemporaryStore();
-    open = await OpenStore.open(temporary.root);
+    vms = await VmBackups.create();
+    node = vms.node;
     await changeStorages(true);
-    id = await node.addVm(7131, {
+    id = await vms.addVm(7131, {
       disks: { scsi0: { format: 'raw', sizeMiB: 1 } },
       settings: { ide2: 'local:7131/vm-7131-cloudinit.qcow2,media=cdrom', ciuser: 'somebody' },
     });
     await node.node.directory.prepare(id);
     await asAtItsStart(id);
-    snapshot = snapshotOf(open, (await backUp(node, open, id)).committed.manifest);
+    snapshot = snapshotOf(vms.store, (await vms.backup(id)).committed.manifest);
   });
 
   after(async () => {
-    await node?.remove();
-    await open?.close();
-    await temporary?.remove();
+    await vms?.remove();
   });
 
   test('under another VMID it is that of the new guest, made at its start', async () => {
@@ -68,9 +64,9 @@ suite('the cloud-init drive of a restored guest', { skip, timeout: 60_000 }, () 
 
   test('of a guest that came from a storage of another kind, as from Proxmox with LVM', async () => {
     const settings = { ide2: 'local-lvm:vm-7136-cloudinit,media=cdrom' };
-    const from = await node.addVm(7136, { disks: { scsi0: { format: 'raw', sizeMiB: 1 } }, settings });
+    const from = await vms.addVm(7136, { disks: { scsi0: { format: 'raw', sizeMiB: 1 } }, settings });
     await node.node.directory.prepare(from);
-    const came = snapshotOf(open, (await backUp(node, open, from)).committed.manifest);
+    const came = snapshotOf(vms.store, (await vms.backup(from)).committed.manifest);
     const other = parseGuestId(7137);
     await restoreVm({ ...plainRestore(node, other, came), storage: 'local' });
     assert.equal(await driveOf(other), 'local:7137/vm-7137-cloudinit.qcow2,media=cdrom,size=4M');
@@ -117,7 +113,7 @@ suite('the cloud-init drive of a restored guest', { skip, timeout: 60_000 }, () 
 
   test('its storage is not there: the drive is empty, and that is said', async () => {
     const source = parseGuestId(7133);
-    const there = snapshotOf(open, (await backUp(node, open, source)).committed.manifest);
+    const there = snapshotOf(vms.store, (await vms.backup(source)).committed.manifest);
     await changeStorages(false);
     const other = parseGuestId(7135);
     const report = new KeptReport();

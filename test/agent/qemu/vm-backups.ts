@@ -101,10 +101,11 @@ export class VmBackups {
 
   /** The image of a disk in a snapshot, as a raw file. */
   async restored(result: BackupResult, key: string, store = this.store): Promise<string> {
-    const { manifest } = result.committed;
+    const { manifest, name: snapshot } = result.committed;
     const archive = manifest.client.archives.find(({ name }) => name === `drive-${key}.img`);
     assert.ok(archive !== undefined, `the snapshot has no ${key}`);
-    const target = join(this.node.path, `restored-${result.committed.name.time}-${key}.raw`);
+    // Two guests may have snapshots of one second.
+    const target = join(this.node.path, `restored-${snapshot.group.replace('/', '-')}-${snapshot.time}-${key}.raw`);
     const lost = await runRestore(
       {
         archive,
