@@ -1,10 +1,11 @@
 // What the sessions of the interleavings store: contents by number, and images of several pages of them; and how it is damaged.
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import type { DataKey } from '../../src/chunker/data-key.ts';
 import { encodeList } from '../../src/chunker/list.ts';
 import { Kind, type ObjectId, parseId } from '../../src/chunker/object.ts';
 import type { ObjectSource } from '../../src/datastore/object-source.ts';
+import { PACK_HEADER_BYTES } from '../../src/datastore/packs/pack-format.ts';
 import type { BackupSession } from '../../src/datastore/sessions/backup-session.ts';
 import type { Manifest } from '../../src/schema/manifest.ts';
 
@@ -53,12 +54,15 @@ function idsOf(refs: Uint8Array): ObjectId[] {
   );
 }
 
-/** Damages the byte at an offset of a file. Whether there is one. */
-export function flipBit(path: string, at: number): boolean {
-  const fd = openSync(path, 'r+');
+/** Damages one byte behind a pack's header, at a place from 0 to 1. Whether there is one; a pack may go while it is looked at. */
+export function flipBit(pack: string, place: number): boolean {
+  const size = statSync(pack, { throwIfNoEntry: false })?.size ?? 0;
+  if (size <= PACK_HEADER_BYTES) return false;
+  const fd = openSync(pack, 'r+');
   try {
+    const at = PACK_HEADER_BYTES + Math.floor(place * (size - PACK_HEADER_BYTES));
     const byte = Buffer.alloc(1);
-    if (readSync(fd, byte, 0, 1, at) === 0) return false;
+    readSync(fd, byte, 0, 1, at);
     byte[0]! ^= 0x10;
     writeSync(fd, byte, 0, 1, at);
     return true;

@@ -342,10 +342,9 @@ class World {
   /** Flips bits in the middle of a pack. */
   #damage(): void {
     const packs = readdirSync(join(this.#root, 'packs')).filter((name) => name.endsWith('.pack'));
-    if (packs.length === 0 || this.#random() < 0.5) return;
+    if (packs.length === 0) return;
     this.#isDamaged = true;
-    const path = join(this.#root, 'packs', this.#pick(packs));
-    if (flipBit(path, 128 + Math.floor(this.#random() * 20_000))) this.#count('damage');
+    if (flipBit(join(this.#root, 'packs', this.#pick(packs)), this.#random())) this.#count('damage');
   }
 
   // What everything waits for -----------------------------------------------------------------------------------------------------
