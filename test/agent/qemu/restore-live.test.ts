@@ -32,13 +32,12 @@ suite('the live restore of a virtual machine', { skip, timeout: 120_000 }, () =>
   let snapshot: VmSnapshot;
 
   before(async () => {
-    node = await TestNode.create();
+    node = await TestNode.create({ halted: true });
     temporary = await createTemporaryStore();
     open = await OpenStore.open(temporary.root);
     const id = await node.addVm(7201, {
       disks: { scsi0: { format: 'qcow2', sizeMiB: 64 }, scsi1: { format: 'raw', sizeMiB: 64 } },
-      // Nothing that boots from the disks: QEMU answers nobody while a guest resets their controller and a read of it waits for the backup.
-      settings: { agent: '0', ide2: 'none,media=cdrom', boot: 'order=ide2' },
+      settings: { agent: '0' },
     });
     await fillDisk(node, id, 'scsi0', [0, 5, 40, 63]);
     await fillDisk(node, id, 'scsi1', [1, 30, 31]);

@@ -34,6 +34,15 @@ export interface NodeQemu {
   readonly storageDaemon?: string;
 }
 
+export interface TestNodeOptions {
+  readonly base?: string;
+  /** `hf.NAME=VALUE` for the guest's kernel. */
+  readonly words?: string;
+  readonly qemu?: NodeQemu;
+  /** Its guests run and do nothing at all: they read no disk, and reset no controller (which QEMU answers nobody beside while a read waits). */
+  readonly halted?: boolean;
+}
+
 export class TestNode {
   readonly path: string;
   readonly node: GuestNode;
@@ -44,22 +53,16 @@ export class TestNode {
     this.node = node;
   }
 
-  /** `words` are `hf.NAME=VALUE` for the guest's kernel. One guest at a time has the test port. */
-  static async create(options: { base?: string; words?: string; qemu?: NodeQemu } = {}): Promise<TestNode> {
-    const guest = await prepareTestGuest();
+  /** One guest at a time has the test port. */
+  static async create(options: TestNodeOptions = {}): Promise<TestNode> {
     const path = await mkdtemp(join(options.base ?? '/dev/shm', 'hf-node-'));
-    const chardev = `socket,id=hftest,path=${join(path, 'test.sock')},server=on,wait=off`;
+    const guest = options.halted ? await haltingFirmware(path) : await testGuest(path, options.words ?? '');
     await writeFile(
       join(path, 'node.json'),
       JSON.stringify({
         ...(options.qemu && { qemu: options.qemu.program, environment: options.qemu.env ?? {} }),
         ...(options.qemu?.storageDaemon && { qemuStorageDaemon: options.qemu.storageDaemon }),
-        qemuArguments: [
-          ...(options.qemu?.args ?? []),
-          ...['-kernel', guest.kernel, '-initrd', guest.initrd, '-append', `${guest.append} ${options.words ?? ''}`],
-          ...['-device', 'virtio-serial-pci,id=hftests,bus=pci.0,addr=0x1d', '-chardev', chardev],
-          ...['-device', 'virtserialport,bus=hftests.0,chardev=hftest,name=org.holdfast.test'],
-        ],
+        qemuArguments: [...(options.qemu?.args ?? []), ...guest],
       }),
     );
     return new TestNode(path, await openGuestNode(path));
@@ -121,4 +124,23 @@ export class TestNode {
     await rm(this.path, { recursive: true, force: true });
     removeNodeTraces(this.node.directory);
   }
+}
+
+async function testGuest(directory: string, words: string): Promise<string[]> {
+  const guest = await prepareTestGuest();
+  const chardev = `socket,id=hftest,path=${join(directory, 'test.sock')},server=on,wait=off`;
+  return [
+    ...['-kernel', guest.kernel, '-initrd', guest.initrd, '-append', `${guest.append} ${words}`],
+    ...['-device', 'virtio-serial-pci,id=hftests,bus=pci.0,addr=0x1d', '-chardev', chardev],
+    ...['-device', 'virtserialport,bus=hftests.0,chardev=hftest,name=org.holdfast.test'],
+  ];
+}
+
+/** Firmware that is done with its first instructions: `cli`, `hlt`, and back to it, at the reset vector. */
+async function haltingFirmware(directory: string): Promise<string[]> {
+  const path = join(directory, 'halt.bin');
+  const image = Buffer.alloc(64 << 10);
+  image.set([0xfa, 0xf4, 0xeb, 0xfd], image.length - 16);
+  await writeFile(path, image);
+  return ['-bios', path];
 }
