@@ -1,6 +1,6 @@
 // The steps of a backup with a session and threads that are fakes: what is done in which order, and what when a step fails.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
 import { type TestContext, test } from 'node:test';
@@ -155,6 +155,20 @@ test('with a change map only the touched page is worked on; samples count apart'
   assert.equal(statistics.bytesSampled, 1000);
   assert.deepEqual(warnings, []);
   assert.deepEqual(session.client?.base, { snapshot: BASE_NAME, sequence: 4 });
+});
+
+test('a disk that has grown: what is a hole behind its old end is not read', async (t) => {
+  const { request, session, disk } = rig(t, { changeMap: mapOf(0, 1) });
+  session.bases = [await makeBase(session)];
+  truncateSync(disk, 7 * PAGE_BYTES + 5);
+  const worked: number[] = [];
+  const pool = fakePool((method, argument) => {
+    if (method === 'backup.page') worked.push((argument as { work: { offset: number } }).work.offset / PAGE_BYTES);
+    return pages(method, argument);
+  });
+  await runBackup(request, pool, async () => session);
+  // The one that changed, and the one that the base's last piece lies in.
+  assert.deepEqual(worked, [0, 3]);
 });
 
 test('what is damaged in the base is worked on although it did not change', async (t) => {
