@@ -12,6 +12,8 @@ export type { NbdAddress } from './channel.ts';
 
 export type NbdConnectOptions = NbdAddress & {
   exportName: string;
+  /** What messages call it, where the address says nothing to the user; default the server's address. */
+  label?: string | undefined;
   /** Asked for; which were granted is in `contexts`. Ask for one only: QEMU 7.2 garbles errors of several. */
   metaContexts?: readonly string[];
   /** Ends the connection, and all that waits for it, with `aborted`. */
@@ -62,7 +64,7 @@ export class NbdClient {
     this.#options = options;
     const { pace = USUAL_PACE } = options;
     this.#pace = typeof pace === 'function' ? pace : () => pace;
-    this.label = describeAddress(options);
+    this.label = options.label ?? describeAddress(options);
   }
 
   get sizeBytes(): number {
@@ -268,16 +270,16 @@ export class NbdClient {
 
   #timeoutError(timeoutMs: number): HoldfastError {
     const advice = this.#info
-      ? 'the server or its storage hangs'
-      : 'the server hangs, or serves no further connection (qemu-nbd: -e NUMBER)';
+      ? 'the NBD server or its storage hangs'
+      : 'the NBD server hangs, or serves no further connection (qemu-nbd: -e NUMBER)';
     return new HoldfastError('timed-out', `${this.label}: nothing happened for ${timeoutMs} ms; ${advice}`);
   }
 
   #endError(error: unknown): HoldfastError {
     if (error instanceof HoldfastError) return error;
-    const why = error === undefined ? 'the server closed the connection' : (error as Error).message;
+    const why = error === undefined ? 'the NBD server closed the connection' : (error as Error).message;
     const data = { systemCode: systemCode(error) };
-    return new HoldfastError('source-failed', `${this.label}: ${why}; check that the server runs`, {
+    return new HoldfastError('source-failed', `${this.label}: ${why}; check that the NBD server runs`, {
       cause: error,
       data,
     });

@@ -136,7 +136,7 @@ function* skip(scratch: Uint8Array, length: number): Intake<void> {
 
 function failure(context: ReplyContext, request: Request, errno: number, text: string): HoldfastError {
   const what = `${request.kind === 'read' ? 'read' : 'tell the block status of'} ${request.length} bytes at offset ${request.offset}`;
-  const message = `${context.label}: the server could not ${what}: ${nbd.errorName(errno)}${text && `: ${text}`}`;
+  const message = `${context.label}: the NBD server could not ${what}: ${nbd.errorName(errno)}${text && `: ${text}`}`;
   const data = { offset: request.offset, length: request.length, errno, text };
   return new HoldfastError('source-failed', message, { data });
 }

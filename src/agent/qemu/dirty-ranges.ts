@@ -8,6 +8,8 @@ const MAX_RANGES = 1 << 20;
 const DIRTY = 1;
 
 export interface BitmapExport {
+  /** What messages call the disk. */
+  readonly label: string;
   readonly socketPath: string;
   readonly exportName: string;
   readonly bitmap: string;
@@ -15,12 +17,12 @@ export interface BitmapExport {
 
 /** Ascending ranges that were written to. @throws `source-failed`, `aborted`. */
 export async function readDirtyRanges(
-  { socketPath, exportName, bitmap }: BitmapExport,
+  { label, socketPath, exportName, bitmap }: BitmapExport,
   signal: AbortSignal,
 ): Promise<Range[]> {
   const context = `qemu:dirty-bitmap:${bitmap}`;
   // A connection of its own: QEMU garbles the errors of several contexts on one.
-  const client = await NbdClient.connect({ socketPath, exportName, metaContexts: [context], signal });
+  const client = await NbdClient.connect({ label, socketPath, exportName, metaContexts: [context], signal });
   try {
     return await dirtyRanges(client.blockStatus(context, 0, client.sizeBytes), MAX_RANGES);
   } finally {

@@ -13,6 +13,8 @@ export interface NbdExport {
 }
 
 export interface FrozenDiskParts {
+  /** What messages call the disk. */
+  readonly label: string;
   /** The snapshot that QEMU shows. */
   readonly view: NbdExport;
   /** Where it keeps what the guest overwrites. */
@@ -24,13 +26,13 @@ export interface FrozenDiskParts {
 
 /** @throws as `openDiskSource`. */
 export async function openFrozenDisk(
-  { view, fleece, pace, timeoutMs }: FrozenDiskParts,
+  { label, view, fleece, pace, timeoutMs }: FrozenDiskParts,
   signal: AbortSignal,
 ): Promise<DiskSource> {
-  const kept = await connectForZeros(fleece, fleece.exportName, signal);
+  const kept = await connectForZeros(fleece, fleece.exportName, { label: `${label}, its fleece`, signal });
   try {
     return await openNbdSource(view, view.exportName, {
-      label: view.exportName,
+      label,
       signal,
       pace,
       timeoutMs,

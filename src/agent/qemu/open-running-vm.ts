@@ -76,6 +76,7 @@ async function freezeDisks(
 ): Promise<OpenedVm> {
   const { node, id, report, signal } = options;
   const run = node.directory.run(id);
+  const label = `VM ${id}`;
   const disks = plan.disks.map(({ disk }) => disk);
   let fleece: Fleece | undefined;
   const takeApart = async (): Promise<void> => {
@@ -105,7 +106,7 @@ async function freezeDisks(
     const changed = new Map();
     for (const { disk, since } of plan.disks) {
       if (since === undefined) continue;
-      const place = { socketPath: run.exports, exportName: disk.key, bitmap: since };
+      const place = { label: `${label}: ${disk.key}`, socketPath: run.exports, exportName: disk.key, bitmap: since };
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const started = fleece;
@@ -119,7 +120,7 @@ async function freezeDisks(
       sources: new Map(
         disks.map(({ key }) => {
           const view = { socketPath: run.exports, exportName: key };
-          const parts = { view, fleece: started.export(key), pace: pace.pace, timeoutMs };
+          const parts = { label: `${label}: ${key}`, view, fleece: started.export(key), pace: pace.pace, timeoutMs };
           return [key, async (signal) => await openFrozenDisk(parts, signal)];
         }),
       ),

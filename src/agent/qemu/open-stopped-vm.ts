@@ -94,7 +94,12 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
         ...(since !== undefined && { bitmaps: [{ node: nodeNames(disk.key).format, name: since }] }),
       });
       if (since === undefined) continue;
-      const place = { socketPath: daemon.nbdSocket, exportName: disk.key, bitmap: since };
+      const place = {
+        label: `VM ${id}: ${disk.key}`,
+        socketPath: daemon.nbdSocket,
+        exportName: disk.key,
+        bitmap: since,
+      };
       changed.set(disk.key, await readDirtyRanges(place, signal));
     }
     const removeExports = async (): Promise<void> => {
@@ -116,7 +121,12 @@ export async function openStoppedVm(options: StoppedOptions): Promise<OpenedVm> 
         disks.map(({ key }) => [
           key,
           async (signal) =>
-            await openNbdSource({ socketPath: daemon.nbdSocket }, key, { label: key, signal, pace, timeoutMs }),
+            await openNbdSource({ socketPath: daemon.nbdSocket }, key, {
+              label: `VM ${id}: ${key}`,
+              signal,
+              pace,
+              timeoutMs,
+            }),
         ]),
       ),
       changed,

@@ -20,9 +20,9 @@ export interface NbdTcpLocator extends NbdLocator {
 export function nbdLocator(
   address: NbdAddress,
   exportName: string,
-  { pace, timeoutMs }: Pick<NbdSourceOptions, 'pace' | 'timeoutMs'> = {},
+  { label, pace, timeoutMs }: Pick<NbdSourceOptions, 'label' | 'pace' | 'timeoutMs'>,
 ): NbdLocator | NbdTcpLocator {
-  const more = { ...(pace !== undefined && { pace }), ...(timeoutMs !== undefined && { timeoutMs }) };
+  const more = { label, ...(pace !== undefined && { pace }), ...(timeoutMs !== undefined && { timeoutMs }) };
   return 'socketPath' in address
     ? { type: 'nbd', socketPath: address.socketPath, exportName, ...more }
     : { type: 'nbd', socketPath: '', host: address.host, port: address.port, exportName, ...more };
@@ -51,8 +51,8 @@ export async function openNbdSource(
 ): Promise<DiskSource> {
   const { label, signal, timeoutMs, pace } = options;
   const { believed = async (zeros) => zeros, alsoClose = async () => {} } = options;
-  const connect: NbdConnectOptions = { ...address, exportName, signal, timeoutMs, metaContexts: [ALLOCATION] };
-  const locator = nbdLocator(address, exportName, { pace, timeoutMs });
+  const connect: NbdConnectOptions = { ...address, exportName, label, signal, timeoutMs, metaContexts: [ALLOCATION] };
+  const locator = nbdLocator(address, exportName, { label, pace, timeoutMs });
   return new NbdSource(label, connect, locator, await NbdClient.connect(connect), { believed, alsoClose });
 }
 
@@ -60,9 +60,9 @@ export async function openNbdSource(
 export async function connectForZeros(
   address: NbdAddress,
   exportName: string,
-  signal: AbortSignal,
+  options: { label: string; signal: AbortSignal },
 ): Promise<NbdClient> {
-  return await NbdClient.connect({ ...address, exportName, signal, metaContexts: [ALLOCATION] });
+  return await NbdClient.connect({ ...address, exportName, ...options, metaContexts: [ALLOCATION] });
 }
 
 /** Ascending; some may touch. Throws `source-failed` when the server cannot tell although it offered to. */
@@ -164,7 +164,7 @@ class NbdReader implements DiskReader {
 
 /** A connection of its own. `target`s must stay in place until `readInto` settles; several may be under way. */
 export async function openNbdReader(locator: NbdLocator): Promise<DiskReader> {
-  const { exportName, pace, timeoutMs } = locator;
+  const { exportName, label, pace, timeoutMs } = locator;
   const paced = pace === undefined ? {} : { pace: readPace(pace) };
-  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, timeoutMs, ...paced }));
+  return new NbdReader(await NbdClient.connect({ ...addressOf(locator), exportName, label, timeoutMs, ...paced }));
 }

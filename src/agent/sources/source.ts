@@ -15,6 +15,8 @@ export type SourceLocator =
       readonly type: 'nbd';
       readonly socketPath: string;
       readonly exportName: string;
+      /** What messages call it. */
+      readonly label: string;
       /** How it is read, where it is not to be as by default. */
       readonly pace?: SharedPace | undefined;
       /** How long an answer may take, where it may take longer than by default. */

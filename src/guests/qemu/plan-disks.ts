@@ -96,31 +96,40 @@ const NOTHING: Located = {
   storesBitmaps: false,
 };
 
+/** @throws as `planDisks`, with the drive named. */
 async function locate(drive: Drive, storages: Storages): Promise<Located> {
+  try {
+    return await lookAt(drive, storages);
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof HoldfastError)
+      throw new HoldfastError(error.code, `${drive.key}: ${message}`, { cause: error, data: error.data });
+    if (systemCode(error) === undefined) throw error;
+    throw new HoldfastError('source-failed', `${drive.key}: '${drive.file}' cannot be looked at: ${message}`, {
+      cause: error,
+    });
+  }
+}
+
+async function lookAt(drive: Drive, storages: Storages): Promise<Located> {
   if (drive.file === 'none') return NOTHING;
   if (drive.file === 'cdrom')
-    throw new HoldfastError(
-      'bad-argument',
-      `${drive.key}: the host's own CD drive cannot be used; give it an image or 'none'`,
-    );
+    throw new HoldfastError('bad-argument', `the host's own CD drive cannot be used; give it an image or 'none'`);
   const image = drive.file.startsWith('/')
     ? { path: drive.file, format: (drive.format ?? 'raw') as 'raw' | 'qcow2' }
     : await storages.volume(drive.file);
   if (image.format !== 'raw' && image.format !== 'qcow2')
-    throw new HoldfastError(
-      'bad-argument',
-      `${drive.key}: format ${image.format} is not one a guest runs on; use raw or qcow2`,
-    );
+    throw new HoldfastError('bad-argument', `format ${image.format} is not one a guest runs on; use raw or qcow2`);
   const found = await stat(image.path).catch((error: unknown) => {
     if (systemCode(error) !== 'ENOENT') throw error;
-    throw new HoldfastError('not-found', `${drive.key}: volume '${drive.file}' does not exist (${image.path})`);
+    throw new HoldfastError('not-found', `volume '${drive.file}' does not exist (${image.path})`);
   });
   const isBlockDevice = found.isBlockDevice();
   // Opening a pipe would wait for ever.
   if (!isBlockDevice && !found.isFile())
     throw new HoldfastError(
       'bad-argument',
-      `${drive.key}: '${drive.file}' is neither a file nor a block device (${image.path}); give it another volume`,
+      `'${drive.file}' is neither a file nor a block device (${image.path}); give it another volume`,
     );
   const header = image.format === 'qcow2' ? await readQcow2Header(image.path) : undefined;
   const isAlone = !isBlockDevice && header?.backingFile === undefined && header?.hasDataFile !== true;
@@ -143,7 +152,7 @@ async function takesDirectIo(path: string): Promise<boolean> {
     return true;
   } catch (error) {
     if (systemCode(error) === 'EINVAL') return false;
-    throw new HoldfastError('source-failed', `${path} cannot be opened: ${(error as Error).message}`, { cause: error });
+    throw error;
   }
 }
 

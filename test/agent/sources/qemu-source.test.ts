@@ -10,6 +10,7 @@ import { openDiskSource } from '../../../src/agent/sources/open-source.ts';
 import { openQemuSource, type QemuSource } from '../../../src/agent/sources/qemu-source.ts';
 import { openDiskReader } from '../../../src/agent/sources/reader.ts';
 import type { DiskSource, Range } from '../../../src/agent/sources/source.ts';
+import type { HoldfastError } from '../../../src/util/errors.ts';
 import { type Ending, nbdkit, pattern, qemuNbd, scratch, tool, without } from '../nbd/servers.ts';
 
 const MiB = 1 << 20;
@@ -282,15 +283,16 @@ function isZombie(pid: string): boolean {
   }
 }
 
-test('a QEMU that dies is source-failed', { skip: missing }, async (t) => {
+test('a QEMU that dies is source-failed, and the image is named', { skip: missing }, async (t) => {
   const { path } = rawDisk(t);
   const source = (await openQemuSource({ path, driver: 'raw' })) as QemuSource;
   t.after(() => source.close());
   const reader = await openDiskReader(source.locator);
   process.kill(source.server.pid, 'SIGKILL');
   await sleep(100);
-  await assert.rejects(reader.readInto(0, new Uint8Array(MiB))!, { code: 'source-failed' });
-  await assert.rejects(source.checkUnchanged(), { code: 'source-failed' });
+  const failure = (error: HoldfastError) => error.code === 'source-failed' && error.message.startsWith(`${path}: `);
+  await assert.rejects(reader.readInto(0, new Uint8Array(MiB))!, failure);
+  await assert.rejects(source.checkUnchanged(), failure);
   await reader.close();
 });
 
