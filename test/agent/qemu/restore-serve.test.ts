@@ -4,10 +4,12 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NbdClient } from '../../../src/agent/nbd/client.ts';
+import { CHUNK, COMMAND } from '../../../src/agent/nbd/protocol.ts';
 import { serveSnapshot } from '../../../src/agent/qemu/restore-serve.ts';
 import { Kind, PAGE_BYTES } from '../../../src/chunker/object.ts';
 import type { Archive } from '../../../src/schema/manifest.ts';
 import type { HoldfastError } from '../../../src/util/errors.ts';
+import { RawClient } from '../nbd/raw-client.ts';
 import { scratch } from '../nbd/servers.ts';
 import type { Piece } from '../serve/rig.ts';
 import { LosingServer } from './losing-server.ts';
@@ -43,7 +45,7 @@ async function serve(
     t.after(() => client.close());
     return client;
   };
-  return { connect, failures, waits, close: () => served.close() };
+  return { socketPath, connect, failures, waits, close: () => served.close() };
 }
 
 async function rig(t: TestContext, reopen = true) {
@@ -86,6 +88,71 @@ test('many who find the session lost open it once', async (t) => {
   await Promise.all(clients.map((client, place) => client.read((place + 1) << 20, new Uint8Array(KIB))));
   assert.equal(server.openings, 1);
   assert.ok(content.subarray(0, KIB).equals(target));
+});
+
+test('a read that loses the session in its middle goes on behind what was sent', async (t) => {
+  const { server, archive, content, socketPath, failures } = await rig(t);
+  // In parts, as QEMU asks: to whoever takes a read in one piece it makes no difference.
+  const client = await RawClient.enter(t, socketPath, archive.name);
+  // The list, the page, and the pieces of one part and a half.
+  server.lastsFor = 26;
+  const [start, end] = [1 << 20, 7 << 20];
+  client.request(COMMAND.read, 1, start, end - start);
+  for (let at = start, isLast = false; !isLast; ) {
+    const chunk = await client.chunk();
+    assert.equal(chunk.payload.readBigUInt64BE(0), BigInt(at), 'each byte comes once');
+    const isHole = chunk.type === CHUNK.offsetHole;
+    const bytes = isHole ? Buffer.alloc(chunk.payload.readUInt32BE(8)) : chunk.payload.subarray(8);
+    assert.ok(content.subarray(at, at + bytes.length).equals(bytes), `at ${at}`);
+    at += bytes.length;
+    isLast = chunk.isLast;
+    assert.equal(isLast, at === end);
+  }
+  assert.ok(server.openings >= 3, `${server.openings} sessions`);
+  assert.deepEqual(failures, []);
+});
+
+test('a question for holes that finds the session lost is asked again in the next', async (t) => {
+  const { server, content, connect, failures } = await rig(t);
+  const client = await connect();
+  server.lose();
+  let known = 0;
+  for await (const { length } of client.blockStatus('base:allocation', 0, content.length)) known += length;
+  assert.equal(known, content.length);
+  assert.equal(server.openings, 1);
+  assert.deepEqual(failures, []);
+});
+
+test('a server that loses every session at once is not asked for one after the other', async (t) => {
+  const { server, connect } = await rig(t);
+  const client = await connect();
+  const { open } = server;
+  server.open = (roots) => {
+    open.call(server, roots);
+    server.lose();
+  };
+  server.lose();
+  client.read(70_000, new Uint8Array(KIB)).catch(() => undefined);
+  await sleep(500);
+  assert.ok(server.openings <= 2, `${server.openings} sessions in half a second`);
+});
+
+test('what a client wants to have ready is loaded', { timeout: 10_000 }, async (t) => {
+  const { server, archive, content, socketPath } = await rig(t);
+  const client = await RawClient.enter(t, socketPath, archive.name);
+  client.request(COMMAND.read, 1, 0, KIB);
+  assert.equal((await client.chunk()).cookie, 1n);
+  const before = PIECES.slice(0, 500).reduce((sum, piece) => sum + piece.length, 0);
+  const loaded = new Promise<void>((resolve) => {
+    const { get } = server;
+    server.get = (id) => {
+      const object = get.call(server, id);
+      if (content.subarray(before, before + object.payload.length).equals(object.payload)) resolve();
+      return object;
+    };
+  });
+  client.request(COMMAND.cache, 2, before, KIB);
+  await loaded;
 });
 
 test('while the session cannot be opened anew reads wait, and it is told why', async (t) => {
