@@ -14,7 +14,7 @@ import { keeping } from './keeping.ts';
 import { known } from './known.ts';
 import { machineFacts } from './machine.ts';
 import { memory } from './memory.ts';
-import type { Answer, Question } from './question.ts';
+import { type Answer, BrokenOff, type Question } from './question.ts';
 import { printAnswer } from './report.ts';
 import { restore } from './restore.ts';
 import { second } from './second.ts';
@@ -81,6 +81,7 @@ async function main(): Promise<number> {
       answer = await ask(question, options);
     } catch (error) {
       broken = true;
+      if (error instanceof BrokenOff) printAnswer(question, error.answer);
       console.error(`bench: ${question.name} broke off:`, error);
       continue;
     }

@@ -41,15 +41,28 @@ export interface Question {
 /** A part of a question; all parts' rows, bars and facts make its answer. */
 export type Part = Question['answer'];
 
+/** @throws `BrokenOff` at the first part that fails. */
 export async function answerInParts(parts: readonly Part[], context: Context): Promise<Answer> {
   const answer: Answer = { rows: [], bars: [], facts: {} };
   for (const part of parts) {
-    const { rows, bars, facts } = await part(context);
+    const { rows, bars, facts } = await part(context).catch((cause: unknown) => {
+      throw new BrokenOff(answer, cause);
+    });
     answer.rows.push(...rows);
     answer.bars.push(...bars);
     Object.assign(answer.facts, facts);
   }
   return answer;
+}
+
+/** A part failed; what those before it found is in `answer`. */
+export class BrokenOff extends Error {
+  readonly answer: Answer;
+
+  constructor(answer: Answer, cause: unknown) {
+    super('a part of it failed', { cause });
+    this.answer = answer;
+  }
 }
 
 export function atLeast(what: string, figure: number | null, limit: number, unit = 'x'): Bar {

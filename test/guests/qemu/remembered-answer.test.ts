@@ -95,6 +95,7 @@ test('an answer that cannot be read is asked again, two may ask at once, and no 
 test('KVM that runs a boot sector is remembered, and KVM that does not; that it took too long is not', async (t) => {
   for (const [body, accelerator] of [
     ['exit 33', 'kvm'],
+    ['exit 35', 'tcg'],
     ['exit 1', 'tcg'],
     ['exit 0', 'tcg'],
   ] as const) {
