@@ -5,7 +5,7 @@ import { getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { suite, test } from 'node:test';
 import { RunDirectory } from '../../../src/guests/node-directory.ts';
-import { endQemu, startQemu } from '../../../src/guests/qemu/qemu-process.ts';
+import { endQemu, findQemu, startQemu } from '../../../src/guests/qemu/qemu-process.ts';
 import { readQemuProgram } from '../../../src/guests/qemu/qemu-program.ts';
 import { run } from '../../../src/util/run.ts';
 import { reasonForTools } from '../../support/power-cut/scratch.ts';
@@ -31,13 +31,16 @@ async function prioritiesOfQemu(niceness: number): Promise<{ thread: number[]; i
   const directory = mkdtempSync('/dev/shm/hf-qemu-');
   const at = new RunDirectory(join(directory, '7120'));
   const machine = ['-machine', 'none', '-nodefaults', '-display', 'none', '-pidfile', at.pidFile];
-  const monitor = ['-qmp', `unix:${at.controlMonitor},server=on,wait=off`];
+  // As the command line of a guest says it: by its monitor's path QEMU is found again.
+  const socket = `socket,id=control,path=${at.controlMonitor},server=on,wait=off`;
+  const monitor = ['-chardev', socket, '-mon', 'chardev=control,mode=control'];
   try {
     await run('ionice', ['-c', '3', '-p', String(process.pid)]);
     setPriority(process.pid, niceness);
     const options = { label: 'VM 7120', argvPrefix: [] };
     const client = await startQemu(await readQemuProgram(directory), [...machine, ...monitor], at, options);
     const pid = readFileSync(at.pidFile, 'utf8').trim();
+    assert.equal(await findQemu(at), Number(pid), 'it is ended when it was looked at');
     const thread = readdirSync(`/proc/${pid}/task`).map((tid) => getPriority(Number(tid)));
     const { stdout } = await run('ionice', ['-p', pid]);
     await endQemu(at, client, 5000);
