@@ -2,7 +2,7 @@
 // are run on a datastore of their own, so that what they compiled on the way is kept too.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -53,6 +53,7 @@ async function runPrograms(start, scratch) {
   await backUpAndRestore(store, 'vm/1');
   await run(['snapshot', 'forget', 'vm/1/latest', '--repository', store]);
   await run(['datastore', 'gc', '--repository', store]);
+  await runGuests(start, join(scratch, 'node'), store);
 
   const state = join(scratch, 'state');
   const ports = ['--listen', '127.0.0.1:0', '--guest-listen', '127.0.0.1:0', '--bulk-port', '0'];
@@ -67,6 +68,19 @@ async function runPrograms(start, scratch) {
     server.kill('SIGTERM');
     await serverEnded;
   }
+}
+
+/** A virtual machine without disks. Where there is no QEMU its backup fails, and what was compiled until then is kept all the same. */
+async function runGuests(start, node, store) {
+  mkdirSync(join(node, 'qemu-server'), { recursive: true });
+  writeFileSync(join(node, 'qemu-server', '100.conf'), 'memory: 512\n');
+  const at = ['--node-dir', node];
+  for (const args of [
+    ['backup', '100', ...at, '--repository', store],
+    ['restore', 'vm/100/latest', '101', ...at, '--repository', store],
+    ['list', ...at],
+  ])
+    await once(start(['vm', ...args]), 'exit');
 }
 
 /** @throws what the program said, where it did not end well */
