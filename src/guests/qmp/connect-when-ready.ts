@@ -4,7 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../../util/errors.ts';
 import { QmpClient } from './qmp-client.ts';
 
-const POLL_MS = 20;
+/** Most QEMUs and daemons are ready within 10 ms, some after seconds. */
+const POLL_MS = { first: 1, last: 20 };
+/** Of the time that was waited already, for the next look. */
+const POLL_SHARE = 0.25;
 const GREETING_MS = 3_000;
 
 export interface ReadyOptions {
@@ -21,7 +24,8 @@ export interface ReadyOptions {
 /** @throws what `failure` tells, `timed-out`, `aborted`. */
 export async function connectWhenReady(socketPath: string, options: ReadyOptions): Promise<QmpClient> {
   const { label, timeoutMs, greetingMs = GREETING_MS, signal } = options;
-  const deadline = performance.now() + timeoutMs;
+  const begun = performance.now();
+  const deadline = begun + timeoutMs;
   for (;;) {
     if (signal?.aborted)
       throw new HoldfastError('aborted', `${label}: the start was aborted`, { cause: signal.reason });
@@ -40,6 +44,7 @@ export async function connectWhenReady(socketPath: string, options: ReadyOptions
         error instanceof HoldfastError && ['guest-stopped', 'guest-failed', 'timed-out'].includes(error.code);
       if (!isEarly) throw error;
     }
-    await sleep(POLL_MS);
+    const waitedMs = performance.now() - begun;
+    await sleep(Math.min(POLL_MS.last, Math.max(POLL_MS.first, waitedMs * POLL_SHARE)));
   }
 }
