@@ -5,6 +5,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { basename, dirname, join } from 'node:path';
 import { suite, test } from 'node:test';
 import { PROGRAM, skipWithoutBuild } from '../support/crash/cli.ts';
+import { reasonForTools } from '../support/power-cut/scratch.ts';
 
 const DIST = dirname(PROGRAM);
 /** Beside dist/, for the packages are found from there. */
@@ -13,18 +14,18 @@ const COPY = join(DIST, '..', 'node_modules', '.cache', `byte-code-test-${proces
 suite('byte code', { skip: skipWithoutBuild() }, () => {
   const kept = readdirSync(DIST).filter((name) => name.endsWith('.bytecode'));
 
-  test('is what the program and its threads start by, and V8 takes all of it', (t) => {
-    t.after(() => rmSync(COPY, { recursive: true, force: true }));
-    mkdirSync(COPY, { recursive: true });
+  /** Runs the command as it is, and says which bundles V8 took byte code for, and which flags were set in between. */
+  function watched(...args: string[]): string[] {
     const [preload, said] = [join(COPY, 'preload.cjs'), join(COPY, 'said')];
-    const [store, image] = [join(COPY, 'store'), join(COPY, 'image')];
     writeFileSync(
       preload,
-      `const vm = require('node:vm');
+      `const { appendFileSync } = require('node:fs');
+       const say = (text) => appendFileSync(${JSON.stringify(said)}, text + '\\n');
+       const vm = require('node:vm');
        vm.Script = class extends vm.Script {
          constructor(source, options) {
            super(source, options);
-           require('node:fs').appendFileSync(${JSON.stringify(said)}, options.filename + ' ' + this.cachedDataRejected + '\\n');
+           say(options.filename + ' ' + this.cachedDataRejected);
          }
        };
        const threads = require('node:worker_threads');
@@ -32,21 +33,50 @@ suite('byte code', { skip: skipWithoutBuild() }, () => {
          constructor(entry, options) {
            super(entry, { ...options, execArgv: ['--require', __filename] });
          }
+       };
+       const v8 = require('node:v8');
+       const { setFlagsFromString } = v8;
+       v8.setFlagsFromString = (flags) => {
+         say(flags);
+         setFlagsFromString(flags);
        };`,
     );
-    writeFileSync(image, Buffer.alloc(1 << 20, 'holdfast'));
-    const run = (...args: string[]): void => {
-      const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, ...args, '--repository', store]);
-      assert.equal(child.status, 0, child.stderr.toString());
-    };
-    run('datastore', 'create');
     writeFileSync(said, '');
-    run('backup', '--group', 'vm/1', `disk.img:${image}`);
-    const lines = readFileSync(said, 'utf8').trim().split('\n');
+    const child = spawnSync(process.execPath, ['--require', preload, PROGRAM, ...args]);
+    assert.equal(child.status, 0, child.stderr.toString());
+    return readFileSync(said, 'utf8').trim().split('\n');
+  }
+
+  test('is what the program and its threads start by, and V8 takes all of it', (t) => {
+    t.after(() => rmSync(COPY, { recursive: true, force: true }));
+    mkdirSync(COPY, { recursive: true });
+    const [store, image] = [join(COPY, 'store'), join(COPY, 'image')];
+    writeFileSync(image, Buffer.alloc(1 << 20, 'holdfast'));
+    watched('datastore', 'create', '--repository', store);
+    const lines = watched('backup', '--group', 'vm/1', `disk.img:${image}`, '--repository', store);
     for (const line of lines) assert.match(line, /\/dist\/\w+-\w+\.js false$/);
     const kinds = lines.map((line) => basename(line).split('-')[0]);
     assert.equal(kinds[0], 'holdfast');
     assert.deepEqual([...new Set(kinds)].sort(), ['chunk', 'holdfast', 'worker']);
+  });
+
+  test('of a backup of a virtual machine as well, whose threads optimize later once they have it', (t) => {
+    const missing = reasonForTools('qemu-storage-daemon');
+    if (missing) return t.skip(missing);
+    t.after(() => rmSync(COPY, { recursive: true, force: true }));
+    const [store, node] = [join(COPY, 'store'), join(COPY, 'node')];
+    mkdirSync(join(node, 'qemu-server'), { recursive: true });
+    writeFileSync(join(node, 'qemu-server', '100.conf'), 'memory: 512\n');
+    watched('datastore', 'create', '--repository', store);
+    const lines = watched('vm', 'backup', '100', '--node-dir', node, '--repository', store, '--workers', '2');
+    const flags = lines.findIndex((line) => line.startsWith('--'));
+    assert.match(lines[flags] as string, /^--interrupt-budget=\d+$/);
+    const bundles = lines.filter((_, place) => place !== flags);
+    for (const line of bundles) assert.match(line, /\/dist\/\w+-\w+\.js false$/);
+    const threads = lines.flatMap((line, place) => (basename(line).startsWith('worker-') ? [place] : []));
+    assert.equal(threads.length, 2);
+    for (const place of threads)
+      assert.ok(place < flags, 'a thread came after the flags, and had its byte code refused');
   });
 
   test('that is missing, cut off or none at all changes nothing', (t) => {

@@ -1,6 +1,7 @@
 // holdfast vm backup VMID: a virtual machine of this host becomes a snapshot, while it runs.
 import { hostname } from 'node:os';
 import { type Command, Option } from 'commander';
+import type { Session } from '../../agent/backup/session.ts';
 import { type BackupMode, backupVm } from '../../agent/qemu/backup-vm.ts';
 import { targetOf } from '../../guests/bitmaps/bitmap-names.ts';
 import { type GuestNode, openGuestNode } from '../../guests/guest-node.ts';
@@ -13,6 +14,7 @@ import { markSnapshot } from '../mark-snapshot.ts';
 import { addNodeOption, type NodeOptions, nodeDirectoryOf, reportOf } from '../node-option.ts';
 import { checkNote } from '../note.ts';
 import { checkNotesTemplate, fillNotesTemplate } from '../notes-template.ts';
+import { optimizeLate } from '../optimize-late.ts';
 import { parseSize } from '../parse-size.ts';
 import { namespaceOf, repositoryText } from '../repository.ts';
 import { atTerminal, type Surroundings } from '../surroundings.ts';
@@ -104,7 +106,12 @@ export async function performVmBackup(vmid: string, options: VmBackupOptions, ou
   let madeAt: number | undefined;
   await makeSnapshot(options, around, group, async ({ storeId, ...parts }, pool, openSession) => {
     const target = targetOf(storeId, namespaceOf(options), group);
-    const done = await backupVm({ ...request, target, backup: { ...parts, time } }, pool, openSession);
+    const open = async (): Promise<Session> => {
+      const session = await openSession();
+      if (around.isOrder !== true) optimizeLate();
+      return session;
+    };
+    const done = await backupVm({ ...request, target, backup: { ...parts, time } }, pool, open);
     madeAt = done.committed.name.time;
     return done;
   });
