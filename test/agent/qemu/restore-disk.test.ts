@@ -1,6 +1,7 @@
 // A qcow2 disk out of a snapshot whose server is away for a moment: whoever restores it learns of that, and of what really ended it.
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { restoreDiskInto } from '../../../src/agent/qemu/restore-disk.ts';
@@ -9,14 +10,16 @@ import { parseGuestId } from '../../../src/schema/guest-names.ts';
 import { HoldfastError } from '../../../src/util/errors.ts';
 import { SmallDisk, skipSmallDisk } from '../../support/small-disk.ts';
 import { scratch, tool, without } from '../nbd/servers.ts';
+import type { Piece } from '../serve/rig.ts';
 import { LosingServer } from './losing-server.ts';
 
 const MIB = 1 << 20;
 const skip = without('qemu-img');
 
-async function rig(t: TestContext, directory: string) {
+const DATA: readonly Piece[] = Array.from({ length: 12 }, (_, place) => ({ length: MIB, seed: place + 1 }));
+
+async function rig(t: TestContext, directory: string, pieces = DATA) {
   const server = new LosingServer();
-  const pieces = Array.from({ length: 12 }, (_, place) => ({ length: MIB, seed: place + 1 }));
   const { archive, content } = await server.image(pieces);
   server.open([archive.root]);
   const path = join(directory, 'disk.qcow2');
@@ -58,6 +61,41 @@ test('a server that is away twice is told of once, and the disk is right', { ski
   tool('qemu-img', 'convert', '-f', 'qcow2', '-O', 'raw', path, raw);
   assert.ok(readFileSync(raw).equals(content));
   assert.ok(!existsSync(join(run, 'restore-disk.nbd')), 'the socket is gone');
+});
+
+test('a hole takes no room in the image, not even in its tables', { skip }, async (t) => {
+  const { path, restore } = await rig(t, scratch(t), [
+    { length: 16 * MIB, seed: undefined },
+    { length: MIB, seed: 1 },
+    { length: 47 * MIB, seed: undefined },
+  ]);
+  await restore();
+  const extents: { start: number; present: boolean }[] = JSON.parse(tool('qemu-img', 'map', '--output=json', path));
+  assert.deepEqual(
+    extents.map(({ start, present }) => [start / MIB, present]),
+    [
+      [0, false],
+      [16, true],
+      [17, false],
+    ],
+  );
+});
+
+test('what qemu-img wrote is on the disk when the restore returns', { skip }, async (t) => {
+  const { path, restore } = await rig(t, scratch(t));
+  const image = await open(path, 'r');
+  t.after(() => image.close());
+  const handles = Object.getPrototypeOf(image) as typeof image;
+  const { datasync } = handles;
+  const synced: { path: string; bytes: number }[] = [];
+  t.mock.method(handles, 'datasync', async function (this: typeof image) {
+    synced.push({ path: readlinkSync(`/proc/self/fd/${this.fd}`), bytes: (await this.stat()).size });
+    await datasync.call(this);
+  });
+  await restore();
+  const { size } = await image.stat();
+  assert.ok(size > 12 * MIB);
+  assert.deepEqual(synced, [{ path, bytes: size }]);
 });
 
 test('a storage that runs full is the reason, also when the server was away before', {
