@@ -16,6 +16,15 @@ const NO_BODY = { path: '/v1/x/have', authorization: 'Bearer t', length: 0, body
 const ok = (text: string, fields = ''): string =>
   `HTTP/1.1 200 OK\r\n${fields}content-length: ${text.length}\r\n\r\n${text}`;
 
+/** Something that happens once. */
+function signal(): { readonly given: Promise<void>; readonly give: () => void } {
+  let give = (): void => {};
+  const given = new Promise<void>((resolve) => {
+    give = resolve;
+  });
+  return { given, give };
+}
+
 /** Keeps parts of an answer, which lie there only until the next one comes. */
 const into =
   (parts: Buffer[]): TakePart =>
@@ -60,9 +69,9 @@ async function rig(
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  const call = async (signal = NEVER): Promise<string> => {
+  const call = async (until = NEVER): Promise<string> => {
     const parts: Buffer[] = [];
-    const status = await connection.exchange(NO_BODY, into(parts), signal);
+    const status = await connection.exchange(NO_BODY, into(parts), until);
     return `${status} ${Buffer.concat(parts)}`;
   };
   return { connection, call, sockets, lines, bytes: () => bytes };
@@ -136,23 +145,23 @@ test('what takes an answer holds it up, and nothing is lost', async (t) => {
   });
   const parts: Buffer[] = [];
   let taken = 0;
-  let goOn = (): void => {};
-  const held = new Promise<void>((resolve) => {
-    goOn = resolve;
-  });
+  const [full, goOn] = [signal(), signal()];
   const done = connection.exchange(
     NO_BODY,
     (part) => {
       parts.push(Buffer.from(part));
       taken += part.length;
-      return parts.length === 3 ? held : undefined;
+      if (parts.length !== 3) return undefined;
+      full.give();
+      return goOn.given;
     },
     NEVER,
   );
+  await full.given;
   await sleep(200);
   const before = taken;
-  assert.ok(before > 0 && before < 1024 * 1024, `${before} bytes came while nothing was wanted`);
-  goOn();
+  assert.ok(before < 1024 * 1024, `${before} bytes came while nothing was wanted`);
+  goOn.give();
   assert.equal(await done, 200);
   assert.ok(Buffer.concat(parts).equals(body));
 });
@@ -173,13 +182,15 @@ test('a line that breaks in the middle is a broken line', async (t) => {
 });
 
 test('a call that is given up ends at once, and its connection with it', async (t) => {
+  const asked = signal();
   const { call, sockets } = await rig(t, (socket, _, place) => {
     if (place > 0) socket.write(ok('fine'));
+    else asked.give();
   });
   const stop = new AbortController();
   const running = call(stop.signal);
   running.catch(() => undefined);
-  await sleep(100);
+  await asked.given;
   stop.abort(new Error('enough'));
   await assert.rejects(running, /enough/);
   await once(sockets[0] as Socket, 'close');
@@ -267,14 +278,57 @@ test('bodies in many slices leave the connection as it was', async (t) => {
   assert.equal(sockets.size, 1);
 });
 
+test('an answer before the last bytes have left the socket leaves the connection as it was', async (t) => {
+  const { key, cert, fingerprint } = await certificate;
+  const length = 32 * 1024 * 1024;
+  const sockets: Socket[] = [];
+  const server = createServer({ key, cert }, (socket) => {
+    sockets.push(socket);
+    let bytes = 0;
+    socket.on('error', () => undefined);
+    socket.on('data', (data: Buffer) => {
+      if (bytes === 0) {
+        socket.pause();
+        socket.write(ok('early'));
+      }
+      const before = bytes;
+      bytes += data.length;
+      // The second call: the first one's head is shorter.
+      if (before <= length + 1000 && bytes > length + 1000) socket.write(ok('next'));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const connection = new BulkConnection(new TrustedLines(fingerprint), `https://127.0.0.1:${port}`);
+  t.after(() => {
+    connection.close();
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  async function* slice(): AsyncGenerator<Uint8Array> {
+    yield Buffer.alloc(length);
+  }
+  const first: Buffer[] = [];
+  assert.equal(await connection.exchange({ ...NO_BODY, length, body: slice() }, into(first), NEVER), 200);
+  assert.equal(Buffer.concat(first).toString(), 'early');
+  const next: Buffer[] = [];
+  const second = connection.exchange({ ...NO_BODY, length: 1000, body: Buffer.alloc(1000) }, into(next), NEVER);
+  sockets[0]?.resume();
+  assert.equal(await second, 200);
+  assert.equal(Buffer.concat(next).toString(), 'next');
+  assert.equal(sockets.length, 1);
+});
+
 test('closing ends the call that runs, and what passed is counted', async (t) => {
+  const asked = signal();
   const { connection, call, lines } = await rig(t, (socket, _, place) => {
     if (place === 0) socket.write(ok('x'.repeat(1000)));
+    else asked.give();
   });
   await call();
   const running = call();
   running.catch(() => undefined);
-  await sleep(50);
+  await asked.given;
   connection.close();
   await assert.rejects(running, isBrokenLine);
   const { bytesUp, bytesDown } = lines.counters;
