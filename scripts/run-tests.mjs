@@ -14,10 +14,12 @@ const SLOW = [
   'test/bench/',
   'test/support/',
   'test/daemon/',
+  'test/guests/cloud-init/cloud-init-files.test.ts',
   'test/guests/bitmaps/qemu-bitmaps.test.ts',
   'test/guests/network/',
   'test/guests/storage/btrfs-storage.test.ts',
   'test/guests/storage/directory-storage.test.ts',
+  'test/guests/qmp/json-lines.test.ts',
   'test/guests/qmp/qmp-client.test.ts',
   'test/guests/qmp/guest-agent-real.test.ts',
   'test/guests/vm/',
@@ -27,9 +29,12 @@ const SLOW = [
   'test/notify/targets/',
   'test/packaging/systemd-units.test.ts',
   'test/state/',
+  'test/schema/auth-id.test.ts',
   'test/transport/',
   'test/api/fuzz.test.ts',
   'test/api/matrix.test.ts',
+  'test/api/guest/backup-jobs.test.ts',
+  'test/api/guest/rights.test.ts',
   'test/api/running-downloads.test.ts',
   'test/api/download-routes.test.ts',
   'test/api/recorded.test.ts',
@@ -67,6 +72,7 @@ const SLOW = [
   'test/datastore/index/snapshot.test.ts',
   'test/datastore/control/control.test.ts',
   'test/datastore/repair/repair.test.ts',
+  'test/datastore/prune/simulate.test.ts',
   'test/datastore/sessions/rules.test.ts',
   'test/datastore/sessions/scope-',
   'test/datastore/limits/held-limits.test.ts',
@@ -111,9 +117,9 @@ const results = [
 ];
 process.exit(results.find((status) => status !== 0) ?? 0);
 
-/** One file more than there are cores, for files wait for programs, disks and connections. The fast run has the static checks beside it. */
+/** One file more than there are cores, for files wait for programs, disks and connections. */
 function run(more) {
-  const concurrency = fast ? 2 : availableParallelism() + 1;
+  const concurrency = availableParallelism() + 1;
   const options = ['--enable-source-maps', '--test', '--test-reporter=spec', `--test-concurrency=${concurrency}`, ...more];
   // More certificates, which no test needs, make each of some thousand starts of Node 40 ms longer where they are asked for.
   const { NODE_EXTRA_CA_CERTS: _, ...env } = process.env;
