@@ -18,7 +18,7 @@ export interface NbdServerOptions {
   report(message: string): void;
 }
 
-/** Each may have the bytes of a session on the way: see the cache's smallest size. */
+/** Each may have the bytes of a session on the way: see the cache's smallest size. One that was left counts until nothing of it is at work. */
 export const MAX_CONNECTIONS = 32;
 /** Memory for answers that must be whole, of all connections. */
 const WHOLE_BUDGET_BYTES = 2 * MAX_REQUEST_BYTES;
@@ -36,13 +36,16 @@ export class NbdServer {
     const budget = new ByteBudget(WHOLE_BUDGET_BYTES);
     const limits = { ...LIMITS, ...options.limits };
     this.#server = net.createServer((socket) => {
+      if (this.#connections.size >= MAX_CONNECTIONS) {
+        options.report(`a connection was refused: there are ${MAX_CONNECTIONS} already`);
+        socket.destroy();
+        return;
+      }
       const connection = new ServerConnection(socket, { ...options, limits, budget });
       this.#connections.add(connection);
       const forget = (): void => void this.#connections.delete(connection);
       connection.ended.then(forget, forget);
     });
-    this.#server.maxConnections = MAX_CONNECTIONS;
-    this.#server.on('drop', () => options.report(`a connection was refused: there are ${MAX_CONNECTIONS} already`));
   }
 
   /** Starts to listen. @throws `exists` when somebody listens there, or something else lies there; `bad-argument`. */
