@@ -1,7 +1,10 @@
 // Answers of the bulk listener: bytes, JSON, and errors with their status (docs/protocol.md, section 3).
-import type { ServerResponse } from 'node:http';
 import { HoldfastError } from '../../util/errors.ts';
 import { httpStatusOf } from '../../util/http-status.ts';
+import type { CallAnswer } from './call-answer.ts';
+
+export const BYTES_TYPE = 'application/octet-stream';
+export const JSON_TYPE = 'application/json';
 
 /** The HTTP status of an error; of a mistake of ours 500. */
 export function statusOf(error: unknown): number {
@@ -14,11 +17,11 @@ export function errorBody(error: unknown): { code: string; message: string; data
   return { code: 'internal', message: 'the server made a mistake; its log says more', data: {} };
 }
 
-export function answerJson(response: ServerResponse, status: number, body: unknown): void {
-  answerBytes(response, status, 'application/json', Buffer.from(JSON.stringify(body)));
+export function answerJson(answer: CallAnswer, status: number, body: unknown): void {
+  answerBytes(answer, status, JSON_TYPE, Buffer.from(JSON.stringify(body)));
 }
 
-export function answerBytes(response: ServerResponse, status: number, type: string, body: Uint8Array): void {
-  response.writeHead(status, { 'content-type': type, 'content-length': body.length });
-  response.end(body);
+export function answerBytes(answer: CallAnswer, status: number, type: string, body: Uint8Array): void {
+  answer.begin(status, type, body.length, body);
+  answer.end();
 }

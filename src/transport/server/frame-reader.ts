@@ -34,10 +34,15 @@ export class FrameReader {
     this.#mayBeLarge = false;
   }
 
-  /** Takes the next bytes, when `next` has answered undefined for those before. */
+  /** Takes the next bytes, when `next` has answered undefined for those before. They have to stay valid until it does, or until `keep`. */
   give(chunk: Buffer): void {
     this.#chunk = chunk;
     this.#at = 0;
+  }
+
+  /** Copies what is left of the bytes that were given. */
+  keep(): void {
+    this.give(this.#at === this.#chunk.length ? NOTHING : Buffer.from(this.#chunk.subarray(this.#at)));
   }
 
   /**

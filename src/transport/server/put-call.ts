@@ -1,6 +1,5 @@
 // The call `put`: records are checked and stored as they arrive. While one is stored the socket is not read, and after a turn's worth the other
 // connections of the thread come first.
-import type { IncomingMessage } from 'node:http';
 import { ID_BYTES } from '../../chunker/object.ts';
 import { RECORD_ID_AT } from '../../chunker/record.ts';
 import { HoldfastError } from '../../util/errors.ts';
@@ -8,13 +7,14 @@ import { LARGE_RECORD_BYTES_PER_MS, LARGE_RECORD_MS } from './bulk-limits.ts';
 import type { RecordSink } from './bulk-objects.ts';
 import type { FrameReader } from './frame-reader.ts';
 import type { LargeRecords } from './large-records.ts';
+import type { RequestBody } from './request-body.ts';
 import { WorkTurn } from './work-turn.ts';
 
 const ID_END = RECORD_ID_AT + ID_BYTES;
 
 export interface PutOptions {
   readonly session: string;
-  readonly request: IncomingMessage;
+  readonly body: RequestBody;
   readonly sink: RecordSink;
   /** The connection's. */
   readonly frames: FrameReader;
@@ -34,8 +34,6 @@ export class PutCall {
   #resolve: (records: number) => void = () => {};
   #reject: (error: unknown) => void = () => {};
   #isOver = false;
-  #isWaiting = false;
-  #hasEnded = false;
 
   constructor(options: PutOptions) {
     this.#options = options;
@@ -46,22 +44,20 @@ export class PutCall {
    * @throws what refuses a record, with its place and id in `data`; `aborted` when the line breaks.
    */
   async run(): Promise<number> {
-    const { request, frames } = this.#options;
+    const { body, frames } = this.#options;
     frames.reset();
-    const take = (chunk: Buffer): void => this.#take(chunk);
-    const end = (): void => this.#end();
-    const close = (): void => {
-      if (!this.#hasEnded) this.#fail(new HoldfastError('aborted', 'the client broke the call off'));
-    };
     try {
       return await new Promise<number>((resolve, reject) => {
         this.#resolve = resolve;
         this.#reject = reject;
-        request.on('data', take).on('end', end).on('close', close).on('error', close);
+        body.read({
+          part: (bytes) => this.#take(bytes),
+          end: () => this.#finish(),
+          lost: () => this.#fail(new HoldfastError('aborted', 'the client broke the call off')),
+        });
       });
     } finally {
       this.#isOver = true;
-      request.off('data', take).off('end', end).off('close', close);
       this.#turn.end();
       this.#noLongerLarge();
       frames.reset();
@@ -69,6 +65,7 @@ export class PutCall {
   }
 
   #take(chunk: Buffer): void {
+    if (this.#isOver) return;
     this.#bytes += chunk.length;
     if (this.#bytes > this.#options.maxBytes) {
       this.#fail(new HoldfastError('too-large', `a put takes ${this.#options.maxBytes} bytes at most`));
@@ -80,8 +77,7 @@ export class PutCall {
 
   #work(): void {
     if (this.#isOver) return;
-    this.#isWaiting = false;
-    const { request, frames } = this.#options;
+    const { body, frames } = this.#options;
     try {
       for (let record = this.#nextRecord(); record !== undefined; record = this.#nextRecord()) {
         this.#store(record);
@@ -95,14 +91,13 @@ export class PutCall {
       return;
     }
     if (frames.largeBytes > 0) this.#waitForPlace(frames.largeBytes);
-    else if (this.#hasEnded) this.#finish();
-    else if (request.isPaused()) request.resume();
+    else body.resume();
   }
 
-  /** Takes no more bytes. The end may be told all the same: before it the stream has given out all that it had. */
+  /** Takes no more bytes, and keeps those that it has. */
   #wait(): void {
-    this.#isWaiting = true;
-    this.#options.request.pause();
+    this.#options.body.pause();
+    this.#options.frames.keep();
   }
 
   #nextRecord(): Buffer | undefined {
@@ -144,11 +139,6 @@ export class PutCall {
     clearTimeout(this.#deadline);
     this.#leaveLarge?.();
     this.#leaveLarge = undefined;
-  }
-
-  #end(): void {
-    this.#hasEnded = true;
-    if (!this.#isWaiting) this.#finish();
   }
 
   #finish(): void {
