@@ -1,7 +1,7 @@
 // The bulk listener's part in a worker thread: takes connections that the main thread accepted, and answers the calls on them with the objects of this
 // thread. No byte of a record leaves the thread on its way to the disk.
 import { closeSync } from 'node:fs';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext, DEFAULT_CIPHERS, type SecureContext } from 'node:tls';
 import type { Handlers } from '../../util/worker-pool.ts';
 import { Admission, type AdmittedSession } from './admission.ts';
 import { answerBulkCall, type BulkContext } from './bulk-call.ts';
@@ -102,6 +102,12 @@ export class BulkThread {
   }
 }
 
+/** AES-128 first, as TLS 1.2 has it here anyway: with 256 bits, the usual first choice of TLS 1.3, each side takes a tenth of a second more for 2 GB. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  ...DEFAULT_CIPHERS.split(':').filter((name) => name !== 'TLS_AES_128_GCM_SHA256'),
+];
+
 function secure({ cert, key }: Certificate): SecureContext {
-  return createSecureContext({ cert, key, minVersion: 'TLSv1.2' });
+  return createSecureContext({ cert, key, minVersion: 'TLSv1.2', ciphers: CIPHERS.join(':'), honorCipherOrder: true });
 }
